@@ -1,0 +1,31 @@
+/* codec.h - the streaming speech decoder: frames of codes to samples.
+ *
+ * Exact and causal: any split of the frames into calls gives the same samples
+ * as one call. Weights are packed once (q3t_codec); the tails that one stream
+ * carries between calls are its q3t_codec_state. */
+#ifndef Q3T_CODEC_H
+#define Q3T_CODEC_H
+#include "arena.h"
+#include "kernels.h"
+#include "pool.h"
+#include "weights.h"
+
+enum { Q3T_CODEC_MAX_CHUNK = 64 };
+
+typedef struct q3t_codec q3t_codec;              /* packed weights; const after open */
+typedef struct q3t_codec_state q3t_codec_state;  /* the tails of one stream */
+
+/* Pack the weights into memory of its own, in parallel on the pool. kernels, config and weights must outlive it. */
+q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, const q3t_kernels *kernels, q3t_pool *pool,
+                          q3t_codec **codec);
+void q3t_codec_close(q3t_codec *codec);
+size_t q3t_codec_bytes(const q3t_codec *codec);
+/* A stream that decodes at most max_chunk frames a call, before its first frame. */
+q3t_status q3t_codec_state_open(const q3t_codec *codec, int32_t max_chunk, q3t_codec_state **state);
+void q3t_codec_state_close(q3t_codec_state *state);
+/* Decode the next `frames` (1 .. max_chunk) of the stream. codes: (frames, code_groups) int32 in range;
+ * samples: (frames * samples per frame,), clamped to [-1, 1]. pool NULL: on the caller alone, same bits.
+ * Q3T_E_CODEC_NONFINITE when a sample is NaN or infinite before the clamp. */
+q3t_status q3t_codec_run(const q3t_codec *codec, q3t_codec_state *state, q3t_pool *pool, const int32_t *codes, int32_t frames,
+                         float *samples);
+#endif

@@ -1,0 +1,136 @@
+/* codec_internal.h - what codec.c, codec_pack.c and codec_layers.c share: the
+ * packed weights, the streams' windows, and the parallel steps between them.
+ *
+ * Activations are channel-last: (rows, channels) float32, one row a time step.
+ * A transposed convolution of stride r makes rows of r * channels, which are r
+ * rows of channels without moving a byte. */
+#ifndef Q3T_CODEC_INTERNAL_H
+#define Q3T_CODEC_INTERNAL_H
+#include "codec.h"
+
+enum { Q3T_PRE_TAPS = 3,      /* of pre_conv */
+       Q3T_TAPS = 7,          /* of the depthwise convolutions and of the vocoder's */
+       Q3T_UNITS = 3,         /* residual units in a vocoder block */
+       Q3T_CODEC_PIECE = 8 }; /* frames worked on at a time: more would only need more memory */
+
+typedef struct q3t_snake {    /* SnakeBeta with its exponentials taken: (channels,) each */
+    const float *alpha, *inv_beta;
+} q3t_snake;
+
+typedef struct q3t_codec_layer {
+    q3t_conv qkv, o, gate_up, down;  /* linear: one tap */
+    const float *input_norm, *post_norm, *attn_scale, *mlp_scale;
+} q3t_codec_layer;
+
+typedef struct q3t_upsample {        /* transposed convolution, then a ConvNeXt block */
+    q3t_conv expand, widen, narrow;
+    const float *depthwise, *depthwise_bias;  /* (Q3T_TAPS, latent), (latent,) */
+    const float *norm, *norm_bias, *gamma;
+    int32_t ratio;
+} q3t_upsample;
+
+typedef struct q3t_unit {            /* x + conv2(act2(conv1(act1(x)))) */
+    q3t_snake act1, act2;
+    q3t_conv conv1, conv2;
+} q3t_unit;
+
+typedef struct q3t_vocoder_block {
+    q3t_snake act;                   /* of the block's input */
+    q3t_conv expand;
+    q3t_unit unit[Q3T_UNITS];
+    int32_t in, out, rate;           /* channels in and out, rows out for one in */
+    int32_t frame_rows;              /* rows in, for one frame */
+    int32_t frames;                  /* worked on at a time, so that the rows between two units stay in the cache */
+} q3t_vocoder_block;
+
+struct q3t_codec {
+    q3t_config config;
+    const q3t_kernels *kernels;
+    q3t_arena arena;
+    int32_t frame_samples, q_width, kv_width, qkv_width;
+    const float *books;              /* (code_groups, codebook_size, codebook_dim / 2) */
+    const float *inv_freq;           /* (head_dim / 2,) */
+    q3t_conv project;                /* the two projections of the quantizer side by side */
+    q3t_conv pre, in, out;
+    const float *norm;
+    q3t_codec_layer *layers;         /* (config.codec.layers,) */
+    q3t_upsample up[8];
+    q3t_conv vocoder_in;
+    q3t_vocoder_block block[8];
+    q3t_snake act;                   /* after the last block */
+    q3t_conv samples;
+    int32_t channels;                /* of the last block */
+};
+
+/* Rows on their way into a causal convolution, with the `history` rows before them in front. */
+typedef struct q3t_window {
+    float *x;                        /* (history + rows, channels) */
+    int32_t history, channels;
+} q3t_window;
+
+static inline float *q3t_window_rows(const q3t_window *w) { return w->x + (size_t)w->history * (size_t)w->channels; }
+
+struct q3t_codec_state {
+    q3t_arena arena;
+    int32_t max_chunk;
+    int64_t position;                /* frames decoded so far */
+    int64_t base;                    /* position of the first key in the cache; a multiple of Q3T_KEYS */
+    int32_t capacity;                /* positions in the cache; a multiple of Q3T_KEYS */
+    float *keys;                     /* (layers, kv_heads, capacity / Q3T_KEYS, head_dim, Q3T_KEYS) */
+    float *values;                   /* (layers, kv_heads, capacity, head_dim) */
+    float *codes;                    /* (piece, codebook_dim): the vectors of code 0, and the sums of the others */
+    float *cos, *sin;                /* (piece, head_dim / 2) */
+    float *x, *h, *delta;            /* (piece, hidden) */
+    float *qkv;                      /* (piece, qkv_width) */
+    float *mixed;                    /* (piece, q_width) */
+    float *gate_up;                  /* (piece, 2 * intermediate) */
+    float *scores;                   /* (kv_heads, score_floats) */
+    size_t score_floats;
+    float *latent;                   /* (piece, latent): before and after the transformer */
+    q3t_window quantized;            /* into pre */
+    q3t_window up[8];                /* into the depthwise convolutions */
+    float *up_h;                     /* (rows of the last stage, latent) */
+    float *up_wide;                  /* (rows of the last stage, 4 * latent) */
+    float *up_x;                     /* likewise (.., latent): the output of a stage and input of the next */
+    q3t_window vocoder_in;
+    q3t_window block[8];             /* into the blocks' transposed convolutions */
+    q3t_window unit[8][Q3T_UNITS];   /* into conv1 of the units */
+    float *block_x, *block_h;        /* rows of the widest step of a block */
+    q3t_window samples;              /* into the last convolution */
+};
+
+/* ---- codec_pack.c */
+q3t_status q3t_codec_pack(q3t_codec *c, const q3t_weights *w, q3t_pool *pool);
+
+/* ---- codec_layers.c: steps that are split over the pool; each returns when it is done */
+
+/* What follows a convolution while its output is in the cache. Everything has the rows and columns of y. */
+typedef enum q3t_then {
+    Q3T_THEN_NOTHING,
+    Q3T_THEN_GELU,           /* y = gelu(y) */
+    Q3T_THEN_SNAKE,          /* out = snake(y); out may be y */
+    Q3T_THEN_ADD_SNAKE,      /* residual += y; out = snake(residual); out may be y */
+    Q3T_THEN_ADD_SCALED      /* residual += scale * y */
+} q3t_then;
+
+typedef struct q3t_conv_step {
+    const q3t_conv *conv;
+    const float *x;          /* row 0 of the window: the oldest that the first output needs */
+    size_t ldx;
+    float *y;                /* (rows, conv->out), dense */
+    int32_t rows;
+    q3t_then then;
+    int32_t channels;        /* of snake; conv->out is a multiple of it */
+    q3t_snake snake;
+    const float *scale;      /* (conv->out,) */
+    float *residual, *out;
+} q3t_conv_step;
+
+void q3t_codec_conv(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *step);
+/* Two steps of a residual unit, the second with one tap: in one sweep where the rows are many. */
+void q3t_codec_unit(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *first, const q3t_conv_step *second);
+/* Rotate, store and attend `frames` positions from s->position on: s->qkv -> s->mixed. */
+void q3t_codec_attend(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t layer, int32_t frames);
+/* Depthwise convolution and layer norm of the rows in stage i's window into s->up_h, and the rows themselves into s->up_x. */
+void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t i, int32_t rows);
+#endif

@@ -1,0 +1,211 @@
+/* codec_layers.c - the parallel steps of the decoder. In: windows of rows; out:
+ * rows, in the window of the step that comes next.
+ *
+ * A convolution is split by panels of outputs where its weights are the larger
+ * part, so that each is read by one thread, and by rows where the rows are. In
+ * both cases what follows element by element is done before the next piece, on
+ * values that are still in the cache. Which split is taken, and by how many
+ * threads, never changes a bit: see kernels.h. */
+#include "codec_internal.h"
+#include <math.h>
+
+enum { MAX_TILE = 96,           /* rows in a piece: a panel's weights are read once for each, its rows stay in the L2 */
+       MIN_TILE = 12,           /* fewer leave the multipliers idle: kernels take about that many rows at a time */
+       RESIDENT = 5 << 18 };    /* bytes of weights that stay in a core's L2 while it sweeps over rows */
+
+static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
+static int32_t panels(const q3t_conv *c) { return (c->out + Q3T_BLOCK - 1) / Q3T_BLOCK; }
+static size_t weight_bytes(const q3t_conv *c) {
+    return (size_t)panels(c) * (size_t)c->taps * (size_t)c->in * Q3T_BLOCK * sizeof(float);
+}
+
+/* ------------------------------------------------------------ what follows a convolution */
+
+/* out = snake(x) for columns [n0, n1) of one row; the channels of snake repeat along the row. */
+static void snake_columns(const q3t_kernels *k, const q3t_conv_step *s, float *out, const float *x, int32_t n0, int32_t n1) {
+    while (n0 < n1) {
+        int32_t channel = n0 % s->channels, n = min2(s->channels - channel, n1 - n0);
+        k->snake(out + n0, x + n0, s->snake.alpha + channel, s->snake.inv_beta + channel, n, 1);
+        n0 += n;
+    }
+}
+
+static void then_columns(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1, int32_t n0, int32_t n1) {
+    for (int32_t t = t0; t < t1; t++) {
+        size_t at = (size_t)t * (size_t)s->conv->out;
+        float *y = s->y + at;
+        if (s->then == Q3T_THEN_GELU) k->gelu(y + n0, n1 - n0);
+        if (s->then == Q3T_THEN_SNAKE) snake_columns(k, s, s->out + at, y, n0, n1);
+        if (s->then == Q3T_THEN_ADD_SNAKE) {
+            k->add(s->residual + at + n0, y + n0, n1 - n0);
+            snake_columns(k, s, s->out + at, s->residual + at, n0, n1);
+        }
+        if (s->then == Q3T_THEN_ADD_SCALED) k->add_scaled(s->residual + at + n0, y + n0, s->scale + n0, n1 - n0);
+    }
+}
+
+/* Whole rows: they are dense, so that each step is one call. */
+static void then_rows(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1) {
+    size_t at = (size_t)t0 * (size_t)s->conv->out;
+    int32_t n = (t1 - t0) * s->conv->out;
+    if (s->then == Q3T_THEN_ADD_SNAKE) k->add(s->residual + at, s->y + at, n);
+    if (s->then == Q3T_THEN_ADD_SNAKE || s->then == Q3T_THEN_SNAKE) {
+        const float *x = s->then == Q3T_THEN_SNAKE ? s->y : s->residual;
+        k->snake(s->out + at, x + at, s->snake.alpha, s->snake.inv_beta, s->channels, n / s->channels);
+    } else {
+        then_columns(k, s, t0, t1, 0, s->conv->out);
+    }
+}
+
+/* ------------------------------------------------------------ splitting */
+typedef struct split {
+    const q3t_kernels *kernels;
+    const q3t_conv_step *step, *second;
+    int32_t tile, tiles;  /* rows in a piece, pieces */
+} split;
+
+/* Item: panel * tiles + tile, so that a thread keeps to a panel. */
+static void panel_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const split *p = arg;
+    const q3t_conv_step *s = p->step;
+    (void)worker;
+    while (begin < end) {
+        int32_t panel = begin / p->tiles, tile = begin % p->tiles, n = p->tiles == 1 ? end - begin : 1;
+        int32_t t0 = tile * p->tile, t1 = min2(t0 + p->tile, s->rows);
+        p->kernels->conv(s->conv, s->x, s->ldx, s->y, (size_t)s->conv->out, t0, t1, panel, panel + n);
+        then_columns(p->kernels, s, t0, t1, panel * Q3T_BLOCK, min2((panel + n) * Q3T_BLOCK, s->conv->out));
+        begin += n;
+    }
+}
+
+static void sweep(const split *p, const q3t_conv_step *s, int32_t t0, int32_t t1) {
+    /* panel by panel: one is read once and used for all rows of the piece */
+    for (int32_t i = 0; i < panels(s->conv); i++)
+        p->kernels->conv(s->conv, s->x, s->ldx, s->y, (size_t)s->conv->out, t0, t1, i, i + 1);
+    then_rows(p->kernels, s, t0, t1);
+}
+
+static void row_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const split *p = arg;
+    (void)worker;
+    for (int32_t i = begin; i < end; i++) {
+        int32_t t0 = i * p->tile, t1 = min2(t0 + p->tile, p->step->rows);
+        sweep(p, p->step, t0, t1);
+        if (p->second) sweep(p, p->second, t0, t1);
+    }
+}
+
+/* Cut `rows` into `parts`; kernels lose little at any multiple of 4. */
+static void cut(split *p, int32_t rows, int32_t parts) {
+    p->tile = ((rows - 1) / parts / 4 + 1) * 4;
+    p->tiles = (rows - 1) / p->tile + 1;
+}
+
+static int32_t by_rows(size_t bytes, int32_t rows, int32_t threads) {
+    return bytes <= RESIDENT && rows >= MIN_TILE * threads;
+}
+
+static void run_rows(split *p, q3t_pool *pool, int32_t rows) {
+    int32_t threads = q3t_pool_threads(pool);
+    cut(p, rows, threads * ((rows - 1) / threads / MAX_TILE + 1));
+    q3t_pool_run(pool, p->tiles, 1, row_task, p);
+}
+
+/* As few pieces of the rows as keep all threads busy to the end. */
+static void run_panels(split *p, q3t_pool *pool, int32_t rows) {
+    int32_t threads = q3t_pool_threads(pool), n = panels(p->step->conv);
+    for (int32_t parts = 1;; parts++) {
+        cut(p, rows, parts);
+        int32_t items = n * p->tiles, whole = ((items - 1) / threads + 1) * threads;
+        if (items * 10 >= whole * 9 || p->tile <= MIN_TILE) break;
+    }
+    int32_t items = n * p->tiles;
+    q3t_pool_run(pool, items, p->tiles == 1 ? (items - 1) / (8 * threads) + 1 : 1, panel_task, p);
+}
+
+void q3t_codec_conv(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *step) {
+    split p = {.kernels = c->kernels, .step = step};
+    if (by_rows(weight_bytes(step->conv), step->rows, q3t_pool_threads(pool))) run_rows(&p, pool, step->rows);
+    else run_panels(&p, pool, step->rows);
+}
+
+void q3t_codec_unit(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *first, const q3t_conv_step *second) {
+    if (by_rows(weight_bytes(first->conv) + weight_bytes(second->conv), first->rows, q3t_pool_threads(pool))) {
+        split p = {.kernels = c->kernels, .step = first, .second = second};
+        run_rows(&p, pool, first->rows);
+    } else {
+        q3t_codec_conv(c, pool, first);
+        q3t_codec_conv(c, pool, second);
+    }
+}
+
+/* ------------------------------------------------------------ attention */
+typedef struct attention {
+    const q3t_codec *c;
+    q3t_codec_state *s;
+    int32_t layer, frames;
+} attention;
+
+/* Rotate and store the keys of one kv head, then let its queries attend. */
+static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const attention *a = arg;
+    const q3t_codec *c = a->c;
+    q3t_codec_state *s = a->s;
+    const q3t_kernels *k = c->kernels;
+    const q3t_transformer_config *t = &c->config.codec;
+    int32_t d = t->head_dim, half = d / 2, group = t->heads / t->kv_heads, window = c->config.sliding_window;
+    int32_t at = (int32_t)(s->position - s->base);
+    (void)worker;
+    for (int32_t head = begin; head < end; head++) {
+        size_t cache = ((size_t)a->layer * (size_t)t->kv_heads + (size_t)head) * (size_t)s->capacity * (size_t)d;
+        float *keys = s->keys + cache, *values = s->values + cache;
+        for (int32_t i = 0; i < a->frames; i++) {
+            float *row = s->qkv + (size_t)i * (size_t)c->qkv_width, *key = row + c->q_width + head * d;
+            const float *cs = s->cos + (size_t)i * (size_t)half, *sn = s->sin + (size_t)i * (size_t)half;
+            size_t p = (size_t)(at + i);
+            for (int32_t q = head * group; q < (head + 1) * group; q++) k->head_rope(row + q * d, NULL, cs, sn, d, 0);
+            k->head_rope(key, NULL, cs, sn, d, 0);
+            float *to = keys + p / Q3T_KEYS * (size_t)d * Q3T_KEYS + p % Q3T_KEYS;
+            for (int32_t e = 0; e < d; e++) to[e * Q3T_KEYS] = key[e];
+            memcpy(values + p * (size_t)d, key + c->kv_width, (size_t)d * sizeof(float));
+        }
+        for (int32_t i = 0; i < a->frames; i++) {
+            int32_t last = at + i, first = last + 1 > window ? last + 1 - window : 0;
+            k->attend(s->mixed + (size_t)i * (size_t)c->q_width + head * group * d,
+                      s->qkv + (size_t)i * (size_t)c->qkv_width + head * group * d, keys, values, group, d, first,
+                      last + 1 - first, 1 / sqrtf((float)d), s->scores + (size_t)head * s->score_floats);
+        }
+    }
+}
+
+void q3t_codec_attend(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t layer, int32_t frames) {
+    attention a = {.c = c, .s = s, .layer = layer, .frames = frames};
+    q3t_pool_run(pool, c->config.codec.kv_heads, 1, attend_task, &a);
+}
+
+/* ------------------------------------------------------------ depthwise convolution and norm */
+typedef struct depthwise {
+    const q3t_codec *c;
+    q3t_codec_state *s;
+    int32_t stage;
+} depthwise;
+
+static void depthwise_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const depthwise *p = arg;
+    const q3t_upsample *u = &p->c->up[p->stage];
+    const q3t_window *w = &p->s->up[p->stage];
+    int32_t n = w->channels;
+    size_t at = (size_t)begin * (size_t)n;
+    (void)worker;
+    p->c->kernels->depthwise(p->s->up_h + at, w->x + at, u->depthwise, u->depthwise_bias, n, Q3T_TAPS, end - begin);
+    for (int32_t t = begin; t < end; t++) {
+        float *h = p->s->up_h + (size_t)t * (size_t)n;
+        p->c->kernels->layernorm(h, h, u->norm, u->norm_bias, n, 1e-6f);
+    }
+    memcpy(p->s->up_x + at, q3t_window_rows(w) + at, (size_t)(end - begin) * (size_t)n * sizeof(float));
+}
+
+void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t i, int32_t rows) {
+    depthwise p = {.c = c, .s = s, .stage = i};
+    q3t_pool_run(pool, rows, 4, depthwise_task, &p);
+}

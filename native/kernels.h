@@ -1,0 +1,116 @@
+/* kernels.h - every hot loop of the engine, behind one table.
+ *
+ * A kernel is a pure function on a range of its output: no allocation, no I/O,
+ * no threads, no state. Each signature is declared once, by a macro that gives
+ * the pointer type and every definition. Pointers need no alignment unless said.
+ * Every output element has a summation order that depends on the element's own
+ * inputs alone: never on the range asked for, the number of columns or rows in
+ * the call, or the thread. So any split of the work gives the same bits.
+ * kernels/scalar.c is the readable spec of each entry. */
+#ifndef Q3T_KERNELS_H
+#define Q3T_KERNELS_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { Q3T_BLOCK = 32,     /* outputs in one panel of packed convolution weights */
+       Q3T_KEYS = 16 };    /* positions in one block of the key cache */
+
+/* Formats of a matrix of the language models. */
+typedef enum q3t_format { Q3T_FORMAT_F32, Q3T_FORMAT_BF16, Q3T_FORMATS } q3t_format;
+
+/* rows x k weights; F32 and BF16: row-major, straight from the checkpoint, any alignment of 2 or 4 bytes. */
+typedef struct q3t_matrix {
+    int32_t format, rows, k;
+    const void *data;
+} q3t_matrix;
+
+/* A causal convolution over channel-last rows: y[t][o] = bias[o] + sum over tap, i of w[o][tap][i] * x[t + tap * dilation][i].
+ * w: [ceil(out / Q3T_BLOCK)][taps][in][Q3T_BLOCK] f32, 64-byte aligned, zero beyond `out`; bias: padded likewise. */
+typedef struct q3t_conv {
+    int32_t in, out, taps, dilation;
+    const float *w, *bias;
+} q3t_conv;
+
+/* Bytes of one prepared activation column of length k: enough for every format and ISA; a multiple of 64. */
+static inline size_t q3t_act_bytes(int32_t k) { return ((size_t)k * 4 + 63) / 64 * 64 + ((size_t)k / 32 * 8 + 127) / 64 * 64; }
+
+/* Bring x (k,) into the form that the linear kernel of the same format reads. act: 64-byte aligned. */
+#define Q3T_PREPARE(name) void name(void *act, const float *x, int32_t k)
+/* y[c * ldy + r] = dot(row r of m, column c) for r in [row0, row1), c in [0, cols).
+ * act: `cols` prepared columns, q3t_act_bytes(k) apart. */
+#define Q3T_LINEAR(name) \
+    void name(const q3t_matrix *m, int32_t row0, int32_t row1, const void *act, int32_t cols, float *y, size_t ldy)
+/* y[t * ldy + o] for t in [t0, t1) and the outputs of panels [block0, block1) that are below c->out; x row t at x + t * ldx.
+ * Sum order: bias, then taps, then inputs. */
+#define Q3T_CONV(name) \
+    void name(const q3t_conv *c, const float *x, size_t ldx, float *y, size_t ldy, int32_t t0, int32_t t1, int32_t block0, \
+              int32_t block1)
+/* Depthwise: y[t][c] = bias[c] + sum over tap of w[tap][c] * x[t + tap][c]; rows of `channels` floats, y and x apart. */
+#define Q3T_DEPTHWISE(name) \
+    void name(float *y, const float *x, const float *w, const float *bias, int32_t channels, int32_t taps, int32_t rows)
+/* y = x * rsqrt(mean(x^2) + eps) * w, (n,); y may be x. */
+#define Q3T_RMSNORM(name) void name(float *y, const float *x, const float *w, int32_t n, float eps)
+/* y = (x - mean) * rsqrt(var + eps) * w + b, (n,); population variance; y may be x. */
+#define Q3T_LAYERNORM(name) void name(float *y, const float *x, const float *w, const float *b, int32_t n, float eps)
+/* One head in place: RMS norm with weight w (NULL: none), then rotation of the halves:
+ * (a, b) -> (a cos - b sin, b cos + a sin); cos, sin (head_dim / 2,). */
+#define Q3T_HEAD_ROPE(name) void name(float *x, const float *w, const float *cos, const float *sin, int32_t head_dim, float eps)
+/* `heads` queries (heads, head_dim) of one position against keys [first, first + count) of one kv head:
+ * out (heads, head_dim) = softmax(q . k * scale) v. Keys: element d of position p at
+ * k[(p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS], whole blocks readable; values: v[p * head_dim + d].
+ * scores: scratch of heads * (count + 2 * Q3T_KEYS) floats. */
+#define Q3T_ATTEND(name) \
+    void name(float *out, const float *q, const float *k, const float *v, int32_t heads, int32_t head_dim, int32_t first, \
+              int32_t count, float scale, float *scores)
+/* y = silu(gate) * up, (n,); y may be gate. */
+#define Q3T_SILU_MUL(name) void name(float *y, const float *gate, const float *up, int32_t n)
+/* x = silu(x), (n,). */
+#define Q3T_SILU(name) void name(float *x, int32_t n)
+/* x = gelu(x), the exact one with erf, (n,). */
+#define Q3T_GELU(name) void name(float *x, int32_t n)
+/* y[r][c] = x + inv_beta[c] * sin(x * alpha[c])^2; rows of `channels` floats; y may be x. */
+#define Q3T_SNAKE(name) void name(float *y, const float *x, const float *alpha, const float *inv_beta, int32_t channels, int32_t rows)
+/* y += x, (n,). */
+#define Q3T_ADD(name) void name(float *y, const float *x, int32_t n)
+/* y += scale * x, element by element, (n,). */
+#define Q3T_ADD_SCALED(name) void name(float *y, const float *x, const float *scale, int32_t n)
+/* y += x widened from bf16, (n,). */
+#define Q3T_ADD_BF16(name) void name(float *y, const uint16_t *x, int32_t n)
+/* Sum of y[i] = exp((x[i] - max) * scale), (n,); -inf gives 0; y may be x. */
+#define Q3T_EXP_SUM(name) float name(float *y, const float *x, int32_t n, float max, float scale)
+/* Largest of x (n,), n >= 1; NaN is not looked for. */
+#define Q3T_MAX(name) float name(const float *x, int32_t n)
+/* 1 if all of x (n,) are finite. */
+#define Q3T_FINITE(name) int32_t name(const float *x, int32_t n)
+/* x = min(max(x, -1), 1), (n,); NaN stays NaN. */
+#define Q3T_CLAMP(name) void name(float *x, int32_t n)
+
+/* The table: one row an entry. Used for the struct, for q3t_kernels_text, the checks and the benches. */
+#define Q3T_KERNEL_TABLE(X) \
+    X(prepare_f32, PREPARE) X(linear_f32, LINEAR) X(prepare_bf16, PREPARE) X(linear_bf16, LINEAR) X(conv, CONV) \
+    X(depthwise, DEPTHWISE) X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
+    X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(snake, SNAKE) X(add, ADD) X(add_scaled, ADD_SCALED) \
+    X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP)
+
+/* Each entry, then `<entry>_isa`: the name of the file that filled it, for q3t_kernels_text and the tests. */
+#define Q3T_KERNEL_FIELD(entry, SIGNATURE) Q3T_##SIGNATURE((*entry)); const char *entry##_isa;
+typedef struct q3t_kernels { Q3T_KERNEL_TABLE(Q3T_KERNEL_FIELD) } q3t_kernels;
+#define Q3T_SET(table, entry, isa) ((table)->entry = entry, (table)->entry##_isa = (isa))
+
+/* Fill the table: scalar, then every overlay that `flags` (q3t_cpu) allows, in priority order. */
+void q3t_kernels_init(q3t_kernels *k, uint32_t flags);
+void q3t_kernels_init_scalar(q3t_kernels *k);
+void q3t_kernels_init_avx2(q3t_kernels *k);
+void q3t_kernels_init_avx512(q3t_kernels *k);
+void q3t_kernels_init_avx512_bf16(q3t_kernels *k);
+void q3t_kernels_init_neon(q3t_kernels *k);
+void q3t_kernels_init_neon_bf16(q3t_kernels *k);
+
+static inline float q3t_widen(uint16_t h) {
+    uint32_t u = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+#endif

@@ -1,0 +1,23 @@
+/* avx512.c - every kernel on 512-bit vectors (F, BW, DQ, VL): the shared bodies over vector_avx512.h. */
+#if defined(__x86_64__)
+#include "../kernels.h"
+#include "../q3t.h"
+#include "target.h"
+#include <immintrin.h>
+Q3T_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#include "vector_avx512.h"
+enum { CONV_VECTORS = 2, CONV_TIMES = 12 };
+#define LINEAR_TILES(X) X(12, 2) X(6, 4) X(4, 4) X(3, 4) X(2, 8) X(1, 8)
+#include "body.h"
+#include "body_attend.h"
+#include "body_conv.h"
+#include "body_linear.h"
+
+void q3t_kernels_init_avx512(q3t_kernels *k) {
+    static const char isa[] = "avx512";
+    Q3T_KERNEL_TABLE(BODY_SET)
+}
+Q3T_TARGET_END
+#else
+typedef int q3t_empty_tu;
+#endif

@@ -1,0 +1,95 @@
+/* body_conv.h - causal convolution over packed panels, over the vectors of body.h.
+ *
+ * A tile is CONV_VECTORS vectors of outputs x CONV_TIMES times: each weight
+ * vector of a panel meets one broadcast input per time. An element is one chain:
+ * bias, taps, inputs. The panel goes in chunks that stay in cache while all times
+ * pass; between chunks the chains wait in y, which keeps them exactly.
+ * The including file defines CONV_VECTORS and CONV_TIMES. */
+enum { CONV_CHUNK = 512,     /* (tap, input) pairs: 64 KB of a panel */
+       CONV_NARROW = 4,      /* outputs up to which a convolution runs along the inputs instead */
+       CONV_COLUMN = 1024 }; /* weights of one output kept on the stack then */
+
+/* Pairs [j0, j1) of one tile. w: the panel at the tile's first output; x, y: at the tile's first time; outs: outputs to write. */
+V_INLINE void conv_tile(const int times, const q3t_conv *c, const float *w, const float *bias, const float *x, size_t ldx,
+                        float *y, size_t ldy, int32_t outs, int32_t j0, int32_t j1) {
+    V sum[CONV_TIMES][CONV_VECTORS];
+    const int whole = outs >= CONV_VECTORS * V_LEN;
+    V_UNROLL for (int t = 0; t < times; t++)
+        V_UNROLL for (int n = 0; n < CONV_VECTORS; n++) {
+            int32_t left = outs - n * V_LEN;
+            if (!j0) sum[t][n] = v_load(bias + n * V_LEN);
+            else if (whole) sum[t][n] = v_load(y + t * ldy + n * V_LEN);
+            else sum[t][n] = left > 0 ? v_get(y + t * ldy + n * V_LEN, left) : v_set1(0);
+        }
+    for (int32_t j = j0, run; j < j1; j += run) {
+        const int32_t tap = j / c->in, i0 = j % c->in;
+        const float *row = x + (size_t)tap * c->dilation * ldx + i0, *wj = w + (size_t)j * Q3T_BLOCK;
+        run = c->in - i0 < j1 - j ? c->in - i0 : j1 - j;
+        for (int32_t i = 0; i < run; i++, wj += Q3T_BLOCK, row++) {
+            V weight[CONV_VECTORS];
+            V_UNROLL for (int n = 0; n < CONV_VECTORS; n++) weight[n] = v_load(wj + n * V_LEN);
+            V_UNROLL for (int t = 0; t < times; t++) {
+                V input = v_set1(row[t * ldx]);
+                V_UNROLL for (int n = 0; n < CONV_VECTORS; n++) sum[t][n] = v_fma(weight[n], input, sum[t][n]);
+            }
+        }
+    }
+    V_UNROLL for (int t = 0; t < times; t++)
+        V_UNROLL for (int n = 0; n < CONV_VECTORS; n++) {
+            int32_t left = outs - n * V_LEN;
+            if (whole) v_store(y + t * ldy + n * V_LEN, sum[t][n]);
+            else if (left > 0) v_put(y + t * ldy + n * V_LEN, sum[t][n], left);
+        }
+}
+
+static void conv_times(int32_t times, const q3t_conv *c, const float *w, const float *bias, const float *x, size_t ldx, float *y,
+                       size_t ldy, int32_t outs, int32_t j0, int32_t j1) {
+#define CONV_CASE(n) case n: if (n <= CONV_TIMES) conv_tile(n <= CONV_TIMES ? n : 1, c, w, bias, x, ldx, y, ldy, outs, j0, j1); break;
+    switch (times) {
+        CONV_CASE(1) CONV_CASE(2) CONV_CASE(3) CONV_CASE(4) CONV_CASE(5) CONV_CASE(6)
+        CONV_CASE(7) CONV_CASE(8) CONV_CASE(9) CONV_CASE(10) CONV_CASE(11) CONV_CASE(12)
+    }
+#undef CONV_CASE
+}
+
+/* Few outputs: vectors run along the inputs, eight times in flight, and an element ends in a sum over lanes. */
+V_INLINE void narrow_tile(const int times, const q3t_conv *c, const float *w, float bias, const float *x, size_t ldx, float *y,
+                          size_t ldy) {
+    V sum[8];
+    V_UNROLL for (int t = 0; t < times; t++) sum[t] = v_set1(0);
+    for (int32_t tap = 0; tap < c->taps; tap++, x += (size_t)c->dilation * ldx, w += c->in)
+        for (int32_t i = 0; i < c->in; i += V_LEN) {
+            V weight = v_get(w + i, c->in - i);
+            V_UNROLL for (int t = 0; t < times; t++) sum[t] = v_fma(weight, v_get(x + t * ldx + i, c->in - i), sum[t]);
+        }
+    V_UNROLL for (int t = 0; t < times; t++) y[t * ldy] = bias + v_sum(sum[t]);
+}
+
+static void conv_narrow(const q3t_conv *c, const float *x, size_t ldx, float *y, size_t ldy, int32_t t0, int32_t t1) {
+    float column[CONV_COLUMN];
+    for (int32_t o = 0; o < c->out; o++) {
+        int32_t t = t0;
+        for (int32_t j = 0; j < c->taps * c->in; j++) column[j] = c->w[(size_t)j * Q3T_BLOCK + o];
+        for (; t + 8 <= t1; t += 8) narrow_tile(8, c, column, c->bias[o], x + t * ldx, ldx, y + t * ldy + o, ldy);
+        for (; t < t1; t++) narrow_tile(1, c, column, c->bias[o], x + t * ldx, ldx, y + t * ldy + o, ldy);
+    }
+}
+
+static Q3T_CONV(conv) {
+    const int32_t pairs = c->taps * c->in, width = CONV_VECTORS * V_LEN;
+    if (c->out <= CONV_NARROW && pairs <= CONV_COLUMN) {
+        if (block0 == 0 && block1 > 0) conv_narrow(c, x, ldx, y, ldy, t0, t1);
+        return;
+    }
+    const int32_t tiles = (t1 - t0 + CONV_TIMES - 1) / CONV_TIMES;
+    for (int32_t o = block0 * Q3T_BLOCK; o < block1 * Q3T_BLOCK && o < c->out; o += width) {
+        const float *w = c->w + (size_t)(o / Q3T_BLOCK) * pairs * Q3T_BLOCK + o % Q3T_BLOCK;
+        for (int32_t j0 = 0, j1; j0 < pairs; j0 = j1) {
+            j1 = pairs - j0 > CONV_CHUNK ? j0 + CONV_CHUNK : pairs;
+            for (int32_t i = 0, t = t0, next; i < tiles; i++, t = next) {
+                next = t0 + (int32_t)((int64_t)(t1 - t0) * (i + 1) / tiles);
+                conv_times(next - t, c, w, c->bias + o, x + t * ldx, ldx, y + t * ldy + o, ldy, c->out - o, j0, j1);
+            }
+        }
+    }
+}

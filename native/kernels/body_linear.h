@@ -1,0 +1,118 @@
+/* body_linear.h - y = W x for row-major weights, over the vectors of body.h.
+ *
+ * An element is one vector chain along k and one sum over its lanes at the end.
+ * A tile keeps rows x cols chains in registers; a strip of rows stays in cache
+ * while all columns pass; and where there are many columns, k goes in chunks so
+ * that the columns' part stays in L1, the chains waiting in `partial`. None of
+ * this shows in the bits.
+ *
+ * The including file defines LINEAR_TILES(X), X(cols, rows) from wide to 1. With
+ * LINEAR_SPLIT it also defines v_half and v_dot, and how it prepares a column. */
+enum { LINEAR_STEP = 2 * V_LEN,   /* weights, and floats of a prepared column, that one step takes */
+       LINEAR_STRIP = 16,         /* rows */
+       LINEAR_CHUNK = 512,        /* of k */
+       LINEAR_ROWS = 8, LINEAR_COLS = 12 };  /* most of a tile */
+
+#ifndef LINEAR_SPLIT
+/* The weights that meet vector `half` of a step; bf16: the even, then the odd ones, as prepare_bf16 sorts the column. */
+V_INLINE V v_half(const int format, const int half, const char *w) {
+    if (format == Q3T_FORMAT_F32) return v_load((const float *)w + half * V_LEN);
+    return half ? v_odd(w) : v_even(w);
+}
+V_INLINE V v_dot(const int format, V w, V x, V sum) { return (void)format, v_fma(w, x, sum); }
+
+static Q3T_PREPARE(prepare_f32) {
+    memcpy(act, x, (size_t)k * sizeof *x);
+    memset((float *)act + k, 0, (size_t)(-k & (LINEAR_STEP - 1)) * sizeof *x);
+}
+
+static Q3T_PREPARE(prepare_bf16) {
+    float *out = act;
+    for (int32_t i = 0; i < k; i += LINEAR_STEP, out += LINEAR_STEP)
+        for (int32_t j = 0; j < V_LEN; j++) {
+            out[j] = i + 2 * j < k ? x[i + 2 * j] : 0;
+            out[V_LEN + j] = i + 2 * j + 1 < k ? x[i + 2 * j + 1] : 0;
+        }
+}
+#endif
+
+/* One step of a tile. The operand with fewer vectors is the one held. */
+V_INLINE void linear_step(const int format, const int rows, const int cols, V sum[LINEAR_ROWS][LINEAR_COLS],
+                          const char *w, size_t row_bytes, const float *x, size_t ldx) {
+    V_UNROLL for (int half = 0; half < 2; half++) {
+        V held[LINEAR_COLS];
+        if (cols < rows) {
+            V_UNROLL for (int c = 0; c < cols; c++) held[c] = v_load(x + c * ldx + half * V_LEN);
+            V_UNROLL for (int r = 0; r < rows; r++) {
+                V v = v_half(format, half, w + r * row_bytes);
+                V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, held[c], sum[r][c]);
+            }
+        } else {
+            V_UNROLL for (int r = 0; r < rows; r++) held[r] = v_half(format, half, w + r * row_bytes);
+            V_UNROLL for (int c = 0; c < cols; c++) {
+                V v = v_load(x + c * ldx + half * V_LEN);
+                V_UNROLL for (int r = 0; r < rows; r++) sum[r][c] = v_dot(format, held[r], v, sum[r][c]);
+            }
+        }
+    }
+}
+
+/* Weights [k0, k1) of a tile at w and x; y NULL: leave the chains in partial. */
+V_INLINE void linear_tile(const int format, const int rows, const int cols, const char *w, size_t row_bytes, const float *x,
+                          size_t ldx, int32_t k0, int32_t k1, V (*partial)[LINEAR_COLS], float *y, size_t ldy) {
+    const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2;
+    V sum[LINEAR_ROWS][LINEAR_COLS];
+    int32_t i = k0;
+    V_UNROLL for (int r = 0; r < rows; r++)
+        V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = k0 ? partial[r][c] : v_set1(0);
+    for (; i + LINEAR_STEP <= k1; i += LINEAR_STEP) linear_step(format, rows, cols, sum, w + i * item, row_bytes, x + i, ldx);
+    if (i < k1) {  /* the rows may end where the mapped file does */
+        float tail[LINEAR_ROWS][LINEAR_STEP];
+        memset(tail, 0, sizeof tail);
+        for (int r = 0; r < rows; r++) memcpy(tail[r], w + r * row_bytes + i * item, (k1 - i) * item);
+        linear_step(format, rows, cols, sum, (const char *)tail, sizeof tail[0], x + i, ldx);
+    }
+    V_UNROLL for (int r = 0; r < rows; r++)
+        V_UNROLL for (int c = 0; c < cols; c++) {
+            if (y) y[c * ldy + r] = v_sum(sum[r][c]);
+            else partial[r][c] = sum[r][c];
+        }
+}
+
+/* Rows [row0, row1), at most LINEAR_STRIP, of `cols` columns. */
+V_INLINE void linear_strip(const int format, const int rows, const int cols, const q3t_matrix *m, int32_t row0, int32_t row1,
+                           const float *x, size_t ldx, float *y, size_t ldy) {
+    const size_t row_bytes = (size_t)m->k * (format == Q3T_FORMAT_F32 ? 4 : 2);
+    const int32_t chunk = cols > 2 ? LINEAR_CHUNK : INT32_MAX;
+    const char *w = m->data;
+    V partial[LINEAR_STRIP][LINEAR_COLS];
+    for (int32_t k0 = 0, k1; k0 < m->k; k0 = k1) {
+        k1 = m->k - k0 > chunk ? k0 + chunk : m->k;
+        int32_t r = row0;
+        for (; r + rows <= row1; r += rows)
+            linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, k0, k1, partial + (r - row0),
+                        k1 < m->k ? NULL : y + r, ldy);
+        for (; r < row1; r++)
+            linear_tile(format, 1, cols, w + r * row_bytes, row_bytes, x, ldx, k0, k1, partial + (r - row0),
+                        k1 < m->k ? NULL : y + r, ldy);
+    }
+}
+
+V_INLINE void linear_rows(const int format, const q3t_matrix *m, int32_t row0, int32_t row1, const void *act, int32_t cols, float *y,
+                     size_t ldy) {
+    const size_t ldx = q3t_act_bytes(m->k) / sizeof(float);
+    for (int32_t r0 = row0, r1; r0 < row1; r0 = r1) {
+        r1 = row1 - r0 > LINEAR_STRIP ? r0 + LINEAR_STRIP : row1;
+        int32_t c = 0;
+#define LINEAR_PASS(width, rows) \
+        for (; c + width <= cols; c += width) \
+            linear_strip(format, rows, width, m, r0, r1, (const float *)act + c * ldx, ldx, y + c * ldy, ldy);
+        LINEAR_TILES(LINEAR_PASS)
+#undef LINEAR_PASS
+    }
+}
+
+#ifndef LINEAR_SPLIT
+static Q3T_LINEAR(linear_f32) { linear_rows(Q3T_FORMAT_F32, m, row0, row1, act, cols, y, ldy); }
+#endif
+static Q3T_LINEAR(linear_bf16) { linear_rows(Q3T_FORMAT_BF16, m, row0, row1, act, cols, y, ldy); }

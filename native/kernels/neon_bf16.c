@@ -1,0 +1,6 @@
+#if defined(__aarch64__)
+#include "../kernels.h"
+void q3t_kernels_init_neon_bf16(q3t_kernels *k) { (void)k; }
+#else
+typedef int q3t_empty_tu;
+#endif

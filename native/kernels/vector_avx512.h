@@ -1,0 +1,36 @@
+/* vector_avx512.h - the vector of body.h on AVX-512; included inside a target region. */
+typedef __m512 V;
+enum { V_LEN = 16 };
+#define V_INLINE static inline __attribute__((always_inline))
+
+V_INLINE __mmask16 v_lanes(int32_t n) { return (__mmask16)((1u << n) - 1); }
+V_INLINE V v_set1(float x) { return _mm512_set1_ps(x); }
+V_INLINE V v_load(const float *p) { return _mm512_loadu_ps(p); }
+V_INLINE void v_store(float *p, V x) { _mm512_storeu_ps(p, x); }
+V_INLINE V v_load_n(const float *p, int32_t n) { return _mm512_maskz_loadu_ps(v_lanes(n), p); }
+V_INLINE void v_store_n(float *p, V x, int32_t n) { _mm512_mask_storeu_ps(p, v_lanes(n), x); }
+V_INLINE V v_first(V x, int32_t n) { return _mm512_maskz_mov_ps(v_lanes(n), x); }
+V_INLINE V v_add(V a, V b) { return _mm512_add_ps(a, b); }
+V_INLINE V v_sub(V a, V b) { return _mm512_sub_ps(a, b); }
+V_INLINE V v_mul(V a, V b) { return _mm512_mul_ps(a, b); }
+V_INLINE V v_div(V a, V b) { return _mm512_div_ps(a, b); }
+V_INLINE V v_fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+V_INLINE V v_fnma(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
+V_INLINE V v_min(V a, V b) { return _mm512_min_ps(a, b); }
+V_INLINE V v_max(V a, V b) { return _mm512_max_ps(a, b); }
+V_INLINE V v_abs(V x) { return _mm512_abs_ps(x); }
+V_INLINE V v_round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+V_INLINE V v_keep(V x, V a, V limit) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, limit, _CMP_NLT_UQ), x); }
+V_INLINE V v_scale(V x, V n) { return _mm512_scalef_ps(x, n); }
+V_INLINE float v_sum(V x) { return _mm512_reduce_add_ps(x); }
+V_INLINE float v_largest(V x) { return _mm512_reduce_max_ps(x); }
+
+V_INLINE V v_widen_bits(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+V_INLINE V v_widen(const uint16_t *p) { return v_widen_bits(_mm256_loadu_si256((const __m256i *)p)); }
+V_INLINE V v_widen_n(const uint16_t *p, int32_t n) { return v_widen_bits(_mm256_maskz_loadu_epi16(v_lanes(n), p)); }
+
+/* Of 2 * V_LEN bf16 at p, the even or the odd ones, widened. */
+V_INLINE V v_even(const void *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16)); }
+V_INLINE V v_odd(const void *p) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int32_t)0xffff0000)));
+}

@@ -1,0 +1,201 @@
+/* q3t.h - the public API of the engine, and the text cffi reads as its cdef:
+ * opaque types, enums, plain structs and prototypes, nothing else.
+ *
+ * Ownership: every pointer that goes in is borrowed for the call, except tensor
+ * data and the q3t_model of a session, which must outlive what was opened on
+ * them. What *_open returns is released by the matching *_close, which takes
+ * NULL. On failure nothing is returned and outputs are untouched.
+ * Threads: one q3t_step at a time per model; a session belongs to one caller. */
+#ifndef Q3T_H
+#define Q3T_H
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct q3t_model q3t_model;     /* config, weights, kernels, pool: immutable once open, but for its caches */
+typedef struct q3t_session q3t_session; /* one utterance */
+
+typedef enum q3t_status {
+    Q3T_OK = 0,
+    Q3T_E_ARGUMENT = 1,          /* an argument is NULL, out of range or inconsistent */
+    Q3T_E_CONFIG = 2,            /* a dimension of the config is out of range */
+    Q3T_E_SHAPE = 3,             /* a tensor is missing, or its shape or dtype is wrong */
+    Q3T_E_SIZE = 4,              /* a size product overflows */
+    Q3T_E_MEMORY = 5,            /* the allocation failed */
+    Q3T_E_THREAD = 6,            /* a thread could not be started */
+    Q3T_E_TALKER_NONFINITE = 7,  /* NaN or infinity in the talker's logits */
+    Q3T_E_PREDICTOR_NONFINITE = 8,
+    Q3T_E_CODEC_NONFINITE = 9    /* NaN or infinity in the decoded samples */
+} q3t_status;
+
+typedef enum q3t_dtype { Q3T_F32 = 0, Q3T_BF16 = 1 } q3t_dtype;
+
+/* Instruction sets. A mask narrows what the processor offers; it never widens. */
+typedef enum q3t_cpu {
+    Q3T_CPU_AVX2 = 1,            /* AVX2, FMA, F16C; the OS saves YMM */
+    Q3T_CPU_AVX512 = 2,          /* F, BW, DQ, VL; the OS saves ZMM */
+    Q3T_CPU_AVX512_VNNI = 4,
+    Q3T_CPU_AVX512_BF16 = 8,
+    Q3T_CPU_NEON = 256,
+    Q3T_CPU_NEON_DOTPROD = 512,
+    Q3T_CPU_NEON_I8MM = 1024,
+    Q3T_CPU_NEON_BF16 = 2048,
+    Q3T_CPU_ALL = 0x7fffffff
+} q3t_cpu;
+
+/* One decoder-only transformer: the talker, the code predictor, or the one inside the codec. */
+typedef struct q3t_transformer_config {
+    int32_t hidden, intermediate, layers, heads, kv_heads, head_dim;
+    float rms_eps;
+    double rope_theta;
+} q3t_transformer_config;
+
+typedef struct q3t_config {
+    q3t_transformer_config talker, predictor, codec;
+    int32_t vocab;               /* rows of the talker's codec head and codec embedding */
+    int32_t text_vocab, text_hidden;
+    int32_t code_groups;         /* codes a frame */
+    int32_t code_vocab;          /* rows of each head of the code predictor */
+    int32_t code_embedding_rows; /* rows of each embedding of the code predictor */
+    int32_t codec_eos, tts_pad;  /* token ids */
+    int32_t max_positions;       /* of the talker */
+    int32_t has_projection;      /* small_to_mtp_projection is there */
+    int32_t codebook_size, codebook_dim, latent_dim, decoder_dim, sliding_window;
+    int32_t upsampling, upsampling_ratios[8];   /* count, then the transposed k = stride convolutions */
+    int32_t rates, upsample_rates[8];           /* count, then the vocoder blocks */
+} q3t_config;
+
+/* What a tensor is. `layer` of q3t_tensor is the layer, group or block it belongs to (0 where there is one).
+ * TALKER_*, PREDICTOR_* and CODEC_* hold, in that order, the same transformer slots. */
+typedef enum q3t_slot {
+    Q3T_W_TEXT_EMBEDDING, Q3T_W_TEXT_FC1, Q3T_W_TEXT_FC1_BIAS, Q3T_W_TEXT_FC2, Q3T_W_TEXT_FC2_BIAS,
+    Q3T_W_CODEC_EMBEDDING, Q3T_W_CODEC_HEAD,
+    Q3T_W_TALKER_NORM, Q3T_W_TALKER_INPUT_NORM, Q3T_W_TALKER_POST_NORM, Q3T_W_TALKER_Q, Q3T_W_TALKER_K, Q3T_W_TALKER_V,
+    Q3T_W_TALKER_O, Q3T_W_TALKER_Q_NORM, Q3T_W_TALKER_K_NORM, Q3T_W_TALKER_GATE, Q3T_W_TALKER_UP, Q3T_W_TALKER_DOWN,
+    Q3T_W_PREDICTOR_NORM, Q3T_W_PREDICTOR_INPUT_NORM, Q3T_W_PREDICTOR_POST_NORM, Q3T_W_PREDICTOR_Q, Q3T_W_PREDICTOR_K,
+    Q3T_W_PREDICTOR_V, Q3T_W_PREDICTOR_O, Q3T_W_PREDICTOR_Q_NORM, Q3T_W_PREDICTOR_K_NORM, Q3T_W_PREDICTOR_GATE,
+    Q3T_W_PREDICTOR_UP, Q3T_W_PREDICTOR_DOWN,
+    Q3T_W_PREDICTOR_EMBEDDING, Q3T_W_PREDICTOR_HEAD, Q3T_W_PROJECTION, Q3T_W_PROJECTION_BIAS,
+    /* codec: the quantizer; layer 0 of REST is the second codebook */
+    Q3T_W_FIRST_SUM, Q3T_W_FIRST_USAGE, Q3T_W_FIRST_PROJ, Q3T_W_REST_SUM, Q3T_W_REST_USAGE, Q3T_W_REST_PROJ,
+    Q3T_W_PRE_CONV, Q3T_W_PRE_CONV_BIAS,
+    Q3T_W_CODEC_IN, Q3T_W_CODEC_IN_BIAS, Q3T_W_CODEC_OUT, Q3T_W_CODEC_OUT_BIAS,
+    Q3T_W_CODEC_NORM, Q3T_W_CODEC_INPUT_NORM, Q3T_W_CODEC_POST_NORM, Q3T_W_CODEC_Q, Q3T_W_CODEC_K, Q3T_W_CODEC_V,
+    Q3T_W_CODEC_O, Q3T_W_CODEC_GATE, Q3T_W_CODEC_UP, Q3T_W_CODEC_DOWN, Q3T_W_CODEC_ATTN_SCALE, Q3T_W_CODEC_MLP_SCALE,
+    /* codec: upsampling stages */
+    Q3T_W_UP_CONV, Q3T_W_UP_CONV_BIAS, Q3T_W_UP_DW, Q3T_W_UP_DW_BIAS, Q3T_W_UP_NORM, Q3T_W_UP_NORM_BIAS,
+    Q3T_W_UP_PW1, Q3T_W_UP_PW1_BIAS, Q3T_W_UP_PW2, Q3T_W_UP_PW2_BIAS, Q3T_W_UP_GAMMA,
+    /* codec: the vocoder; UNIT_* have layer 3 * block + unit */
+    Q3T_W_DEC_IN, Q3T_W_DEC_IN_BIAS,
+    Q3T_W_BLOCK_ALPHA, Q3T_W_BLOCK_BETA, Q3T_W_BLOCK_CONV, Q3T_W_BLOCK_CONV_BIAS,
+    Q3T_W_UNIT_ALPHA1, Q3T_W_UNIT_BETA1, Q3T_W_UNIT_CONV1, Q3T_W_UNIT_CONV1_BIAS,
+    Q3T_W_UNIT_ALPHA2, Q3T_W_UNIT_BETA2, Q3T_W_UNIT_CONV2, Q3T_W_UNIT_CONV2_BIAS,
+    Q3T_W_DEC_ALPHA, Q3T_W_DEC_BETA, Q3T_W_DEC_OUT, Q3T_W_DEC_OUT_BIAS,
+    Q3T_W_SLOTS
+} q3t_slot;
+
+/* A tensor of the checkpoint, row-major, in the caller's memory (usually the mapped file). Any alignment. */
+typedef struct q3t_tensor {
+    int32_t slot, layer, dtype, dims;
+    int64_t shape[4];
+    const void *data;
+} q3t_tensor;
+
+typedef struct q3t_model_options {
+    uint32_t cpu_mask;           /* Q3T_CPU_ALL in use; less in tests */
+    int32_t threads;             /* >= 1, the caller's own included */
+} q3t_model_options;
+
+/* How one code is chosen. Source: transformers LogitsProcessor order, SPEC of the reference's generate(). */
+typedef struct q3t_sampling {
+    int32_t greedy;              /* 1: argmax; the fields below but repetition_penalty are unused */
+    float temperature;           /* > 0 */
+    int32_t top_k;               /* 0 = off */
+    float top_p;                 /* 0 < p <= 1; 1 = off */
+    float repetition_penalty;    /* > 0; 1 = off; talker only */
+} q3t_sampling;
+
+/* Codec parts of a prompt row, other than a codec token id. */
+typedef enum q3t_row {
+    Q3T_ROW_NONE = -1,           /* the text part alone */
+    Q3T_ROW_SPEAKER = -2,        /* the speaker vector */
+    Q3T_ROW_REFERENCE = -3       /* -3 - f: the 16 summed code embeddings of reference frame f */
+} q3t_row;
+
+typedef struct q3t_session_params {
+    /* The prompt: row i is text embedding text_ids[i] (-1: none) plus codec part codec_ids[i] (a token id or q3t_row). */
+    int32_t rows;
+    const int32_t *text_ids, *codec_ids;
+    int32_t prefix_rows;         /* leading rows that depend on voice, language and instruct alone */
+    int32_t trailing;            /* text embeddings added to the first frames; afterwards tts_pad */
+    const int32_t *trailing_ids;
+    const float *speaker;        /* (talker.hidden,) or NULL */
+    int32_t reference_frames;
+    const int32_t *reference_codes; /* (reference_frames, code_groups): decoder context too */
+    q3t_sampling talker, predictor;
+    uint64_t seed, key;          /* a draw depends on seed, key, frame and group alone */
+    int32_t max_frames;          /* >= 1; at most this many are made */
+    int32_t chunk_frames;        /* frames decoded at a time, 1..64; 0 = 1, 2, then 4 */
+    int32_t pipeline;            /* 1: decode on a thread of its own; 0: as a slice of q3t_step */
+} q3t_session_params;
+
+typedef enum q3t_state {
+    Q3T_RUNNING = 0,
+    Q3T_STOP_EOS = 1,            /* the model ended the utterance; all frames are decoded or queued to be */
+    Q3T_STOP_MAX_FRAMES = 2
+} q3t_state;
+
+typedef struct q3t_session_info {
+    int32_t state;               /* q3t_state of the generation */
+    int32_t frames;              /* generated so far */
+    int32_t decoded;             /* of these, decoded into the ring (samples may wait there) */
+    int32_t positions;           /* of the talker's cache in use */
+    int32_t cached_rows;         /* prompt rows taken from the prefix cache */
+    double prefill_seconds, talker_seconds, predictor_seconds, codec_seconds;
+} q3t_session_info;
+
+/* What q3t_session_peek copies: for tests and for measuring precision. */
+typedef enum q3t_peek {
+    Q3T_PEEK_PREFILL = 0,        /* (rows, hidden): inputs of the talker's first forward; from the first step on */
+    Q3T_PEEK_LOGITS = 1,         /* (vocab,): raw logits of the last talker step */
+    Q3T_PEEK_SCORES = 2,         /* (vocab,): after penalty and suppression */
+    Q3T_PEEK_HIDDEN = 3,         /* (hidden,): normed output of the last talker step */
+    Q3T_PEEK_INPUT = 4,          /* (hidden,): next input of the talker */
+    Q3T_PEEK_PREDICTOR_LOGITS = 5, /* (code_groups - 1, code_vocab): of the last frame */
+    Q3T_PEEK_TRAILING = 6        /* (trailing, hidden): from the first step on */
+} q3t_peek;
+
+const char *q3t_status_text(q3t_status status);
+/* Flags of this processor that the kernels can use. */
+uint32_t q3t_cpu_flags(void);
+/* Write "entry=isa entry=isa ..." of the table chosen under mask; returns the length needed without the NUL. */
+size_t q3t_kernels_text(uint32_t cpu_mask, char *text, size_t size);
+
+/* Check config and tensors, pack the codec's weights, start the pool.
+ * tensors: count of them, each slot and layer of the config exactly once, in any order. */
+q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count,
+                          const q3t_model_options *options, q3t_model **model);
+void q3t_model_close(q3t_model *model);
+/* Bytes of memory the model owns (the mapped file is not counted). */
+size_t q3t_model_bytes(const q3t_model *model);
+
+q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, q3t_session **session);
+/* Stops the decoder thread if there is one, whatever it is doing, and frees everything. */
+void q3t_session_close(q3t_session *session);
+
+/* Advance each of n sessions by one frame (the prompt first, where it is new) and decode what is due.
+ * A session that has stopped only decodes. status: (n,) one q3t_status per session; the return value is
+ * Q3T_OK even if some of them failed, and an error only if the call itself was wrong. */
+q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t *status);
+
+/* Copy out up to `capacity` decoded samples, float32 mono 24 kHz; *count is how many.
+ * wait: 1 = in pipeline mode, block until at least one sample is there or none will come.
+ * *count == 0 with state != RUNNING and decoded == frames means the end. */
+q3t_status q3t_session_read(q3t_session *session, float *samples, int32_t capacity, int32_t wait, int32_t *count);
+/* Copy frames [first, first + n) of the codes made so far: codes (n, code_groups) int32. */
+q3t_status q3t_session_codes(const q3t_session *session, int32_t first, int32_t n, int32_t *codes);
+q3t_status q3t_session_info_get(const q3t_session *session, q3t_session_info *info);
+q3t_status q3t_session_peek(const q3t_session *session, q3t_peek what, float *out, size_t count);
+
+/* Decode codes (frames, code_groups) int32 to samples (frames * samples per frame,) float32, `chunk` frames at a time. */
+q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples);
+#endif

@@ -1,0 +1,138 @@
+/* stage.c - see stage.h. The counters are atomic, so slice mode takes no lock;
+ * the mutex and the condition are for the two sides of a pipeline to sleep on. */
+#define _POSIX_C_SOURCE 200809L
+#include "stage.h"
+#include <time.h>
+
+enum { RING_FRAMES = 32, STEADY_CHUNK = 4 };
+
+int32_t q3t_stage_chunk(int32_t chunk_frames) { return chunk_frames ? chunk_frames : STEADY_CHUNK; }
+
+void q3t_stage_carve(q3t_stage *s, q3t_arena *a, int32_t chunk_frames, int32_t frame_samples) {
+    int32_t longest = q3t_stage_chunk(chunk_frames), frames = 2 * longest > RING_FRAMES ? 2 * longest : RING_FRAMES;
+    s->chunk = chunk_frames;
+    s->frame_samples = frame_samples;
+    s->capacity = (int64_t)frames * frame_samples;
+    s->ring = q3t_carve(a, (size_t)s->capacity, sizeof(float));
+    s->scratch = q3t_carve(a, (size_t)longest * (size_t)frame_samples, sizeof(float));
+}
+
+/* Frames to decode next, or 0: without a fixed chunk the first is 1, then 2, then 4, so that sound begins at once. */
+static int32_t due(q3t_stage *s) {
+    int32_t done = atomic_load(&s->decoded), waiting = atomic_load(&s->available) - done;
+    int32_t next = s->chunk ? s->chunk : done < s->silent ? STEADY_CHUNK : done - s->silent >= 3 ? STEADY_CHUNK : done - s->silent + 1;
+    if (done < s->silent && next > s->silent - done) next = s->silent - done;
+    if (waiting >= next) return next;
+    return atomic_load(&s->finished) ? waiting : 0;
+}
+
+static int has_room(q3t_stage *s, int32_t frames) {
+    int64_t held = atomic_load(&s->written) - atomic_load(&s->read);
+    return s->capacity - held >= (int64_t)frames * s->frame_samples;
+}
+
+static void append(q3t_stage *s, const float *samples, int64_t n) {
+    int64_t at = atomic_load_explicit(&s->written, memory_order_relaxed), place = at % s->capacity;
+    int64_t first = s->capacity - place < n ? s->capacity - place : n;
+    memcpy(s->ring + place, samples, (size_t)first * sizeof(float));
+    memcpy(s->ring, samples + first, (size_t)(n - first) * sizeof(float));
+    atomic_store(&s->written, at + n);
+}
+
+/* Decode the next n frames into scratch, then into the ring. */
+static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
+    int32_t done = atomic_load(&s->decoded);
+    q3t_status status = q3t_codec_run(s->codec, s->state, pool, s->codes + (size_t)done * (size_t)s->groups, n, s->scratch);
+    if (s->pipeline) pthread_mutex_lock(&s->mutex);
+    if (status == Q3T_OK) {
+        if (done >= s->silent) append(s, s->scratch, (int64_t)n * s->frame_samples);
+        atomic_store(&s->decoded, done + n);
+    } else {
+        atomic_store(&s->status, (int)status);
+    }
+    if (s->pipeline) {
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->mutex);
+    }
+    return status;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+q3t_status q3t_stage_run(q3t_stage *s, q3t_pool *pool) {
+    if (!s->pipeline) {
+        double start = now();
+        for (int32_t n; atomic_load(&s->status) == Q3T_OK && (n = due(s)) > 0 && has_room(s, n);) decode(s, pool, n);
+        s->seconds += now() - start;
+    }
+    return (q3t_status)atomic_load(&s->status);
+}
+
+static void *stage_main(void *arg) {
+    q3t_stage *s = arg;
+    for (;;) {
+        int32_t n = 0;
+        pthread_mutex_lock(&s->mutex);
+        while (!atomic_load(&s->stop) && ((n = due(s)) == 0 || !has_room(s, n))) pthread_cond_wait(&s->changed, &s->mutex);
+        pthread_mutex_unlock(&s->mutex);
+        if (atomic_load(&s->stop) || decode(s, NULL, n) != Q3T_OK) return NULL;
+    }
+}
+
+q3t_status q3t_stage_open(q3t_stage *s) {
+    Q3T_TRY(q3t_codec_state_open(s->codec, q3t_stage_chunk(s->chunk), &s->state));
+    if (!s->pipeline) return Q3T_OK;
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    s->started = pthread_create(&s->thread, NULL, stage_main, s) == 0;
+    return s->started ? Q3T_OK : Q3T_E_THREAD;
+}
+
+void q3t_stage_close(q3t_stage *s) {
+    if (s->pipeline && s->state) {
+        pthread_mutex_lock(&s->mutex);
+        atomic_store(&s->stop, 1);
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->mutex);
+        if (s->started) pthread_join(s->thread, NULL);
+        pthread_cond_destroy(&s->changed);
+        pthread_mutex_destroy(&s->mutex);
+    }
+    q3t_codec_state_close(s->state);
+    s->state = NULL;
+}
+
+void q3t_stage_push(q3t_stage *s, int32_t available, int finished) {
+    if (s->pipeline) pthread_mutex_lock(&s->mutex);
+    atomic_store(&s->available, available);
+    atomic_store(&s->finished, finished);
+    if (s->pipeline) {
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->mutex);
+    }
+}
+
+int32_t q3t_stage_read(q3t_stage *s, float *samples, int32_t capacity, int wait) {
+    if (s->pipeline && wait) {
+        pthread_mutex_lock(&s->mutex);
+        while (atomic_load(&s->written) == atomic_load(&s->read) && atomic_load(&s->status) == Q3T_OK && due(s) > 0)
+            pthread_cond_wait(&s->changed, &s->mutex);
+        pthread_mutex_unlock(&s->mutex);
+    }
+    int64_t at = atomic_load(&s->read), held = atomic_load(&s->written) - at, place = at % s->capacity;
+    int32_t n = (int32_t)(held < capacity ? held : capacity);
+    int32_t first = (int32_t)(s->capacity - place < n ? s->capacity - place : n);
+    memcpy(samples, s->ring + place, (size_t)first * sizeof(float));
+    memcpy(samples + first, s->ring, (size_t)(n - first) * sizeof(float));
+    atomic_store(&s->read, at + n);
+    if (s->pipeline && n > 0) {
+        pthread_mutex_lock(&s->mutex);
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->mutex);
+    }
+    return n;
+}

@@ -1,0 +1,43 @@
+/* stage.h - the decoder behind one session: frames of codes in, samples out of a bounded ring.
+ *
+ * The frames lie in an array that the session appends to; the stage follows at
+ * its own pace. Slice: q3t_stage_run decodes what is due on the caller's pool.
+ * Pipeline: a thread of its own does, on one core. The same samples either way. */
+#ifndef Q3T_STAGE_H
+#define Q3T_STAGE_H
+#include "codec.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct q3t_stage {
+    const q3t_codec *codec;
+    q3t_codec_state *state;
+    const int32_t *codes;           /* (frames, groups), appended to before q3t_stage_push tells */
+    int32_t groups, frame_samples, chunk;
+    int32_t silent;                 /* leading frames whose samples are dropped: the reference of a clone */
+    float *ring, *scratch;          /* (capacity,) and one chunk */
+    int64_t capacity;
+    atomic_int available, decoded;  /* frames */
+    atomic_int finished, stop, status;
+    _Atomic int64_t written, read;  /* samples, ever growing */
+    double seconds;                 /* spent decoding; slice mode only */
+    int32_t pipeline, started;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+} q3t_stage;
+
+/* Longest chunk for a chunk_frames of q3t_session_params. */
+int32_t q3t_stage_chunk(int32_t chunk_frames);
+void q3t_stage_carve(q3t_stage *s, q3t_arena *a, int32_t chunk_frames, int32_t frame_samples);
+/* After carving; the fields codec, codes, groups, silent and pipeline are set by the caller. */
+q3t_status q3t_stage_open(q3t_stage *s);
+/* Stops the thread, whatever it is doing. */
+void q3t_stage_close(q3t_stage *s);
+/* `available` frames are there now; finished: no more will come. */
+void q3t_stage_push(q3t_stage *s, int32_t available, int finished);
+/* Slice mode: decode what is due and has room. */
+q3t_status q3t_stage_run(q3t_stage *s, q3t_pool *pool);
+/* Copy out up to capacity samples; wait as in q3t_session_read. */
+int32_t q3t_stage_read(q3t_stage *s, float *samples, int32_t capacity, int wait);
+#endif
