@@ -1,0 +1,126 @@
+# Everything from a clean clone: `make say TEXT="Hello."`, `make test`. No target needs root.
+PYTHON ?= python3
+VENV ?= .venv
+TEXT ?= Hello from two cores.
+FUZZ_SECONDS ?= 60
+CROSS ?= aarch64-linux-gnu-gcc
+PY = $(VENV)/bin/python
+export CC PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+C = $(wildcard native/*.c native/kernels/*.c)
+H = $(wildcard native/*.h native/kernels/*.h tests/native/*.h)
+CHECKS = $(patsubst tests/native/%.c,%,$(wildcard tests/native/check_*.c))
+WARN = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Werror
+MATHS = -fno-math-errno -fno-trapping-math -ffp-contract=fast
+BASE = -std=c11 -g -pthread $(MATHS) $(WARN) -Inative -Itests/native
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+DUMP = build/session.dump
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+build: build/native.stamp ## set up .venv and compile the engine in place
+
+say: build/native.stamp ## speak TEXT="..." into say.wav
+	@SAY_TEXT="$$SAY_TEXT" $(PY) -m qwen3tts_cli say -o say.wav -- "$$SAY_TEXT"
+	@echo "$(CURDIR)/say.wav"
+say: export SAY_TEXT = $(value TEXT)
+
+test: check qemu $(VENV)/dev ## native checks, emulated CPUs, packaging, then pytest
+	@tests/packaging.sh $(PY) short
+	@$(PY) -m pytest -q
+
+lint: $(VENV)/dev ## ruff, strict C warnings, layout rules
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(CC) -fsyntax-only $(BASE) $(C) $(wildcard tests/native/*.c)
+	@$(PY) -m pytest -q tests/test_layout.py
+
+# ---- set up: one line that names what is missing, then the virtual environment
+say_missing = { echo "make: $(1)" >&2; exit 1; }
+$(VENV)/installed: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || $(call say_missing,$(PYTHON) is missing: install Python 3.10 or later (Debian: python3))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  $(call say_missing,$(PYTHON) is older than 3.10: name another$(comma) as in make PYTHON=python3.12)
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  $(call say_missing,the venv module of $(PYTHON) is missing (Debian: python3-venv))
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
+	  $(call say_missing,the headers of $(PYTHON) are missing: no Python.h (Debian: python3-dev))
+	@command -v $(firstword $(CC)) >/dev/null || \
+	  $(call say_missing,the C compiler $(CC) is missing (Debian: gcc libc6-dev; macOS: xcode-select --install))
+	@echo '#include <stdio.h>' | $(CC) -E -x c - >/dev/null 2>&1 || \
+	  $(call say_missing,the C library headers are missing: $(CC) finds no stdio.h (Debian: libc6-dev))
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q "setuptools>=77" "cffi>=1.17"
+	@$(PY) -m pip install -q --no-build-isolation -e .
+	@touch $@
+comma = ,
+
+# the packages of the extra `dev`, without compiling the engine again for `pip install .[dev]`
+$(VENV)/dev: $(VENV)/installed
+	@$(PY) -m pip install -q $$($(PY) -c 'from importlib.metadata import requires; \
+	  print(*(r.split(";")[0].replace(" ", "") for r in requires("qwen3tts-cli") if "extra ==" in r and "dev" in r.split(";")[1]))')
+	@touch $@
+
+# installing compiled it too: compile only what is newer than that
+build/native.stamp: $(VENV)/installed build_native.py $(C) $(H)
+	@if [ -n "$$(find native build_native.py -newer $(VENV)/installed | head -n 1)" ] || ! ls qwen3tts_cli/_native*.so >/dev/null 2>&1; \
+	  then $(PY) -W ignore build_native.py -q; fi
+	@mkdir -p build && touch $@
+
+# ---- native checks: each tests/native/check_*.c with the whole engine, in several builds
+# variant,compiler,flags
+define variant
+build/$(1)/%.o: %.c $$(H) Makefile
+	@mkdir -p $$(@D)
+	@$(2) $(BASE) $(3) -c -o $$@ $$<
+build/$(1)/check_%: build/$(1)/tests/native/check_%.o $$(C:%.c=build/$(1)/%.o)
+	@$(2) $(BASE) $(3) -o $$@ $$^ -lm
+.SECONDARY: $$(C:%.c=build/$(1)/%.o) $$(CHECKS:%=build/$(1)/tests/native/%.o)
+endef
+$(eval $(call variant,check,$$(CC),-O3))
+$(eval $(call variant,asan,$$(CC),-O1 $$(SANITIZE)))
+$(eval $(call variant,tsan,$$(CC),-O1 -fsanitize=thread))
+$(eval $(call variant,aarch64,$$(CROSS),-O3 -static))
+
+$(DUMP): tests/native/make_dump.py tests/helpers.py build/native.stamp
+	@PYTHONPATH=tests $(PY) tests/native/make_dump.py $@
+
+# programs are run with the dump of a tiny model, which those that need none ignore
+# prefix of the command,folder
+run_checks = @for check in $(CHECKS); do echo "$(2)/$$check"; $(1) $(2)/$$check $(DUMP) || exit 1; done
+
+check: build/native.stamp $(DUMP) $(CHECKS:%=build/check/%) ## native checks
+	$(call run_checks,,build/check)
+
+asan: $(CHECKS:%=build/asan/%) $(DUMP) $(VENV)/dev ## native checks and pytest under ASan and UBSan
+	$(call run_checks,ASAN_OPTIONS=detect_leaks=1,build/asan)
+	@tests/asan.sh $(PY) build/asan/tree "$(SANITIZE)"
+
+tsan: $(CHECKS:%=build/tsan/%) $(DUMP) ## native checks under ThreadSanitizer
+	$(call run_checks,TSAN_OPTIONS=halt_on_error=1,build/tsan)
+
+qemu: build/native.stamp $(DUMP) $(CHECKS:%=build/check/%) ## lower x86 CPUs and aarch64, emulated
+	@MAKE="$(MAKE)" CROSS="$(CROSS)" DUMP="$(DUMP)" CHECKS="$(CHECKS)" tests/emulated.sh
+
+fuzz: $(VENV)/dev build/native.stamp ## mutated model files into the parsers for FUZZ_SECONDS
+	@$(PY) -m pytest -q tests/fuzz --fuzz-seconds $(FUZZ_SECONDS)
+
+soak: $(VENV)/dev build/native.stamp ## the long tests: packaging in fresh environments, whole books
+	@tests/packaging.sh $(PY) full
+	@$(PY) -m pytest -q -m soak
+
+parity: $(VENV)/dev build/native.stamp ## full-size 0.6B checkpoints (needs torch, 6 GB of disk) against the reference
+	@CHECKPOINTS_ONLY=1 PYTHON=$(PYTHON) tests/reference/setup_env.sh build/parity
+	@tests/reference/make_all_ckpt.sh build/parity 0.6b-customvoice 0.6b-base
+	@$(PY) -m pytest -q tests/parity --full-size build/parity/ckpt
+
+bench: build/native.stamp build/check/check_kernels ## timings of the kernels
+	@build/check/check_kernels --bench
+
+clean: ## remove everything that make made
+	rm -rf build dist *.egg-info qwen3tts_cli/*.so say.wav $(VENV)
+
+.PHONY: help build say test lint check asan tsan qemu fuzz soak parity bench clean
+.DEFAULT_GOAL := help

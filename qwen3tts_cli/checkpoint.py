@@ -1,0 +1,77 @@
+"""Open a checkpoint folder: config, tokenizer and every tensor the engine needs, all checked, nothing copied."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import ModelConfig, load_config
+from .errors import CheckpointError, ModelNotFoundError
+from .safetensors import WeightSet, open_weights
+from .weights import collect
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .tokenizer import Tokenizer
+
+
+class Checkpoint:
+    """A checked checkpoint. `tensors` has (slot name, layer, array) as weights.collect gives them; `files` holds the
+    mapped files. The arrays stay valid as long as anything refers to them, also after close()."""
+
+    def __init__(self, config: ModelConfig, tensors: list[tuple[str, int, np.ndarray]], files: tuple[WeightSet, ...]) -> None:
+        self.config, self.tensors, self.files = config, tensors, files
+        self._tokenizer: Tokenizer | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The text tokenizer, read at the first use. Raises CheckpointError."""
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = _checked_tokenizer(self.config)
+            return self._tokenizer
+
+    def close(self) -> None:
+        """Let go of the tensors and unmap the files."""
+        self.tensors = []
+        for weights in self.files:
+            weights.close()
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Open a folder in the layout of the released checkpoints. Raises ModelNotFoundError, CheckpointError."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelNotFoundError(f"{folder}: no such folder")
+    config = load_config(folder)
+    opened: list[WeightSet] = []
+    try:
+        opened.append(open_weights(folder))
+        opened.append(open_weights(folder / "speech_tokenizer"))
+        return Checkpoint(config, collect(config, *opened), tuple(opened))
+    except BaseException:
+        for weights in opened:
+            weights.close()
+        raise
+
+
+def _checked_tokenizer(config: ModelConfig) -> Tokenizer:
+    """The tokenizer, after a look at what the prompt relies on: ids within the embedding, a template of known length."""
+    from .prompt import check_template
+    from .tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(config.path)
+    if tokenizer.max_id >= config.text_vocab_size:
+        path, limit = config.path / "tokenizer_config.json", f"below text_vocab_size = {config.text_vocab_size}"
+        raise CheckpointError(f"{path}: vocabulary: found the id {tokenizer.max_id}, expected all ids {limit}")
+    check_template(config, tokenizer)
+    return tokenizer

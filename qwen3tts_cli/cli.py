@@ -1,0 +1,202 @@
+"""The command `qwen3tts`: its commands, loaded when asked for, and errors turned into one line and an exit code.
+
+Exit codes: 0 done, 1 failure, 2 usage, 3 model not there, 4 generation failed, 130 interrupted, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from . import __version__
+from .errors import Qwen3TTSError
+
+_PROGRAM = "qwen3tts"
+_COMPLETE_VARIABLE = "_QWEN3TTS_COMPLETE"
+_INTERRUPTED = 130
+
+
+class _Terminated(BaseException):
+    """SIGTERM or SIGHUP arrived: leave through every cleanup, as an interrupt does."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+
+
+class LazyGroup(click.Group):
+    """A group that imports the module of a command only when that command is run, with the summaries at hand."""
+
+    summaries: dict[str, str] = {  # noqa: RUF012
+        "say": "Speak a text.",
+        "voices": "List the voices of a model.",
+        "models": "List, download, check and remove models.",
+        "doctor": "Show what this machine has and what is missing.",
+    }
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.summaries)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.summaries:
+            return None
+        return getattr(importlib.import_module(f".commands.{name}", __package__), name)
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in self.summaries and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], self.summaries, 1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(self.summaries)}"
+            context.fail(f"no command {args[0]!r}, {hint}")
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.summaries.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Speech from text with Qwen3-TTS, on the CPU.
+
+    \b
+    Examples:
+      qwen3tts say "Hello from two cores." -o hello.wav
+      qwen3tts models pull 0.6b
+      qwen3tts say -m 0.6b -v ryan -l en "Good morning." -o morning.wav
+
+    \b
+    Shell completion, for the start-up file of your shell:
+      bash  eval "$(_QWEN3TTS_COMPLETE=bash_source qwen3tts)"
+      zsh   eval "$(_QWEN3TTS_COMPLETE=zsh_source qwen3tts)"
+      fish  _QWEN3TTS_COMPLETE=fish_source qwen3tts | source
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
+
+
+def one_line(text: str) -> str:
+    """Any message as one printable line: file names and servers may put anything into it."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(text).split()))
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        click.echo(one_line(line), err=True)
+
+
+def _usage_line(error: click.ClickException) -> str:
+    message = error.format_message().strip()
+    context = getattr(error, "ctx", None)
+    where = f" (see {context.command_path} --help)" if context else ""
+    return f"error: {message}{where}"
+
+
+def _os_line(error: OSError) -> str:
+    named = f"{error.filename}: " if error.filename else ""
+    return f"error: {named}{error.strerror or error}"
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise, as SIGINT does, so that temporary files are removed."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        raise _Terminated(number)
+
+    kept = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+            kept[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    # Not `cli.main`: that turns a closed pipe into exit code 1 and an interrupt into Abort.
+    if _COMPLETE_VARIABLE in os.environ:
+        cli.main(list(arguments), prog_name=_PROGRAM, complete_var=_COMPLETE_VARIABLE)
+    with _signals(), cli.make_context(_PROGRAM, list(arguments)) as context:
+        cli.invoke(context)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    return 0
+
+
+def _abandon_stdout() -> None:
+    """Point stdout to nowhere, so that the interpreter's last flush cannot fail again."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code. Errors are one line on stderr, never a traceback."""
+    if sys.platform == "win32":
+        _say("error: qwen3tts runs on Linux and macOS; on Windows use WSL (https://learn.microsoft.com/windows/wsl)")
+        return 1
+    debug = bool(os.environ.get("QWEN3TTS_DEBUG"))
+    if not sys.warnoptions and not debug:
+        import warnings
+
+        warnings.simplefilter("ignore")
+    try:
+        return _invoke(arguments)
+    except (click.exceptions.Exit, SystemExit) as ended:
+        code = ended.exit_code if isinstance(ended, click.exceptions.Exit) else ended.code
+        return code if isinstance(code, int) else int(code is not None)
+    except BrokenPipeError:  # whoever read our output has enough
+        _abandon_stdout()
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        return _INTERRUPTED
+    except _Terminated as terminated:
+        return terminated.exit_code
+    except BaseException as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        return _explain(error)
+
+
+def _explain(error: BaseException) -> int:
+    """Say what went wrong in one line; returns the exit code."""
+    if isinstance(error, click.ClickException):
+        _say(_usage_line(error))
+        return error.exit_code
+    if isinstance(error, Qwen3TTSError):
+        _say(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        _say("error: out of memory")
+    elif isinstance(error, OSError):
+        _say(_os_line(error))
+        _abandon_stdout()
+    elif isinstance(error, ModuleNotFoundError):
+        _say(f"error: the Python package {error.name} is missing; install qwen3tts-cli again")
+    else:
+        _say(f"internal error: {type(error).__name__}: {error} (QWEN3TTS_DEBUG=1 shows where)")
+    return 1
+
+
+def main() -> NoReturn:
+    """Entry of the command `qwen3tts`."""
+    code = run(sys.argv[1:])
+    if code > 128:  # stopped by a signal: do not wait for the threads of libraries
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,86 @@
+"""`qwen3tts say`: declaration of its options, and one run from text to committed files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .. import options
+from ..errors import UsageError
+
+
+def _epilog() -> str:
+    return (
+        "\b\nExit codes: 0 done, 1 failure, 2 usage, 3 model not there, 4 generation failed, 130 interrupted.\n"
+        "Settings: QWEN3TTS_VOICE and so on, then qwen3tts/config.toml in the XDG configuration folder."
+    )
+
+
+@click.command(
+    cls=options.SettingsCommand, epilog=_epilog(), context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.argument("text", nargs=-1, metavar="[TEXT]")
+@click.option("-f", "--file", metavar="FILE", help="Read the text from a file; - is stdin.")
+@click.option("-o", "--output", metavar="FILE", help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.")
+@options.setting("--subtype", metavar="NAME", help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...")
+@click.option("--stream", is_flag=True, help="Write audio as it is made, to stdout where there is no -o.")
+@click.option("--raw", is_flag=True, help="Headerless 16-bit little-endian mono at 24 kHz, to stdout or -o.")
+@click.option("--play", is_flag=True, help="Play on the audio device (with -o: also write).")
+@options.setting("-v", "--voice", metavar="NAME", help="Voice; none: no voice row. [default: the model's first]")
+@options.setting("-l", "--language", metavar="NAME", help="Language: english, en, zh, ..., auto.")
+@options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
+@options.model
+@options.engine
+@options.setting("--seed", type=click.IntRange(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]")
+@click.option("--greedy", is_flag=True, help="Always the likeliest code, in talker and code predictor.")
+@options.sampling
+@click.option("--max-frames", type=click.IntRange(1, options.INT32_LIMIT), metavar="N", help="End after N frames.")
+@click.option("--max-seconds", type=options.Number(0, 1e7, above=True), metavar="S", help="End after S seconds.")
+@options.setting("--text-mode", type=options.Choice("full", "streaming"), help="How the text is fed to the model.")
+@click.option("--no-split", is_flag=True, help="One utterance, however long.")
+@options.setting(
+    "--retries", type=click.IntRange(0, 1000), default=2, show_default=True, metavar="N", help="0: no runaway guard."
+)
+@click.option("--codes", metavar="FILE.npy", help="Write the codes that were spoken: int32, (frames, 16).")
+@click.option("--json", "report", metavar="FILE", help="Write facts about the run as JSON; - is stderr.")
+@options.quiet
+@click.pass_context
+def say(context: click.Context, **given: Any) -> None:
+    """Speak a text.
+
+    The text is TEXT, --file, or what is piped in. Without -o the audio goes to stdout as WAV; on a terminal it is
+    played.
+
+    \b
+    Examples:
+      qwen3tts say "Hello from two cores." -o hello.wav
+      qwen3tts say -f chapter.txt -o chapter.opus
+      echo "Good morning." | qwen3tts say --raw --stream | aplay -t raw -f S16_LE -r 24000 -c 1
+      qwen3tts say -m 0.6b -v ryan -l en --seed 7 "Same seed, same bytes." -o same.wav
+      qwen3tts say -m ./my-model --greedy --codes codes.npy --json run.json "Test." -o test.wav
+    """
+    from .source import check_arguments, read_text
+
+    texts = given.pop("text")
+    if len(texts) > 1:
+        raise UsageError(f"{len(texts)} texts are given, put quotes around one")
+    text = read_text(texts[0] if texts else None, given.pop("file"))
+    if text is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
+    check_arguments(voice=given["voice"], language=given["language"], instruct=given["instruct"], model=given["model"])
+    _check_precision("--precision", given["precision"], "PRECISIONS", ("auto", "bf16"))
+    _check_precision("--decoder-precision", given["decoder_precision"], "DECODER_PRECISIONS", ("auto", "f32"))
+
+    from .speaking import speak
+
+    speak(text, given)
+
+
+def _check_precision(option: str, value: str, constant: str, otherwise: tuple[str, ...]) -> None:
+    from .. import synthesizer
+
+    available = tuple(getattr(synthesizer, constant, otherwise))
+    if value not in available:
+        raise UsageError(f"{option} {value} is not there yet, available are {', '.join(available)}")

@@ -1,0 +1,281 @@
+"""The only importer of the C engine: models and sessions over `_native`, every array checked before its pointer is taken."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._native import ffi, lib
+from .errors import CheckpointError, EngineError, GenerationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .checkpoint import Checkpoint
+    from .config import ModelConfig, TransformerConfig
+    from .prompt import Prompt
+
+SAMPLE_RATE = 24000
+READ_SAMPLES = 65536
+RUNNING, STOP_EOS, STOP_MAX_FRAMES = lib.Q3T_RUNNING, lib.Q3T_STOP_EOS, lib.Q3T_STOP_MAX_FRAMES
+
+_STAGES = {
+    lib.Q3T_E_TALKER_NONFINITE: "talker",
+    lib.Q3T_E_PREDICTOR_NONFINITE: "code predictor",
+    lib.Q3T_E_CODEC_NONFINITE: "speech decoder",
+}
+
+
+def _check(status: int, what: str) -> None:
+    """Raise for a q3t_status other than OK: GenerationError for non-finite values, MemoryError's kin else."""
+    if status == lib.Q3T_OK:
+        return
+    text = ffi.string(lib.q3t_status_text(status)).decode()
+    if status in _STAGES:
+        raise GenerationError(f"{what}: values that are not finite in the {_STAGES[status]}; the checkpoint is damaged")
+    raise EngineError(f"{what}: {text}")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How codes are chosen; see q3t_sampling. `top_k` 0 and `top_p` 1 are off."""
+
+    greedy: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """Where a session stands: frames generated and decoded, and seconds spent in each stage."""
+
+    state: int
+    frames: int
+    decoded: int
+    positions: int
+    cached_rows: int
+    prefill_seconds: float
+    talker_seconds: float
+    predictor_seconds: float
+    codec_seconds: float
+
+
+def kernels_text(cpu_mask: int = lib.Q3T_CPU_ALL) -> str:
+    """The kernel table that a mask selects on this processor, as `entry=isa ...`."""
+    size = lib.q3t_kernels_text(cpu_mask, ffi.NULL, 0) + 1
+    text = ffi.new("char[]", size)
+    lib.q3t_kernels_text(cpu_mask, text, size)
+    return ffi.string(text).decode()
+
+
+def cpu_flags() -> list[str]:
+    """Names of the instruction sets of this processor that kernels exist for."""
+    flags = lib.q3t_cpu_flags()
+    names = [name for name in dir(lib) if name.startswith("Q3T_CPU_") and name != "Q3T_CPU_ALL"]
+    return [n.removeprefix("Q3T_CPU_").lower() for n in sorted(names, key=lambda n: getattr(lib, n)) if flags & getattr(lib, n)]
+
+
+def cpu_report() -> dict[str, object]:
+    """For `doctor`: {"cpu": architecture, "flags": instruction sets in use, "kernels": the table chosen}."""
+    return {"cpu": platform.machine(), "flags": cpu_flags(), "kernels": kernels_text()}
+
+
+def _transformer(out, c: TransformerConfig) -> None:
+    out.hidden, out.intermediate, out.layers = c.hidden_size, c.intermediate_size, c.num_hidden_layers
+    out.heads, out.kv_heads, out.head_dim = c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    out.rms_eps, out.rope_theta = c.rms_norm_eps, c.rope_theta
+
+
+def _native_config(c: ModelConfig, slots: set[str]):
+    out = ffi.new("q3t_config *")
+    _transformer(out.talker, c.talker)
+    _transformer(out.predictor, c.predictor)
+    _transformer(out.codec, c.codec.transformer)
+    out.vocab, out.text_vocab, out.text_hidden = c.vocab_size, c.text_vocab_size, c.text_hidden_size
+    out.code_groups, out.code_vocab = c.num_code_groups, c.predictor_vocab_size
+    out.code_embedding_rows = c.predictor_vocab_size
+    out.codec_eos, out.tts_pad, out.max_positions = c.codec_eos_id, c.tts_pad_id, c.max_position_embeddings
+    out.has_projection = int("PROJECTION" in slots)
+    codec = c.codec
+    out.codebook_size, out.codebook_dim, out.latent_dim = codec.codebook_size, codec.codebook_dim, codec.latent_dim
+    out.decoder_dim, out.sliding_window = codec.decoder_dim, codec.sliding_window
+    out.upsampling, out.rates = len(codec.upsampling_ratios), len(codec.upsample_rates)
+    for i, ratio in enumerate(codec.upsampling_ratios):
+        out.upsampling_ratios[i] = ratio
+    for i, rate in enumerate(codec.upsample_rates):
+        out.upsample_rates[i] = rate
+    return out
+
+
+def _pointer(array: np.ndarray | None, dtype: type, ctype: str, shape: tuple[int, ...] | None = None):
+    """A pointer to a contiguous array of exactly this dtype and shape; None is NULL."""
+    if array is None:
+        return ffi.NULL
+    if array.dtype != dtype or not array.flags.c_contiguous or (shape is not None and array.shape != shape):
+        raise EngineError(f"array of {array.dtype} {array.shape}: {np.dtype(dtype)} {shape} is needed")
+    return ffi.from_buffer(ctype, array) if array.size else ffi.NULL
+
+
+class Model:
+    """An opened checkpoint in the engine. Any number of threads may step sessions of one model; steps take turns.
+
+    checkpoint: kept, with its mapped files, until `close`. threads: workers, the caller included.
+    cpu_mask: narrows the instruction sets, for tests. Raises CheckpointError or EngineError.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, threads: int = 1, cpu_mask: int = lib.Q3T_CPU_ALL) -> None:
+        self.checkpoint, self.config, self.threads = checkpoint, checkpoint.config, threads
+        self._lock = threading.Lock()
+        tensors = checkpoint.tensors
+        self._arrays = []  # what C points into
+        native = ffi.new("q3t_tensor[]", len(tensors))
+        for out, (slot, layer, array) in zip(native, tensors, strict=True):
+            if array.ctypes.data % array.itemsize:
+                array = array.copy()
+            self._arrays.append(array)
+            out.slot, out.layer, out.dims = getattr(lib, f"Q3T_W_{slot}"), layer, array.ndim
+            out.dtype = lib.Q3T_BF16 if array.dtype == np.uint16 else lib.Q3T_F32
+            out.shape[0 : array.ndim] = array.shape
+            out.data = ffi.cast("void *", array.ctypes.data)
+        config = _native_config(self.config, {slot for slot, _, _ in tensors})
+        options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
+        handle = ffi.new("q3t_model **")
+        status = lib.q3t_model_open(config, native, len(tensors), options, handle)
+        if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
+            raise CheckpointError(f"{checkpoint.config.path}: {ffi.string(lib.q3t_status_text(status)).decode()}")
+        _check(status, "opening the model")
+        self._handle = ffi.gc(handle[0], lib.q3t_model_close)
+
+    def close(self) -> None:
+        """Release the model. Sessions must be closed before."""
+        if self._handle is not None:
+            ffi.release(self._handle)
+            self._handle = None
+        self._arrays = []
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def bytes(self) -> int:
+        """Memory the engine owns for this model; the mapped files are not counted."""
+        return lib.q3t_model_bytes(self._handle)
+
+    def step(self, sessions: Sequence[Session]) -> None:
+        """Advance each session by one frame. Raises GenerationError or EngineError for the first that failed."""
+        handles = ffi.new("q3t_session *[]", [s._handle for s in sessions])
+        status = ffi.new("int32_t[]", len(sessions))
+        with self._lock:
+            result = lib.q3t_step(self._handle, handles, len(sessions), status)
+        _check(result, "step")
+        for code in status:
+            _check(code, "generation failed")
+
+    def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
+        """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""
+        codes = np.ascontiguousarray(codes, np.int32)
+        if codes.ndim != 2 or codes.shape[1] != self.config.num_code_groups or not len(codes):
+            raise EngineError(f"codes: shape {codes.shape}, ({'frames'}, {self.config.num_code_groups}) is needed")
+        samples = np.empty(len(codes) * self.config.codec.samples_per_frame, np.float32)
+        with self._lock:
+            status = lib.q3t_codec_decode(
+                self._handle, ffi.from_buffer("int32_t[]", codes), len(codes), chunk, ffi.from_buffer("float[]", samples)
+            )
+        _check(status, "decoding")
+        return samples
+
+
+class Session:
+    """One utterance of a model; a context manager. `read` and `codes` may be called between steps.
+
+    prompt: see prompt.Prompt. speaker: float32 (hidden,). reference_codes: int32 (frames, code_groups).
+    key: what, with seed, the draws depend on. max_frames: most frames made. chunk_frames: 0 = 1, 2, then 4.
+    pipeline: decode on a thread of its own instead of inside `Model.step`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        prompt: Prompt,
+        *,
+        talker: Sampling,
+        predictor: Sampling,
+        seed: int,
+        key: int,
+        max_frames: int,
+        chunk_frames: int = 0,
+        pipeline: bool = False,
+        speaker: np.ndarray | None = None,
+        reference_codes: np.ndarray | None = None,
+    ) -> None:
+        self.model, self._handle = model, None
+        groups = model.config.num_code_groups
+        frames = 0 if reference_codes is None else len(reference_codes)
+        p = ffi.new("q3t_session_params *")
+        p.rows, p.prefix_rows, p.trailing = len(prompt.text_ids), prompt.prefix_rows, len(prompt.trailing_ids)
+        p.text_ids = _pointer(prompt.text_ids, np.int32, "int32_t[]")
+        p.codec_ids = _pointer(prompt.codec_ids, np.int32, "int32_t[]", prompt.text_ids.shape)
+        p.trailing_ids = _pointer(prompt.trailing_ids, np.int32, "int32_t[]")
+        p.speaker = _pointer(speaker, np.float32, "float[]", (model.config.talker.hidden_size,))
+        p.reference_codes, p.reference_frames = _pointer(reference_codes, np.int32, "int32_t[]", (frames, groups)), frames
+        for out, s in ((p.talker, talker), (p.predictor, predictor)):
+            out.greedy, out.temperature, out.top_k, out.top_p = int(s.greedy), s.temperature, s.top_k, s.top_p
+            out.repetition_penalty = s.repetition_penalty
+        p.seed, p.key, p.max_frames = seed, key, max_frames
+        p.chunk_frames, p.pipeline = chunk_frames, int(pipeline)
+        handle = ffi.new("q3t_session **")
+        _check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
+        self._handle = ffi.gc(handle[0], lib.q3t_session_close)
+        self._samples = np.empty(READ_SAMPLES, np.float32)
+        self._count = ffi.new("int32_t *")
+
+    def close(self) -> None:
+        """Stop at once and free everything."""
+        if self._handle is not None:
+            ffi.release(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def read(self, wait: bool = False) -> np.ndarray:
+        """Decoded samples that are waiting: float32 (n,), a copy; empty if there are none.
+
+        wait: in pipeline mode, block until there are some or none will come without another step.
+        """
+        samples = ffi.from_buffer("float[]", self._samples)
+        _check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, int(wait), self._count), "reading samples")
+        return self._samples[: self._count[0]].copy()
+
+    def codes(self, first: int, n: int) -> np.ndarray:
+        """Frames first .. first + n - 1: int32 (n, code_groups)."""
+        out = np.empty((n, self.model.config.num_code_groups), np.int32)
+        if n:
+            _check(lib.q3t_session_codes(self._handle, first, n, ffi.from_buffer("int32_t[]", out)), "reading codes")
+        return out
+
+    @property
+    def info(self) -> SessionInfo:
+        """Where the session stands."""
+        out = ffi.new("q3t_session_info *")
+        _check(lib.q3t_session_info_get(self._handle, out), "session")
+        return SessionInfo(*(getattr(out, name) for name in SessionInfo.__dataclass_fields__))
+
+    def peek(self, what: str, shape: tuple[int, ...]) -> np.ndarray:
+        """An intermediate value, for tests and measurements: PREFILL, LOGITS, ... of q3t_peek, float32 of that shape."""
+        out = np.empty(shape, np.float32)
+        buffer = ffi.from_buffer("float[]", out)
+        _check(lib.q3t_session_peek(self._handle, getattr(lib, f"Q3T_PEEK_{what}"), buffer, out.size), f"peek {what}")
+        return out

@@ -1,0 +1,85 @@
+"""Names of languages and speakers: what a user types against what the opened checkpoint has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .config import ModelConfig
+from .errors import UsageError
+from .jsonfile import shown
+
+CODES = {
+    "zh": "chinese",
+    "en": "english",
+    "de": "german",
+    "it": "italian",
+    "pt": "portuguese",
+    "es": "spanish",
+    "ja": "japanese",
+    "ko": "korean",
+    "fr": "french",
+    "ru": "russian",
+}
+PRESET_VOICE_MODELS = "0.6b and 1.7b"
+
+
+def spoken_languages(config: ModelConfig) -> list[str]:
+    """The languages that can be asked for: dialects belong to a speaker. Source: qwen3_tts_model.py."""
+    return [name for name in config.languages if "dialect" not in name]
+
+
+def resolve_language(config: ModelConfig, name: str | None) -> str:
+    """The key of config.languages, or "auto", that a name or two-letter code stands for, in any case.
+
+    None is what the model declares, else its only language, else "auto". Raises UsageError.
+    """
+    spoken = spoken_languages(config)
+    if name is None:
+        if config.voice is not None and config.voice.default_language is not None:
+            return config.voice.default_language
+        return spoken[0] if len(spoken) == 1 else "auto"
+    key = name.strip().lower()
+    if key == "auto" or key in spoken:
+        return key
+    full = CODES.get(key, key)
+    if full in spoken:
+        return full
+    known = ", ".join(["auto", *spoken])
+    if key in config.languages:
+        speakers = [speaker for speaker, dialect in config.dialects.items() if dialect == key]
+        hint = f"use the voice {' or '.join(speakers)}" if speakers else "no voice of this model has it"
+        raise UsageError(f"language {shown(name)} is a dialect: {hint}; languages: {known}")
+    if full in CODES.values():
+        raise UsageError(f"language {shown(name)}: this model has {known}; {PRESET_VOICE_MODELS} speak {full}")
+    codes = [code for code, language in CODES.items() if language in spoken]
+    raise UsageError(f"unknown language {shown(name)}{did_you_mean(key, ['auto', *spoken, *codes])}; known: {known}")
+
+
+def resolve_speaker(config: ModelConfig, name: str | None) -> str | None:
+    """The key of config.speakers that a name stands for, in any case; None is no speaker row, asked for by "none".
+
+    No name is the voice that the model declares as its default, else its first speaker. Raises UsageError.
+    """
+    if name is None:
+        if config.voice is not None and config.voice.default_voice is not None:
+            return config.voice.default_voice
+        return next(iter(config.speakers), None)
+    key = name.strip().lower()
+    if key in config.speakers:
+        return key
+    if key in ("", "none"):
+        return None
+    if not config.speakers:
+        kind = {"base": "a base model clones voices", "voice_design": "a voice_design model takes a description (--instruct)"}
+        reason = kind.get(config.model_type, "this model has none")
+        raise UsageError(f"voice {shown(name)}: {reason}; models with preset voices: {PRESET_VOICE_MODELS}")
+    known = ", ".join(config.speakers)
+    raise UsageError(f"unknown voice {shown(name)}{did_you_mean(key, config.speakers)}; known: {known}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """", did you mean 'x'?" for the nearest known name, or nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(name[:64], list(known), 1)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,235 @@
+"""Where bytes go: a regular file that appears whole or not at all, a device or FIFO written in place, or stdout.
+
+Each has `write(data)`; `patch(offset, data)` where `seekable`; `finish()`, after which nothing can fail any more but a
+rename; `commit()`; and `discard()`, which undoes what can be undone and may be called at any time.
+A reader that went away is BrokenPipeError, every other failure an OutputError that names the output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import select
+import stat
+import sys
+from typing import BinaryIO
+
+from .errors import OutputError
+
+_STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+def is_stdout(path: str) -> bool:
+    """Whether an output name means standard output."""
+    return path in _STDOUT_NAMES
+
+
+def is_special(path: str) -> bool:
+    """Whether an output exists and is neither a regular file nor a folder: a FIFO, a device."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def open_output(path: str) -> AtomicFile | SpecialFile | Stdout:
+    """Open the output named `path`, `-` being stdout. Opening a FIFO waits for its reader. Raises OutputError."""
+    if is_stdout(path):
+        return Stdout()
+    return SpecialFile(path) if is_special(path) else AtomicFile(path)
+
+
+def _failure(name: str, error: OSError | ValueError) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return OutputError(f"{name}: {reason}")
+
+
+class AtomicFile:
+    """A regular file, written under a temporary name in the same folder and renamed by `commit`.
+
+    A symbolic link is followed, so that its target is replaced and not the link. An existing file keeps its mode.
+    """
+
+    seekable = True
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        try:
+            self._target = os.path.realpath(path)
+            folder = os.path.dirname(self._target)
+            mode = self._mode_of_target(folder)
+            self._temporary = os.path.join(folder, f".qwen3tts-{secrets.token_hex(8)}.part")
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+            descriptor = os.open(self._temporary, flags, 0o666)
+        except (OSError, ValueError) as error:
+            raise _failure(path, error) from None
+        self.file: BinaryIO = open(descriptor, "w+b")  # noqa: SIM115
+        if mode is not None:
+            with contextlib.suppress(OSError):  # a file system without modes
+                os.fchmod(descriptor, mode)
+
+    def _mode_of_target(self, folder: str) -> int | None:
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, f"no folder {folder}")
+        try:
+            status = os.stat(self._target)
+        except FileNotFoundError:
+            return None
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file")
+        if not os.access(self._target, os.W_OK):  # a rename would replace a file that is protected from writing
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return stat.S_IMODE(status.st_mode)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        try:
+            self.file.write(data)
+        except OSError as error:
+            raise _failure(self.name, error) from None
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes at an offset from the first byte written."""
+        try:
+            self.file.seek(offset)
+            self.file.write(data)
+            self.file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise _failure(self.name, error) from None
+
+    def finish(self) -> None:
+        """Write out what is buffered; the file still has its temporary name."""
+        try:
+            self.file.close()
+        except OSError as error:
+            raise _failure(self.name, error) from None
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        try:
+            os.replace(self._temporary, self._target)
+        except OSError as error:
+            raise _failure(self.name, error) from None
+
+    def discard(self) -> None:
+        """Remove the temporary file; nothing happens after `commit`."""
+        with contextlib.suppress(OSError):  # a full disk: what could not be written is thrown away with the rest
+            self.file.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # a pipe that another process made non-blocking
+            select.select([], [descriptor], [])
+
+
+class SpecialFile:
+    """A FIFO or device: written in place, never replaced or removed."""
+
+    seekable = False
+    file = None
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            raise _failure(path, error) from None
+
+    def write(self, data: bytes) -> None:
+        """Write bytes now."""
+        try:
+            _write_all(self._descriptor, data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _failure(self.name, error) from None
+
+    def finish(self) -> None:
+        """Close the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            try:
+                os.close(descriptor)
+            except OSError as error:
+                raise _failure(self.name, error) from None
+
+    def commit(self) -> None:
+        """Nothing is left to do."""
+
+    def discard(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(OutputError):
+            self.finish()
+
+
+class Stdout:
+    """Standard output, unbuffered; `seekable` where it is a regular file, also one opened for appending."""
+
+    name = "standard output"
+    file = None
+
+    def __init__(self) -> None:
+        if sys.stdout is None:  # closed by the caller: descriptor 1 may by now be some other file
+            raise OutputError("standard output is closed")
+        self._descriptor, self._written, self._committed = 1, 0, False
+        sys.stdout.flush()
+        self.seekable = stat.S_ISREG(os.fstat(1).st_mode)
+        if self.seekable:
+            self._appends = self._flags() & os.O_APPEND
+            self._start = os.fstat(1).st_size if self._appends else os.lseek(1, 0, os.SEEK_CUR)
+
+    def _flags(self) -> int:
+        import fcntl
+
+        return fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes now."""
+        try:
+            _write_all(self._descriptor, data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _failure(self.name, error) from None
+        self._written += len(data)
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes at an offset from the first byte written; where the next byte goes does not change."""
+        import fcntl
+
+        try:
+            if self._appends:  # Linux appends whatever the offset of pwrite
+                fcntl.fcntl(self._descriptor, fcntl.F_SETFL, self._flags() & ~os.O_APPEND)
+            try:
+                os.pwrite(self._descriptor, data, self._start + offset)
+            finally:
+                if self._appends:
+                    fcntl.fcntl(self._descriptor, fcntl.F_SETFL, self._flags() | os.O_APPEND)
+        except OSError as error:
+            raise _failure(self.name, error) from None
+
+    def finish(self) -> None:
+        """Nothing is buffered, and the descriptor is the caller's."""
+
+    def commit(self) -> None:
+        """Keep what was written."""
+        self._committed = True
+
+    def discard(self) -> None:
+        """Cut what was written off a regular file, so that it does not look like a result."""
+        if self._committed or not self.seekable:
+            return
+        with contextlib.suppress(OSError):
+            if os.fstat(self._descriptor).st_size == self._start + self._written:
+                os.ftruncate(self._descriptor, self._start)
+                os.lseek(self._descriptor, self._start, os.SEEK_SET)
+        self._written = 0

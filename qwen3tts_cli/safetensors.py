@@ -1,0 +1,213 @@
+"""safetensors files, mapped and never trusted: every size, offset and name is checked before an array is made.
+
+Layout: u64 little-endian header length, JSON header, data; the offsets of a tensor count from the start of the data.
+Source: https://github.com/huggingface/safetensors, section Format.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from .errors import CheckpointError
+from .jsonfile import Section, open_regular, parse_json, read_object, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_HEADER_BYTES = 8 << 20
+MAX_TENSORS = 32768
+MAX_DIMS = 8
+MAX_NAME_CHARACTERS = 256
+MAX_SHARDS = 256
+MAX_INDEX_BYTES = 8 << 20
+
+_ITEM_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+_ARRAY_DTYPES = {"BF16": "<u2", "F32": "<f4"}
+
+
+class TensorInfo(NamedTuple):
+    """Where a tensor lies: bytes [start, end) of the file, already known to hold exactly `shape` items of `dtype`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+class TensorFile:
+    """A mapped safetensors file. Arrays keep the mapping alive, also after close()."""
+
+    def __init__(self, path: Path, tensors: dict[str, TensorInfo], mapping: mmap.mmap) -> None:
+        self.path, self.tensors, self._mapping = path, tensors, mapping
+
+    def array(self, name: str) -> np.ndarray:
+        """A read-only view of a tensor in the mapped file: F32 as float32, BF16 as uint16 of the same bits.
+
+        A tensor whose bytes are not aligned to its items is copied. Raises CheckpointError for an absent tensor or
+        another dtype.
+        """
+        import numpy as np
+
+        info = self.tensors.get(name)
+        if info is None:
+            raise CheckpointError(f"{self.path}: tensor {name!r} is missing")
+        if info.dtype not in _ARRAY_DTYPES:
+            raise CheckpointError(f"{self.path}: tensor {name!r}: dtype {info.dtype} is not supported, expected BF16 or F32")
+        dtype = np.dtype(_ARRAY_DTYPES[info.dtype])
+        count = (info.end - info.start) // dtype.itemsize
+        if count == 0:
+            return np.zeros(info.shape, dtype)
+        view = np.frombuffer(self._mapping, dtype, count, info.start).reshape(info.shape)
+        if not view.flags.aligned:
+            view = view.copy()
+            view.flags.writeable = False
+        return view
+
+    def path_of(self, name: str) -> Path:
+        """The file that holds a tensor, or would."""
+        return self.path
+
+    def close(self) -> None:
+        """Unmap the file, or leave that to the last array made from it."""
+        try:
+            self._mapping.close()
+        except BufferError:
+            pass
+
+
+class WeightSet:
+    """The tensors of one model, from a single file or from shards; the same reading interface as TensorFile."""
+
+    def __init__(self, files: list[TensorFile], tensors: dict[str, TensorInfo], owner: dict[str, TensorFile], index: Path) -> None:
+        self.files, self.tensors = files, tensors
+        self._owner, self._index = owner, index
+
+    def array(self, name: str) -> np.ndarray:
+        """A read-only view of a tensor, see TensorFile.array."""
+        if name not in self._owner:
+            raise CheckpointError(f"{self._index}: tensor {name!r} is missing")
+        return self._owner[name].array(name)
+
+    def path_of(self, name: str) -> Path:
+        """The file that holds a tensor; the index, or the only file, for an absent one."""
+        return self._owner[name].path if name in self._owner else self._index
+
+    def close(self) -> None:
+        """Close every file."""
+        for file in self.files:
+            file.close()
+
+
+def open_safetensors(path: Path) -> TensorFile:
+    """Map a safetensors file and check its header against its size. Raises CheckpointError."""
+    descriptor, size = open_regular(path)
+    try:
+        prefix = os.pread(descriptor, 8, 0)
+        if len(prefix) < 8:
+            raise CheckpointError(f"{path}: {size} bytes, too short for a safetensors file")
+        length = int.from_bytes(prefix, "little")
+        if length > MAX_HEADER_BYTES:
+            raise CheckpointError(f"{path}: header length {length} bytes, the limit is {MAX_HEADER_BYTES}")
+        if 8 + length > size:
+            raise CheckpointError(f"{path}: header length {length} bytes, but the file has {size} bytes: truncated?")
+        header = os.pread(descriptor, length, 8)
+        tensors = _tensors(parse_json(header, path, "header:"), path, 8 + length, size)
+        mapping = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    finally:
+        os.close(descriptor)
+    return TensorFile(path, tensors, mapping)
+
+
+def open_weights(folder: Path, stem: str = "model") -> WeightSet:
+    """Open `stem`.safetensors of a folder, or the shards that `stem`.safetensors.index.json names.
+
+    Raises CheckpointError, also where a shard lies outside the folder or lacks a tensor that the index puts there.
+    """
+    single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
+    if os.path.lexists(single) or not os.path.lexists(index):
+        file = open_safetensors(single)
+        return WeightSet([file], file.tensors, dict.fromkeys(file.tensors, file), single)
+    weight_map = read_object(index, MAX_INDEX_BYTES).section("weight_map")
+    if len(weight_map.values) > MAX_TENSORS:
+        raise CheckpointError(f"{index}: weight_map: {len(weight_map.values)} tensors, the limit is {MAX_TENSORS}")
+    shards: dict[str, TensorFile] = {}
+    tensors: dict[str, TensorInfo] = {}
+    owner: dict[str, TensorFile] = {}
+    try:
+        for name, shard in weight_map.values.items():
+            _check_shard_name(weight_map, name, shard)
+            if shard not in shards:
+                if len(shards) == MAX_SHARDS:
+                    raise CheckpointError(f"{index}: weight_map: more than {MAX_SHARDS} shards")
+                shards[shard] = open_safetensors(folder / shard)
+            if name not in shards[shard].tensors:
+                raise CheckpointError(f"{folder / shard}: tensor {shown(name)} is missing, {index.name} says it is here")
+            owner[name], tensors[name] = shards[shard], shards[shard].tensors[name]
+    except BaseException:
+        for file in shards.values():
+            file.close()
+        raise
+    return WeightSet(list(shards.values()), tensors, owner, index)
+
+
+def _check_shard_name(weight_map: Section, name: str, shard: object) -> None:
+    """A shard is a plain file name beside its index: no folder, no way out of it."""
+    plain = isinstance(shard, str) and shard.endswith(".safetensors") and len(shard) <= MAX_NAME_CHARACTERS
+    if not plain or any(c in "/\\:" or not c.isprintable() for c in str(shard)):
+        weight_map.fail(shown(name), shown(shard), "the plain name of a .safetensors file")
+
+
+def _tensors(header: object, path: Path, base: int, size: int) -> dict[str, TensorInfo]:
+    """Check a parsed header; its tensors must tile the data section [base, size) of the file exactly."""
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: header: found {shown(header)}, expected an object")
+    if len(header) > MAX_TENSORS:
+        raise CheckpointError(f"{path}: header: {len(header)} tensors, the limit is {MAX_TENSORS}")
+    tensors = {name: _tensor(name, entry, path, base, size) for name, entry in header.items() if name != "__metadata__"}
+    end, last = base, "the header"
+    for info in sorted(tensors.values(), key=lambda info: (info.start, info.end)):
+        if info.start != end:
+            problem = "overlaps" if info.start < end else "leaves a hole after"
+            raise CheckpointError(f"{path}: tensor {shown(info.name)}: data_offsets start at {info.start - base}, {problem} {last}")
+        end, last = info.end, f"tensor {shown(info.name)}"
+    if end != size:
+        raise CheckpointError(f"{path}: {size} bytes, but its header describes {end}")
+    return tensors
+
+
+def _tensor(name: str, entry: object, path: Path, base: int, size: int) -> TensorInfo:
+    """Check one entry of a header; `base` is where the data starts."""
+    where = f"{path}: tensor {shown(name)}"
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise CheckpointError(f"{where}: name of {len(name)} characters, the limit is {MAX_NAME_CHARACTERS}")
+    if not isinstance(entry, dict):
+        raise CheckpointError(f"{where}: found {shown(entry)}, expected an object")
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
+        raise CheckpointError(f"{where}: dtype {shown(dtype)}, expected one of {' '.join(_ITEM_BYTES)}")
+    if not isinstance(shape, list) or len(shape) > MAX_DIMS or not all(_natural(d) for d in shape):
+        raise CheckpointError(f"{where}: shape {shown(shape)}, expected at most {MAX_DIMS} sizes")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(_natural(o) for o in offsets):
+        raise CheckpointError(f"{where}: data_offsets {shown(offsets)}, expected [start, end]")
+    nbytes = _ITEM_BYTES[dtype]
+    for dim in shape:
+        nbytes *= dim
+    start, end = offsets
+    if end > size - base:
+        raise CheckpointError(f"{where}: data_offsets {offsets} end beyond the {size - base} bytes of data: truncated file?")
+    if end - start != nbytes:
+        raise CheckpointError(f"{where}: data_offsets {offsets} span {end - start} bytes, {dtype} {shape} needs {nbytes}")
+    return TensorInfo(name, dtype, tuple(shape), base + start, base + end)
+
+
+def _natural(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

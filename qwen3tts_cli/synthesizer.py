@@ -1,0 +1,239 @@
+"""The Python API: open a model once, speak with it any number of times, from any number of threads."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import hub
+from .checkpoint import open_checkpoint
+from .engine import Model, Sampling, kernels_text
+from .errors import UsageError
+from .pipeline import Plan, Speech
+from .prompt import build_prompt, resolve_language, resolve_speaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .config import ModelConfig
+    from .prompt import Prompt
+
+PRECISIONS = ("auto", "bf16")
+DECODER_PRECISIONS = ("auto", "f32")
+DEFAULT_UTTERANCE_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class SpeakOptions:
+    """How to speak. None takes the default of the checkpoint (generation_config.json, voice.json) or of the reference.
+
+    seed: 0 <= seed < 2**64; drawn when None. max_frames: of the whole output, 12.5 a second. split: long texts at
+    sentence ends. retries: new attempts when an utterance runs away; 0 turns the guard off. live: yield audio as it is
+    made rather than an utterance at a time. chunk_frames and pipeline: how the decoder runs; never what it makes.
+    """
+
+    voice: str | None = None
+    language: str | None = None
+    instruct: str | None = None
+    seed: int | None = None
+    greedy: bool = False
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    subtalker_temperature: float | None = None
+    subtalker_top_k: int | None = None
+    subtalker_top_p: float | None = None
+    max_frames: int | None = None
+    text_mode: str | None = None
+    split: bool = True
+    retries: int = 2
+    live: bool = False
+    chunk_frames: int = 0
+    pipeline: bool | None = None
+
+
+def default_threads() -> int:
+    """The cores that this process may use."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:  # macOS
+        return max(1, os.cpu_count() or 1)
+
+
+def _ranged(name: str, value: float | None, low: float, high: float, default: float) -> float:
+    if value is None:
+        return default
+    if not low <= value <= high:
+        raise UsageError(f"{name}: {value} is not within {low:g} .. {high:g}")
+    return value
+
+
+def _sampling(options: SpeakOptions, config: ModelConfig) -> tuple[Sampling, Sampling]:
+    g, o = config.generation, options
+    temperature = _ranged("temperature", o.temperature, 0, 100, g.temperature)
+    sub_temperature = _ranged("subtalker temperature", o.subtalker_temperature, 0, 100, g.subtalker_temperature)
+    talker_greedy = o.greedy or temperature == 0 or (o.temperature is None and not g.do_sample)
+    sub_greedy = o.greedy or sub_temperature == 0 or (o.subtalker_temperature is None and not g.subtalker_dosample)
+    talker = Sampling(
+        greedy=talker_greedy,
+        temperature=temperature or 1.0,
+        top_k=int(_ranged("top-k", o.top_k, 0, 1 << 20, g.top_k)),
+        top_p=_ranged("top-p", o.top_p, 1e-6, 1, g.top_p),
+        repetition_penalty=_ranged("repetition penalty", o.repetition_penalty, 1e-3, 1e3, g.repetition_penalty),
+    )
+    predictor = Sampling(
+        greedy=sub_greedy,
+        temperature=sub_temperature or 1.0,
+        top_k=int(_ranged("subtalker top-k", o.subtalker_top_k, 0, 1 << 20, g.subtalker_top_k)),
+        top_p=_ranged("subtalker top-p", o.subtalker_top_p, 1e-6, 1, g.subtalker_top_p),
+    )
+    return talker, predictor
+
+
+class Synthesizer:
+    """An opened model that speaks. A context manager; safe to use from several threads at once.
+
+    >>> with Synthesizer.open() as voice:
+    ...     samples = voice.say("Hello from two cores.", seed=1)
+    """
+
+    def __init__(self, model: Model, name: str, precision: str = "bf16") -> None:
+        self.model, self.name, self.precision = model, name, precision
+
+    @classmethod
+    def open(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        precision: str = "auto",
+        decoder_precision: str = "auto",
+        threads: int | None = None,
+    ) -> Synthesizer:
+        """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
+
+        Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
+        """
+        if precision not in PRECISIONS:
+            raise UsageError(f"precision: {precision!r} is not there yet; available: {', '.join(PRECISIONS)}")
+        if decoder_precision not in DECODER_PRECISIONS:
+            raise UsageError(f"decoder precision: {decoder_precision!r} is not there yet; available: {', '.join(DECODER_PRECISIONS)}")
+        if threads is not None and not 1 <= threads <= 1024:
+            raise UsageError(f"threads: {threads} is not within 1 .. 1024")
+        resolved = hub.resolve_model(None if model is None else os.fspath(model))
+        checkpoint = open_checkpoint(resolved.path)
+        try:
+            return cls(Model(checkpoint, threads=threads or default_threads()), resolved.name)
+        except BaseException:
+            checkpoint.close()
+            raise
+
+    def close(self) -> None:
+        """Release the model and its mapped files."""
+        checkpoint = self.model.checkpoint
+        self.model.close()
+        checkpoint.close()
+
+    def __enter__(self) -> Synthesizer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def config(self) -> ModelConfig:
+        """Everything the checkpoint says: speakers, languages, sizes, defaults."""
+        return self.model.config
+
+    @property
+    def threads(self) -> int:
+        """Threads in use."""
+        return self.model.threads
+
+    @property
+    def kernels(self) -> str:
+        """The kernel table in use, `entry=isa ...`."""
+        return kernels_text()
+
+    def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
+        """Start to speak: an iterator of float32 chunks that carries its own report. Raises UsageError before the first."""
+        o = options or SpeakOptions()
+        config, manifest = self.config, self.config.voice
+        if config.model_type == "base":
+            raise UsageError(f"{self.name}: a Base model clones a recording and has no voice of its own; -m 0.6b or 1.7b has voices")
+        for name, value, high in (("retries", o.retries, 1000), ("seed", o.seed, (1 << 64) - 1), ("chunk frames", o.chunk_frames, 64)):
+            _ranged(name, value, 0, high, 0)
+        _ranged("max frames", o.max_frames, 1, 1 << 31, 1)
+        text_mode = o.text_mode or (manifest.text_mode if manifest else None) or "full"
+        if text_mode not in ("full", "streaming"):
+            raise UsageError(f"text mode: {text_mode!r} is neither full nor streaming")
+        voice, language = resolve_speaker(config, o.voice), resolve_language(config, o.language)
+        talker, predictor = _sampling(o, config)
+        plan = Plan(
+            voice=voice,
+            language=language,
+            settings={
+                "voice": voice,
+                "language": language,
+                "instruct": o.instruct or None,
+                "text_mode": text_mode,
+                "talker": asdict(talker),
+                "predictor": asdict(predictor),
+            },
+            talker=talker,
+            predictor=predictor,
+            seed=secrets.randbits(64) if o.seed is None else o.seed,
+            max_frames=o.max_frames,
+            retries=o.retries,
+            live=o.live,
+            chunk_frames=o.chunk_frames,
+            pipeline=bool(o.pipeline),
+        )
+        return Speech(self.model, plan, self._prompts(text, o, plan, text_mode))
+
+    def _prompts(self, text: str, o: SpeakOptions, plan: Plan, text_mode: str) -> Iterator[tuple[str, Prompt]]:
+        from .text import check_script, prepare, utterances  # the splitter is heavy; only speaking needs it
+
+        config = self.config
+        check_script(text, config)
+        if config.voice is not None and config.voice.spell_out:
+            text = prepare(text, config.voice)
+        limit = config.voice.max_characters if config.voice else DEFAULT_UTTERANCE_CHARACTERS
+        pieces = utterances(text, limit, plan.language) if o.split else iter([text])
+        tokenizer = self.model.checkpoint.tokenizer
+        first = self._build(tokenizer, next(pieces), o, plan, text_mode)  # errors of the options show before any audio
+
+        def prompts() -> Iterator[tuple[str, Prompt]]:
+            yield first
+            for piece in pieces:
+                yield self._build(tokenizer, piece, o, plan, text_mode)
+
+        return prompts()
+
+    def _build(self, tokenizer, piece: str, o: SpeakOptions, plan: Plan, text_mode: str) -> tuple[str, Prompt]:
+        prompt = build_prompt(
+            self.config, tokenizer, piece, language=plan.language, speaker=plan.voice, instruct=o.instruct, text_mode=text_mode
+        )
+        return piece, prompt
+
+    def say(self, text: str, **options: object) -> np.ndarray:
+        """Speak all of it: float32 (samples,) at 24 kHz. options: fields of SpeakOptions."""
+        with self.speak(text, _options(options)) as speech:
+            chunks = list(speech)
+        return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
+
+    def stream(self, text: str, **options: object) -> Iterator[np.ndarray]:
+        """Speak as it is made: an iterator of float32 chunks at 24 kHz. options: fields of SpeakOptions."""
+        return self.speak(text, _options({"live": True, **options}))
+
+
+def _options(options: dict[str, object]) -> SpeakOptions:
+    known = {f.name for f in fields(SpeakOptions)}
+    for name in options:
+        if name not in known:
+            raise UsageError(f"{name}: no such option; there are {', '.join(sorted(known))}")
+    return SpeakOptions(**options)  # type: ignore[arg-type]

@@ -1,0 +1,7 @@
+"""From a user's text to the texts that are spoken: script check, sentence splitting, folding and spelling out."""
+
+from .prepare import prepare
+from .scripts import check_script
+from .splitting import utterances
+
+__all__ = ["check_script", "prepare", "utterances"]

@@ -1,0 +1,142 @@
+"""Where the test data lies and how it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+DATA = TESTS / "data"
+CHECKPOINTS = DATA / "checkpoints"
+GOLDENS = DATA / "goldens"
+POCKET = ROOT / "qwen3tts_cli" / "voices" / "pocket"
+
+
+def checkpoint_of(name: str) -> Path:
+    """Folder of the checkpoint that the goldens `name` were made with."""
+    return POCKET if name == "pocket" else CHECKPOINTS / name
+
+
+def golden_rows(folder: str | Path, kind: str | None = None) -> list[dict]:
+    """Rows of the index of a folder of goldens (a name below tests/data/goldens, or a path), `tts` for the three
+    kinds of speech."""
+    rows = json.loads((GOLDENS / folder / "index.json").read_text(encoding="utf-8"))
+    if kind == "tts":
+        return [row for row in rows if row["kind"] in ("custom_voice", "voice_design", "base")]
+    return [row for row in rows if kind in (None, row["kind"])]
+
+
+def load_golden(folder: str | Path, row: dict | str) -> dict[str, np.ndarray]:
+    """Arrays of one golden; what `same_as` in its row names is read from there."""
+    if isinstance(row, str):
+        row = next(r for r in golden_rows(folder) if row in (r["file"], r.get("name")))
+    with np.load(GOLDENS / folder / row["file"]) as file:
+        arrays = dict(file)
+    for name, source in row.get("same_as", {}).items():
+        if source.endswith(".wav"):
+            import soundfile
+
+            arrays[name] = soundfile.read(DATA / source, dtype="float32")[0]
+        elif ":" in source:
+            file_name, key = source.split(":")
+            arrays[name] = load_golden(folder, file_name)[key]
+        else:
+            arrays[name] = arrays[source]
+    return arrays
+
+
+def snr_db(got: np.ndarray, want: np.ndarray) -> float:
+    """Signal-to-noise ratio of `got` against `want` in dB."""
+    want = np.asarray(want, np.float64)
+    noise = np.sum((np.asarray(got, np.float64) - want) ** 2)
+    return float("inf") if noise == 0 else float(10 * np.log10(np.sum(want**2) / noise))
+
+
+def relative_error(got: np.ndarray, want: np.ndarray) -> float:
+    """Largest difference over the largest magnitude."""
+    return float(np.max(np.abs(np.asarray(got, np.float64) - want), initial=0) / np.max(np.abs(want), initial=1e-30))
+
+
+def open_model(folder: Path, **options):
+    """The checkpoint in `folder`, opened in the engine; `options` as of engine.Model. Close it after use."""
+    from qwen3tts_cli.checkpoint import open_checkpoint
+    from qwen3tts_cli.engine import Model
+
+    options.setdefault("threads", 2)
+    return Model(open_checkpoint(folder), **options)
+
+
+def golden_prompt(checkpoint, row: dict, golden: dict[str, np.ndarray]):
+    """The prompt of a golden: its call below the layer that rejects empty text and odd arguments."""
+    from qwen3tts_cli.prompt import build_prompt
+
+    return build_prompt(
+        checkpoint.config,
+        checkpoint.tokenizer,
+        row["text"],
+        language=(row.get("language") or "auto").lower(),
+        speaker=row["speaker"].lower() if row.get("speaker") else None,
+        instruct=row.get("instruct") or None,
+        text_mode="full" if row["non_streaming_mode"] else "streaming",
+        speaker_row="spk_emb" in golden,
+        reference_codes=golden.get("ref_codes"),
+        reference_text=row.get("ref_text") if "ref_codes" in golden else None,
+    )
+
+
+def speak_golden(model, row: dict, golden: dict[str, np.ndarray], **options) -> dict[str, np.ndarray]:
+    """What the engine makes of a golden's call, greedily, by the golden's names; `options` as of engine.Session."""
+    from qwen3tts_cli.engine import RUNNING, Sampling, Session
+
+    prompt = golden_prompt(model.checkpoint, row, golden)
+    greedy = Sampling(greedy=True, repetition_penalty=row["generate_kwargs"]["repetition_penalty"])
+    options = {"seed": 0, "key": 0, "max_frames": row["max_new_tokens"] - 1, **options}
+    if "spk_emb" in golden:
+        options["speaker"] = golden["spk_emb"]
+    if "ref_codes" in golden:
+        options["reference_codes"] = golden["ref_codes"]
+    config, logits, samples = model.config, [], []
+    with Session(model, prompt, talker=greedy, predictor=Sampling(greedy=True), **options) as session:
+        while session.info.state == RUNNING:
+            model.step([session])
+            logits.append(session.peek("LOGITS", (config.vocab_size,)))
+            samples.append(session.read())
+        while True:
+            info = session.info
+            if info.decoded < info.frames:
+                model.step([session])
+            samples.append(session.read(wait=True))
+            if not len(samples[-1]) and info.decoded == info.frames:
+                break
+        codes = session.codes(0, info.frames)
+        prefill = session.peek("PREFILL", (len(prompt.text_ids), config.talker.hidden_size))
+    return {
+        "input_ids": np.asarray(prompt.input_ids, np.int32),
+        "instruct_ids": np.asarray(prompt.instruct_ids, np.int32),
+        "prefill_embeds": prefill,
+        "logits0": np.stack(logits),
+        "codes": codes,
+        "wav": np.concatenate(samples),
+    }
+
+
+def decode_golden(model, codes: np.ndarray, chunk: int) -> np.ndarray:
+    """Samples of codes (frames, 16), decoded `chunk` frames at a time."""
+    return model.decode(codes, chunk)
+
+
+def check_speech(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> None:
+    """The tolerances of parity with the reference: `got` as `speak_golden` gives it."""
+    np.testing.assert_array_equal(got["input_ids"], want["input_ids"])
+    np.testing.assert_array_equal(got["instruct_ids"], want["instruct_ids"])
+    assert got["prefill_embeds"].shape == want["prefill_embeds"].shape
+    assert relative_error(got["prefill_embeds"], want["prefill_embeds"]) <= 1e-5
+    np.testing.assert_array_equal(got["codes"], want["codes"])
+    steps = len(got["logits0"])
+    assert relative_error(got["logits0"], want["logits0"][:steps]) <= 1e-3
+    assert got["wav"].shape == want["wav"].shape
+    if len(want["wav"]):
+        assert snr_db(got["wav"], want["wav"]) >= 80
