@@ -15,7 +15,7 @@ from .config_encoders import load_encoder_config, load_speaker_config
 from .engine_audio import CodecEncoder, SpeakerEncoder
 from .errors import CheckpointError, UsageError
 from .jsonfile import shown
-from .languages import did_you_mean, resolve_language
+from .languages import PRESET_VOICE_MODELS, did_you_mean, resolve_language
 from .voicefile import MAX_TRANSCRIPT, Voice
 from .weights_encoders import collect_encoder, collect_speaker
 
@@ -73,10 +73,11 @@ def asked_voice(synthesizer: Cloner, voice: str | Voice | None, audio: Audio | N
         voice.check_fits(config, model)
     elif config.model_type == "base" and asked is not None:
         close = did_you_mean(asked, voicestore.names())
-        instead = f"{model} speaks with kept voices and recordings (--ref)"
+        instead = f"{model} speaks with kept voices and recordings (--ref), {PRESET_VOICE_MODELS} have presets"
         raise UsageError(f"no voice {shown(asked)} is kept{close}; {instead}")
     elif config.model_type == "base":
-        raise UsageError(f"{model} has no voice of its own: it needs a recording (--ref) or a kept voice (-v)")
+        needs = "it needs a recording (--ref) or a kept voice (-v)"
+        raise UsageError(f"{model} has no voice of its own: {needs}; {PRESET_VOICE_MODELS} have presets")
     return voice
 
 
