@@ -114,9 +114,9 @@ soak: $(VENV)/dev build/native.stamp ## the long tests: packaging in fresh envir
 	@tests/packaging.sh $(PY) full
 	@$(PY) -m pytest -q -m soak
 
-parity: $(VENV)/dev build/native.stamp ## full-size 0.6B checkpoints (needs torch, 6 GB of disk) against the reference
+parity: $(VENV)/dev build/native.stamp ## full-size checkpoints (needs torch, 10 GB of disk) against the reference
 	@CHECKPOINTS_ONLY=1 PYTHON=$(PYTHON) tests/reference/setup_env.sh build/parity
-	@tests/reference/make_all_ckpt.sh build/parity 0.6b-customvoice 0.6b-base
+	@tests/reference/make_all_ckpt.sh build/parity 0.6b-customvoice 0.6b-base 1.7b-customvoice
 	@$(PY) -m pytest -q tests/parity --full-size build/parity/ckpt
 
 bench: build/native.stamp build/check/check_kernels ## timings of the kernels

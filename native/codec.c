@@ -19,6 +19,24 @@ static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ------------------------------------------------------------ the packed codec */
+/* From the samples of a frame back through every window to the oldest frame that has a part in them. In samples:
+ * `row` is one row, each window adds its history, and a row of several at most one row for where in it the need begins. */
+static int32_t reach(const q3t_codec *c) {
+    int64_t row = 1, back = Q3T_TAPS - 1;
+    for (int32_t i = c->config.rates - 1; i >= 0; i--) {
+        for (int32_t u = 0, dilation = 1; u < Q3T_UNITS; u++, dilation *= 3) back += (Q3T_TAPS - 1) * dilation * row;
+        row *= c->block[i].rate;
+        back += 2 * row;
+    }
+    back += (Q3T_TAPS - 1) * row;
+    for (int32_t i = c->config.upsampling - 1; i >= 0; i--) {
+        back += (Q3T_TAPS - 1) * row;
+        row *= c->config.upsampling_ratios[i];
+        back += row;
+    }
+    return (int32_t)((back - 1) / row) + 1;
+}
+
 static void plan(q3t_codec *c) {
     const q3t_config *f = &c->config;
     c->frame_samples = q3t_frame_samples(f);
@@ -38,6 +56,7 @@ static void plan(q3t_codec *c) {
         b->frames = frames = bytes * (size_t)frames <= STEP_BYTES ? frames : bytes < STEP_BYTES ? (int32_t)(STEP_BYTES / bytes) : 1;
     }
     c->channels = f->decoder_dim >> f->rates;
+    c->reach = reach(c);
 }
 
 q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, const q3t_kernels *kernels, q3t_pool *pool,
@@ -324,6 +343,17 @@ static q3t_status run_piece(const q3t_codec *c, q3t_codec_state *s, q3t_pool *po
                                              .snake = c->block[0].act, .out = to});
     advance(&s->vocoder_in, rows);
     return vocode(c, s, pool, 0, frames, samples);
+}
+
+int32_t q3t_codec_reach(const q3t_codec *c) { return c->reach; }
+
+void q3t_codec_skip(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, const int32_t *codes, int32_t frames) {
+    for (int32_t left = frames, n; left > 0; left -= n) {
+        n = min2(left, Q3T_CODEC_PIECE);
+        quantize(c, s, pool, codes, n);
+        transform(c, s, pool, n, s->latent);
+        codes += (size_t)n * (size_t)c->config.code_groups;
+    }
 }
 
 q3t_status q3t_codec_run(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, const int32_t *codes, int32_t frames,

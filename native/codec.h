@@ -28,4 +28,9 @@ void q3t_codec_state_close(q3t_codec_state *state);
  * Q3T_E_CODEC_NONFINITE when a sample is NaN or infinite before the clamp. */
 q3t_status q3t_codec_run(const q3t_codec *codec, q3t_codec_state *state, q3t_pool *pool, const int32_t *codes, int32_t frames,
                          float *samples);
+/* Take in the next frames (1 .. max_chunk), whose samples nobody wants: of the work only the transformer's is done, which
+ * looks far back. Samples are right again once q3t_codec_reach frames have been decoded after the last skipped one. */
+void q3t_codec_skip(const q3t_codec *codec, q3t_codec_state *state, q3t_pool *pool, const int32_t *codes, int32_t frames);
+/* How many frames back the convolutions behind the transformer see. */
+int32_t q3t_codec_reach(const q3t_codec *codec);
 #endif

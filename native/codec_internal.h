@@ -48,6 +48,7 @@ struct q3t_codec {
     const q3t_kernels *kernels;
     q3t_arena arena;
     int32_t frame_samples, q_width, kv_width, qkv_width;
+    int32_t reach;                   /* see q3t_codec_reach */
     const float *books;              /* (code_groups, codebook_size, codebook_dim / 2) */
     const float *inv_freq;           /* (head_dim / 2,) */
     q3t_conv project;                /* the two projections of the quantizer side by side */

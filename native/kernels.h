@@ -69,6 +69,8 @@ static inline size_t q3t_act_bytes(int32_t k) { return ((size_t)k * 4 + 63) / 64
 #define Q3T_SILU(name) void name(float *x, int32_t n)
 /* x = gelu(x), the exact one with erf, (n,). */
 #define Q3T_GELU(name) void name(float *x, int32_t n)
+/* y = x where x > 0, else exp(x) - 1, (n,); y may be x. */
+#define Q3T_ELU(name) void name(float *y, const float *x, int32_t n)
 /* y[r][c] = x + inv_beta[c] * sin(x * alpha[c])^2; rows of `channels` floats; y may be x. */
 #define Q3T_SNAKE(name) void name(float *y, const float *x, const float *alpha, const float *inv_beta, int32_t channels, int32_t rows)
 /* y += x, (n,). */
@@ -90,7 +92,7 @@ static inline size_t q3t_act_bytes(int32_t k) { return ((size_t)k * 4 + 63) / 64
 #define Q3T_KERNEL_TABLE(X) \
     X(prepare_f32, PREPARE) X(linear_f32, LINEAR) X(prepare_bf16, PREPARE) X(linear_bf16, LINEAR) X(conv, CONV) \
     X(depthwise, DEPTHWISE) X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
-    X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(snake, SNAKE) X(add, ADD) X(add_scaled, ADD_SCALED) \
+    X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(elu, ELU) X(snake, SNAKE) X(add, ADD) X(add_scaled, ADD_SCALED) \
     X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP)
 
 /* Each entry, then `<entry>_isa`: the name of the file that filled it, for q3t_kernels_text and the tests. */

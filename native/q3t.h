@@ -24,7 +24,8 @@ typedef enum q3t_status {
     Q3T_E_THREAD = 6,            /* a thread could not be started */
     Q3T_E_TALKER_NONFINITE = 7,  /* NaN or infinity in the talker's logits */
     Q3T_E_PREDICTOR_NONFINITE = 8,
-    Q3T_E_CODEC_NONFINITE = 9    /* NaN or infinity in the decoded samples */
+    Q3T_E_CODEC_NONFINITE = 9,   /* NaN or infinity in the decoded samples */
+    Q3T_E_ENCODER_NONFINITE = 10 /* NaN or infinity in what an encoder made of a recording */
 } q3t_status;
 
 typedef enum q3t_dtype { Q3T_F32 = 0, Q3T_BF16 = 1 } q3t_dtype;
@@ -90,7 +91,22 @@ typedef enum q3t_slot {
     Q3T_W_UNIT_ALPHA1, Q3T_W_UNIT_BETA1, Q3T_W_UNIT_CONV1, Q3T_W_UNIT_CONV1_BIAS,
     Q3T_W_UNIT_ALPHA2, Q3T_W_UNIT_BETA2, Q3T_W_UNIT_CONV2, Q3T_W_UNIT_CONV2_BIAS,
     Q3T_W_DEC_ALPHA, Q3T_W_DEC_BETA, Q3T_W_DEC_OUT, Q3T_W_DEC_OUT_BIAS,
-    Q3T_W_SLOTS
+    Q3T_W_SLOTS,                 /* of a model; what follows belongs to parts that are opened by themselves */
+    /* speaker encoder; RES has layer branches * block + branch, the other block slots have the block */
+    Q3T_W_SPEAKER_IN, Q3T_W_SPEAKER_IN_BIAS, Q3T_W_SPEAKER_TDNN1, Q3T_W_SPEAKER_TDNN1_BIAS,
+    Q3T_W_SPEAKER_RES, Q3T_W_SPEAKER_RES_BIAS, Q3T_W_SPEAKER_TDNN2, Q3T_W_SPEAKER_TDNN2_BIAS,
+    Q3T_W_SPEAKER_SE1, Q3T_W_SPEAKER_SE1_BIAS, Q3T_W_SPEAKER_SE2, Q3T_W_SPEAKER_SE2_BIAS,
+    Q3T_W_SPEAKER_MFA, Q3T_W_SPEAKER_MFA_BIAS, Q3T_W_SPEAKER_ATTENTION, Q3T_W_SPEAKER_ATTENTION_BIAS,
+    Q3T_W_SPEAKER_POOL, Q3T_W_SPEAKER_POOL_BIAS, Q3T_W_SPEAKER_OUT, Q3T_W_SPEAKER_OUT_BIAS,
+    /* codec encoder; UNIT* has layer units * stage + unit; BOOK_* has the code group, 0 is the semantic one */
+    Q3T_W_ENCODER_IN, Q3T_W_ENCODER_IN_BIAS, Q3T_W_ENCODER_UNIT1, Q3T_W_ENCODER_UNIT1_BIAS,
+    Q3T_W_ENCODER_UNIT2, Q3T_W_ENCODER_UNIT2_BIAS, Q3T_W_ENCODER_DOWN, Q3T_W_ENCODER_DOWN_BIAS,
+    Q3T_W_ENCODER_OUT, Q3T_W_ENCODER_OUT_BIAS,
+    Q3T_W_ENCODER_INPUT_NORM, Q3T_W_ENCODER_INPUT_NORM_BIAS, Q3T_W_ENCODER_Q, Q3T_W_ENCODER_K, Q3T_W_ENCODER_V,
+    Q3T_W_ENCODER_O, Q3T_W_ENCODER_ATTN_SCALE, Q3T_W_ENCODER_POST_NORM, Q3T_W_ENCODER_POST_NORM_BIAS,
+    Q3T_W_ENCODER_FC1, Q3T_W_ENCODER_FC2, Q3T_W_ENCODER_MLP_SCALE,
+    Q3T_W_ENCODER_HALVE, Q3T_W_ENCODER_SEMANTIC, Q3T_W_ENCODER_ACOUSTIC,
+    Q3T_W_ENCODER_BOOK_SUM, Q3T_W_ENCODER_BOOK_USAGE
 } q3t_slot;
 
 /* A tensor of the checkpoint, row-major, in the caller's memory (usually the mapped file). Any alignment. */
@@ -195,6 +211,56 @@ q3t_status q3t_session_read(q3t_session *session, float *samples, int32_t capaci
 q3t_status q3t_session_codes(const q3t_session *session, int32_t first, int32_t n, int32_t *codes);
 q3t_status q3t_session_info_get(const q3t_session *session, q3t_session_info *info);
 q3t_status q3t_session_peek(const q3t_session *session, q3t_peek what, float *out, size_t count);
+
+/* ---- The codec's decoder without a model, for one stream of codes at a time and one caller.
+ * config: codec, code_groups and the fields from codebook_size on are read; tensors: the slots from FIRST_SUM on. */
+typedef struct q3t_decoder q3t_decoder;
+q3t_status q3t_decoder_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
+                            q3t_decoder **decoder);
+void q3t_decoder_close(q3t_decoder *decoder);
+/* The next frames (1 .. 64) of the stream, or with restart 1 the first of a new one: codes (frames, code_groups) to
+ * samples (frames * samples per frame,). How a stream is cut into calls changes nothing. */
+q3t_status q3t_decoder_run(q3t_decoder *decoder, int32_t restart, const int32_t *codes, int32_t frames, float *samples);
+
+/* ---- What a voice is made of: opened when a recording is to be encoded, closed again after. Each has weights and
+ * threads of its own and is used by one caller at a time. Samples are float32 mono at 24 kHz. */
+typedef struct q3t_speaker q3t_speaker; /* recording to speaker vector */
+typedef struct q3t_encoder q3t_encoder; /* recording to codes */
+
+/* channels, kernels, dilations: of the first convolution, the SE-Res2Net blocks, and the one that joins the blocks. */
+typedef struct q3t_speaker_config {
+    int32_t layers, channels[8], kernels[8], dilations[8];
+    int32_t scale;               /* parts of a Res2Net block */
+    int32_t se, attention;       /* bottleneck channels */
+    int32_t embedding;
+} q3t_speaker_config;
+
+typedef struct q3t_encoder_config {
+    q3t_transformer_config transformer; /* rms_eps is the layer norm's */
+    int32_t filters, kernel, last_kernel, residual_kernel, compress;
+    int32_t units, dilation_growth;     /* residual units a stage; dilation of unit i: dilation_growth^i */
+    int32_t stages, rates[8];           /* strides, in the order they are met */
+    int32_t halving;                    /* stride of the last downsampling */
+    int32_t code_groups, codebook_size, codebook_dim;
+} q3t_encoder_config;
+
+/* tensors: every one of the part's slots and layers exactly once. */
+q3t_status q3t_speaker_open(const q3t_speaker_config *config, const q3t_tensor *tensors, size_t count,
+                            const q3t_model_options *options, q3t_speaker **speaker);
+void q3t_speaker_close(q3t_speaker *speaker);
+/* embedding (config.embedding,). Q3T_E_ARGUMENT for fewer samples than reflected padding needs: 0.1 s is enough
+ * for the released models. */
+q3t_status q3t_speaker_embed(q3t_speaker *speaker, const float *samples, int32_t n, float *embedding);
+/* mel (n / 256, 128): the log-mel spectrogram that the embedding is made from, for tests. */
+q3t_status q3t_speaker_mel(q3t_speaker *speaker, const float *samples, int32_t n, float *mel);
+
+q3t_status q3t_encoder_open(const q3t_encoder_config *config, const q3t_tensor *tensors, size_t count,
+                            const q3t_model_options *options, q3t_encoder **encoder);
+void q3t_encoder_close(q3t_encoder *encoder);
+/* Samples in a frame of codes. */
+int32_t q3t_encoder_frame_samples(const q3t_encoder_config *config);
+/* codes (ceil(n / samples in a frame), code_groups). Memory grows with n, 5 MB for each second at full size. */
+q3t_status q3t_encoder_run(q3t_encoder *encoder, const float *samples, int32_t n, int32_t *codes);
 
 /* Decode codes (frames, code_groups) int32 to samples (frames * samples per frame,) float32, `chunk` frames at a time. */
 q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples);

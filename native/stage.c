@@ -17,11 +17,20 @@ void q3t_stage_carve(q3t_stage *s, q3t_arena *a, int32_t chunk_frames, int32_t f
     s->scratch = q3t_carve(a, (size_t)longest * (size_t)frame_samples, sizeof(float));
 }
 
+/* Leading frames that only the transformer takes in: what comes after them is decoded, and heard from s->silent on. */
+static int32_t skipped(const q3t_stage *s) {
+    int32_t reach = q3t_codec_reach(s->codec);
+    return s->silent > reach ? s->silent - reach : 0;
+}
+
 /* Frames to decode next, or 0: without a fixed chunk the first is 1, then 2, then 4, so that sound begins at once. */
 static int32_t due(q3t_stage *s) {
     int32_t done = atomic_load(&s->decoded), waiting = atomic_load(&s->available) - done;
-    int32_t next = s->chunk ? s->chunk : done < s->silent ? STEADY_CHUNK : done - s->silent >= 3 ? STEADY_CHUNK : done - s->silent + 1;
-    if (done < s->silent && next > s->silent - done) next = s->silent - done;
+    int32_t next = s->chunk ? s->chunk : done < s->silent || done - s->silent >= 3 ? STEADY_CHUNK : done - s->silent + 1;
+    if (done < s->silent) {
+        int32_t border = done < skipped(s) ? skipped(s) : s->silent;
+        if (next > border - done) next = border - done;
+    }
     if (waiting >= next) return next;
     return atomic_load(&s->finished) ? waiting : 0;
 }
@@ -42,7 +51,10 @@ static void append(q3t_stage *s, const float *samples, int64_t n) {
 /* Decode the next n frames into scratch, then into the ring. */
 static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
     int32_t done = atomic_load(&s->decoded);
-    q3t_status status = q3t_codec_run(s->codec, s->state, pool, s->codes + (size_t)done * (size_t)s->groups, n, s->scratch);
+    const int32_t *codes = s->codes + (size_t)done * (size_t)s->groups;
+    q3t_status status = Q3T_OK;
+    if (done < skipped(s)) q3t_codec_skip(s->codec, s->state, pool, codes, n);
+    else status = q3t_codec_run(s->codec, s->state, pool, codes, n, s->scratch);
     if (s->pipeline) pthread_mutex_lock(&s->mutex);
     if (status == Q3T_OK) {
         if (done >= s->silent) append(s, s->scratch, (int64_t)n * s->frame_samples);

@@ -148,17 +148,8 @@ int32_t q3t_frame_samples(const q3t_config *c) {
     return (int32_t)n;
 }
 
-q3t_status q3t_config_check(const q3t_config *c) {
-    if (!transformer_ok(&c->talker) || !transformer_ok(&c->predictor) || !transformer_ok(&c->codec)) return Q3T_E_CONFIG;
-    /* code 0 of a frame is below vocab - Q3T_RESERVED, and indexes a codebook */
-    if (!in(c->vocab, Q3T_RESERVED + 1, MAX_DIM) || c->vocab - Q3T_RESERVED > c->codebook_size || c->code_vocab > c->codebook_size)
-        return Q3T_E_CONFIG;
-    if (!in(c->text_vocab, 1, 1 << 24) || !in(c->text_hidden, 1, MAX_DIM)) return Q3T_E_CONFIG;
-    if (!in(c->code_groups, 2, MAX_GROUPS) || !in(c->code_vocab, 1, MAX_DIM) || !in(c->code_embedding_rows, c->code_vocab, MAX_DIM))
-        return Q3T_E_CONFIG;
-    if (!in(c->codec_eos, 0, c->vocab - 1) || !in(c->tts_pad, 0, c->text_vocab - 1)) return Q3T_E_CONFIG;
-    if (!in(c->max_positions, 1, 1 << 24) || !in(c->has_projection, 0, 1)) return Q3T_E_CONFIG;
-    if (!c->has_projection && c->talker.hidden != c->predictor.hidden) return Q3T_E_CONFIG;
+q3t_status q3t_codec_config_check(const q3t_config *c) {
+    if (!transformer_ok(&c->codec) || !in(c->code_groups, 2, MAX_GROUPS)) return Q3T_E_CONFIG;
     if (!in(c->codebook_size, 1, MAX_DIM) || !in(c->codebook_dim, 2, MAX_DIM) || c->codebook_dim % 2) return Q3T_E_CONFIG;
     if (!in(c->latent_dim, 1, MAX_DIM / 4) || !in(c->decoder_dim, 1, MAX_DIM) || !in(c->sliding_window, 1, 1 << 16)) return Q3T_E_CONFIG;
     if (!in(c->upsampling, 0, 8) || !in(c->rates, 1, 8) || c->decoder_dim % (1 << c->rates)) return Q3T_E_CONFIG;
@@ -172,6 +163,20 @@ q3t_status q3t_config_check(const q3t_config *c) {
     return Q3T_OK;
 }
 
+q3t_status q3t_config_check(const q3t_config *c) {
+    if (!transformer_ok(&c->talker) || !transformer_ok(&c->predictor)) return Q3T_E_CONFIG;
+    /* code 0 of a frame is below vocab - Q3T_RESERVED, and indexes a codebook */
+    if (!in(c->vocab, Q3T_RESERVED + 1, MAX_DIM) || c->vocab - Q3T_RESERVED > c->codebook_size || c->code_vocab > c->codebook_size)
+        return Q3T_E_CONFIG;
+    if (!in(c->text_vocab, 1, 1 << 24) || !in(c->text_hidden, 1, MAX_DIM)) return Q3T_E_CONFIG;
+    if (!in(c->code_groups, 2, MAX_GROUPS) || !in(c->code_vocab, 1, MAX_DIM) || !in(c->code_embedding_rows, c->code_vocab, MAX_DIM))
+        return Q3T_E_CONFIG;
+    if (!in(c->codec_eos, 0, c->vocab - 1) || !in(c->tts_pad, 0, c->text_vocab - 1)) return Q3T_E_CONFIG;
+    if (!in(c->max_positions, 1, 1 << 24) || !in(c->has_projection, 0, 1)) return Q3T_E_CONFIG;
+    if (!c->has_projection && c->talker.hidden != c->predictor.hidden) return Q3T_E_CONFIG;
+    return q3t_codec_config_check(c);
+}
+
 static int shape_ok(const q3t_config *c, const rule *r, const q3t_tensor *t) {
     int32_t n = 0;
     while (n < 3 && r->dim[n] != D_END) n++;
@@ -181,18 +186,21 @@ static int shape_ok(const q3t_config *c, const rule *r, const q3t_tensor *t) {
     return 1;
 }
 
-q3t_status q3t_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
+/* Layers of slot s in a checkpoint whose slots begin at `first`. */
+static int32_t layers_of(const q3t_config *c, int s, int first) { return s < first ? 0 : count_of(c, rules[s].layers); }
+
+static q3t_status open_from(const q3t_config *c, const q3t_tensor *tensors, size_t count, int first, q3t_weights *w) {
     size_t offset[Q3T_W_SLOTS], total = 0;
     for (int s = 0; s < Q3T_W_SLOTS; s++) {
         offset[s] = total;
-        total += (size_t)count_of(c, rules[s].layers);
+        total += (size_t)layers_of(c, s, first);
     }
     if (count != total) return Q3T_E_SHAPE;
     q3t_tensor *all = calloc(total, sizeof *all);
     if (!all) return Q3T_E_MEMORY;
     for (size_t i = 0; i < count; i++) {
         const q3t_tensor *t = &tensors[i];
-        if (!in(t->slot, 0, Q3T_W_SLOTS - 1) || !in(t->layer, 0, count_of(c, rules[t->slot].layers) - 1) ||
+        if (!in(t->slot, 0, Q3T_W_SLOTS - 1) || !in(t->layer, 0, layers_of(c, t->slot, first) - 1) ||
             all[offset[t->slot] + (size_t)t->layer].data || !shape_ok(c, &rules[t->slot], t)) {
             free(all);
             return Q3T_E_SHAPE;
@@ -200,8 +208,16 @@ q3t_status q3t_weights_open(const q3t_config *c, const q3t_tensor *tensors, size
         all[offset[t->slot] + (size_t)t->layer] = *t;
     }
     w->tensors = all;
-    for (int s = 0; s < Q3T_W_SLOTS; s++) w->slot[s] = count_of(c, rules[s].layers) ? all + offset[s] : NULL;
+    for (int s = 0; s < Q3T_W_SLOTS; s++) w->slot[s] = layers_of(c, s, first) ? all + offset[s] : NULL;
     return Q3T_OK;
+}
+
+q3t_status q3t_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
+    return open_from(c, tensors, count, 0, w);
+}
+
+q3t_status q3t_codec_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
+    return open_from(c, tensors, count, Q3T_W_FIRST_SUM, w);
 }
 
 void q3t_weights_close(q3t_weights *w) {

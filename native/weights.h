@@ -13,10 +13,14 @@ typedef struct q3t_weights {
 
 /* Dimensions in range, products small enough for int32 row and column indices. */
 q3t_status q3t_config_check(const q3t_config *config);
+/* The same for what the codec's decoder reads of it. */
+q3t_status q3t_codec_config_check(const q3t_config *config);
 /* Samples in one frame. */
 int32_t q3t_frame_samples(const q3t_config *config);
 /* Copy the descriptors; Q3T_E_SHAPE unless each is there exactly once with exactly its shape. */
 q3t_status q3t_weights_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, q3t_weights *weights);
+/* The same for the slots of the codec's decoder alone, which are the last. */
+q3t_status q3t_codec_weights_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, q3t_weights *weights);
 void q3t_weights_close(q3t_weights *weights);
 
 static inline const q3t_tensor *q3t_weight(const q3t_weights *w, q3t_slot slot, int32_t layer) { return w->slot[slot] + layer; }

@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .audio import Recording, load_recording
+    from .codec import Codec
     from .errors import (
         CheckpointError,
         DownloadError,
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .synthesizer import SpeakOptions, Speech, Synthesizer
+    from .voicefile import Voice, read_voice
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
+    "Codec",
     "DownloadError",
     "EngineError",
     "GenerationError",
@@ -35,19 +39,30 @@ __all__ = [
     "ModelNotFoundError",
     "OutputError",
     "Qwen3TTSError",
+    "Recording",
     "SpeakOptions",
     "Speech",
     "Synthesizer",
     "UsageError",
+    "Voice",
     "__version__",
+    "load_recording",
+    "read_voice",
 ]
+_MODULES = {
+    "Codec": "codec",
+    "Recording": "audio",
+    "Voice": "voicefile",
+    "load_recording": "audio",
+    "read_voice": "voicefile",
+}
 
 
 def __getattr__(name: str) -> Any:
     # The engine brings NumPy with it, which `qwen3tts --help` must not wait for: names are looked up when asked for.
     if name.startswith("_") or name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "errors" if name.endswith("Error") else "synthesizer"
+    module = "errors" if name.endswith("Error") else _MODULES.get(name, "synthesizer")
     return getattr(importlib.import_module(f".{module}", __name__), name)
 
 

@@ -35,7 +35,8 @@ class LazyGroup(click.Group):
 
     summaries: dict[str, str] = {  # noqa: RUF012
         "say": "Speak a text.",
-        "voices": "List the voices of models.",
+        "voices": "List, make and keep voices.",
+        "codec": "Turn recordings into codes, and codes into audio.",
         "models": "List, download, check and remove models.",
         "doctor": "Show what this machine has and what is missing.",
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .checkpoint import Checkpoint
-    from .config import ModelConfig, TransformerConfig
+    from .config import CodecConfig, ModelConfig, TransformerConfig
     from .prompt import Prompt
 
 SAMPLE_RATE = 24000
@@ -92,17 +92,10 @@ def _transformer(out, c: TransformerConfig) -> None:
     out.rms_eps, out.rope_theta = c.rms_norm_eps, c.rope_theta
 
 
-def _native_config(c: ModelConfig, slots: set[str]):
-    out = ffi.new("q3t_config *")
-    _transformer(out.talker, c.talker)
-    _transformer(out.predictor, c.predictor)
-    _transformer(out.codec, c.codec.transformer)
-    out.vocab, out.text_vocab, out.text_hidden = c.vocab_size, c.text_vocab_size, c.text_hidden_size
-    out.code_groups, out.code_vocab = c.num_code_groups, c.predictor_vocab_size
-    out.code_embedding_rows = c.predictor_vocab_size
-    out.codec_eos, out.tts_pad, out.max_positions = c.codec_eos_id, c.tts_pad_id, c.max_position_embeddings
-    out.has_projection = int("PROJECTION" in slots)
-    codec = c.codec
+def _codec(out, codec: CodecConfig) -> None:
+    """The fields of q3t_config that the codec's decoder reads."""
+    _transformer(out.codec, codec.transformer)
+    out.code_groups = codec.num_quantizers
     out.codebook_size, out.codebook_dim, out.latent_dim = codec.codebook_size, codec.codebook_dim, codec.latent_dim
     out.decoder_dim, out.sliding_window = codec.decoder_dim, codec.sliding_window
     out.upsampling, out.rates = len(codec.upsampling_ratios), len(codec.upsample_rates)
@@ -110,6 +103,18 @@ def _native_config(c: ModelConfig, slots: set[str]):
         out.upsampling_ratios[i] = ratio
     for i, rate in enumerate(codec.upsample_rates):
         out.upsample_rates[i] = rate
+
+
+def _native_config(c: ModelConfig, slots: set[str]):
+    out = ffi.new("q3t_config *")
+    _transformer(out.talker, c.talker)
+    _transformer(out.predictor, c.predictor)
+    out.vocab, out.text_vocab, out.text_hidden = c.vocab_size, c.text_vocab_size, c.text_hidden_size
+    out.code_vocab = c.predictor_vocab_size
+    out.code_embedding_rows = c.predictor_vocab_size
+    out.codec_eos, out.tts_pad, out.max_positions = c.codec_eos_id, c.tts_pad_id, c.max_position_embeddings
+    out.has_projection = int("PROJECTION" in slots)
+    _codec(out, c.codec)
     return out
 
 

@@ -34,6 +34,7 @@ REQUIRED_FILES = (
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _READ_BYTES = 1 << 20
+_CODEC_TYPE = "qwen3_tts_tokenizer_12hz"
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,21 @@ def snapshot(repo: str) -> Path | None:
     return snapshots[0] if len(snapshots) == 1 else None
 
 
+def holds_codec_alone(folder: Path) -> bool:
+    """Whether a folder is the stand-alone tokenizer repository: the codec without a language model."""
+    import json
+
+    try:
+        with open(folder / "config.json", "rb") as file:
+            return json.loads(file.read(_READ_BYTES)).get("model_type") == _CODEC_TYPE
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False  # whoever opens the folder says what is wrong with it
+
+
 def missing_files(folder: Path) -> list[str]:
-    """Files without which a checkpoint cannot be opened, and that `folder` lacks."""
-    missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+    """Files without which a checkpoint, or a codec alone, cannot be opened, and that `folder` lacks."""
+    required = REQUIRED_FILES[:1] if holds_codec_alone(folder) else REQUIRED_FILES
+    missing = [name for name in required if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in _WEIGHTS):
         missing.append(_WEIGHTS[0])
     elif not (folder / _WEIGHTS[0]).is_file():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .prompt import Prompt
+    from .voicefile import Voice
 
 FRAMES_PER_SECOND = 12.5
 
@@ -38,7 +39,9 @@ class Plan:
     live: bool
     chunk_frames: int
     pipeline: bool
-    speaker: np.ndarray | None = None
+    instruct: str | None = None
+    text_mode: str = "full"
+    cloned: Voice | None = None
 
 
 def utterance_key(text: str, settings: dict[str, object], occurrence: int) -> int:
@@ -166,9 +169,11 @@ class Speech:
     ) -> Iterator[np.ndarray]:
         """Generate one utterance; PCM as it is decoded. Raises Runaway after the last good sample is out."""
         plan = self.plan
+        cloned = plan.cloned
         session = Session(
             self.model, prompt, talker=plan.talker, predictor=plan.predictor, seed=seed, key=key, max_frames=limit,
-            chunk_frames=plan.chunk_frames, pipeline=plan.pipeline, speaker=plan.speaker,
+            chunk_frames=plan.chunk_frames, pipeline=plan.pipeline, speaker=cloned.embedding if cloned else None,
+            reference_codes=cloned.codes if cloned else None,
         )  # fmt: skip
         with session:
             trip: str | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import CheckpointError
-from .jsonfile import Section, open_regular, parse_json, read_object, shown
+from .jsonfile import Section, open_regular, parse_json, read_bytes, read_object, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ _ITEM_BYTES = {
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
 }  # fmt: skip
 _ARRAY_DTYPES = {"BF16": "<u2", "F32": "<f4"}
+_SMALL_DTYPES = {"F32": "<f4", "I32": "<i4"}
 
 
 class TensorInfo(NamedTuple):
@@ -212,3 +213,47 @@ def _tensor(name: str, entry: object, path: Path, base: int, size: int) -> Tenso
 
 def _natural(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def read_small(path: Path, limit: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The metadata and the arrays (F32, I32) of a file of at most `limit` bytes, read into memory.
+
+    Raises CheckpointError, also for an array that is not finite and for a tensor of another dtype.
+    """
+    import numpy as np
+
+    data = read_bytes(path, limit)
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or 8 + length > len(data):
+        raise CheckpointError(f"{path}: {len(data)} bytes, not a whole safetensors file")
+    header = parse_json(data[8 : 8 + length], path, "header:")
+    tensors = _tensors(header, path, 8 + length, len(data))
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError(f"{path}: header: __metadata__: found {shown(metadata)}, expected strings by name")
+    arrays = {}
+    for name, info in tensors.items():
+        if info.dtype not in _SMALL_DTYPES:
+            raise CheckpointError(f"{path}: tensor {shown(name)}: dtype {info.dtype}, expected F32 or I32")
+        # copied: the bytes may lie at any alignment
+        array = np.frombuffer(data[info.start : info.end], _SMALL_DTYPES[info.dtype]).reshape(info.shape)
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{path}: tensor {shown(name)}: values that are not finite")
+        arrays[name] = array
+    return metadata, arrays
+
+
+def small_bytes(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> bytes:
+    """A safetensors file of float32 and int32 arrays; the same arguments give the same bytes."""
+    import json
+
+    header: dict[str, object] = {"__metadata__": metadata}
+    chunks, end = [], 0
+    for name, array in arrays.items():
+        dtype = "F32" if array.dtype.kind == "f" else "I32"
+        chunks.append(array.astype(_SMALL_DTYPES[dtype]).tobytes())
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + len(chunks[-1])]}
+        end += len(chunks[-1])
+    text = json.dumps(header, ensure_ascii=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(chunks)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import hub
+from . import cloning, hub
 from .checkpoint import open_checkpoint
 from .engine import Model, Sampling, kernels_text
 from .errors import UsageError
 from .pipeline import Plan, Speech
-from .prompt import build_prompt, resolve_language, resolve_speaker
+from .prompt import build_prompt, default_text_mode, resolve_language, resolve_speaker
+from .threads import default_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .cloning import Audio
     from .config import ModelConfig
     from .prompt import Prompt
+    from .tokenizer import Tokenizer
+    from .voicefile import Voice
 
 PRECISIONS = ("auto", "bf16")
 DECODER_PRECISIONS = ("auto", "f32")
@@ -34,9 +38,14 @@ class SpeakOptions:
     seed: 0 <= seed < 2**64; drawn when None. max_frames: of the whole output, 12.5 a second. split: long texts at
     sentence ends. retries: new attempts when an utterance runs away; 0 turns the guard off. live: yield audio as it is
     made rather than an utterance at a time. chunk_frames and pipeline: how the decoder runs; never what it makes.
+    voice: a preset, the name of a kept voice or its file, or a Voice. ref_audio: speak with the voice of a recording,
+    as Synthesizer.clone takes it; ref_text: what it says. design: the description of a voice, for a model that makes them.
     """
 
-    voice: str | None = None
+    voice: str | Voice | None = None
+    ref_audio: Audio | None = None
+    ref_text: str | None = None
+    design: str | None = None
     language: str | None = None
     instruct: str | None = None
     seed: int | None = None
@@ -55,14 +64,6 @@ class SpeakOptions:
     live: bool = False
     chunk_frames: int = 0
     pipeline: bool | None = None
-
-
-def default_threads() -> int:
-    """The cores that this process may use."""
-    try:
-        return max(1, len(os.sched_getaffinity(0)))
-    except AttributeError:  # macOS
-        return max(1, os.cpu_count() or 1)
 
 
 def _ranged(name: str, value: float | None, low: float, high: float, default: float) -> float:
@@ -162,24 +163,25 @@ class Synthesizer:
     def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
         """Start to speak: an iterator of float32 chunks that carries its own report. Raises UsageError before the first."""
         o = options or SpeakOptions()
-        config, manifest = self.config, self.config.voice
-        if config.model_type == "base":
-            raise UsageError(f"{self.name}: a Base model clones a recording and has no voice of its own; -m 0.6b or 1.7b has voices")
+        config = self.config
         for name, value, high in (("retries", o.retries, 1000), ("seed", o.seed, (1 << 64) - 1), ("chunk frames", o.chunk_frames, 64)):
             _ranged(name, value, 0, high, 0)
         _ranged("max frames", o.max_frames, 1, 1 << 31, 1)
-        text_mode = o.text_mode or (manifest.text_mode if manifest else None) or "full"
+        text_mode = o.text_mode or default_text_mode(config)
         if text_mode not in ("full", "streaming"):
             raise UsageError(f"text mode: {text_mode!r} is neither full nor streaming")
-        voice, language = resolve_speaker(config, o.voice), resolve_language(config, o.language)
+        instruct = cloning.asked_instruct(config, self.name, o.instruct, o.design)
+        cloned = cloning.asked_voice(self, o.voice, o.ref_audio, o.ref_text)
+        voice = cloned.name if cloned else resolve_speaker(config, o.voice)
+        language = resolve_language(config, o.language if o.language or not cloned else cloned.language)
         talker, predictor = _sampling(o, config)
         plan = Plan(
             voice=voice,
             language=language,
             settings={
-                "voice": voice,
+                "voice": cloned.digest if cloned else voice,
                 "language": language,
-                "instruct": o.instruct or None,
+                "instruct": instruct,
                 "text_mode": text_mode,
                 "talker": asdict(talker),
                 "predictor": asdict(predictor),
@@ -192,10 +194,13 @@ class Synthesizer:
             live=o.live,
             chunk_frames=o.chunk_frames,
             pipeline=bool(o.pipeline),
+            instruct=instruct,
+            text_mode=text_mode,
+            cloned=cloned,
         )
-        return Speech(self.model, plan, self._prompts(text, o, plan, text_mode))
+        return Speech(self.model, plan, self._prompts(text, o, plan))
 
-    def _prompts(self, text: str, o: SpeakOptions, plan: Plan, text_mode: str) -> Iterator[tuple[str, Prompt]]:
+    def _prompts(self, text: str, o: SpeakOptions, plan: Plan) -> Iterator[tuple[str, Prompt]]:
         from .text import check_script, prepare, utterances  # the splitter is heavy; only speaking needs it
 
         config, manifest = self.config, self.config.voice
@@ -207,20 +212,38 @@ class Synthesizer:
         else:
             pieces = iter([rewrite(text) if rewrite else text])
         tokenizer = self.model.checkpoint.tokenizer
-        first = self._build(tokenizer, next(pieces), o, plan, text_mode)  # errors of the options show before any audio
+        first = self._build(tokenizer, next(pieces), plan)  # errors of the options show before any audio
 
         def prompts() -> Iterator[tuple[str, Prompt]]:
             yield first
             for piece in pieces:
-                yield self._build(tokenizer, piece, o, plan, text_mode)
+                yield self._build(tokenizer, piece, plan)
 
         return prompts()
 
-    def _build(self, tokenizer, piece: str, o: SpeakOptions, plan: Plan, text_mode: str) -> tuple[str, Prompt]:
+    def _build(self, tokenizer: Tokenizer, piece: str, plan: Plan) -> tuple[str, Prompt]:
+        cloned = plan.cloned
         prompt = build_prompt(
-            self.config, tokenizer, piece, language=plan.language, speaker=plan.voice, instruct=o.instruct, text_mode=text_mode
+            self.config,
+            tokenizer,
+            piece,
+            language=plan.language,
+            speaker=None if cloned else plan.voice,
+            instruct=plan.instruct,
+            text_mode=plan.text_mode,
+            speaker_row=cloned is not None,
+            reference_codes=cloned.codes if cloned else None,
+            reference_text=cloned.transcript if cloned else None,
         )
         return piece, prompt
+
+    def clone(self, audio: Audio, text: str | None = None, **facts: Any) -> Voice:
+        """The voice of a recording, to speak with or to keep; see cloning.clone for `facts` and what is raised.
+
+        audio: a file, (samples, rate), or what audio.load_recording made of one. text: what it says; without it the
+        voice is less like the recording. What may spoil the voice is a UserWarning.
+        """
+        return cloning.clone(self.model.checkpoint, audio, text, model=self.name, threads=self.threads, **facts)
 
     def say(self, text: str, **options: object) -> np.ndarray:
         """Speak all of it: float32 (samples,) at 24 kHz. options: fields of SpeakOptions."""

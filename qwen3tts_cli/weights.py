@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from .config import ModelConfig
+from .config import CodecConfig, ModelConfig
 from .config_transformer import TransformerConfig
 from .errors import CheckpointError
 from .safetensors import WeightSet
@@ -39,13 +39,19 @@ def collect(config: ModelConfig, lm: WeightSet, codec: WeightSet) -> list[tuple[
     missing tensor, another shape or dtype, and for NaN or infinity in a tensor of one dimension.
     """
     found: list[tuple[str, int, np.ndarray]] = []
-    for rows, weights in ((_lm_rows(config, PROJECTION + ".weight" in lm.tensors), lm), (_codec_rows(config), codec)):
+    lm_rows = _lm_rows(config, PROJECTION + ".weight" in lm.tensors)
+    for rows, weights in ((lm_rows, lm), (_codec_rows(config.codec), codec)):
         for row in rows:
-            found.append((row.slot, row.layer, _checked(row, weights)))
+            found.append((row.slot, row.layer, checked(row, weights)))
     return found
 
 
-def _checked(row: Row, weights: WeightSet) -> np.ndarray:
+def collect_decoder(config: CodecConfig, weights: WeightSet) -> list[tuple[str, int, np.ndarray]]:
+    """The tensors of the codec's decoder alone, as collect gives them. Raises CheckpointError."""
+    return [(row.slot, row.layer, checked(row, weights)) for row in _codec_rows(config)]
+
+
+def checked(row: Row, weights: WeightSet) -> np.ndarray:
     """The array of one row, after a look at dtype, shape and, where it is small, its values."""
     info = weights.tensors.get(row.name)
     where = f"{weights.path_of(row.name)}: tensor {row.name!r}"
@@ -127,9 +133,8 @@ def _transformer_rows(slot: str, prefix: str, config: TransformerConfig, extra: 
             yield Row(f"{slot}_{suffix}", layer, f"{prefix}.layers.{layer}.{name}", tuple(widths[d] for d in shape))
 
 
-def _codec_rows(config: ModelConfig) -> Iterator[Row]:
+def _codec_rows(codec: CodecConfig) -> Iterator[Row]:
     """Rows of speech_tokenizer/model.safetensors: the decoder."""
-    codec = config.codec
     size, dim, latent, width = codec.codebook_size, codec.codebook_dim, codec.latent_dim, codec.transformer.hidden_size
     for kind, slot, count in (("rvq_first", "FIRST", 1), ("rvq_rest", "REST", codec.num_quantizers - 1)):
         prefix = f"decoder.quantizer.{kind}"
@@ -137,17 +142,17 @@ def _codec_rows(config: ModelConfig) -> Iterator[Row]:
             yield Row(f"{slot}_SUM", layer, f"{prefix}.vq.layers.{layer}._codebook.embedding_sum", (size, dim // 2))
             yield Row(f"{slot}_USAGE", layer, f"{prefix}.vq.layers.{layer}._codebook.cluster_usage", (size,))
         yield Row(f"{slot}_PROJ", 0, f"{prefix}.output_proj.weight", (dim, dim // 2, 1))
-    yield from _pair("PRE_CONV", 0, "decoder.pre_conv.conv", (latent, dim, 3))
-    yield from _pair("CODEC_IN", 0, "decoder.pre_transformer.input_proj", (width, latent))
-    yield from _pair("CODEC_OUT", 0, "decoder.pre_transformer.output_proj", (latent, width))
+    yield from pair("PRE_CONV", 0, "decoder.pre_conv.conv", (latent, dim, 3))
+    yield from pair("CODEC_IN", 0, "decoder.pre_transformer.input_proj", (width, latent))
+    yield from pair("CODEC_OUT", 0, "decoder.pre_transformer.output_proj", (latent, width))
     yield from _transformer_rows("CODEC", "decoder.pre_transformer", codec.transformer, _LAYER_SCALES)
     for stage, ratio in enumerate(codec.upsampling_ratios):
         prefix = f"decoder.upsample.{stage}"
-        yield from _pair("UP_CONV", stage, f"{prefix}.0.conv", (latent, latent, ratio), latent)
-        yield from _pair("UP_DW", stage, f"{prefix}.1.dwconv.conv", (latent, 1, CONV_KERNEL))
-        yield from _pair("UP_NORM", stage, f"{prefix}.1.norm", (latent,))
-        yield from _pair("UP_PW1", stage, f"{prefix}.1.pwconv1", (4 * latent, latent))
-        yield from _pair("UP_PW2", stage, f"{prefix}.1.pwconv2", (latent, 4 * latent))
+        yield from pair("UP_CONV", stage, f"{prefix}.0.conv", (latent, latent, ratio), latent)
+        yield from pair("UP_DW", stage, f"{prefix}.1.dwconv.conv", (latent, 1, CONV_KERNEL))
+        yield from pair("UP_NORM", stage, f"{prefix}.1.norm", (latent,))
+        yield from pair("UP_PW1", stage, f"{prefix}.1.pwconv1", (4 * latent, latent))
+        yield from pair("UP_PW2", stage, f"{prefix}.1.pwconv2", (latent, 4 * latent))
         yield Row("UP_GAMMA", stage, f"{prefix}.1.gamma", (latent,))
     yield from _vocoder_rows(latent, codec.decoder_dim, codec.upsample_rates)
 
@@ -155,22 +160,22 @@ def _codec_rows(config: ModelConfig) -> Iterator[Row]:
 def _vocoder_rows(latent: int, channels: int, rates: tuple[int, ...]) -> Iterator[Row]:
     """Rows of decoder.decoder: an input convolution, a block for each rate that halves the channels, an output."""
     prefix = "decoder.decoder"
-    yield from _pair("DEC_IN", 0, f"{prefix}.0.conv", (channels, latent, CONV_KERNEL))
+    yield from pair("DEC_IN", 0, f"{prefix}.0.conv", (channels, latent, CONV_KERNEL))
     for block, rate in enumerate(rates):
         inner, channels_in, channels = f"{prefix}.{block + 1}.block", channels, channels // 2
         yield from _snake("BLOCK_ALPHA", "BLOCK_BETA", block, f"{inner}.0", channels_in)
-        yield from _pair("BLOCK_CONV", block, f"{inner}.1.conv", (channels_in, channels, 2 * rate), channels)
+        yield from pair("BLOCK_CONV", block, f"{inner}.1.conv", (channels_in, channels, 2 * rate), channels)
         for unit in range(3):
             layer, name = 3 * block + unit, f"{inner}.{unit + 2}"
             yield from _snake("UNIT_ALPHA1", "UNIT_BETA1", layer, f"{name}.act1", channels)
-            yield from _pair("UNIT_CONV1", layer, f"{name}.conv1.conv", (channels, channels, CONV_KERNEL))
+            yield from pair("UNIT_CONV1", layer, f"{name}.conv1.conv", (channels, channels, CONV_KERNEL))
             yield from _snake("UNIT_ALPHA2", "UNIT_BETA2", layer, f"{name}.act2", channels)
-            yield from _pair("UNIT_CONV2", layer, f"{name}.conv2.conv", (channels, channels, 1))
+            yield from pair("UNIT_CONV2", layer, f"{name}.conv2.conv", (channels, channels, 1))
     yield from _snake("DEC_ALPHA", "DEC_BETA", 0, f"{prefix}.{len(rates) + 1}", channels)
-    yield from _pair("DEC_OUT", 0, f"{prefix}.{len(rates) + 2}.conv", (1, channels, CONV_KERNEL))
+    yield from pair("DEC_OUT", 0, f"{prefix}.{len(rates) + 2}.conv", (1, channels, CONV_KERNEL))
 
 
-def _pair(slot: str, layer: int, prefix: str, shape: tuple[int, ...], outputs: int = 0) -> Iterator[Row]:
+def pair(slot: str, layer: int, prefix: str, shape: tuple[int, ...], outputs: int = 0) -> Iterator[Row]:
     """A weight and its bias, which has shape[0] elements or `outputs`."""
     yield Row(slot, layer, f"{prefix}.weight", shape)
     yield Row(f"{slot}_BIAS", layer, f"{prefix}.bias", (outputs or shape[0],))

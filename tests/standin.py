@@ -27,6 +27,7 @@ class SpeakOptions:
     voice: str | None = None
     language: str | None = None
     instruct: str | None = None
+    design: str | None = None
     seed: int | None = None
     greedy: bool = False
     temperature: float | None = None

@@ -60,7 +60,7 @@ def make_checkpoint(folder, seed: int, lm: str, codec: str, change) -> None:
     for path, config in zip(paths, configs, strict=True):
         path.write_text(json.dumps(config))
     rng, config = np.random.default_rng(seed), load_config(folder)
-    files = (("model.safetensors", _lm_rows(config, False), lm), ("speech_tokenizer/model.safetensors", _codec_rows(config), codec))
+    files = (("model.safetensors", _lm_rows(config, False), lm), ("speech_tokenizer/model.safetensors", _codec_rows(config.codec), codec))
     for name, rows, dtype in files:
         arrays = {row.name: draw(rng, row.name, row.shape) for row in rows}
         if name.startswith("speech"):

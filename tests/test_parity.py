@@ -12,13 +12,13 @@ from helpers import (
     speak_golden,
 )
 
-FOLDERS = ("tiny-customvoice", "tiny-voicedesign", "pocket")
+FOLDERS = ("tiny-customvoice", "tiny-voicedesign", "tiny-base", "pocket")
 CASES = [(folder, row["file"]) for folder in FOLDERS for row in golden_rows(folder, "tts")]
 
 
 @pytest.fixture(scope="module")
 def models():
-    opened = {folder: open_model(checkpoint_of(folder)) for folder in (*FOLDERS, "tiny-base")}
+    opened = {folder: open_model(checkpoint_of(folder)) for folder in FOLDERS}
     yield opened
     for model in opened.values():
         model.close()

@@ -16,7 +16,7 @@ from qwen3tts_cli.safetensors import open_weights
 from qwen3tts_cli.weights import PROJECTION, collect
 
 ENUM = re.search(r"typedef enum q3t_slot \{(.*?)\}", (ROOT / "native" / "q3t.h").read_text(), re.DOTALL).group(1)
-SLOTS = [name.removeprefix("Q3T_W_") for name in re.findall(r"\bQ3T_W_\w+", ENUM)][:-1]
+SLOTS = [name.removeprefix("Q3T_W_") for name in re.findall(r"\bQ3T_W_\w+", ENUM.split("Q3T_W_SLOTS")[0])]
 BASE = CHECKPOINTS / "tiny-base"
 
 

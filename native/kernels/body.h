@@ -12,18 +12,28 @@ V_INLINE void v_put(float *p, V x, int32_t n) {
     else v_store_n(p, x, n);
 }
 
-/* exp to 2 ulp; 0 where the result would be subnormal. Source: Cephes expf. */
-V_INLINE V v_exp(V x) {
-    V y = v_max(v_set1(-87.3f), v_min(v_set1(89.0f), x));
-    V n = v_round(v_mul(y, v_set1(1.44269504f)));
-    V r = v_fnma(n, v_set1(-1.90465430e-9f), v_fnma(n, v_set1(0.693147182f), y));
+/* *n and p with exp(y) = (1 + p) 2^n, for y in -87.3 .. 89. Source: Cephes expf. */
+V_INLINE V v_exp_parts(V y, V *n) {
+    *n = v_round(v_mul(y, v_set1(1.44269504f)));
+    V r = v_fnma(*n, v_set1(-1.90465430e-9f), v_fnma(*n, v_set1(0.693147182f), y));
     V p = v_fma(v_set1(1.9875691500e-4f), r, v_set1(1.3981999507e-3f));
     p = v_fma(p, r, v_set1(8.3334519073e-3f));
     p = v_fma(p, r, v_set1(4.1665795894e-2f));
     p = v_fma(p, r, v_set1(1.6666665459e-1f));
     p = v_fma(p, r, v_set1(5.0000001201e-1f));
-    p = v_add(v_fma(v_mul(p, r), r, r), v_set1(1));
-    return v_keep(v_scale(p, n), x, v_set1(-87.3f));
+    return v_fma(v_mul(p, r), r, r);
+}
+
+/* exp to 2 ulp; 0 where the result would be subnormal. */
+V_INLINE V v_exp(V x) {
+    V n, p = v_exp_parts(v_max(v_set1(-87.3f), v_min(v_set1(89.0f), x)), &n);
+    return v_keep(v_scale(v_add(p, v_set1(1)), n), x, v_set1(-87.3f));
+}
+
+/* x, or exp(x) - 1 where that is below 0: nothing cancels near 0. */
+V_INLINE V v_elu(V x) {
+    V n, p = v_exp_parts(v_max(v_set1(-87.3f), v_min(v_set1(0), x)), &n), by = v_scale(v_set1(1), n);
+    return v_add(v_max(v_set1(0), x), v_fma(p, by, v_sub(by, v_set1(1))));
 }
 
 V_INLINE V v_silu(V x) { return v_div(x, v_add(v_set1(1), v_exp(v_sub(v_set1(0), x)))); }
@@ -67,6 +77,10 @@ static Q3T_SILU(silu) {
 
 static Q3T_GELU(gelu) {
     for (int32_t i = 0; i < n; i += V_LEN) v_put(x + i, v_gelu(v_get(x + i, n - i)), n - i);
+}
+
+static Q3T_ELU(elu) {
+    for (int32_t i = 0; i < n; i += V_LEN) v_put(y + i, v_elu(v_get(x + i, n - i)), n - i);
 }
 
 static Q3T_SNAKE(snake) {

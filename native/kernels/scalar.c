@@ -122,6 +122,10 @@ static Q3T_GELU(gelu) {
     for (int32_t i = 0; i < n; i++) x[i] = 0.5f * x[i] * (1 + erff(x[i] * 0.70710678f));
 }
 
+static Q3T_ELU(elu) {
+    for (int32_t i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : expm1f(x[i]);
+}
+
 static Q3T_SNAKE(snake) {
     for (int32_t r = 0; r < rows; r++)
         for (int32_t c = 0; c < channels; c++) {
@@ -183,6 +187,7 @@ void q3t_kernels_init_scalar(q3t_kernels *k) {
     Q3T_SET(k, silu_mul, isa);
     Q3T_SET(k, silu, isa);
     Q3T_SET(k, gelu, isa);
+    Q3T_SET(k, elu, isa);
     Q3T_SET(k, snake, isa);
     Q3T_SET(k, add, isa);
     Q3T_SET(k, add_scaled, isa);

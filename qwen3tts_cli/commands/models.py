@@ -77,6 +77,12 @@ def _repo(name: str) -> str:
 def _open(folder: Path) -> None:
     from ..checkpoint import open_checkpoint
 
+    if hub.holds_codec_alone(folder):
+        from ..codec import Codec
+
+        with Codec(folder, str(folder), threads=1) as codec:
+            codec.decoder  # noqa: B018  (opened, and so checked, at its first use)
+        return
     with open_checkpoint(folder) as checkpoint:
         checkpoint.tokenizer  # noqa: B018  (read, and so checked, at its first use)
 

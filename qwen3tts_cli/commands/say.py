@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from .. import options
 from ..errors import UsageError
+from .recording import silences
 
 _EPILOG = """\b
 Exit codes: 0 done, 1 failure, 2 usage, 3 model not there, 4 generation failed, 130 interrupted.
 Defaults: QWEN3TTS_VOICE and so on, then qwen3tts/config.toml in the XDG configuration folder.
 """
+_VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [default: the model's first]"
 
 
 @click.command(cls=options.SettingsCommand, epilog=_EPILOG)
@@ -23,7 +26,11 @@ Defaults: QWEN3TTS_VOICE and so on, then qwen3tts/config.toml in the XDG configu
 @click.option("--stream", is_flag=True, help="Write audio as it is made, to stdout where there is no -o.")
 @click.option("--raw", is_flag=True, help="Headerless 16-bit little-endian mono at 24 kHz, to stdout or -o.")
 @click.option("--play", is_flag=True, help="Play on the audio device (with -o: also write).")
-@options.setting("-v", "--voice", metavar="NAME", help="Voice; none: no voice row. [default: the model's first]")
+@options.setting("-v", "--voice", metavar="NAME", help=_VOICE_HELP)
+@click.option("--ref", metavar="FILE", help="Speak with the voice of a recording (base models).")
+@click.option("--ref-text", metavar="TEXT", help="What the recording says, word for word; better with it.")
+@silences
+@click.option("--design", metavar="TEXT", help="Speak with a voice of this description (1.7b-design).")
 @options.setting("-l", "--language", metavar="NAME", help="Language: english, en, zh, ..., auto.")
 @options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
 @options.model
@@ -56,6 +63,8 @@ def say(context: click.Context, **given: Any) -> None:
       qwen3tts say -f chapter.txt -o chapter.opus
       echo "Good morning." | qwen3tts say --raw --stream | aplay -t raw -f S16_LE -r 24000 -c 1
       qwen3tts say -m 0.6b -v ryan -l en --seed 7 "Same seed, same bytes." -o same.wav
+      qwen3tts say -m 0.6b-base --ref me.wav --ref-text "What I say there." "In my voice." -o mine.wav
+      qwen3tts say -m 1.7b-design --design "an old man, gravelly, slow" "Come closer." -o old.wav
       qwen3tts say -m ./my-model --greedy --codes codes.npy --json run.json "Test." -o test.wav
     """
     from .source import check_arguments, read_text
@@ -67,6 +76,12 @@ def say(context: click.Context, **given: Any) -> None:
     if text is None:
         click.echo(context.get_help(), err=True)
         context.exit(2)
+    for option in ("trim_silence", "append_silence", "ref_text"):
+        if given[option] and given["ref"] is None:
+            raise UsageError(f"--{option.replace('_', '-')}: needs a recording (--ref)")
+    if given["ref"] is not None and context.get_parameter_source("voice") is not ParameterSource.COMMANDLINE:
+        given["voice"] = None  # a default is not meant for a recording
+    check_arguments(design=given["design"], ref_text=given["ref_text"], ref=given["ref"])
     check_arguments(voice=given["voice"], language=given["language"], instruct=given["instruct"], model=given["model"])
     _check_precision("--precision", given["precision"], "PRECISIONS", ("auto", "bf16"))
     _check_precision("--decoder-precision", given["decoder_precision"], "DECODER_PRECISIONS", ("auto", "f32"))

@@ -37,7 +37,7 @@ def check_arguments(**arguments: str | None) -> None:
     """Raise UsageError for an argument that is no valid Unicode."""
     for name, value in arguments.items():
         if value is not None:
-            _check_argument(f"--{name}", value)
+            _check_argument(f"--{name.replace('_', '-')}", value)
 
 
 def _check_argument(name: str, value: str) -> None:

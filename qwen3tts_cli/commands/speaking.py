@@ -28,6 +28,7 @@ _PASSED_ON = (
     "voice",
     "language",
     "instruct",
+    "design",
     "greedy",
     "temperature",
     "top_k",
@@ -52,7 +53,18 @@ def speak(text: str, given: dict[str, Any]) -> None:
             _note_large_models(console)
         if console.is_terminal and (hint := plan.player_hint()):
             console.note(hint)
+        if given["ref"] is not None:
+            given = {**given, "voice": _cloned(synthesizer, console, given)}
         Take(given, plan, console).record(synthesizer, text)
+
+
+def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:
+    """The voice of the recording --ref."""
+    from .recording import clone
+
+    if given["voice"] is not None:
+        raise UsageError("--voice and --ref are both given, leave one out")
+    return clone(synthesizer, console, given["ref"], given["ref_text"], given)
 
 
 def _note_large_models(console: Console) -> None:

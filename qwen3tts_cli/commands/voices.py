@@ -1,18 +1,20 @@
-"""`qwen3tts voices`: the preset voices of a model, or of all models on this machine."""
+"""`qwen3tts voices`: the voices there are, and files of kept ones. Making voices is in voicemaking.py."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import hub, options
-from ..errors import CheckpointError
+from ..errors import CheckpointError, Qwen3TTSError
+from . import voicemaking
 from .console import Console
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
+    from ..voicefile import Voice
 
 # What config.json does not say of the released voices: native language and character.
 # Source: README of github.com/QwenLM/Qwen3-TTS, "Custom Voice Generate".
@@ -29,30 +31,57 @@ _RELEASED = {
 }
 
 
-@click.command(cls=options.SettingsCommand)
-@options.model
-@options.as_json("A list of objects: voice, language, description, model.")
-@options.quiet
-def voices(model: str | None, as_json: bool, quiet: bool) -> None:
-    """List the voices of models: of the one named with -m, else of every one on this machine.
+class _ListByDefault(click.Group):
+    """A group that lists where no other command is named."""
 
-    Each speaks all languages of its model; the language shown is its native one.
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+            args = ["list", *args]
+        return super().parse_args(context, args)
+
+
+@click.group(cls=_ListByDefault)
+def voices() -> None:
+    """List, make and keep voices. Alone: list.
+
+    Preset voices belong to a model. Kept voices are cloned from a recording or designed from a description; they are
+    files under the XDG data folder, and base models speak with them.
 
     \b
     Examples:
       qwen3tts voices
-      qwen3tts voices -m 0.6b
-      qwen3tts voices --json
+      qwen3tts voices create anna --from anna.wav --text "What Anna says in it."
+      qwen3tts say -m 0.6b-base -v anna "In her voice." -o anna-says.wav
+    """
+
+
+@voices.command("list", cls=options.SettingsCommand)
+@options.model
+@options.as_json("A list of objects: voice, language, description, model, kind, dialect, languages.")
+@options.quiet
+def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
+    """List the voices of models: of the one named with -m, else of every one on this machine; and the kept ones.
+
+    Each preset speaks all languages of its model; the language shown is its native one. With -m, of the kept voices
+    those that the model can speak with.
+
+    \b
+    Examples:
+      qwen3tts voices list
+      qwen3tts voices list -m 0.6b
+      qwen3tts voices list --json
     """
     console = Console(quiet)
-    rows: list[dict[str, str | None]] = []
+    rows: list[dict[str, Any]] = []
     for name in [model] if model is not None else [hub.EMBEDDED, *map(hub.short_name, hub.cached_repos())]:
         try:
-            rows += _voices(name, console)
+            rows += _voices(name, console, model is not None)
         except (CheckpointError, LookupError) as error:
             if model is not None:
                 raise
             console.note(f"{name}: left out: {error}")
+    if model is None:
+        rows += _kept(None, console)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -62,17 +91,36 @@ def voices(model: str | None, as_json: bool, quiet: bool) -> None:
         click.echo("  ".join((row[key] or "-").ljust(widths.get(key, 0)) for key in keys).rstrip())
 
 
-def _voices(name: str, console: Console) -> list[dict[str, str | None]]:
+def _voices(name: str, console: Console, with_kept: bool) -> list[dict[str, Any]]:
     from ..config import load_config
+    from ..languages import spoken_languages
 
     resolved = hub.resolve_model(name)
     config = load_config(resolved.path)
     if not config.speakers:
         console.note(f"{resolved.name}: no preset voices, it is a {config.model_type.replace('_', ' ')} model")
-    return [
-        dict(zip(("voice", "language", "description"), _described(config, voice), strict=True), model=resolved.name)
+    facts = {"model": resolved.name, "kind": "preset"}
+    rows = [
+        dict(zip(("voice", "language", "description"), _described(config, voice), strict=True), **facts)
+        | {"dialect": config.dialects.get(voice), "languages": ["auto", *spoken_languages(config)]}
         for voice in config.speakers
     ]
+    return rows + (_kept(config, console) if with_kept else [])
+
+
+def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
+    """Rows of the kept voices, of those that fit a model where one is given."""
+    from .. import voicestore
+
+    rows = []
+    for name, voice in voicestore.entries():
+        if isinstance(voice, Qwen3TTSError):
+            console.note(f"{name}: left out: {voice}")
+        elif config is None or (config.model_type == "base" and voice.width == config.talker.hidden_size):
+            description = voice.description or voice.note
+            row = {"voice": name, "language": voice.language, "description": description or None, "model": voice.needs}
+            rows.append(row | {"kind": "kept", "dialect": None, "languages": None})
+    return rows
 
 
 def _described(config: ModelConfig, voice: str) -> tuple[str, str | None, str | None]:
@@ -88,3 +136,109 @@ def _described(config: ModelConfig, voice: str) -> tuple[str, str | None, str | 
     elif language not in spoken:
         language = spoken[0] if len(spoken) == 1 else None
     return voice, language, description
+
+
+@voices.command()
+@click.argument("name")
+@options.as_json("One object instead of text.")
+def show(name: str, as_json: bool) -> None:
+    """Show what a kept voice, or a voice file, holds.
+
+    \b
+    Examples:
+      qwen3tts voices show anna
+      qwen3tts voices show ./anna.safetensors --json
+    """
+    from .. import voicestore
+
+    facts = _facts(voicestore.find(name) or voicestore.load(name))
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for key, value in facts.items():
+        text = "-" if value is None or value == "" else " ".join(str(value).split())
+        click.echo(f"{key:12}{text}")
+
+
+def _facts(voice: Voice) -> dict[str, Any]:
+    return {
+        "name": voice.name,
+        "model": voice.needs,
+        "made_with": voice.model,
+        "language": voice.language,
+        "frames": 0 if voice.codes is None else len(voice.codes),
+        "transcript": voice.transcript,
+        "description": voice.description,
+        "note": voice.note,
+        "seconds": voice.seconds,
+        "sha256": voice.sha256,
+    }
+
+
+@voices.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def remove(names: tuple[str, ...]) -> None:
+    """Delete kept voices.
+
+    \b
+    Example:
+      qwen3tts voices rm anna
+    """
+    from .. import voicestore
+
+    for name in names:
+        voicestore.remove(name)
+
+
+@voices.command()
+@click.argument("old")
+@click.argument("new")
+def rename(old: str, new: str) -> None:
+    """Give a kept voice another name. What it says with the same seed stays the same.
+
+    \b
+    Example:
+      qwen3tts voices rename anna anna-2
+    """
+    from .. import voicestore
+
+    voicestore.rename(old, new)
+
+
+@voices.command()
+@click.argument("name")
+@click.argument("file")
+@voicemaking.force
+@options.quiet
+def export(name: str, file: str, force: bool, quiet: bool) -> None:
+    """Copy a kept voice to a file, or into a folder.
+
+    \b
+    Example:
+      qwen3tts voices export anna anna.safetensors
+    """
+    from .. import voicestore
+
+    Console(quiet).note(str(voicestore.export(name, file, replace=force)))
+
+
+@voices.command("import")
+@click.argument("file")
+@click.argument("name", required=False)
+@voicemaking.force
+@options.quiet
+def import_voice(file: str, name: str | None, force: bool, quiet: bool) -> None:
+    """Check a voice file and keep it, as NAME or under the name it carries.
+
+    \b
+    Example:
+      qwen3tts voices import anna.safetensors
+    """
+    from .. import voicestore
+
+    voice = voicestore.import_file(file, name, replace=force)
+    Console(quiet).note(f"{voice.name}: kept; say -m {voice.needs} -v {voice.name}")
+
+
+for _command in (voicemaking.create, voicemaking.design, voicemaking.preview):
+    voices.add_command(_command)

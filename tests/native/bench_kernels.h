@@ -100,6 +100,7 @@ static void bench_rows(const q3t_kernels *k) {
     BENCH_ROWS(silu_mul, k->silu_mul(y, x, x, N));
     BENCH_ROWS(silu, k->silu(y, N));
     BENCH_ROWS(gelu, k->gelu(y, N));
+    BENCH_ROWS(elu, k->elu(y, x, N));
     BENCH_ROWS(snake, k->snake(y, x, w, w, CHANNELS, ROWS));
     BENCH_ROWS(add, k->add(y, x, N));
     BENCH_ROWS(add_scaled, k->add_scaled(y, x, x, N));

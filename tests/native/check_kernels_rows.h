@@ -16,6 +16,8 @@ RUN(silu_mul) { (void)c, k->silu_mul(y, a, b, n); }
 RUN(silu_mul_in_place) { (void)c, IN_PLACE, k->silu_mul(y, y, b, n); }
 RUN(silu) { (void)b, (void)c, IN_PLACE, k->silu(y, n); }
 RUN(gelu) { (void)b, (void)c, IN_PLACE, k->gelu(y, n); }
+RUN(elu) { (void)b, (void)c, k->elu(y, a, n); }
+RUN(elu_in_place) { (void)b, (void)c, IN_PLACE, k->elu(y, y, n); }
 RUN(snake) { k->snake(y, a, b, c, n, 1); }
 RUN(snake_in_place) { IN_PLACE, k->snake(y, y, b, c, n, 1); }
 RUN(add) { (void)c, IN_PLACE, k->add(y, b, n); }
@@ -39,6 +41,10 @@ static double near_silu_mul(double want, double a, double b, double c) {
 static double near_gelu(double want, double a, double b, double c) {
     return (void)b, (void)c, 4e-7 * fmin(fabs(a), 10) + 2 * ULP * fabs(want) + 1e-44;
 }
+/* Relative, also where x is near 0. */
+static double near_elu(double want, double a, double b, double c) {
+    return (void)a, (void)b, (void)c, 5 * ULP * fabs(want) + 1e-44;
+}
 /* sin^2 to 3e-6 until the argument loses its fraction; then anything of sin^2's range. */
 static double near_snake(double want, double a, double b, double c) {
     return fabs(c) * (fabs(a * b) <= 1e4 ? 3e-6 : 1.000001) + 4 * ULP * (fabs(want) + fabs(a));
@@ -50,7 +56,8 @@ static double near_exp(double want, double a, double b, double c) { return (void
 
 static const elementwise elementwise_entries[] = {
     {"silu_mul", run_silu_mul, near_silu_mul}, {"silu_mul in place", run_silu_mul_in_place, near_silu_mul},
-    {"silu", run_silu, near_silu}, {"gelu", run_gelu, near_gelu}, {"snake", run_snake, near_snake},
+    {"silu", run_silu, near_silu}, {"gelu", run_gelu, near_gelu}, {"elu", run_elu, near_elu},
+    {"elu in place", run_elu_in_place, near_elu}, {"snake", run_snake, near_snake},
     {"snake in place", run_snake_in_place, near_snake}, {"add", run_add, exact}, {"add_scaled", run_add_scaled, near_add_scaled},
     {"add_bf16", run_add_bf16, exact}, {"clamp", run_clamp, exact}, {"exp_sum", run_exp, near_exp},
 };

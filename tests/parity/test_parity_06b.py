@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import (
+    check_codes,
     check_speech,
     decode_golden,
     golden_rows,
     load_golden,
+    open_encoder,
     open_model,
+    open_speaker,
+    relative_error,
     snr_db,
     speak_golden,
 )
@@ -19,6 +23,8 @@ from helpers import (
 NAMES = ("0.6b-customvoice", "0.6b-base")
 SPEECH = [(name, row) for name in NAMES for row in golden_rows(name, "tts")]
 DECODE = [(name, row) for name in NAMES for row in golden_rows(name, "codec_decode")]
+ENCODE = [(name, row) for name in NAMES for row in golden_rows(name, "codec_encode")]
+SPEAKER = [(name, row) for name in NAMES for row in golden_rows(name, "speaker")]
 
 
 def case_id(value):
@@ -55,6 +61,20 @@ def test_decoder(models, name, row):
     for chunk in (1, 4, 64):
         samples = decode_golden(models(name), golden["codes"], chunk)[first:]
         assert snr_db(samples, golden["wav_unchunked"]) >= 80
+
+
+@pytest.mark.parametrize(("name", "row"), ENCODE, ids=case_id)
+def test_encoder(full_size, name, row):
+    golden = load_golden(name, row)
+    with open_encoder(Path(full_size) / name / "speech_tokenizer") as encoder:
+        check_codes(encoder.encode(golden["input_values"]), golden)
+
+
+@pytest.mark.parametrize(("name", "row"), SPEAKER, ids=case_id)
+def test_speaker_vector(full_size, name, row):
+    golden = load_golden(name, row)
+    with open_speaker(Path(full_size) / name) as speaker:
+        assert relative_error(speaker.embed(golden["audio24k"]), golden["embedding"]) <= 1e-4
 
 
 def test_chunked_reference_differs_from_one_pass():

@@ -1,0 +1,164 @@
+"""From a recording to a voice: the speaker vector, and where there is a transcript the codes that continue it.
+
+Source: qwen3_tts_model.py, create_voice_clone_prompt.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from . import voicestore
+from .audio import Recording, load_recording, transcript_warning
+from .config_encoders import load_encoder_config, load_speaker_config
+from .engine_audio import CodecEncoder, SpeakerEncoder
+from .errors import CheckpointError, UsageError
+from .jsonfile import shown
+from .languages import PRESET_VOICE_MODELS, did_you_mean, resolve_language
+from .voicefile import MAX_TRANSCRIPT, Voice
+from .weights_encoders import collect_encoder, collect_speaker
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .checkpoint import Checkpoint
+    from .config import ModelConfig
+
+    Audio: TypeAlias = str | os.PathLike[str] | tuple[np.ndarray, int] | Recording
+
+CLONING_MODELS = "0.6b-base and 1.7b-base"
+DESIGNING_MODEL = "1.7b-design"
+
+
+class Cloner(Protocol):
+    """What asked_voice needs of a Synthesizer."""
+
+    name: str
+
+    @property
+    def config(self) -> ModelConfig: ...
+    def clone(self, audio: Audio, text: str | None = None) -> Voice: ...
+
+
+def check_clones(config: ModelConfig, model: str, what: str) -> None:
+    """Raise UsageError unless the model clones voices; `what` is what was asked for."""
+    if config.model_type != "base":
+        raise UsageError(f"{what}: {model} cannot clone a voice; {CLONING_MODELS} can (-m)")
+
+
+def check_designs(config: ModelConfig, model: str, what: str) -> None:
+    """Raise UsageError unless the model makes voices from a description; `what` is what was asked for."""
+    if config.model_type != "voice_design":
+        raise UsageError(f"{what}: {model} cannot make a voice from a description; {DESIGNING_MODEL} can (-m)")
+
+
+def asked_voice(synthesizer: Cloner, voice: str | Voice | None, audio: Audio | None, text: str | None) -> Voice | None:
+    """The kept or cloned voice that a request means; None for a preset or a voice of the model's own.
+
+    Raises UsageError where the model cannot speak with it, naming one that can.
+    """
+    config, model = synthesizer.config, synthesizer.name
+    if audio is not None:
+        check_clones(config, model, "reference recording")
+        if voice is not None:
+            raise UsageError("voice: leave out either the voice or the reference recording")
+        return synthesizer.clone(audio, text)
+    if text is not None:
+        raise UsageError("reference text: there is no reference recording that it could be of")
+    asked = voice
+    if isinstance(voice, str):
+        voice = None if voice.strip().lower() in config.speakers else voicestore.find(voice)
+    if voice is not None:
+        voice.check_fits(config, model)
+    elif config.model_type == "base" and asked is not None:
+        close = did_you_mean(asked, voicestore.names())
+        instead = f"{model} speaks with kept voices and recordings (--ref), {PRESET_VOICE_MODELS} have presets"
+        raise UsageError(f"no voice {shown(asked)} is kept{close}; {instead}")
+    elif config.model_type == "base":
+        needs = "it needs a recording (--ref) or a kept voice (-v)"
+        raise UsageError(f"{model} has no voice of its own: {needs}; {PRESET_VOICE_MODELS} have presets")
+    return voice
+
+
+def asked_instruct(config: ModelConfig, model: str, instruct: str | None, design: str | None) -> str | None:
+    """What tells the model how to speak: the description of a voice is an instruction to the model that makes voices.
+
+    Raises UsageError for a model that makes none.
+    """
+    if design is None:
+        return instruct or None
+    check_designs(config, model, "design")
+    if instruct:
+        raise UsageError("instruct: a designed voice has one description; put it into design")
+    return design or None
+
+
+def clone(
+    checkpoint: Checkpoint,
+    audio: Audio,
+    transcript: str | None,
+    *,
+    model: str,
+    threads: int,
+    name: str = "clone",
+    language: str | None = None,
+    description: str = "",
+    note: str = "",
+) -> Voice:
+    """The voice of a recording. transcript: what it says, None for the speaker vector alone. language: what it speaks.
+
+    name, description, note: kept with it. The encoders are opened for this and closed after it; what may spoil the
+    voice is a UserWarning. Raises UsageError for a model that cannot clone and an empty or endless transcript,
+    InputError for a recording that cannot be used, CheckpointError for encoders that are missing or damaged.
+    """
+    config = checkpoint.config
+    check_clones(config, model, "clone")
+    if transcript is not None and not transcript.strip():
+        raise UsageError("transcript: empty; leave it out to clone from the speaker vector alone")
+    if transcript is not None and len(transcript) > MAX_TRANSCRIPT:
+        raise UsageError(f"transcript: {len(transcript)} characters, the limit is {MAX_TRANSCRIPT}")
+    spoken = None if language is None else resolve_language(config, language)
+    recording = audio if isinstance(audio, Recording) else load_recording(audio)
+    unfit = transcript_warning(transcript, recording.seconds) if transcript else None
+    for line in (*recording.warnings, *([unfit] if unfit else [])):
+        warnings.warn(line, stacklevel=3)
+    return Voice(
+        name=name,
+        embedding=_embedding(checkpoint, recording, threads),
+        codes=None if transcript is None else _codes(checkpoint, recording, threads),
+        transcript=None if transcript is None else transcript.strip(),
+        language=spoken,
+        # not where on this machine a folder lies
+        model=os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model,
+        description=description,
+        note=note,
+        seconds=round(recording.seconds, 3),
+        sha256=recording.sha256,
+    )
+
+
+def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int) -> np.ndarray:
+    """float32 (hidden,)"""
+    path, width = checkpoint.config.path, checkpoint.config.talker.hidden_size
+    config = load_speaker_config(path)
+    if config is None:
+        raise CheckpointError(f"{path / 'config.json'}: speaker_encoder_config: found nothing, expected an object")
+    if config.embedding != width:
+        expected = f"hidden_size of talker_config = {width}"
+        raise CheckpointError(f"{path / 'config.json'}: enc_dim: found {config.embedding}, expected {expected}")
+    tensors = collect_speaker(config, checkpoint.files[0])
+    with SpeakerEncoder(path, config, tensors, threads=threads) as encoder:
+        return encoder.embed(recording.samples)
+
+
+def _codes(checkpoint: Checkpoint, recording: Recording, threads: int) -> np.ndarray:
+    """int32 (frames, code groups)"""
+    path, groups = checkpoint.config.path / "speech_tokenizer", checkpoint.config.num_code_groups
+    config = load_encoder_config(path / "config.json")
+    if config.num_quantizers != groups or config.samples_per_frame != checkpoint.config.codec.samples_per_frame:
+        found = f"found {config.num_quantizers} codes for {config.samples_per_frame} samples"
+        expected = f"{groups} for {checkpoint.config.codec.samples_per_frame}, as the model has"
+        raise CheckpointError(f"{path / 'config.json'}: encoder_valid_num_quantizers: {found}, expected {expected}")
+    with CodecEncoder(path, config, collect_encoder(config, checkpoint.files[1]), threads=threads) as encoder:
+        return encoder.encode(recording.samples)

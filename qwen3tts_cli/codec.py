@@ -1,0 +1,170 @@
+"""The codec by itself: recordings to codes and back, from the stand-alone tokenizer repository or any checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import hub
+from .config_codec import CodecConfig, load_codec_config
+from .config_encoders import EncoderConfig, load_encoder_config
+from .engine_audio import CodecDecoder, CodecEncoder
+from .errors import CheckpointError, InputError, ModelNotFoundError, UsageError
+from .jsonfile import read_bytes, shown
+from .safetensors import WeightSet, open_weights, read_small, small_bytes
+from .threads import default_threads
+from .weights import collect_decoder
+from .weights_encoders import collect_encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+
+TOKENIZER_REPO = "Qwen/Qwen3-TTS-Tokenizer-12Hz"
+CODES_FORMAT = "qwen3tts-codes 1"
+_MAX_CODES_BYTES = 256 << 20
+
+
+class Codec:
+    """An opened codec; a context manager. Its encoder and decoder are each opened at the first use.
+
+    >>> with Codec.open("0.6b-base") as codec:
+    ...     codes = codec.encode(samples)  # int32, (frames, 16)
+    ...     again = codec.decode(codes)    # float32, (frames * 1920,)
+    """
+
+    def __init__(self, folder: Path, name: str, *, threads: int | None = None) -> None:
+        self.folder, self.name, self.threads = folder, name, threads or default_threads()
+        self.config: CodecConfig = load_codec_config(folder / "config.json")
+        self._weights: WeightSet = open_weights(folder)
+        self._encoder: CodecEncoder | None = None
+        self._decoder: CodecDecoder | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, model: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> Codec:
+        """The codec of a model as hub.resolve_model names it, or a folder or repository that holds the codec alone.
+
+        Raises ModelNotFoundError, CheckpointError, UsageError.
+        """
+        folder, name = resolve_codec(None if model is None else os.fspath(model))
+        return cls(folder, name, threads=threads)
+
+    def close(self) -> None:
+        """Release the weights and their file."""
+        for part in (self._encoder, self._decoder):
+            if part is not None:
+                part.close()
+        self._encoder = self._decoder = None
+        self._weights.close()
+
+    def __enter__(self) -> Codec:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def encoder_config(self) -> EncoderConfig:
+        """Dimensions of the encoder. Raises CheckpointError where there is no valid one."""
+        return load_encoder_config(self.folder / "config.json")
+
+    @property
+    def encoder(self) -> CodecEncoder:
+        """The encoder, opened at the first use. Raises CheckpointError, EngineError."""
+        with self._lock:
+            if self._encoder is None:
+                config = self.encoder_config
+                tensors = collect_encoder(config, self._weights)
+                self._encoder = CodecEncoder(self.folder, config, tensors, threads=self.threads)
+            return self._encoder
+
+    @property
+    def decoder(self) -> CodecDecoder:
+        """The decoder, opened at the first use. Raises CheckpointError, EngineError."""
+        with self._lock:
+            if self._decoder is None:
+                tensors = collect_decoder(self.config, self._weights)
+                self._decoder = CodecDecoder(self.folder, self.config, tensors, threads=self.threads)
+            return self._decoder
+
+    def encode(self, samples: np.ndarray) -> np.ndarray:
+        """float32 (n,) mono at 24 kHz, see audio.load_recording, to int32 (ceil(n / 1920), code groups)."""
+        return self.encoder.encode(samples)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Integers (frames, code groups) to float32 (frames * 1920,) at 24 kHz. Raises InputError."""
+        return self.decoder.decode(codes)
+
+    def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """`decode` of consecutive blocks of frames, as they come: the same samples. Raises InputError."""
+        return self.decoder.stream(blocks)
+
+
+def resolve_codec(name: str | None) -> tuple[Path, str]:
+    """The folder with a codec's config.json and model.safetensors that a name means, and the name to show.
+
+    Raises ModelNotFoundError, UsageError.
+    """
+    if name is not None and (found := _alone(name)) is not None:
+        return found, name
+    resolved = hub.resolve_model(name)
+    return resolved.path / "speech_tokenizer", resolved.name
+
+
+def _alone(name: str) -> Path | None:
+    """A folder, or the cached repository, that holds nothing but a codec."""
+    if name == TOKENIZER_REPO:
+        folder = hub.snapshot(name)
+        if folder is None:
+            raise ModelNotFoundError(f"{name} is not on this machine; get it with: qwen3tts models pull {name}")
+        return folder
+    folder = Path(name).expanduser()
+    return folder if hub.holds_codec_alone(folder) else None
+
+
+def codes_bytes(codes: np.ndarray, facts: dict[str, object]) -> bytes:
+    """A safetensors file of codes (frames, groups); facts go beside them as JSON."""
+    return small_bytes({"format": CODES_FORMAT, "codes": json.dumps(facts, ensure_ascii=True)}, {"codes": codes})
+
+
+def _read_npy(data: bytes, path: str) -> np.ndarray:
+    """The array in a .npy file; never a pickle."""
+    import io
+    import tokenize
+    import warnings
+
+    import numpy as np
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a damaged header
+            return np.load(io.BytesIO(data), allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError, TypeError, SyntaxError, tokenize.TokenError) as error:
+        raise InputError(f"{path}: not an array of codes: {' '.join(str(error).split())[:200]}") from None
+
+
+def read_codes(path: str) -> np.ndarray:
+    """The codes in a file of `codec encode`, or in a .npy file of `say --codes`: int32 (frames, groups).
+
+    Raises UsageError where there is none, InputError for what is wrong with it.
+    """
+    import numpy as np
+
+    if not os.path.lexists(path):
+        raise UsageError(f"{path}: no such file")
+    try:
+        if path.endswith(".npy"):
+            codes = _read_npy(read_bytes(Path(path), _MAX_CODES_BYTES), path)
+        else:
+            codes = read_small(Path(path), _MAX_CODES_BYTES)[1].get("codes")
+    except CheckpointError as error:
+        raise InputError(str(error)) from None
+    if not isinstance(codes, np.ndarray) or codes.ndim != 2 or codes.dtype.kind not in "iu" or not codes.size:
+        found = "nothing" if codes is None else f"{codes.dtype} {list(codes.shape)}"
+        raise InputError(f"{path}: codes: found {shown(found)}, expected integers (frames, groups)")
+    return codes

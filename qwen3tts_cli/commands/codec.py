@@ -1,0 +1,183 @@
+"""`qwen3tts codec`: recordings to codes and back, without a language model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import options
+from .console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from ..codec import Codec
+
+_BLOCK_FRAMES = 64
+_model = click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=options.complete_model,
+    help="Whose codec: alias, repo id, or folder, also of a codec alone. [default: Qwen/Qwen3-TTS-Tokenizer-12Hz]",
+)
+_threads = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads. [default: one per core]")
+_output = click.option("-o", "--output", metavar="FILE", required=True, help="Where the result goes.")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def codec(context: click.Context) -> None:
+    """Turn recordings into codes, and codes into audio.
+
+    The codec makes 12.5 frames a second, of 16 codes each, out of audio at 24 kHz, and audio out of these.
+
+    \b
+    Examples:
+      qwen3tts codec encode speech.wav -o speech.safetensors
+      qwen3tts codec decode speech.safetensors -o again.wav
+      qwen3tts codec info -m 0.6b
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
+
+
+@codec.command()
+@click.argument("recording")
+@_output
+@_model
+@_threads
+@options.quiet
+def encode(recording: str, output: str, model: str | None, threads: int | None, quiet: bool) -> None:
+    """Encode a recording: any file that libsndfile reads, at most 10 minutes.
+
+    The codes are a safetensors file with one tensor `codes`, I32 (frames, 16).
+
+    \b
+    Example:
+      qwen3tts codec encode speech.flac -o speech.safetensors
+    """
+    from .. import outputs
+    from ..audio import load_recording
+    from ..codec import codes_bytes
+
+    loaded = load_recording(recording)
+    with _open(model, threads) as opened:
+        codes = opened.encode(loaded.samples)
+    file = outputs.open_output(output)
+    try:
+        file.write(codes_bytes(codes, {"seconds": round(loaded.seconds, 3), "sha256": loaded.sha256}))
+        file.finish()
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    Console(quiet).note(f"{output}: {len(codes)} frames of {codes.shape[1]} codes, {loaded.seconds:.2f} s of audio")
+
+
+@codec.command()
+@click.argument("codes")
+@_output
+@click.option("--subtype", metavar="NAME", help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...")
+@_model
+@_threads
+@options.quiet
+def decode(codes: str, output: str, subtype: str | None, model: str | None, threads: int | None, quiet: bool) -> None:
+    """Decode codes: a file of `codec encode`, or a .npy file of `say --codes`.
+
+    \b
+    Example:
+      qwen3tts codec decode speech.safetensors -o speech.wav
+    """
+    from .. import outputs, sinks
+    from ..audio import SAMPLE_RATE
+    from ..codec import read_codes
+
+    frames = read_codes(codes)
+    audio = sinks.choose_format(None if outputs.is_stdout(output) else output, subtype, False, SAMPLE_RATE)
+    with _open(model, threads) as opened:
+        opened.decoder.check(frames)
+        file = outputs.open_output(output)
+        sink = None
+        try:
+            sink = sinks.open_sink(file, audio, SAMPLE_RATE)
+            for samples in opened.stream(_blocks(frames)):
+                sink.write(samples)
+            sink.finish()
+            file.finish()
+            file.commit()
+        except BaseException:
+            if sink is not None:
+                sink.discard()
+            file.discard()
+            raise
+        seconds = len(frames) * opened.config.samples_per_frame / SAMPLE_RATE
+    Console(quiet).note(f"{output}: {seconds:.2f} s of audio from {len(frames)} frames")
+
+
+@codec.command()
+@click.argument("codes", required=False)
+@_model
+@options.as_json("One object instead of text.")
+def info(codes: str | None, model: str | None, as_json: bool) -> None:
+    """Show what a file of codes holds, or what a codec is.
+
+    \b
+    Examples:
+      qwen3tts codec info speech.safetensors
+      qwen3tts codec info -m 0.6b --json
+    """
+    facts = _codec_facts(model) if codes is None else _file_facts(codes)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:18}{'-' if value is None else value}")
+
+
+def _open(model: str | None, threads: int | None) -> Codec:
+    from ..codec import TOKENIZER_REPO, Codec
+
+    return Codec.open(TOKENIZER_REPO if model is None else model, threads=threads)
+
+
+def _blocks(codes: np.ndarray) -> Iterator[np.ndarray]:
+    return (codes[first : first + _BLOCK_FRAMES] for first in range(0, len(codes), _BLOCK_FRAMES))
+
+
+def _codec_facts(model: str | None) -> dict[str, Any]:
+    from ..errors import CheckpointError
+
+    with _open(model, 1) as opened:
+        config = opened.config
+        try:
+            encoder: str | None = f"{opened.encoder_config.num_quantizers} codes a frame"
+        except CheckpointError:
+            encoder = None
+        return {
+            "codec": opened.name,
+            "folder": str(opened.folder),
+            "sample_rate": config.sample_rate,
+            "samples_per_frame": config.samples_per_frame,
+            "codes_per_frame": config.num_quantizers,
+            "codebook_size": config.codebook_size,
+            "encoder": encoder,
+        }
+
+
+def _file_facts(path: str) -> dict[str, Any]:
+    from ..codec import read_codes
+
+    codes = read_codes(path)
+    return {
+        "file": path,
+        "frames": len(codes),
+        "codes_per_frame": codes.shape[1],
+        "seconds": len(codes) / 12.5,
+        "largest_code": int(codes.max()),
+    }

@@ -1,0 +1,221 @@
+"""The parts of the engine without a language model: recording to speaker vector or to codes, codes to samples.
+
+Each is opened when it is needed, with weights and threads of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from ._native import ffi, lib
+from .engine import _check, _codec, _transformer
+from .errors import CheckpointError, EngineError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from .config import CodecConfig
+    from .config_encoders import EncoderConfig, SpeakerConfig
+
+    _P = TypeVar("_P", bound="_Part")
+
+_Tensors = list[tuple[str, int, np.ndarray]]
+MAX_CHUNK = 64  # frames that the decoder takes at once
+
+
+def _native_tensors(tensors: _Tensors) -> tuple[object, list[np.ndarray]]:
+    """q3t_tensor[] of (slot name, layer, array), and the arrays that it points into."""
+    native, kept = ffi.new("q3t_tensor[]", len(tensors)), []
+    for out, (slot, layer, array) in zip(native, tensors, strict=True):
+        if array.ctypes.data % array.itemsize:
+            array = array.copy()
+        kept.append(array)
+        out.slot, out.layer, out.dims = getattr(lib, f"Q3T_W_{slot}"), layer, array.ndim
+        out.dtype = lib.Q3T_BF16 if array.dtype == np.uint16 else lib.Q3T_F32
+        out.shape[0 : array.ndim] = array.shape
+        out.data = ffi.cast("void *", array.ctypes.data)
+    return native, kept
+
+
+def _open(kind: str, path: Path, config: object, tensors: _Tensors, threads: int, cpu_mask: int) -> object:
+    """A q3t_<kind>, which packs its weights: nothing is kept of the tensors."""
+    native, _kept = _native_tensors(tensors)
+    options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
+    handle = ffi.new(f"q3t_{kind} **")
+    status = getattr(lib, f"q3t_{kind}_open")(config, native, len(tensors), options, handle)
+    if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
+        raise CheckpointError(f"{path}: {kind}: {ffi.string(lib.q3t_status_text(status)).decode()}")
+    _check(status, f"opening the {kind}")
+    return ffi.gc(handle[0], getattr(lib, f"q3t_{kind}_close"))
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+    """Checked samples: contiguous float32 (n,), finite."""
+    samples = np.ascontiguousarray(samples, np.float32)
+    if samples.ndim != 1 or not 0 < len(samples) < 2**30:
+        raise EngineError(f"samples: shape {samples.shape}, (samples,) is needed")
+    if not np.isfinite(samples).all():
+        raise InputError("samples: some are not finite")
+    return samples
+
+
+def _encoded(status: int, what: str) -> None:
+    if status == lib.Q3T_E_ENCODER_NONFINITE:
+        raise CheckpointError(f"{what}: values that are not finite; the checkpoint is damaged")
+    _check(status, what)
+
+
+class _Part:
+    """Something of the engine with a handle; a context manager."""
+
+    _handle: object
+
+    def close(self) -> None:
+        """Release the weights."""
+        if self._handle is not None:
+            ffi.release(self._handle)
+            self._handle = None
+
+    def __enter__(self: _P) -> _P:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class SpeakerEncoder(_Part):
+    """The speaker encoder of a base model; a context manager. Calls from several threads take turns.
+
+    tensors: as weights_encoders.collect_speaker gives them. path: what an error names. Raises CheckpointError,
+    EngineError.
+    """
+
+    def __init__(
+        self, path: Path, config: SpeakerConfig, tensors: _Tensors, *, threads: int = 1, cpu_mask: int = lib.Q3T_CPU_ALL
+    ) -> None:
+        self.config, self._lock = config, threading.Lock()
+        native = ffi.new("q3t_speaker_config *")
+        native.layers, native.scale, native.se = len(config.channels), config.scale, config.se_channels
+        native.attention, native.embedding = config.attention_channels, config.embedding
+        for name in ("channels", "kernels", "dilations"):
+            values = getattr(config, name)
+            getattr(native, name)[0 : len(values)] = values
+        self._handle = _open("speaker", path, native, tensors, threads, cpu_mask)
+
+    def embed(self, samples: np.ndarray) -> np.ndarray:
+        """samples: float32 (n,) at 24 kHz, 0.1 s or more. Returns float32 (config.embedding,). Raises EngineError."""
+        samples = _mono(samples)
+        out = np.empty(self.config.embedding, np.float32)
+        with self._lock:
+            status = lib.q3t_speaker_embed(
+                self._handle, ffi.from_buffer("float[]", samples), len(samples), ffi.from_buffer("float[]", out)
+            )
+        _encoded(status, "speaker encoder")
+        return out
+
+    def mel(self, samples: np.ndarray) -> np.ndarray:
+        """The log-mel spectrogram behind `embed`: float32 (n // 256, 128)."""
+        samples = _mono(samples)
+        out = np.empty((len(samples) // 256, 128), np.float32)
+        with self._lock:
+            status = lib.q3t_speaker_mel(
+                self._handle, ffi.from_buffer("float[]", samples), len(samples), ffi.from_buffer("float[]", out)
+            )
+        _encoded(status, "mel spectrogram")
+        return out
+
+
+class CodecEncoder(_Part):
+    """The encoder of the codec; a context manager. Calls from several threads take turns.
+
+    tensors: as weights_encoders.collect_encoder gives them. path: what an error names. Raises CheckpointError,
+    EngineError.
+    """
+
+    def __init__(
+        self, path: Path, config: EncoderConfig, tensors: _Tensors, *, threads: int = 1, cpu_mask: int = lib.Q3T_CPU_ALL
+    ) -> None:
+        self.config, self._lock = config, threading.Lock()
+        native = ffi.new("q3t_encoder_config *")
+        _transformer(native.transformer, config.transformer)
+        native.filters, native.kernel, native.last_kernel = config.filters, config.kernel, config.last_kernel
+        native.residual_kernel, native.compress, native.units = config.residual_kernel, config.compress, config.units
+        native.dilation_growth, native.halving = config.dilation_growth, config.halving
+        native.stages, native.rates[0 : len(config.rates)] = len(config.rates), config.rates
+        native.code_groups, native.codebook_size = config.num_quantizers, config.codebook_size
+        native.codebook_dim = config.codebook_dim
+        self._handle = _open("encoder", path, native, tensors, threads, cpu_mask)
+
+    def encode(self, samples: np.ndarray) -> np.ndarray:
+        """samples: float32 (n,) at 24 kHz. Returns int32 (ceil(n / samples_per_frame), num_quantizers).
+
+        Raises EngineError.
+        """
+        samples = _mono(samples)
+        frames = -(-len(samples) // self.config.samples_per_frame)
+        out = np.empty((frames, self.config.num_quantizers), np.int32)
+        with self._lock:
+            status = lib.q3t_encoder_run(
+                self._handle, ffi.from_buffer("float[]", samples), len(samples), ffi.from_buffer("int32_t[]", out)
+            )
+        _encoded(status, "codec encoder")
+        return out
+
+
+class CodecDecoder(_Part):
+    """The decoder of the codec; a context manager. One stream at a time: a new one ends the one before.
+
+    tensors: as weights.collect_decoder gives them. path: what an error names. Raises CheckpointError, EngineError.
+    """
+
+    def __init__(
+        self, path: Path, config: CodecConfig, tensors: _Tensors, *, threads: int = 1, cpu_mask: int = lib.Q3T_CPU_ALL
+    ) -> None:
+        self.config, self._lock = config, threading.RLock()
+        native = ffi.new("q3t_config *")
+        _codec(native, config)
+        self._stream: object = None
+        self._handle = _open("decoder", path, native, tensors, threads, cpu_mask)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """codes: integers (frames, num_quantizers). Returns float32 (frames * samples_per_frame,) at 24 kHz.
+
+        Raises InputError for codes out of range, GenerationError for values that are not finite.
+        """
+        with self._lock:
+            return np.concatenate([np.empty(0, np.float32), *self.stream([codes])])
+
+    def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Decode consecutive frames as they come: yields float32 samples of at most 64 frames. How the frames are cut
+        changes nothing. Raises as `decode` does, and EngineError once another stream has begun."""
+        stream, restart = object(), True
+        for block in blocks:
+            codes = self.check(block)
+            for first in range(0, len(codes), MAX_CHUNK):
+                yield self._run(stream, restart, codes[first : first + MAX_CHUNK])
+                restart = False
+
+    def _run(self, stream: object, restart: bool, codes: np.ndarray) -> np.ndarray:
+        samples = np.empty(len(codes) * self.config.samples_per_frame, np.float32)
+        with self._lock:
+            if restart:
+                self._stream = stream
+            elif self._stream is not stream:
+                raise EngineError("decoding: another stream has begun")
+            buffers = ffi.from_buffer("int32_t[]", codes), len(codes), ffi.from_buffer("float[]", samples)
+            status = lib.q3t_decoder_run(self._handle, int(restart), *buffers)
+        _check(status, "decoding")
+        return samples
+
+    def check(self, codes: np.ndarray) -> np.ndarray:
+        """The codes as int32, if they are of this codec. Raises InputError."""
+        codes, groups, size = np.asarray(codes), self.config.num_quantizers, self.config.codebook_size
+        if codes.ndim != 2 or codes.shape[1] != groups or codes.dtype.kind not in "iu":
+            raise InputError(f"codes: found {codes.dtype} {list(codes.shape)}, expected integers (frames, {groups})")
+        if codes.size and (codes.min() < 0 or codes.max() >= size):
+            raise InputError(f"codes: values from {codes.min()} to {codes.max()}, expected 0 to {size - 1}")
+        return np.ascontiguousarray(codes, np.int32)

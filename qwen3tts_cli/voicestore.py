@@ -1,0 +1,161 @@
+"""The voices that are kept: files NAME.safetensors in `qwen3tts/voices` of the XDG data folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import InputError, OutputError, Qwen3TTSError, UsageError
+from .jsonfile import shown
+from .languages import did_you_mean
+from .voicefile import Voice, read_voice, voice_bytes
+
+SUFFIX = ".safetensors"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+# names that already mean something to `say -v`: the presets of the released models, and the words it takes
+PRESETS = ("serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "sohee", "eric", "dylan", "slt")
+_WORDS = ("none", "auto", "default")
+
+
+def folder() -> Path:
+    """Where the voices are, or would be."""
+    value = os.environ.get("XDG_DATA_HOME", "")
+    base = Path(value) if os.path.isabs(value) else Path.home() / ".local" / "share"
+    return base / "qwen3tts" / "voices"
+
+
+def check_name(name: str) -> str:
+    """The name, lower-case, if a voice may be called so. Raises UsageError."""
+    key = name.strip().lower()
+    if not _NAME.fullmatch(key):
+        rule = "1 to 64 of a-z, 0-9, - and _, the first a letter or digit"
+        raise UsageError(f"voice name {shown(name)}: expected {rule}")
+    if key in PRESETS or key in _WORDS:
+        raise UsageError(f"voice name {shown(name)}: taken, it is a preset of a model; choose another")
+    return key
+
+
+def path_of(name: str) -> Path:
+    """The file of a kept voice, whether it is there or not. Raises UsageError for a name that none can have."""
+    return folder() / (check_name(name) + SUFFIX)
+
+
+def names() -> list[str]:
+    """The names of the kept voices, sorted."""
+    try:
+        found = [path.name.removesuffix(SUFFIX) for path in folder().iterdir() if path.name.endswith(SUFFIX)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"{folder()}: {error.strerror}") from None
+    return sorted(name for name in found if _NAME.fullmatch(name))
+
+
+def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
+    """Each kept voice, or what is wrong with its file."""
+    for name in names():
+        try:
+            yield name, load(name)
+        except Qwen3TTSError as error:
+            yield name, error
+
+
+def load(name: str) -> Voice:
+    """A kept voice, under the name of its file. Raises UsageError where there is none, InputError for a bad file."""
+    path = path_of(name)
+    if not os.path.lexists(path):
+        raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
+    return _named(read_voice(path), path.name.removesuffix(SUFFIX))
+
+
+def find(name: str) -> Voice | None:
+    """The voice that an argument of `say -v` means: a kept one, or a file where it looks like one; None for neither.
+
+    Raises InputError for a bad file, UsageError for a file that is not there.
+    """
+    if name.endswith(SUFFIX) or "/" in name:
+        return read_voice(name)
+    key = name.strip().lower()
+    return load(key) if _NAME.fullmatch(key) and os.path.lexists(folder() / (key + SUFFIX)) else None
+
+
+def save(voice: Voice, *, replace: bool = False) -> Path:
+    """Keep a voice under its name; returns its file, which appears whole or not at all.
+
+    Raises UsageError, OutputError.
+    """
+    path = path_of(voice.name)
+    write(path, voice_bytes(_named(voice, check_name(voice.name))), replace=replace)
+    return path
+
+
+def remove(name: str) -> None:
+    """Delete a kept voice, readable or not. Raises UsageError, OutputError."""
+    path = _there(name)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from None
+
+
+def rename(old: str, new: str) -> None:
+    """Give a kept voice another name. Raises UsageError, InputError, OutputError."""
+    path, key = _there(old), check_name(new)
+    save(_named(read_voice(path), key))
+    if path != path_of(key):
+        remove(old)
+
+
+def export(name: str, to: str, *, replace: bool = False) -> Path:
+    """Copy a kept voice to a file, or into a folder. Raises UsageError, InputError, OutputError."""
+    voice = load(name)
+    path = Path(to)
+    if path.is_dir():
+        path = path / (voice.name + SUFFIX)
+    write(path, voice_bytes(voice), replace=replace)
+    return path
+
+
+def import_file(path: str, name: str | None = None, *, replace: bool = False) -> Voice:
+    """Check a voice file and keep it, under the name it carries or another.
+
+    Raises UsageError, InputError, OutputError.
+    """
+    voice = read_voice(path)
+    voice = _named(voice, check_name(voice.name if name is None else name))
+    save(voice, replace=replace)
+    return voice
+
+
+def write(path: Path, data: bytes, *, replace: bool) -> None:
+    """A file that appears whole or not at all. Raises UsageError where there is one already, and OutputError."""
+    if not replace and os.path.lexists(path):
+        raise UsageError(f"{path}: exists already (--force replaces it)")
+    temporary = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OutputError(f"{path}: {error.strerror or error}") from None
+
+
+def _there(name: str) -> Path:
+    path = path_of(name)
+    if not os.path.lexists(path):
+        raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
+    return path
+
+
+def _named(voice: Voice, name: str) -> Voice:
+    from dataclasses import replace
+
+    return replace(voice, name=name)
