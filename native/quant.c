@@ -4,7 +4,7 @@
 #include "arena.h"
 #include <math.h>
 
-enum { LEVELS8 = 127, LOW4 = -8, HIGH4 = 7, TRIES = 7, LANES = 8 };
+enum { LEVELS8 = 127, LOW4 = -8, HIGH4 = 7, TRIES = 5 };
 
 q3t_status q3t_quant_bytes(int32_t format, int32_t rows, int32_t k, size_t *bytes) {
     return q3t_mul(((size_t)rows + Q3T_BLOCK - 1) / Q3T_BLOCK, q3t_block_bytes(format, k), bytes);
@@ -77,59 +77,56 @@ static void pack_int8(const q3t_matrix *m, int32_t block, uint8_t *out) {
     }
 }
 
-/* sum (x - scale * level)^2 as a function of `scale`, and the scale that fits the levels best. In lanes, so that the
- * compiler need not keep one order of the sums. */
-static float error4(const float *x, float scale, float *fitted) {
-    float inverse = 1 / scale, error[LANES] = {0}, xq[LANES] = {0}, qq[LANES] = {0};
-    for (int32_t i = 0; i < Q3T_GROUP_INT4; i += LANES)
-        for (int32_t j = 0; j < LANES; j++) {
-            float q = level(x[i + j] * inverse, LOW4, HIGH4), d = x[i + j] - scale * q;
-            error[j] += d * d;
-            xq[j] += x[i + j] * q;
-            qq[j] += q * q;
-        }
-    for (int32_t j = 1; j < LANES; j++) {
-        error[0] += error[j];
-        xq[0] += xq[j];
-        qq[0] += qq[j];
-    }
-    *fitted = qq[0] > 0 ? xq[0] / qq[0] : scale;
-    return error[0];
-}
-
-static uint16_t scale4(const float *x) {
-    float most = magnitude(x, Q3T_GROUP_INT4), signed_most = 0;
-    if (isnan(most)) return Q3T_NAN_BF16;
-    if (most < Q3T_SMALLEST_GROUP) return 0;
+/* The scales of a group of all rows, x[input][row]. For the levels that some scale gives, the best scale is xq / qq and
+ * leaves an error of xx - xq^2 / qq; tried are scales that put the largest at -7.1 .. -8.7, where it is cut to -8. */
+static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
+    float largest[Q3T_BLOCK] = {0}, best[Q3T_BLOCK] = {0}, gain[Q3T_BLOCK] = {0}, flaw[Q3T_BLOCK] = {0};
     for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
-        if (fabsf(x[i]) == most) signed_most = x[i];
-    uint16_t best = narrow(signed_most / LOW4);
-    float least = INFINITY;
-    for (int32_t t = 0; t < TRIES; t++) {  /* the largest at -7.1 ... -8.9: beyond the range it is cut */
-        float scale = -signed_most / (7.1f + 0.3f * (float)t), fitted, ignored;
-        error4(x, scale, &fitted);
-        uint16_t half = narrow(fitted);
-        float error = error4(x, q3t_widen(half), &ignored);
-        if (error < least) least = error, best = half;
+        for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+            largest[r] = fabsf(x[i][r]) > fabsf(largest[r]) ? x[i][r] : largest[r];
+            flaw[r] += x[i][r] - x[i][r];  /* NaN if not finite, else 0 */
+        }
+    for (int32_t t = 0; t < TRIES; t++) {
+        float inverse[Q3T_BLOCK], xq[Q3T_BLOCK] = {0}, qq[Q3T_BLOCK] = {0};
+        for (int32_t r = 0; r < Q3T_BLOCK; r++)
+            inverse[r] = fabsf(largest[r]) < Q3T_SMALLEST_GROUP ? 0 : -(7.1f + 0.4f * (float)t) / largest[r];
+        for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
+            for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+                float q = level(x[i][r] * inverse[r], LOW4, HIGH4);
+                xq[r] += x[i][r] * inverse[r] * q;
+                qq[r] += q * q;
+            }
+        for (int32_t r = 0; r < Q3T_BLOCK; r++)
+            if (qq[r] > 0 && xq[r] / inverse[r] * (xq[r] / qq[r]) / inverse[r] > gain[r]) {
+                gain[r] = xq[r] / inverse[r] * (xq[r] / qq[r]) / inverse[r];
+                best[r] = xq[r] / qq[r] / inverse[r];
+            }
     }
-    return best;
+    for (int32_t r = 0; r < Q3T_BLOCK; r++) scales[r] = isnan(flaw[r]) ? Q3T_NAN_BF16 : narrow(best[r]);
 }
 
 static void pack_int4(const q3t_matrix *m, int32_t block, uint8_t *out) {
     int32_t groups = (m->k + Q3T_GROUP_INT4 - 1) / Q3T_GROUP_INT4;
     for (int32_t g = 0; g < groups; g++, out += q3t_group_bytes(Q3T_FORMAT_INT4)) {
-        memset(out, 0, q3t_group_bytes(Q3T_FORMAT_INT4));
-        for (int32_t lane = 0; lane < Q3T_BLOCK; lane++) {
-            float x[Q3T_GROUP_INT4];
-            widen(m, block * Q3T_BLOCK + lane, g * Q3T_GROUP_INT4, Q3T_GROUP_INT4, x);
-            uint16_t half = scale4(x);
-            float scale = q3t_widen(half), inverse = scale == 0 || isnan(scale) ? 0 : 1 / scale;
-            memcpy(out + Q3T_GROUP_INT4 / 2 * Q3T_BLOCK + 4 * (lane % 16) + lane / 16 * 2, &half, 2);
-            for (int32_t i = 0; i < Q3T_GROUP_INT4; i++) {
-                uint8_t half_byte = (uint8_t)((inverse == 0 ? 0 : (int)level(x[i] * inverse, LOW4, HIGH4)) + 8);
-                out[i / 8 * 4 * Q3T_BLOCK + 4 * lane + i % 4] |= (uint8_t)(i % 8 < 4 ? half_byte : half_byte << 4);
-            }
+        float x[Q3T_GROUP_INT4][Q3T_BLOCK], inverse[Q3T_BLOCK];
+        uint16_t scales[Q3T_BLOCK];
+        for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+            float row[Q3T_GROUP_INT4];
+            widen(m, block * Q3T_BLOCK + r, g * Q3T_GROUP_INT4, Q3T_GROUP_INT4, row);
+            for (int32_t i = 0; i < Q3T_GROUP_INT4; i++) x[i][r] = row[i];
         }
+        scales_int4(x, scales);
+        for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+            float scale = q3t_widen(scales[r]);
+            inverse[r] = scale == 0 || isnan(scale) ? 0 : 1 / scale;
+            memcpy(out + Q3T_GROUP_INT4 / 2 * Q3T_BLOCK + 4 * (r % 16) + r / 16 * 2, &scales[r], 2);
+        }
+        for (int32_t i = 0; i < Q3T_GROUP_INT4; i += 8)
+            for (int32_t j = i; j < i + 4; j++)
+                for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+                    int low = (int)level(x[j][r] * inverse[r], LOW4, HIGH4) - LOW4, high = (int)level(x[j + 4][r] * inverse[r], LOW4, HIGH4) - LOW4;
+                    out[i / 8 * 4 * Q3T_BLOCK + 4 * r + j % 4] = (uint8_t)(inverse[r] == 0 ? 0x88 : low | high << 4);
+                }
     }
 }
 
