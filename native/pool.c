@@ -1,10 +1,11 @@
 /* pool.c - fork and join over a few threads, in a fraction of a microsecond.
  *
- * A run is published by raising `epoch`; each worker spins on it for a while,
- * then sleeps on a condition variable. Every thread has a part of [0, n) with a
- * cursor of its own that anyone may advance: first one's own, then the others'.
- * The caller waits until all workers have left the run, so that the next one
- * can reuse the cursors. */
+ * A run is published by opening a gate: one word that holds the number of the
+ * run, whether it is open, and how many workers are inside. Every thread has a
+ * part of [0, n) with a cursor of its own that anyone may advance: first one's
+ * own, then the others'. When nothing is left the caller closes the gate as
+ * soon as it is empty: it waits for workers that are inside, never for one that
+ * has not come, since its core may be gone to somebody else. */
 #define _GNU_SOURCE
 #include "pool.h"
 #include "kernels/target.h"
@@ -12,10 +13,15 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Long enough to bridge the gaps inside one frame and a short visit to the caller's language, short enough to cost
- * nothing when the caller is away: about 100 microseconds. */
-enum { SPINS = 4000, LINE = 64 };
+ * nothing when the caller is away: about 100 microseconds. With more threads than cores a spinning one would keep
+ * another from working. */
+enum { SPINS = 4000, SPINS_CROWDED = 20, LINE = 64 };
+
+/* The gate: run number << 32 | OPEN | workers inside. */
+static const uint64_t OPEN = 1u << 31, INSIDE = (1u << 31) - 1;
 
 typedef struct part {
     _Alignas(LINE) atomic_int next;
@@ -29,17 +35,16 @@ typedef struct worker {
 } worker;
 
 struct q3t_pool {
-    _Alignas(LINE) atomic_uint epoch;
-    _Alignas(LINE) atomic_int running; /* workers still in the current run */
+    _Alignas(LINE) _Atomic uint64_t gate;
     _Alignas(LINE) atomic_int sleepers;
     atomic_int stop;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     q3t_task task;
     void *arg;
-    int32_t grain, threads, started;
+    int32_t grain, threads, started, spins;
     part *parts;      /* (threads,) */
-    worker *workers;  /* (threads - 1,) */
+    worker *workers;  /* (threads,): the first is the caller */
 };
 
 static void work(q3t_pool *p, int32_t me) {
@@ -53,48 +58,64 @@ static void work(q3t_pool *p, int32_t me) {
     }
 }
 
-/* Wait until the epoch is no longer `seen`. */
-static void await(q3t_pool *p, unsigned seen) {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&p->epoch, memory_order_acquire) != seen) return;
+/* Step inside a run that is not `*seen` yet. */
+static int enter(q3t_pool *p, uint32_t *seen) {
+    uint64_t gate = atomic_load(&p->gate);
+    while ((gate & OPEN) && (uint32_t)(gate >> 32) != *seen)
+        if (atomic_compare_exchange_weak(&p->gate, &gate, gate + 1)) {
+            *seen = (uint32_t)(gate >> 32);
+            return 1;
+        }
+    return 0;
+}
+
+/* Wait for a run and step inside it, or for the end of the pool. */
+static int await(q3t_pool *p, uint32_t *seen) {
+    for (int i = 0; i < p->spins; i++) {
+        if (enter(p, seen)) return 1;
         Q3T_PAUSE();
     }
     pthread_mutex_lock(&p->mutex);
     atomic_fetch_add(&p->sleepers, 1);
-    while (atomic_load(&p->epoch) == seen) pthread_cond_wait(&p->wake, &p->mutex);
+    int in = 0;
+    while (!(in = enter(p, seen)) && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->mutex);
     atomic_fetch_sub(&p->sleepers, 1);
     pthread_mutex_unlock(&p->mutex);
+    return in;
 }
 
 static void *worker_main(void *arg) {
     worker *w = arg;
-    q3t_pool *p = w->pool;
-    unsigned seen = 0;
-    for (;;) {
-        await(p, seen);
-        seen = atomic_load_explicit(&p->epoch, memory_order_acquire);
-        if (atomic_load_explicit(&p->stop, memory_order_relaxed)) return NULL;
-        work(p, w->index);
-        atomic_fetch_sub_explicit(&p->running, 1, memory_order_release);
+    uint32_t seen = 0;
+    while (await(w->pool, &seen)) {
+        work(w->pool, w->index);
+        atomic_fetch_sub(&w->pool->gate, 1);
     }
+    return NULL;
 }
 
-/* Sequentially consistent on both sides of (epoch, sleepers): either the worker sees the new epoch before it
- * sleeps, or the publisher sees the sleeper and wakes it. */
-static void publish(q3t_pool *p) {
-    atomic_fetch_add(&p->epoch, 1);
-    if (atomic_load(&p->sleepers) > 0) {
-        pthread_mutex_lock(&p->mutex);
-        pthread_cond_broadcast(&p->wake);
-        pthread_mutex_unlock(&p->mutex);
-    }
+/* Sequentially consistent on both sides of (gate or stop, sleepers): either the worker sees the change before it
+ * sleeps, or this sees the sleeper and wakes it. */
+static void wake(q3t_pool *p) {
+    if (atomic_load(&p->sleepers) == 0) return;
+    pthread_mutex_lock(&p->mutex);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static int32_t cores(void) {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    return (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
     if (threads < 1 || threads > 1024) return Q3T_E_ARGUMENT;
     q3t_pool *p = NULL;
     if (posix_memalign((void **)&p, LINE, sizeof *p)) return Q3T_E_MEMORY;
-    *p = (q3t_pool){.threads = threads};
+    *p = (q3t_pool){.threads = threads, .spins = threads <= cores() ? SPINS : SPINS_CROWDED};
     if (posix_memalign((void **)&p->parts, LINE, sizeof(part) * (size_t)threads)) p->parts = NULL;
     p->workers = calloc((size_t)threads, sizeof(worker));
     pthread_mutex_init(&p->mutex, NULL);
@@ -118,7 +139,7 @@ q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
 void q3t_pool_close(q3t_pool *p) {
     if (!p) return;
     atomic_store(&p->stop, 1);
-    publish(p);
+    wake(p);
     for (int32_t i = 1; i <= p->started; i++) pthread_join(p->workers[i].thread, NULL);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->mutex);
@@ -145,11 +166,16 @@ void q3t_pool_run(q3t_pool *p, int32_t n, int32_t grain, q3t_task task, void *ar
     p->task = task;
     p->arg = arg;
     p->grain = grain;
-    atomic_store_explicit(&p->running, p->threads - 1, memory_order_relaxed);
-    publish(p);
+    uint64_t run = ((atomic_load_explicit(&p->gate, memory_order_relaxed) >> 32) + 1) << 32;
+    atomic_store(&p->gate, run | OPEN);
+    wake(p);
     work(p, 0);
-    for (int i = 0; atomic_load_explicit(&p->running, memory_order_acquire) > 0; i++) {
-        if (i < SPINS * 8) Q3T_PAUSE();
-        else sched_yield(); /* a worker has lost its core: leave it this one */
+    for (int i = 0;; i++) {
+        uint64_t empty = run | OPEN;
+        if (atomic_compare_exchange_strong(&p->gate, &empty, run)) return;
+        while ((atomic_load(&p->gate) & INSIDE) != 0) {
+            if (i++ < p->spins * 8) Q3T_PAUSE();
+            else sched_yield(); /* a worker inside has lost its core: leave it this one */
+        }
     }
 }

@@ -48,7 +48,7 @@ static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
     s->hidden = q3t_carve(a, 1, hidden);
     s->input = q3t_carve(a, 1, hidden);
     s->logits = q3t_carve(a, 1, vocab);
-    s->scores = q3t_carve(a, 4, vocab); /* scores, then the scratch of q3t_choose */
+    s->scores = q3t_carve(a, 5, vocab);
     s->order = q3t_carve(a, (size_t)c->vocab, sizeof(int32_t));
     s->predictor_logits = q3t_carve(a, (size_t)c->code_groups - 1, (size_t)c->code_vocab * sizeof(float));
     s->seen = q3t_carve(a, (size_t)c->vocab, 1);

@@ -16,7 +16,7 @@ struct q3t_session {
     uint64_t seed, key;
     q3t_cache cache, predictor_cache;
     float *hidden, *input;               /* (hidden,): last output; next input */
-    float *logits, *scores;              /* (vocab,), (4, vocab): scores, then scratch of q3t_choose */
+    float *logits, *scores;              /* (vocab,), (5, vocab): scores, then a copy and scratch for q3t_choose */
     int32_t *order;                      /* (vocab,): scratch of q3t_choose */
     float *predictor_logits;             /* (code_groups - 1, code_vocab) */
     unsigned char *seen;                 /* (vocab,): code 0 values generated so far */

@@ -1,9 +1,8 @@
 """Speech from text with Qwen3-TTS on a CPU.
 
-    from qwen3tts_cli import Synthesizer
-
-    with Synthesizer.open() as synthesizer:
-        samples = synthesizer.say("Hello.")  # float32, (samples,), 24 kHz
+>>> from qwen3tts_cli import Synthesizer
+>>> with Synthesizer.open() as synthesizer:
+...     samples = synthesizer.say("Hello.")  # float32, (samples,), 24 kHz
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Start-up with a vocabulary of 150,000 entries is then two hashes and one read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import tempfile
@@ -23,7 +24,8 @@ MAX_MERGES = 1 << 20
 CACHE_MERGES = 8192  # building fewer is as fast as reading them back
 MISSING = (1 << 63) - 1  # above every rank << 32 | id
 _MAGIC = b"Q3TBPE01"
-_HEADER = struct.Struct("=8s32sIIII")  # magic, digest of the sources, CRC-32 of the rest, byte order, merges, largest id
+# magic, digest of the sources, CRC-32 of what follows, byte order, number of merges, largest id
+_HEADER = struct.Struct("=8s32sIIII")
 _BYTE_ORDER = 0x01020304
 _PAIR_CACHE = 1 << 15
 
@@ -73,7 +75,7 @@ def load_merge_table(folder: Path) -> MergeTable:
 
 
 def byte_alphabet() -> list[str]:
-    """The printable character that stands for each byte value in vocab.json and merges.txt. Source: GPT-2 encoder.py."""
+    """The printable character that stands for each byte value in the two files. Source: GPT-2, encoder.py."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))
     return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
@@ -100,7 +102,8 @@ def _parse_vocab(data: bytes, path: Path) -> dict[str, int]:
         raise CheckpointError(f"{path}: found {shown(ids)}, expected an object")
     for token, value in ids.items():
         if type(value) is not int or not 0 <= value <= MAX_ID:
-            raise CheckpointError(f"{path}: token {shown(token)}: found {shown(value)}, expected an id from 0 to {MAX_ID}")
+            found = f"token {shown(token)}: found {shown(value)}"
+            raise CheckpointError(f"{path}: {found}, expected an id from 0 to {MAX_ID}")
     if len(set(ids.values())) != len(ids):
         seen: dict[int, str] = {}
         for token, value in ids.items():
@@ -179,7 +182,5 @@ def _write_cache(path: Path, packed: bytes) -> None:
             file.write(packed)
         os.replace(temporary, path)
     except OSError:
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
-        except OSError:
-            pass

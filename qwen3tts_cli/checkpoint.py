@@ -21,7 +21,9 @@ class Checkpoint:
     """A checked checkpoint. `tensors` has (slot name, layer, array) as weights.collect gives them; `files` holds the
     mapped files. The arrays stay valid as long as anything refers to them, also after close()."""
 
-    def __init__(self, config: ModelConfig, tensors: list[tuple[str, int, np.ndarray]], files: tuple[WeightSet, ...]) -> None:
+    def __init__(
+        self, config: ModelConfig, tensors: list[tuple[str, int, np.ndarray]], files: tuple[WeightSet, ...]
+    ) -> None:
         self.config, self.tensors, self.files = config, tensors, files
         self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
@@ -65,13 +67,15 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _checked_tokenizer(config: ModelConfig) -> Tokenizer:
-    """The tokenizer, after a look at what the prompt relies on: ids within the embedding, a template of known length."""
+    """The tokenizer, if it has what a prompt relies on: ids within the embedding, a template of known length."""
     from .prompt import check_template
     from .tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(config.path)
     if tokenizer.max_id >= config.text_vocab_size:
-        path, limit = config.path / "tokenizer_config.json", f"below text_vocab_size = {config.text_vocab_size}"
-        raise CheckpointError(f"{path}: vocabulary: found the id {tokenizer.max_id}, expected all ids {limit}")
+        added = tokenizer.max_id in tokenizer.added.values()
+        path = config.path / ("tokenizer_config.json" if added else "vocab.json")
+        limit = f"ids below text_vocab_size = {config.text_vocab_size}"
+        raise CheckpointError(f"{path}: found the id {tokenizer.max_id}, expected {limit}")
     check_template(config, tokenizer)
     return tokenizer

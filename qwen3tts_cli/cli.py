@@ -35,7 +35,7 @@ class LazyGroup(click.Group):
 
     summaries: dict[str, str] = {  # noqa: RUF012
         "say": "Speak a text.",
-        "voices": "List the voices of a model.",
+        "voices": "List the voices of models.",
         "models": "List, download, check and remove models.",
         "doctor": "Show what this machine has and what is missing.",
     }
@@ -187,7 +187,7 @@ def _explain(error: BaseException) -> int:
     elif isinstance(error, OSError):
         _say(_os_line(error))
         _abandon_stdout()
-    elif isinstance(error, ModuleNotFoundError):
+    elif isinstance(error, ModuleNotFoundError) and not (error.name or __package__).startswith(__package__):
         _say(f"error: the Python package {error.name} is missing; install qwen3tts-cli again")
     else:
         _say(f"internal error: {type(error).__name__}: {error} (QWEN3TTS_DEBUG=1 shows where)")
@@ -196,7 +196,10 @@ def _explain(error: BaseException) -> int:
 
 def main() -> NoReturn:
     """Entry of the command `qwen3tts`."""
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # a second one, during the cleanup after the first
+        code = _INTERRUPTED
     if code > 128:  # stopped by a signal: do not wait for the threads of libraries
         os._exit(code)
     sys.exit(code)

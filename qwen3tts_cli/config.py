@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config_codec import CODEC_TYPE, MAX_CODE_GROUPS, MAX_CODEBOOK_SIZE, MAX_CONFIG_BYTES, CodecConfig, load_codec_config
+from .config_codec import (
+    CODEC_TYPE,
+    MAX_CODE_GROUPS,
+    MAX_CODEBOOK_SIZE,
+    MAX_CONFIG_BYTES,
+    CodecConfig,
+    load_codec_config,
+)
 from .config_transformer import MAX_HIDDEN, MAX_POSITIONS, TransformerConfig, read_transformer
 from .config_voice import GenerationConfig, VoiceManifest, load_generation_config, load_manifest
 from .jsonfile import Section, read_object, shown
@@ -18,7 +25,7 @@ from .jsonfile import Section, read_object, shown
 __all__ = ["CodecConfig", "GenerationConfig", "ModelConfig", "TransformerConfig", "VoiceManifest", "load_config"]
 
 MODEL_TYPES = ("custom_voice", "base", "voice_design")
-# the last ids of the talker's vocabulary are tags, never codes. Source: modeling_qwen3_tts.py, generate(), suppress_tokens
+# the last ids of the talker's vocabulary are never codes. Source: modeling_qwen3_tts.py, generate(), suppress_tokens
 RESERVED_IDS = 1024
 _MAX_TEXT_VOCAB = 1 << 20
 _MAX_VOCAB = MAX_CODEBOOK_SIZE + RESERVED_IDS
@@ -157,11 +164,14 @@ def _check(config: ModelConfig, talker: Section, predictor: Section) -> None:
     codes, codec = config.vocab_size - RESERVED_IDS, config.codec
     if codes > codec.codebook_size:
         limit = codec.codebook_size + RESERVED_IDS
-        talker.fail("vocab_size", str(config.vocab_size), f"at most codebook_size + {RESERVED_IDS} = {limit}")
+        talker.fail(
+            "vocab_size", str(config.vocab_size), f"at most the codec's codebook_size + {RESERVED_IDS} = {limit}"
+        )
     if codes == 1 and config.codec_eos_id == 0:
         talker.fail("codec_eos_token_id", "0", "an id that is not the only code")
     if config.predictor_vocab_size > codec.codebook_size:
-        predictor.fail("vocab_size", str(config.predictor_vocab_size), f"at most codebook_size = {codec.codebook_size}")
+        found = str(config.predictor_vocab_size)
+        predictor.fail("vocab_size", found, f"at most the codec's codebook_size = {codec.codebook_size}")
     if config.num_code_groups != codec.num_quantizers:
         found = str(config.num_code_groups)
         talker.fail("num_code_groups", found, f"{codec.num_quantizers}, the codec's num_quantizers")

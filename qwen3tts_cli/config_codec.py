@@ -67,7 +67,8 @@ def load_codec_config(path: Path) -> CodecConfig:
         decoder.fail("codebook_dim", str(config.codebook_dim), "an even number")
     halvings = len(config.upsample_rates)
     if config.decoder_dim % (1 << halvings):
-        decoder.fail("decoder_dim", str(config.decoder_dim), f"a multiple of {1 << halvings}: upsample_rates has {halvings} entries")
+        expected = f"a multiple of {1 << halvings}: upsample_rates has {halvings} entries"
+        decoder.fail("decoder_dim", str(config.decoder_dim), expected)
     samples = math.prod(config.upsampling_ratios) * math.prod(config.upsample_rates)
     if samples != config.samples_per_frame:
         expected = f"{samples}, the product of upsampling_ratios and upsample_rates"

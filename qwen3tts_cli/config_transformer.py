@@ -17,7 +17,7 @@ MAX_WIDTH = 65536
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Sizes of a stack of identical layers; the queries are num_attention_heads * head_dim wide, whatever hidden_size."""
+    """Sizes of a stack of identical layers. Queries are num_attention_heads * head_dim wide, whatever hidden_size."""
 
     hidden_size: int
     intermediate_size: int

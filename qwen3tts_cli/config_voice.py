@@ -10,6 +10,7 @@ from .jsonfile import Section, read_object
 
 _MAX_BYTES = 1 << 20
 _MAX_TOP_K = 2**31 - 1
+_MAX_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,15 @@ class GenerationConfig:
 
 @dataclass(frozen=True)
 class VoiceManifest:
-    """voice.json: what a voice declares about itself; a field that it leaves out is None, or False for spell_out."""
+    """voice.json: what a voice declares about itself. A field that it leaves out is None; spell_out False, and
+    max_characters (of one utterance) what the released models are stable with."""
 
     name: str
     description: str | None
     default_voice: str | None
     default_language: str | None
     text_mode: str | None
-    max_characters: int | None
+    max_characters: int
     allowed_characters: str | None
     spell_out: bool
     whole_numbers_as_digits_up_to: int | None
@@ -81,7 +83,7 @@ def load_manifest(path: Path, speakers: dict[str, int], languages: dict[str, int
         default_voice=_lower(section.string("default_voice", 64, None)),
         default_language=_lower(section.string("default_language", 64, None)),
         text_mode=section.choice("text_mode", ("full", "streaming"), None),
-        max_characters=section.integer("max_characters", 1, 100_000, None),
+        max_characters=section.integer("max_characters", 1, 100_000, _MAX_CHARACTERS),
         allowed_characters=section.string("allowed_characters", 10_000, None),
         spell_out=section.boolean("spell_out", False),
         whole_numbers_as_digits_up_to=section.integer("whole_numbers_as_digits_up_to", 0, 10**12, None),

@@ -14,8 +14,12 @@ from typing import Any, NoReturn
 
 from .errors import CheckpointError
 
+# a parsed value takes up to a hundred times the bytes of its text, so these bound memory and time
+MAX_JSON_ITEMS = 1 << 20
+MAX_JSON_CONTAINERS = 1 << 18
 _INTEGER_DIGITS = 20
 _SHOWN_CHARACTERS = 60
+_SHOWN_ITEMS = 16
 _REQUIRED: Any = object()
 
 
@@ -28,7 +32,8 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return f"an object of {len(value)} fields"
     if isinstance(value, list):
-        return f"a list of {len(value)}" if len(value) > 16 or any(isinstance(v, (dict, list, str)) for v in value) else repr(value)
+        plain = len(value) <= _SHOWN_ITEMS and not any(isinstance(v, (dict, list, str)) for v in value)
+        return repr(value) if plain else f"a list of {len(value)}"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
@@ -72,11 +77,15 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def parse_json(data: bytes, path: Path, what: str = "") -> Any:
-    """Strict JSON: UTF-8, no key twice, no NaN or Infinity, no integer of more than 20 digits. Raises CheckpointError.
+    """Strict JSON: UTF-8, no key twice, no NaN or Infinity, no integer of more than 20 digits, and not too many values.
 
-    `what` names the part of the file the bytes are from.
+    `what` names the part of the file the bytes are from. Raises CheckpointError.
     """
     where = f"{path}: {what}" if what else f"{path}:"
+    # those inside strings count too: a good file is far below either limit
+    if data.count(b",") > MAX_JSON_ITEMS or data.count(b"[") + data.count(b"{") > MAX_JSON_CONTAINERS:
+        limit = f"{MAX_JSON_ITEMS} commas and {MAX_JSON_CONTAINERS} opening brackets"
+        raise CheckpointError(f"{where} too many JSON values, the limit is {limit}")
     try:
         return json.loads(
             data.decode("utf-8"), object_pairs_hook=_unique, parse_int=_integer, parse_constant=_no_constant
@@ -84,7 +93,8 @@ def parse_json(data: bytes, path: Path, what: str = "") -> Any:
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{where} not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{where} not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise CheckpointError(f"{where} not valid JSON: {error.msg} ({place})") from None
     except _Refused as error:
         raise CheckpointError(f"{where} {error}") from None
     except RecursionError:
@@ -115,20 +125,23 @@ class Section:
 
     def integer(self, key: str, low: int, high: int, default: Any = _REQUIRED) -> int:
         """An integer in [low, high]; a boolean or a float is none."""
-        value = self._get(key, default, f"an integer from {low} to {high}")
+        expected = f"an integer from {low} to {high}"
+        value = self._get(key, default, expected)
         if value is default:
             return value
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            self.fail(key, shown(value), f"an integer from {low} to {high}")
+            self.fail(key, shown(value), expected)
         return value
 
     def number(self, key: str, low: float, high: float, default: Any = _REQUIRED) -> float:
         """A finite number in [low, high]."""
-        value = self._get(key, default, f"a number from {low:g} to {high:g}")
+        expected = f"a number from {low:g} to {high:g}"
+        value = self._get(key, default, expected)
         if value is default:
             return value
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or not low <= value <= high:
-            self.fail(key, shown(value), f"a number from {low:g} to {high:g}")
+        real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not real or not math.isfinite(value) or not low <= value <= high:
+            self.fail(key, shown(value), expected)
         return float(value)
 
     def boolean(self, key: str, default: Any = _REQUIRED) -> bool:

@@ -70,15 +70,18 @@ def resolve_speaker(config: ModelConfig, name: str | None) -> str | None:
     if key in ("", "none"):
         return None
     if not config.speakers:
-        kind = {"base": "a base model clones voices", "voice_design": "a voice_design model takes a description (--instruct)"}
-        reason = kind.get(config.model_type, "this model has none")
+        reasons = {
+            "base": "a base model clones voices",
+            "voice_design": "a voice_design model takes a description instead (instruct)",
+        }
+        reason = reasons.get(config.model_type, "this model has none")
         raise UsageError(f"voice {shown(name)}: {reason}; models with preset voices: {PRESET_VOICE_MODELS}")
     known = ", ".join(config.speakers)
     raise UsageError(f"unknown voice {shown(name)}{did_you_mean(key, config.speakers)}; known: {known}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """", did you mean 'x'?" for the nearest known name, or nothing."""
+    """ ", did you mean 'x'?" for the nearest known name, or nothing."""
     import difflib
 
     near = difflib.get_close_matches(name[:64], list(known), 1)

@@ -76,7 +76,8 @@ class Choice(click.Choice):
         super().__init__(choices, case_sensitive=False)
 
 
-def _complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of models for the shell's completion."""
     from . import hub
 
     return [name for name in (hub.EMBEDDED, *hub.ALIASES) if name.startswith(incomplete)]
@@ -91,7 +92,7 @@ model = setting(
     "-m",
     "--model",
     metavar="NAME",
-    shell_complete=_complete_model,
+    shell_complete=complete_model,
     help="Embedded voice, alias (0.6b, 1.7b, ...), repo id, or folder. [default: the embedded voice]",
 )
 quiet = setting("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")

@@ -129,7 +129,7 @@ class Speech:
             return min(plan.max_frames - self.frames, room), False
         if plan.retries == 0:
             return min(max(config.generation.max_new_tokens - 1, 1), room), False
-        return min(frame_budget(text, self.language), room), True
+        return min(frame_budget(text), room), True
 
     def _utterance(self, text: str, prompt: Prompt, key: int) -> Iterator[np.ndarray]:
         plan = self.plan

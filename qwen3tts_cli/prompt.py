@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .config import ModelConfig
 from .errors import CheckpointError, InputError, UsageError
-from .languages import PRESET_VOICE_MODELS, resolve_language, resolve_speaker
+from .languages import resolve_language, resolve_speaker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,9 @@ __all__ = ["Prompt", "build_prompt", "check_template", "default_text_mode", "res
 # codec parts of a row that are no token id; the values of q3t_row
 NONE, SPEAKER, REFERENCE = -1, -2, -3
 _ROLE, _TAIL, _REFERENCE_TAIL = 3, 5, 2  # ids before and after the text
-_HEAD_TEXT, _TAIL_TEXT, _REFERENCE_TAIL_TEXT = "<|im_start|>assistant\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"
+_HEAD_TEXT = "<|im_start|>assistant\n"
+_REFERENCE_TAIL_TEXT = "<|im_end|>\n"
+_TAIL_TEXT = _REFERENCE_TAIL_TEXT + _HEAD_TEXT
 
 _Rows = list[tuple[int, int]]
 
@@ -86,16 +88,16 @@ def build_prompt(
     full = (text_mode or default_text_mode(config)) == "full"
     if reference_codes is not None:
         frames = _check_codes(config, reference_codes)
-        reference_ids = tokenizer.encode(_HEAD_TEXT + str(reference_text) + _REFERENCE_TAIL_TEXT)[_ROLE:-_REFERENCE_TAIL]
-        texts = reference_ids + ids[_ROLE:-_TAIL] + [config.tts_eos_id]
+        reference_ids = tokenizer.encode(f"{_HEAD_TEXT}{reference_text}{_REFERENCE_TAIL_TEXT}")
+        texts = [*reference_ids[_ROLE:-_REFERENCE_TAIL], *ids[_ROLE:-_TAIL], config.tts_eos_id]
         body, trailing = _continuation(config, texts, frames, full)
     elif full:
-        texts = ids[_ROLE:-_TAIL] + [config.tts_eos_id]
+        texts = [*ids[_ROLE:-_TAIL], config.tts_eos_id]
         body = [(token, config.codec_pad_id) for token in texts] + [(pad, config.codec_bos_id)]
         trailing = [pad]
     else:
         body = [(ids[_ROLE], config.codec_bos_id)]
-        trailing = ids[_ROLE + 1 : -_TAIL] + [config.tts_eos_id]
+        trailing = [*ids[_ROLE + 1 : -_TAIL], config.tts_eos_id]
     return _prompt(config, rows + body, trailing, prefix_rows, ids, instruct_ids)
 
 
@@ -134,9 +136,8 @@ def _continuation(config: ModelConfig, texts: list[int], frames: int, full: bool
     pad = config.tts_pad_id
     if full:
         return [(token, config.codec_pad_id) for token in texts] + [(pad, code) for code in codes], [pad]
-    if len(texts) > len(codes):
-        return list(zip(texts, codes)), texts[len(codes) :]
-    return list(zip(texts + [pad] * (len(codes) - len(texts)), codes)), [pad]
+    beside = texts[: len(codes)] + [pad] * (len(codes) - len(texts))
+    return list(zip(beside, codes, strict=True)), texts[len(codes) :] or [pad]
 
 
 def _check_request(config: ModelConfig, instruct: str | None, speaker_row: bool, codes: bool, text: str | None) -> None:
@@ -158,13 +159,14 @@ def _check_codes(config: ModelConfig, codes: np.ndarray) -> int:
     codes = np.asarray(codes)
     groups, size = config.num_code_groups, config.codec.codebook_size
     if codes.ndim != 2 or codes.shape[1] != groups or not len(codes) or codes.dtype.kind not in "iu":
-        raise InputError(f"reference codes: found {codes.dtype} {list(codes.shape)}, expected integers (frames, {groups})")
+        found = f"{codes.dtype} {list(codes.shape)}"
+        raise InputError(f"reference codes: found {found}, expected integers (frames, {groups})")
     limits = np.array([min(config.vocab_size, size)] + [min(config.predictor_vocab_size, size)] * (groups - 1))
     bad = np.argwhere((codes < 0) | (codes >= limits))
     if len(bad):
         frame, group = (int(i) for i in bad[0])
-        limit = int(limits[group]) - 1
-        raise InputError(f"reference codes: frame {frame}, group {group}: found {int(codes[frame, group])}, expected 0 to {limit}")
+        where = f"reference codes: frame {frame}, group {group}"
+        raise InputError(f"{where}: found {int(codes[frame, group])}, expected 0 to {int(limits[group]) - 1}")
     return len(codes)
 
 

@@ -6,6 +6,7 @@ Source: https://github.com/huggingface/safetensors, section Format.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from pathlib import Path
@@ -59,7 +60,7 @@ class TensorFile:
         if info is None:
             raise CheckpointError(f"{self.path}: tensor {name!r} is missing")
         if info.dtype not in _ARRAY_DTYPES:
-            raise CheckpointError(f"{self.path}: tensor {name!r}: dtype {info.dtype} is not supported, expected BF16 or F32")
+            raise CheckpointError(f"{self.path}: tensor {name!r}: dtype {info.dtype}, expected BF16 or F32")
         dtype = np.dtype(_ARRAY_DTYPES[info.dtype])
         count = (info.end - info.start) // dtype.itemsize
         if count == 0:
@@ -76,17 +77,16 @@ class TensorFile:
 
     def close(self) -> None:
         """Unmap the file, or leave that to the last array made from it."""
-        try:
+        with contextlib.suppress(BufferError):
             self._mapping.close()
-        except BufferError:
-            pass
 
 
 class WeightSet:
     """The tensors of one model, from a single file or from shards; the same reading interface as TensorFile."""
 
-    def __init__(self, files: list[TensorFile], tensors: dict[str, TensorInfo], owner: dict[str, TensorFile], index: Path) -> None:
-        self.files, self.tensors = files, tensors
+    def __init__(self, owner: dict[str, TensorFile], index: Path) -> None:
+        self.files = list(dict.fromkeys(owner.values()))
+        self.tensors = {name: file.tensors[name] for name, file in owner.items()}
         self._owner, self._index = owner, index
 
     def array(self, name: str) -> np.ndarray:
@@ -135,12 +135,11 @@ def open_weights(folder: Path, stem: str = "model") -> WeightSet:
     single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
     if os.path.lexists(single) or not os.path.lexists(index):
         file = open_safetensors(single)
-        return WeightSet([file], file.tensors, dict.fromkeys(file.tensors, file), single)
+        return WeightSet(dict.fromkeys(file.tensors, file), single)
     weight_map = read_object(index, MAX_INDEX_BYTES).section("weight_map")
     if len(weight_map.values) > MAX_TENSORS:
         raise CheckpointError(f"{index}: weight_map: {len(weight_map.values)} tensors, the limit is {MAX_TENSORS}")
     shards: dict[str, TensorFile] = {}
-    tensors: dict[str, TensorInfo] = {}
     owner: dict[str, TensorFile] = {}
     try:
         for name, shard in weight_map.values.items():
@@ -150,13 +149,13 @@ def open_weights(folder: Path, stem: str = "model") -> WeightSet:
                     raise CheckpointError(f"{index}: weight_map: more than {MAX_SHARDS} shards")
                 shards[shard] = open_safetensors(folder / shard)
             if name not in shards[shard].tensors:
-                raise CheckpointError(f"{folder / shard}: tensor {shown(name)} is missing, {index.name} says it is here")
-            owner[name], tensors[name] = shards[shard], shards[shard].tensors[name]
+                raise CheckpointError(f"{folder / shard}: tensor {shown(name)} is missing, {index.name} puts it here")
+            owner[name] = shards[shard]
     except BaseException:
         for file in shards.values():
             file.close()
         raise
-    return WeightSet(list(shards.values()), tensors, owner, index)
+    return WeightSet(owner, index)
 
 
 def _check_shard_name(weight_map: Section, name: str, shard: object) -> None:
@@ -176,8 +175,9 @@ def _tensors(header: object, path: Path, base: int, size: int) -> dict[str, Tens
     end, last = base, "the header"
     for info in sorted(tensors.values(), key=lambda info: (info.start, info.end)):
         if info.start != end:
-            problem = "overlaps" if info.start < end else "leaves a hole after"
-            raise CheckpointError(f"{path}: tensor {shown(info.name)}: data_offsets start at {info.start - base}, {problem} {last}")
+            problem = "overlap" if info.start < end else "leave a hole after"
+            place = f"data_offsets [{info.start - base}, {info.end - base}]"
+            raise CheckpointError(f"{path}: tensor {shown(info.name)}: {place} {problem} {last}")
         end, last = info.end, f"tensor {shown(info.name)}"
     if end != size:
         raise CheckpointError(f"{path}: {size} bytes, but its header describes {end}")
@@ -202,10 +202,11 @@ def _tensor(name: str, entry: object, path: Path, base: int, size: int) -> Tenso
     for dim in shape:
         nbytes *= dim
     start, end = offsets
+    where = f"{where}: data_offsets {offsets}"
     if end > size - base:
-        raise CheckpointError(f"{where}: data_offsets {offsets} end beyond the {size - base} bytes of data: truncated file?")
+        raise CheckpointError(f"{where} end beyond the {size - base} bytes of data: truncated file?")
     if end - start != nbytes:
-        raise CheckpointError(f"{where}: data_offsets {offsets} span {end - start} bytes, {dtype} {shape} needs {nbytes}")
+        raise CheckpointError(f"{where} span {end - start} bytes, {dtype} {shape} needs {nbytes}")
     return TensorInfo(name, dtype, tuple(shape), base + start, base + end)
 
 

@@ -229,7 +229,7 @@ class EncodedSink:
             raise OutputError(f"temporary file in {tempfile.gettempdir()}: {error.strerror}") from None
         self._file = _KeepsErrors(output.file or self._spool)
         self._failures = (soundfile.LibsndfileError, AssertionError)
-        self._thread = ThreadPoolExecutor(1)
+        self._thread, self._released = ThreadPoolExecutor(1), False
         self._sound = self._call(
             lambda: soundfile.SoundFile(
                 self._file, "w", sample_rate, 1, audio.subtype, format=audio.container, closefd=False
@@ -269,10 +269,12 @@ class EncodedSink:
     def discard(self) -> None:
         """Give up: close the encoder and drop a temporary file."""
         self._file.error = self._file.error or OSError("discarded")  # nothing more is written
-        self._thread.submit(self._sound.close)
-        self._release()
+        if not self._released:
+            self._thread.submit(self._sound.close)
+            self._release()
 
     def _release(self) -> None:
+        self._released = True
         self._thread.shutdown()
         if self._spool is not None:
             self._spool.close()

@@ -198,12 +198,14 @@ class Synthesizer:
     def _prompts(self, text: str, o: SpeakOptions, plan: Plan, text_mode: str) -> Iterator[tuple[str, Prompt]]:
         from .text import check_script, prepare, utterances  # the splitter is heavy; only speaking needs it
 
-        config = self.config
+        config, manifest = self.config, self.config.voice
         check_script(text, config)
-        if config.voice is not None and config.voice.spell_out:
-            text = prepare(text, config.voice)
-        limit = config.voice.max_characters if config.voice else DEFAULT_UTTERANCE_CHARACTERS
-        pieces = utterances(text, limit, plan.language) if o.split else iter([text])
+        rewrite = (lambda sentence: prepare(sentence, manifest)) if manifest is not None and manifest.spell_out else None
+        limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
+        if o.split:
+            pieces = utterances(text, limit, plan.language, rewrite)
+        else:
+            pieces = iter([rewrite(text) if rewrite else text])
         tokenizer = self.model.checkpoint.tokenizer
         first = self._build(tokenizer, next(pieces), o, plan, text_mode)  # errors of the options show before any audio
 

@@ -1,4 +1,4 @@
-"""Text to token ids: the byte-level BPE of Qwen2, as a checkpoint's vocab.json, merges.txt and tokenizer_config.json say.
+"""Text to token ids: the byte-level BPE of Qwen2 with a checkpoint's vocab.json, merges.txt and added tokens.
 
 Steps: cut out added tokens, NFC, split into words, UTF-8 bytes, merge pairs by rank.
 Source: transformers tokenization_qwen2.py, Qwen2Tokenizer; the pattern is its PRETOKENIZE_REGEX.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import itertools
 import re
 import unicodedata
 from pathlib import Path
@@ -46,8 +47,8 @@ class Tokenizer:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
-            code = ord(text[error.start])
-            raise UsageError(f"text: lone surrogate U+{code:04X} at character {error.start + 1}: not valid Unicode") from None
+            found = f"lone surrogate U+{ord(text[error.start]):04X} at character {error.start + 1}"
+            raise UsageError(f"text: {found}: not valid Unicode") from None
         pieces = self._added_pattern.split(text) if self._added_pattern else [text]
         ids: list[int] = []
         for number, piece in enumerate(pieces):
@@ -88,7 +89,8 @@ def _read_added_tokens(path: Path) -> dict[str, int]:
     """added_tokens_decoder of tokenizer_config.json: content -> id."""
     section = read_object(path, _MAX_CONFIG_BYTES).section("added_tokens_decoder")
     if len(section.values) > MAX_ADDED_TOKENS:
-        raise CheckpointError(f"{path}: added_tokens_decoder: {len(section.values)} tokens, the limit is {MAX_ADDED_TOKENS}")
+        found = f"{len(section.values)} tokens"
+        raise CheckpointError(f"{path}: added_tokens_decoder: {found}, the limit is {MAX_ADDED_TOKENS}")
     added: dict[str, int] = {}
     for key in section.values:
         # isdigit() alone also takes digits that int() reads differently or not at all
@@ -117,7 +119,7 @@ def _word_pattern() -> Any:
 def _marks_pattern() -> Any:
     import regex
 
-    return regex.compile(r"\p{M}{%d,}" % _LONG_MARKS)
+    return regex.compile(rf"\p{{M}}{{{_LONG_MARKS},}}")
 
 
 def _nfc(text: str) -> str:
@@ -147,7 +149,7 @@ def _ordered(marks: str) -> str:
 
 def _merge_short(parts: list[int], table: MergeTable) -> list[int]:
     """Merge `parts` in place by scanning for the lowest rank; quadratic, with a small constant."""
-    merges = [table[left << 32 | right] for left, right in zip(parts, parts[1:])]
+    merges = [table[left << 32 | right] for left, right in itertools.pairwise(parts)]
     while merges:
         best = min(merges)
         if best == MISSING:

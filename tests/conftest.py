@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,7 @@ def clean_environment(tmp_path_factory):
             patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
         patch.setenv("HF_HOME", str(home / "huggingface"))
         patch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))  # for subprocesses in another folder
         yield
 
 

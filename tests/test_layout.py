@@ -36,6 +36,22 @@ C_ROWS = [
     ({"step"}, False),
     ({"api"}, False),
 ]
+# Rows of qwen3tts_cli/, in the same sense; a family is a subpackage or what stands before the first underscore.
+PY_ROWS = [
+    {"errors"},
+    {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "settings"},
+    {"config", "bpe", "safetensors", "sinks", "pull", "text"},
+    {"languages", "tokenizer", "weights", "engine"},
+    {"prompt"},
+    {"checkpoint"},
+    {"pipeline"},
+    {"synthesizer"},
+    {"options"},
+    {"commands", "server", "bench"},
+    {"cli"},
+    {"__main__"},
+]
+FRONT = {"cli", "commands", "options", "server", "bench", "__main__"}
 KERNEL_HEADERS = {"stddef.h", "stdint.h", "string.h", "math.h", "float.h", "immintrin.h", "arm_neon.h"}
 ARCH = r"__x86_64__|__i386__|__aarch64__|__arm__|__AVX\w*__|__SSE\w*__|__FMA__|__F16C__|__ARM_\w+"
 TEXT_SUFFIXES = {".c", ".h", ".py", ".pyi", ".sh", ".md", ".toml", ".json", ""}
@@ -177,6 +193,35 @@ def imports_of(path: Path) -> set[str]:
     return {
         name for name in found if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir() or name == "_native"
     }
+
+
+def family_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return first if first.startswith("_") else first.split("_")[0]
+
+
+@pytest.mark.parametrize("path", PY_FILES, ids=relative)
+def test_python_imports_go_one_way(path):
+    family = family_of(path)
+    if family == "__init__":
+        return
+    rows = {name: number for number, names in enumerate(PY_ROWS) for name in names}
+    assert family in rows, f"add {family} to a row of PY_ROWS"
+    names = {name.split("_")[0] for name in imports_of(path) - {"_native"}}
+    assert not {name for name in names if name != family and rows[name] >= rows[family]}
+
+
+@pytest.mark.parametrize("path", PY_FILES, ids=relative)
+def test_only_the_front_prints_and_exits(path):
+    if family_of(path) in FRONT:
+        return
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    }
+    assert not calls & {"print", "exit", "quit", "sys.exit", "os._exit"}
+    assert not {call for call in calls if call.startswith("click.")}
 
 
 def test_only_the_engine_imports_native():

@@ -1,21 +1,9 @@
 /* body.h - the kernels that work element by element, row by row or head by
  * head, written once over the vector type of the file that includes this one
- * inside its target region. That file defines:
- *   V, V_LEN                      floats in a vector
- *   v_set1 v_load v_store         any alignment
- *   v_load_n v_store_n v_first    the first n (1 .. V_LEN - 1) lanes; zeros elsewhere
- *   v_widen v_widen_n             from bf16
- *   v_add v_sub v_mul v_div v_abs v_round (to nearest even)
- *   v_fma(a, b, c) = a * b + c    v_fnma(a, b, c) = c - a * b
- *   v_min v_max                   b where a or b is NaN
- *   v_keep(x, a, limit)           x, but 0 where a < limit
- *   v_scale(x, n) = x * 2^n       n integral, -126 .. 129
- *   v_sum v_largest               over the lanes
- *   v_even v_odd                  of 2 * V_LEN bf16, widened
+ * inside its target region (vector.h says what that type offers).
  * A tail goes through the same operations as a full vector, and a product that
  * meets a sum is always spelled as v_fma, so an element's bits do not depend on
  * where in the range it stands. */
-#define V_UNROLL _Pragma("GCC unroll 16")
 
 V_INLINE V v_get(const float *p, int32_t n) { return n >= V_LEN ? v_load(p) : v_load_n(p, n); }
 

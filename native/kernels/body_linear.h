@@ -9,9 +9,9 @@
  * The including file defines LINEAR_TILES(X), X(cols, rows) from wide to 1. With
  * LINEAR_SPLIT it also defines v_half and v_dot, and how it prepares a column. */
 enum { LINEAR_STEP = 2 * V_LEN,   /* weights, and floats of a prepared column, that one step takes */
-       LINEAR_STRIP = 16,         /* rows */
+       LINEAR_STRIP = 24,         /* rows */
        LINEAR_CHUNK = 512,        /* of k */
-       LINEAR_ROWS = 8, LINEAR_COLS = 12 };  /* most of a tile */
+       LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* most of a tile */
 
 #ifndef LINEAR_SPLIT
 /* The weights that meet vector `half` of a step; bf16: the even, then the odd ones, as prepare_bf16 sorts the column. */
@@ -36,25 +36,46 @@ static Q3T_PREPARE(prepare_bf16) {
 }
 #endif
 
-/* One step of a tile. The operand with fewer vectors is the one held. */
-V_INLINE void linear_step(const int format, const int rows, const int cols, V sum[LINEAR_ROWS][LINEAR_COLS],
-                          const char *w, size_t row_bytes, const float *x, size_t ldx) {
+/* Where a step of a tile reads: every third row and column, and the strides between. */
+typedef struct linear_at {
+    const char *w[(LINEAR_ROWS + 2) / 3], *x[(LINEAR_COLS + 2) / 3];
+    size_t row_bytes, column_bytes;
+} linear_at;
+
+V_INLINE linear_at linear_start(const int rows, const int cols, const char *w, size_t row_bytes, const char *x,
+                                size_t column_bytes) {
+    linear_at at = {.row_bytes = row_bytes, .column_bytes = column_bytes};
+    V_UNROLL for (int r = 0; r < rows; r += 3) at.w[r / 3] = w + r * row_bytes;
+    V_UNROLL for (int c = 0; c < cols; c += 3) at.x[c / 3] = x + c * column_bytes;
+    return at;
+}
+
+/* One step of a tile; the operand with fewer vectors is the one held. The empty asm hides where the values come
+ * from: compilers otherwise keep a pointer to every row and column, and run out of registers for them. */
+V_INLINE void linear_step(const int format, const int rows, const int cols, V sum[LINEAR_ROWS][LINEAR_COLS], linear_at *at) {
     V_UNROLL for (int half = 0; half < 2; half++) {
         V held[LINEAR_COLS];
+        __asm__("" : "+r"(at->w[0]), "+r"(at->row_bytes), "+r"(at->column_bytes));
+#define LINEAR_W(r) v_half(format, half, at->w[(r) / 3] + (r) % 3 * at->row_bytes)
+#define LINEAR_X(c) v_held(v_load((const float *)(at->x[(c) / 3] + (c) % 3 * at->column_bytes) + half * V_LEN))
         if (cols < rows) {
-            V_UNROLL for (int c = 0; c < cols; c++) held[c] = v_load(x + c * ldx + half * V_LEN);
+            V_UNROLL for (int c = 0; c < cols; c++) held[c] = LINEAR_X(c);
             V_UNROLL for (int r = 0; r < rows; r++) {
-                V v = v_half(format, half, w + r * row_bytes);
+                V v = LINEAR_W(r);
                 V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, held[c], sum[r][c]);
             }
         } else {
-            V_UNROLL for (int r = 0; r < rows; r++) held[r] = v_half(format, half, w + r * row_bytes);
+            V_UNROLL for (int r = 0; r < rows; r++) held[r] = v_held(LINEAR_W(r));
             V_UNROLL for (int c = 0; c < cols; c++) {
-                V v = v_load(x + c * ldx + half * V_LEN);
+                V v = LINEAR_X(c);
                 V_UNROLL for (int r = 0; r < rows; r++) sum[r][c] = v_dot(format, held[r], v, sum[r][c]);
             }
         }
+#undef LINEAR_W
+#undef LINEAR_X
     }
+    V_UNROLL for (int r = 0; r < rows; r += 3) at->w[r / 3] += LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
+    V_UNROLL for (int c = 0; c < cols; c += 3) at->x[c / 3] += LINEAR_STEP * sizeof(float);
 }
 
 /* Weights [k0, k1) of a tile at w and x; y NULL: leave the chains in partial. */
@@ -62,21 +83,32 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
                           size_t ldx, int32_t k0, int32_t k1, V (*partial)[LINEAR_COLS], float *y, size_t ldy) {
     const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2;
     V sum[LINEAR_ROWS][LINEAR_COLS];
+    linear_at at = linear_start(rows, cols, w + k0 * item, row_bytes, (const char *)(x + k0), ldx * sizeof *x);
     int32_t i = k0;
     V_UNROLL for (int r = 0; r < rows; r++)
         V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = k0 ? partial[r][c] : v_set1(0);
-    for (; i + LINEAR_STEP <= k1; i += LINEAR_STEP) linear_step(format, rows, cols, sum, w + i * item, row_bytes, x + i, ldx);
+    for (; i + LINEAR_STEP <= k1; i += LINEAR_STEP) linear_step(format, rows, cols, sum, &at);
     if (i < k1) {  /* the rows may end where the mapped file does */
         float tail[LINEAR_ROWS][LINEAR_STEP];
         memset(tail, 0, sizeof tail);
         for (int r = 0; r < rows; r++) memcpy(tail[r], w + r * row_bytes + i * item, (k1 - i) * item);
-        linear_step(format, rows, cols, sum, (const char *)tail, sizeof tail[0], x + i, ldx);
+        at = linear_start(rows, cols, (const char *)tail, sizeof tail[0], (const char *)(x + i), ldx * sizeof *x);
+        linear_step(format, rows, cols, sum, &at);
     }
-    V_UNROLL for (int r = 0; r < rows; r++)
-        V_UNROLL for (int c = 0; c < cols; c++) {
-            if (y) y[c * ldy + r] = v_sum(sum[r][c]);
-            else partial[r][c] = sum[r][c];
-        }
+    if (!y) {
+        V_UNROLL for (int r = 0; r < rows; r++)
+            V_UNROLL for (int c = 0; c < cols; c++) partial[r][c] = sum[r][c];
+        return;
+    }
+    V_UNROLL for (int n = 0; n < rows * cols; n += 4) {
+        float four[4];
+        const int left = rows * cols - n;
+#define LINEAR_NTH(i) (left > (i) ? sum[(n + (i)) % rows][(n + (i)) / rows] : v_set1(0))
+        v_sum4(four, LINEAR_NTH(0), LINEAR_NTH(1), LINEAR_NTH(2), LINEAR_NTH(3));
+#undef LINEAR_NTH
+        V_UNROLL for (int j = 0; j < 4; j++)
+            if (j < left) y[(n + j) / rows * ldy + (n + j) % rows] = four[j];
+    }
 }
 
 /* Rows [row0, row1), at most LINEAR_STRIP, of `cols` columns. */

@@ -1,8 +1,12 @@
 /* vector_avx2.h - the vector of body.h on AVX2 and FMA; included inside a target region. */
+#include "vector.h"
 typedef __m256 V;
 enum { V_LEN = 8 };
-#define V_INLINE static inline __attribute__((always_inline))
 
+V_INLINE V v_held(V x) {
+    __asm__("" : "+x"(x));
+    return x;
+}
 V_INLINE __m256i v_lanes(int32_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
@@ -29,6 +33,14 @@ V_INLINE V v_power(__m256i n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm
 V_INLINE V v_scale(V x, V n) {
     __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
     return _mm256_mul_ps(_mm256_mul_ps(x, v_power(half)), v_power(_mm256_sub_epi32(whole, half)));
+}
+/* Four sums, each over lanes 4 apart, then 2 and 1. */
+V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
+    V ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    V cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
+    V pairs = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    V all = _mm256_add_ps(_mm256_shuffle_ps(pairs, pairs, 0x88), _mm256_shuffle_ps(pairs, pairs, 0xdd));
+    _mm_storeu_ps(p, _mm_unpacklo_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 V_INLINE float v_sum(V x) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

@@ -1,8 +1,12 @@
 /* vector_avx512.h - the vector of body.h on AVX-512; included inside a target region. */
+#include "vector.h"
 typedef __m512 V;
 enum { V_LEN = 16 };
-#define V_INLINE static inline __attribute__((always_inline))
 
+V_INLINE V v_held(V x) {
+    __asm__("" : "+v"(x));
+    return x;
+}
 V_INLINE __mmask16 v_lanes(int32_t n) { return (__mmask16)((1u << n) - 1); }
 V_INLINE V v_set1(float x) { return _mm512_set1_ps(x); }
 V_INLINE V v_load(const float *p) { return _mm512_loadu_ps(p); }
@@ -22,7 +26,21 @@ V_INLINE V v_abs(V x) { return _mm512_abs_ps(x); }
 V_INLINE V v_round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 V_INLINE V v_keep(V x, V a, V limit) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, limit, _CMP_NLT_UQ), x); }
 V_INLINE V v_scale(V x, V n) { return _mm512_scalef_ps(x, n); }
-V_INLINE float v_sum(V x) { return _mm512_reduce_add_ps(x); }
+/* Four sums, each over lanes 8 apart, then 4, 2 and 1. */
+V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
+    V ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    V cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+    V all = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    all = _mm512_add_ps(all, _mm512_permute_ps(all, 0x4e));
+    all = _mm512_add_ps(all, _mm512_permute_ps(all, 0xb1));
+    _mm_storeu_ps(p, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, all)));
+}
+V_INLINE float v_sum(V x) {
+    __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+    __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
 V_INLINE float v_largest(V x) { return _mm512_reduce_max_ps(x); }
 
 V_INLINE V v_widen_bits(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }

@@ -1,8 +1,12 @@
 /* vector_neon.h - the vector of body.h on AArch64 NEON. */
+#include "vector.h"
 typedef float32x4_t V;
 enum { V_LEN = 4 };
-#define V_INLINE static inline __attribute__((always_inline))
 
+V_INLINE V v_held(V x) {
+    __asm__("" : "+w"(x));
+    return x;
+}
 V_INLINE V v_set1(float x) { return vdupq_n_f32(x); }
 V_INLINE V v_load(const float *p) { return vld1q_f32(p); }
 V_INLINE void v_store(float *p, V x) { vst1q_f32(p, x); }
@@ -39,6 +43,9 @@ V_INLINE V v_power(int32x4_t n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq
 V_INLINE V v_scale(V x, V n) {
     int32x4_t whole = vcvtq_s32_f32(n), half = vshrq_n_s32(whole, 1);
     return vmulq_f32(vmulq_f32(x, v_power(half)), v_power(vsubq_s32(whole, half)));
+}
+V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
+    vst1q_f32(p, vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d)));
 }
 V_INLINE float v_sum(V x) { return vaddvq_f32(x); }
 V_INLINE float v_largest(V x) { return vmaxvq_f32(x); }

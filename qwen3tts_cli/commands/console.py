@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 import click
@@ -59,8 +58,3 @@ class Progress:
         if self._shown:
             self._thread.join()
             self._write("")
-
-
-def clock() -> float:
-    """Seconds on a clock that only goes forward."""
-    return time.perf_counter()

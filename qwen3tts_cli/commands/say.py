@@ -9,17 +9,13 @@ import click
 from .. import options
 from ..errors import UsageError
 
-
-def _epilog() -> str:
-    return (
-        "\b\nExit codes: 0 done, 1 failure, 2 usage, 3 model not there, 4 generation failed, 130 interrupted.\n"
-        "Settings: QWEN3TTS_VOICE and so on, then qwen3tts/config.toml in the XDG configuration folder."
-    )
+_EPILOG = """\b
+Exit codes: 0 done, 1 failure, 2 usage, 3 model not there, 4 generation failed, 130 interrupted.
+Defaults: QWEN3TTS_VOICE and so on, then qwen3tts/config.toml in the XDG configuration folder.
+"""
 
 
-@click.command(
-    cls=options.SettingsCommand, epilog=_epilog(), context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.command(cls=options.SettingsCommand, epilog=_EPILOG)
 @click.argument("text", nargs=-1, metavar="[TEXT]")
 @click.option("-f", "--file", metavar="FILE", help="Read the text from a file; - is stdin.")
 @click.option("-o", "--output", metavar="FILE", help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.")
@@ -32,7 +28,9 @@ def _epilog() -> str:
 @options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
 @options.model
 @options.engine
-@options.setting("--seed", type=click.IntRange(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]")
+@options.setting(
+    "--seed", type=click.IntRange(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]"
+)
 @click.option("--greedy", is_flag=True, help="Always the likeliest code, in talker and code predictor.")
 @options.sampling
 @click.option("--max-frames", type=click.IntRange(1, options.INT32_LIMIT), metavar="N", help="End after N frames.")

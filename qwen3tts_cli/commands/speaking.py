@@ -1,26 +1,30 @@
-"""One run of `say`: where the audio goes, the engine, the loop, and the files that appear only when all went well."""
+"""One run of `say`: the engine, the loop over its samples, and files that appear only when all went well."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import math
-import os
 import secrets
-import stat
-import sys
+import time
 from contextlib import ExitStack
 from typing import Any
 
 import click
 
-from .. import outputs, play, settings, sinks
-from ..errors import GenerationError, OutputError, UsageError
+from .. import outputs, settings, sinks
+from ..errors import GenerationError, UsageError
 from ..pcm import to_pcm16
-from .console import Console, clock
+from .console import Console
+from .plan import SAMPLE_RATE, Plan
 
-SAMPLE_RATE = 24000
-_SPEAK_OPTIONS = (
+_NOTED = "large-models-note"
+_LARGE_MODELS = (
+    "note: this is the small embedded voice; for the large ones: qwen3tts models pull 0.6b, then say -m 0.6b"
+)
+_PASSED_ON = (
     "voice",
     "language",
     "instruct",
@@ -35,130 +39,165 @@ _SPEAK_OPTIONS = (
     "text_mode",
     "retries",
 )
-_NOTED = "large-models-note"
 
 
 def speak(text: str, given: dict[str, Any]) -> None:
-    """Speak `text` with the options of `say`. Raises Qwen3TTSError, BrokenPipeError."""
-    console = Console(given["quiet"])
-    plan = Plan(given)
-    if given["model"] is None:
-        _note_large_models(console)
-    _Run(text, given, plan, console).go()
+    """Speak `text` as the options of `say` ask for. Raises Qwen3TTSError, and BrokenPipeError of a reader that left."""
+    from ..synthesizer import Synthesizer
 
-
-class Plan:
-    """Where the audio goes; made, and refused, before anything is opened."""
-
-    def __init__(self, given: dict[str, Any]) -> None:
-        self.path: str | None = given["output"]
-        self.live: bool = given["stream"]
-        self.plays: bool = given["play"]
-        for option in ("codes", "report"):
-            _check_name(f"--{'json' if option == 'report' else option}", given[option], option == "report")
-        _check_name("-o", self.path, True)
-        if self.path is None and not self.plays:
-            self._choose_output(given["raw"])
-        elif self.plays and (reason := play.why_not()):
-            raise OutputError(f"--play: {reason}")
-        self.audio: sinks.AudioFormat | None = None
-        if self.path is not None:
-            self.audio = self._format(given["subtype"], given["raw"])
-        elif given["raw"]:
-            raise UsageError("--raw and --play without -o: nothing would be written")
-
-    def _choose_output(self, raw: bool) -> None:
-        if sys.stdout is None or not sys.stdout.isatty():
-            self.path = "-"
-        elif raw:
-            raise UsageError("raw audio is not written to a terminal, add -o FILE or pipe it")
-        elif reason := play.why_not():
-            raise UsageError(f"audio is not written to a terminal and cannot be played ({reason}), add -o FILE")
-        else:
-            self.plays = True
-
-    def _format(self, subtype: str | None, raw: bool) -> sinks.AudioFormat:
-        path = self.path or ""
-        if outputs.is_stdout(path) and sys.stdout is not None and sys.stdout.isatty():
-            raise UsageError("-o -: audio is not written to a terminal, name a file or pipe it")
-        nameless = outputs.is_stdout(path) or (outputs.is_special(path) and not os.path.splitext(path)[1])
-        audio = sinks.choose_format(None if nameless else path, subtype, raw, SAMPLE_RATE)
-        if self.live and outputs.is_stdout(path) and not audio.streams:
-            raise UsageError(f"--stream writes PCM_16, FLOAT or DOUBLE to stdout, not {audio.subtype}")
-        return audio
-
-
-def _check_name(option: str, path: str | None, dash: bool) -> None:
-    if path is None:
-        return
-    if not path or "\0" in path:
-        raise UsageError(f"{option}: {'an empty name' if not path else 'a name with a NUL character'}")
-    if outputs.is_stdout(path) and not dash:
-        raise UsageError(f"{option} {path}: needs the name of a file")
+    plan, console = Plan(given), Console(given["quiet"])
+    engine = {name: given[name] for name in ("precision", "decoder_precision", "threads")}
+    with Synthesizer.open(given["model"], **engine) as synthesizer:
+        if given["model"] is None:
+            _note_large_models(console)
+        if console.is_terminal and (hint := plan.player_hint()):
+            console.note(hint)
+        Take(given, plan, console).record(synthesizer, text)
 
 
 def _note_large_models(console: Console) -> None:
     """Once on a machine: how to get the large models. That it cannot be remembered is no error."""
-    if console.quiet:
-        return
     mark = settings.state_folder() / _NOTED
-    if mark.exists():
+    if console.quiet or mark.exists():
         return
-    console.note(
-        "note: this is the small embedded voice; for the large ones: qwen3tts models pull 0.6b, then say -m 0.6b"
-    )
-    try:
+    console.note(_LARGE_MODELS)
+    with contextlib.suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
-    except OSError:
-        pass
 
 
-class _Run:
-    def __init__(self, text: str, given: dict[str, Any], plan: Plan, console: Console) -> None:
-        self.text, self.given, self.plan, self.console = text, given, plan, console
-        self.seed = secrets.randbits(64) if given["seed"] is None else given["seed"]
-        self.digest = hashlib.sha256()
+class Take:
+    """The outputs of one run, opened before the first sample so that a full or read-only disk is known early."""
+
+    def __init__(self, given: dict[str, Any], plan: Plan, console: Console) -> None:
+        self.given, self.plan, self.console = given, plan, console
+        self.seed: int = secrets.randbits(64) if given["seed"] is None else given["seed"]
         self.samples = 0
-        self.outputs: list[Any] = []
-        self.sinks: list[Any] = []
+        self.digest = hashlib.sha256()
+        self.audio: Any = None  # sink of the audio file or stream
+        self.player: Any = None
+        self.outputs: dict[str, Any] = {}
 
-    def go(self) -> None:
-        from ..synthesizer import Synthesizer
-
-        given = self.given
+    def record(self, synthesizer: Any, text: str) -> None:
+        """Speak, then give every file its name."""
+        speak_options = self._speak_options(synthesizer.config.codec)
         with ExitStack() as stack:
-            synthesizer = stack.enter_context(
-                Synthesizer.open(
-                    given["model"],
-                    precision=given["precision"],
-                    decoder_precision=given["decoder_precision"],
-                    threads=given["threads"],
-                )
-            )
-            options = self._speak_options(synthesizer.config.codec)
-            stack.callback(self._discard)
-            self._open_outputs()
-            speech = synthesizer.speak(self.text, options)
-            if close := getattr(speech, "close", None):
-                stack.callback(close)
-            self._pump(speech)
-            self._finish(synthesizer, speech)
-            stack.pop_all().close() if False else None
+            try:
+                self._open()
+                started = time.perf_counter()
+                speech = synthesizer.speak(text, speak_options)
+                if close := getattr(speech, "close", None):
+                    stack.callback(close)
+                with self.console.progress(lambda: self._progress(time.perf_counter() - started)):
+                    for samples in speech:
+                        self._write(samples)
+                elapsed = time.perf_counter() - started
+                self._finish(synthesizer, speech, elapsed)
+            except BaseException as error:
+                self._abandon(error)
+                raise
+        self._report_end(speech, elapsed)
+        if self.player is not None:
+            self.player.finish()
 
     def _speak_options(self, codec: Any) -> Any:
         from ..synthesizer import SpeakOptions
 
-        given = self.given
-        frames = given["max_frames"]
+        given, frames = self.given, self.given["max_frames"]
         if given["max_seconds"] is not None:
-            # The small addend keeps a product such as 0.56 * 12.5, that falls short of its integer, on it.
+            # The addend keeps a product that rounding puts just below an integer from losing a frame.
             limit = math.floor(given["max_seconds"] * codec.sample_rate / codec.samples_per_frame + 1e-6)
             if limit < 1:
                 one = codec.samples_per_frame / codec.sample_rate
-                raise UsageError(f"--max-seconds {given['max_seconds']:g}: one frame is {one:g} seconds")
-            frames = min(limit, options_limit()) if frames is None else min(limit, frames)
-        chosen = {name: given[name] for name in _SPEAK_OPTIONS}
-        return SpeakOptions(
-            **chosen, seed=self.seed, max_frames=frames, split=not given["no_split"], live=self.plan.live
-        )
+                raise UsageError(f"--max-seconds {given['max_seconds']:g}: one frame is {one:g} s")
+            frames = limit if frames is None else min(limit, frames)
+        chosen = {name: given[name] for name in _PASSED_ON}
+        split = not given["no_split"]
+        return SpeakOptions(seed=self.seed, max_frames=frames, split=split, live=self.plan.live, **chosen)
+
+    def _open(self) -> None:
+        for key in ("codes", "report"):
+            if (path := self.given[key]) is not None and not (key == "report" and path == "-"):
+                self.outputs[key] = outputs.open_output(path)
+        if self.plan.path is not None:
+            output = self.outputs["audio"] = outputs.open_output(self.plan.path)
+            self.audio = sinks.open_sink(output, self.plan.audio, SAMPLE_RATE)
+        if self.plan.plays:
+            from ..play import PlayerSink
+
+            self.player = PlayerSink(SAMPLE_RATE)
+
+    def _write(self, samples: Any) -> None:
+        self.samples += len(samples)
+        if self.given["report"] is not None:
+            self.digest.update(to_pcm16(samples))
+        if self.audio is not None:
+            self.audio.write(samples)
+        if self.player is not None:
+            self.player.write(samples)
+
+    def _progress(self, elapsed: float) -> str:
+        return f"{self.samples / SAMPLE_RATE:.1f} s of audio, {elapsed:.0f} s"
+
+    def _finish(self, synthesizer: Any, speech: Any, elapsed: float) -> None:
+        """Everything that can fail for want of space comes first, the renames last."""
+        if self.audio is not None:
+            self.audio.finish()
+        if "codes" in self.outputs:
+            import numpy as np
+
+            array = io.BytesIO()
+            np.save(array, np.ascontiguousarray(speech.codes, np.int32))
+            self.outputs["codes"].write(array.getvalue())
+        facts = None
+        if self.given["report"] is not None:
+            facts = json.dumps(self._facts(synthesizer, speech, elapsed))
+        if "report" in self.outputs:
+            self.outputs["report"].write(facts.encode() + b"\n")
+            facts = None
+        for output in self.outputs.values():
+            output.finish()
+        for output in self.outputs.values():
+            output.commit()
+        if facts is not None:
+            click.echo(facts, err=True)
+
+    def _facts(self, synthesizer: Any, speech: Any, elapsed: float) -> dict[str, Any]:
+        first = speech.first_audio_seconds
+        return {
+            "frames": int(speech.frames),
+            "seconds": float(speech.seconds),
+            "rtf": elapsed / speech.seconds if speech.seconds else None,
+            "first_audio_ms": None if first is None else first * 1000,
+            "seed": self.seed,
+            "sample_rate": SAMPLE_RATE,
+            "stop": speech.stop,
+            "pcm_sha256": self.digest.hexdigest(),
+            "model": synthesizer.name,
+            "voice": speech.voice,
+            "language": speech.language,
+            "precision": synthesizer.precision,
+            "threads": synthesizer.threads,
+        }
+
+    def _report_end(self, speech: Any, elapsed: float) -> None:
+        rtf = f" (RTF {elapsed / speech.seconds:.2f})" if speech.seconds else ""
+        name = "" if self.plan.path is None or outputs.is_stdout(self.plan.path) else f"{self.plan.path}: "
+        self.console.note(f"{name}{speech.seconds:.2f} s of audio in {elapsed:.2f} s{rtf}, seed {self.seed}")
+
+    def _abandon(self, error: BaseException) -> None:
+        """Leave nothing that looks like a result; a stream keeps, and closes properly, what was good."""
+        if self.player is not None:
+            self.player.discard()
+        output = self.outputs.get("audio")
+        if self.plan.live and self.samples and isinstance(output, outputs.Stdout) and self.audio is not None:
+            if not isinstance(error, BrokenPipeError):
+                with contextlib.suppress(OSError):
+                    self.audio.finish()
+            output.commit()
+        elif self.audio is not None:
+            self.audio.discard()
+        for each in self.outputs.values():
+            each.discard()
+        if isinstance(error, GenerationError) and self.given["seed"] is None:
+            self.console.note(f"seed {self.seed}")

@@ -1,6 +1,6 @@
 """From a user's text to the texts that are spoken: script check, sentence splitting, folding and spelling out."""
 
-from .prepare import prepare
+from .folding import prepare
 from .scripts import check_script
 from .splitting import utterances
 

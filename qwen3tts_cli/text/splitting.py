@@ -8,6 +8,7 @@ crosses a blank line: a change in one paragraph leaves the utterances of every o
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from ..errors import UsageError
 
@@ -25,13 +26,6 @@ _WORD_START = re.compile(r"\S")
 _INITIAL_AT_END = re.compile(r"(?:^|[^\w])[^\W\d_]\.\s+$")
 
 _CLOSERS = "\"'”’»）)\\]】」』》〉"
-# Where a sentence longer than the limit is cut, best first: ends inside a quotation, clauses. ASCII marks count
-# only before whitespace (1,000 and 7:30 stay whole), full-width ones anywhere.
-_CUTS = (
-    re.compile(rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*\s+|[。！？｡।]+[{_CLOSERS}]*\s*"),
-    re.compile(rf"[;:][{_CLOSERS}]*\s+|[；：]\s*|\s[—–]\s+|—\s*"),
-    re.compile(rf",[{_CLOSERS}]*\s+|[，、､]\s*|\n\s*"),
-)
 _SPACE = re.compile(r"\s+")
 # How far behind the limit the whitespace of a cut, or a grapheme cluster, is followed.
 _LOOKAHEAD = 64
@@ -188,7 +182,7 @@ def _pieces(sentence: str, limit: int) -> Iterator[str]:
 def _cut(sentence: str, start: int, limit: int) -> int:
     """Where to end the piece that begins with the word at `start`: past the whitespace that follows it."""
     stop = min(start + limit + _LOOKAHEAD, len(sentence))
-    for pattern in _CUTS:
+    for pattern in _cuts():
         best = start
         for match in pattern.finditer(sentence, start, stop):
             # The mark must fit, the whitespace behind it need not.
@@ -207,6 +201,19 @@ def _cut(sentence: str, start: int, limit: int) -> int:
         spaces = [end for end in spaces if start + rest - end <= limit] or spaces
         return min(spaces, key=lambda end: abs(2 * (end - start) - rest))
     return spaces[-1]
+
+
+@lru_cache(maxsize=1)
+def _cuts() -> tuple[re.Pattern[str], ...]:
+    """Where a sentence longer than the limit is cut, best first: ends inside a quotation, then clauses.
+
+    ASCII marks count only before whitespace (1,000 and 7:30 stay whole), full-width ones anywhere.
+    """
+    return (
+        re.compile(rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*\s+|[。！？｡।]+[{_CLOSERS}]*\s*"),
+        re.compile(rf"[;:][{_CLOSERS}]*\s+|[；：]\s*|\s[—–]\s+|—\s*"),
+        re.compile(rf",[{_CLOSERS}]*\s+|[，、､]\s*|\n\s*"),
+    )
 
 
 def _grapheme_cut(sentence: str, start: int, limit: int) -> int:

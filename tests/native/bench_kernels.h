@@ -1,12 +1,15 @@
 /* bench_kernels.h - times of every entry, for `check_kernels --bench`: the best
  * of several runs on one thread, at the shapes of the 0.6B model and its codec. */
+#include "kernels.h"
+#include "q3t.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static double seconds(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    timespec_get(&t, TIME_UTC);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 

@@ -2,9 +2,9 @@
 
     python dump_codec.py SPEECH_TOKENIZER_FOLDER GOLDEN.npz OUT
 
-Little-endian: int32 magic; int32 numbers of the config; float64 rms_eps, rope_theta; int32 count of tensors, and of each
-int32 slot, layer, dtype, dims, int64 shape[4], int64 bytes and the data; int32 frames, samples; codes int32 (frames,
-groups); samples float32; float64 the least signal-to-noise ratio in dB that the golden's own precision allows.
+Little-endian: int32 magic; int32 numbers of the config; float64 rms_eps, rope_theta; int32 count of tensors, and of
+each int32 slot, layer, dtype, dims, int64 shape[4], int64 bytes and the data; int32 frames, samples; codes int32
+(frames, groups); samples float32; float64 the least signal-to-noise ratio in dB that the golden's precision allows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ import numpy as np
 
 MAGIC = 0x44335451
 HEADER = Path(__file__).resolve().parents[2] / "native" / "q3t.h"
+NUMBERS = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "num_quantizers", "codebook_size", "codebook_dim", "latent_dim", "decoder_dim", "sliding_window",
+)  # fmt: skip
 LAYER = "decoder.pre_transformer.layers.{}."
 FIRST = "decoder.quantizer.rvq_first."
 REST = "decoder.quantizer.rvq_rest."
@@ -90,11 +94,7 @@ def read_tensors(path: Path) -> dict[str, tuple[str, list[int], np.ndarray]]:
 
 def write(out: Path, decoder: dict, tensors: dict, codes: np.ndarray, samples: np.ndarray, least_db: float) -> None:
     """tensors: as from read_tensors. codes: (frames, groups). samples: (frames * samples per frame,)."""
-    fields = (
-        "hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim "
-        "num_quantizers codebook_size codebook_dim latent_dim decoder_dim sliding_window"
-    ).split()
-    numbers = [decoder[k] for k in fields]
+    numbers = [decoder[k] for k in NUMBERS]
     for key in ("upsampling_ratios", "upsample_rates"):
         numbers += [len(decoder[key]), *decoder[key], *[0] * (8 - len(decoder[key]))]
     slot, table = slots(), names(decoder)

@@ -70,9 +70,8 @@ def dump(out: Path) -> None:
                 writer.add(golden["codes"].astype(np.int32)),
                 writer.add(golden["wav"].astype(np.float32)),
             )
-        start = (
-            head.pack(MAGIC, len(config_bytes), len(checkpoint.tensors), len(CASES), 0) + config_bytes + bytes(padding)
-        )
+        start = head.pack(MAGIC, len(config_bytes), len(checkpoint.tensors), len(CASES), 0) + config_bytes
+        start += bytes(padding) + tables
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(start.ljust(writer.start, b"\0") + b"".join(writer.chunks))
 

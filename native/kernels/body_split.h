@@ -1,0 +1,20 @@
+/* body_split.h - the column of a bf16 dot product: x = hi + lo, both bf16, so that
+ * two exact products stand for one, and x loses at most 2^-17 of itself. Where hi
+ * rounds to infinity, or lo is subnormal, so does the sum or is lo lost. */
+V_INLINE uint16_t narrow(float x) {
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    if (x != x) return 0x7fc0;
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+/* Steps of 2 * V_LEN: their high parts, then their low parts; zeros beyond k. */
+static Q3T_PREPARE(prepare_bf16) {
+    uint16_t *out = act;
+    for (int32_t i = 0; i < k; i += 2 * V_LEN, out += 4 * V_LEN)
+        for (int32_t j = 0; j < 2 * V_LEN; j++) {
+            float v = i + j < k ? x[i + j] : 0;
+            out[j] = narrow(v);
+            out[2 * V_LEN + j] = narrow(v - q3t_widen(out[j]));
+        }
+}

@@ -1,0 +1,168 @@
+"""`qwen3tts doctor`: what this machine has, what the engine makes of it, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from .. import __version__, hub, options, play, settings
+from ..errors import Qwen3TTSError
+
+
+@click.command()
+@options.as_json("One object instead of text.")
+def doctor(as_json: bool) -> None:
+    """Show what this machine has and what is missing.
+
+    \b
+    Examples:
+      qwen3tts doctor
+      qwen3tts doctor --json
+    """
+    facts = _facts()
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    shown = {**facts, "flags": " ".join(facts["flags"]) or "-", "kernels": _by_instruction_set(facts["kernels"])}
+    for name, value in shown.items():
+        lines = _lines(value)
+        click.echo(f"{name:12}{lines[0] if lines else '-'}")
+        for line in lines[1:]:
+            click.echo(" " * 12 + line)
+
+
+def _by_instruction_set(kernels: str | None) -> list[str]:
+    """`entry=isa entry=isa ...` turned round: one line for each instruction set."""
+    entries: dict[str, list[str]] = {}
+    for pair in (kernels or "").split():
+        entry, _, isa = pair.partition("=")
+        entries.setdefault(isa, []).append(entry)
+    return [f"{isa}: {' '.join(names)}" for isa, names in entries.items()]
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key}: {', '.join(item) or '-' if isinstance(item, list) else item}" for key, item in value.items()]
+    if isinstance(value, list):
+        return [
+            " ".join(f"{item}" for item in each.values()) if isinstance(each, dict) else str(each) for each in value
+        ]
+    return ["-" if value is None else str(value)]
+
+
+def _facts() -> dict[str, Any]:
+    missing: list[str] = []
+    facts: dict[str, Any] = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        **_engine(missing),
+        "cores": _cores(),
+        "memory_gb": _memory(),
+        "packages": _packages(missing),
+        "config": _config(missing),
+        "cache": str(hub.cache_folder()),
+        "offline": bool(os.environ.get("HF_HUB_OFFLINE")),
+        "models": _models(missing),
+    }
+    return {**facts, "missing": missing}
+
+
+def _engine(missing: list[str]) -> dict[str, Any]:
+    try:
+        from ..engine import cpu_report
+        from ..synthesizer import default_threads
+
+        return {**cpu_report(), "threads": default_threads()}
+    except (ImportError, OSError, Qwen3TTSError) as error:
+        missing.append(f"the engine: {error}; build it with `make` or install the package again")
+        return {"cpu": platform.machine(), "flags": [], "kernels": None, "threads": None}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> dict[str, int | None]:
+    try:
+        usable = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        usable = os.cpu_count() or 1
+    return {"usable": usable, "all": os.cpu_count()}
+
+
+def _memory() -> dict[str, float]:
+    found = {}
+    for key, name in (("all", "SC_PHYS_PAGES"), ("free", "SC_AVPHYS_PAGES")):
+        try:
+            found[key] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf(name) / 1e9, 1)
+        except (ValueError, OSError):
+            continue  # macOS does not say what is free
+    return found
+
+
+def _packages(missing: list[str]) -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("numpy", "soundfile", "huggingface_hub", "regex", "sentencex", "num2words", "sounddevice"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not there"
+            if name != "sounddevice":
+                missing.append(f"the Python package {name}: install qwen3tts-cli again")
+    if reason := play.why_not():
+        missing.append(f"playing: {reason}")
+    if found["soundfile"] != "not there":
+        found["libsndfile"] = _attempt(_libsndfile, missing, "formats other than wav")
+    return found
+
+
+def _libsndfile() -> str:
+    import soundfile
+
+    return soundfile.__libsndfile_version__
+
+
+def _attempt(ask: Callable[[], str], missing: list[str], what: str) -> str:
+    try:
+        return ask()
+    except (ImportError, OSError) as error:
+        missing.append(f"{what}: {error}")
+        return "not there"
+
+
+def _config(missing: list[str]) -> dict[str, Any]:
+    try:
+        keys = list(settings.load())
+    except Qwen3TTSError as error:
+        missing.append(f"a valid configuration file: {error}")
+        keys = []
+    return {"path": str(settings.path()), "keys": keys}
+
+
+def _models(missing: list[str]) -> list[dict[str, str]]:
+    rows = [{"name": hub.EMBEDDED, "state": "ready", "path": str(hub.embedded_path())}]
+    for repo in hub.cached_repos():
+        name, path = hub.short_name(repo), hub.snapshot(repo)
+        lacks = hub.missing_files(path) if path is not None else []
+        if lacks:
+            missing.append(f"{lacks[0]} of model {name}: qwen3tts models pull {name}")
+        rows.append({"name": name, "state": "partial" if lacks else "ready", "path": str(path)})
+    if len(rows) == 1:
+        missing.append("the large models: qwen3tts models pull 0.6b")
+    return rows

@@ -1,0 +1,175 @@
+"""Bring a text into the alphabet that a voice declares: one character at a time, so linear for any input."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..config import VoiceManifest
+
+# What spelling works on, and what a manifest without an alphabet of its own is taken to accept.
+_PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
+
+# Symbols beyond ASCII that spelling puts into words.
+_SPELLED_SYMBOLS = frozenset("¢£¥€₹₩₽°²³×÷±≈≤≥≠→\u00b5\u03a9§©√∞‰\n")
+
+# What Unicode's compatibility decomposition does not tell.
+_FOLDS = {
+    **dict.fromkeys("‘’‚‛`´ʹʻʼʽˈ′", "'"),
+    **dict.fromkeys("“”„‟«»‹›″〝〞「」『』《》", '"'),
+    **dict.fromkeys("‐‑\u2043", "-"),
+    **dict.fromkeys("‒–—―⸺⸻\u2e3a", " -- "),
+    **dict.fromkeys("•‣◦∙●○■□▪▫", " "),
+    **dict.fromkeys("→⇒➔➜⟶", "→"),
+    **dict.fromkeys("\u2028\u2029\r\v\f\x85", "\n"),
+    **dict.fromkeys("。｡", ". "),
+    **dict.fromkeys("、､", ", "),
+    "⁄": "/",
+    "∕": "/",
+    "−": "-",
+    "∗": "*",
+    "⋅": "×",
+    "∼": "~",
+    "·": " ",
+    "№": "No. ",
+    "™": "",
+    "®": "",
+    "\u03bc": "\u00b5",
+    "\u2126": "\u03a9",
+    "¿": "",
+    "¡": "",
+    "ß": "ss",
+    "ẞ": "SS",
+    "æ": "ae",
+    "Æ": "AE",
+    "œ": "oe",
+    "Œ": "OE",
+    "ø": "o",
+    "Ø": "O",
+    "đ": "d",
+    "Đ": "D",
+    "ð": "d",
+    "Ð": "D",
+    "þ": "th",
+    "Þ": "Th",
+    "ł": "l",
+    "Ł": "L",
+    "ħ": "h",
+    "Ħ": "H",
+    "ı": "i",
+    "ŋ": "ng",
+    "Ŋ": "Ng",
+    "ŧ": "t",
+    "Ŧ": "T",
+    "ƒ": "f",
+    "ə": "a",
+    "Ə": "A",
+    "ɑ": "a",
+    "ɡ": "g",
+}
+
+
+def prepare(text: str, manifest: VoiceManifest | None) -> str:
+    """The text as the voice wants it: folded to its alphabet, with numbers, symbols and abbreviations in words.
+
+    A voice without a manifest, or one that does not declare spell_out, gets the text untouched; so does a text that is
+    already as declared, spaces included. Otherwise the result holds `allowed_characters` alone, and is empty where none
+    of the text can be said.
+    """
+    if manifest is None or not manifest.spell_out:
+        return text
+    allowed = frozenset(manifest.allowed_characters or _PRINTABLE_ASCII)
+    folded = fold(text, allowed | _SPELLED_SYMBOLS | frozenset(_PRINTABLE_ASCII))
+    if (manifest.default_language or "english").lower() in ("english", "en"):
+        # Imported here: its patterns and the number names serve only texts of such a voice.
+        from .spelling import Speller
+
+        as_digits = manifest.whole_numbers_as_digits_up_to if allowed.issuperset("0123456789") else None
+        folded = Speller(-1 if as_digits is None else as_digits).spell(folded)
+    if folded == text and allowed.issuperset(text):
+        return text
+    return _tidy(_restrict(folded, allowed))
+
+
+def fold(text: str, keep: frozenset[str]) -> str:
+    """Replace every character outside `keep` by its nearest equivalent; what has none becomes a space or nothing."""
+    if not keep.issuperset(text):
+        for pattern, replacement in _contextual():
+            text = pattern.sub(replacement, text)
+    return text.translate({ord(char): _fold_character(char, keep) for char in set(text) - keep})
+
+
+# Compiled on demand: wide character classes take milliseconds each.
+@lru_cache(maxsize=1)
+def _contextual() -> tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]:
+    """What folds differently beside a digit or a letter."""
+    greek = "[\u0391-\u03a9\u03b1-\u03c9]"
+    return (
+        # U+2013 between digits is a range, U+2212 behind a digit or letter a subtraction.
+        (re.compile(r"(?<=\d) ?[‒–] ?(?=[$£€]?\d)"), "-"),
+        (re.compile(r"(?<=\w) ?− ?(?=\w)"), " minus "),
+        (re.compile(r"[⁰¹²³⁴-⁹⁻]+"), _exponent),
+        (re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])"), " "),
+        (re.compile(f"(?<!{greek}){greek}(?!{greek})"), _greek_letter),
+    )
+
+
+def _fold_character(char: str, keep: frozenset[str]) -> str:
+    if char in _FOLDS:
+        return _FOLDS[char]
+    # Decomposed alone: normalising a whole text sorts its combining marks, in quadratic time.
+    folded = ""
+    for part in unicodedata.normalize("NFKD", char):
+        if part in keep:
+            folded += part
+        elif part in _FOLDS:
+            folded += _FOLDS[part]
+        elif part.isdecimal():
+            folded += str(unicodedata.decimal(part))
+        elif unicodedata.category(part) not in ("Mn", "Mc", "Me", "Cf"):
+            folded += " "
+    return folded
+
+
+_EXPONENT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+
+
+def _exponent(match: re.Match[str]) -> str:
+    if match.group() in ("²", "³"):
+        return match.group()
+    # A raised digit behind a word is a footnote mark.
+    behind = match.string[max(match.start() - 1, 0) : match.start()]
+    return "^" + match.group().translate(_EXPONENT_DIGITS) if behind.isdigit() or behind == ")" else ""
+
+
+def _greek_letter(match: re.Match[str]) -> str:
+    letter, text = match.group(), match.string
+    if letter in "\u03bc\u03a9":  # micro and ohm
+        return letter
+    name = unicodedata.name(letter).split()[-1].lower()
+    before = " " if text[max(match.start() - 1, 0) : match.start()].isalnum() else ""
+    return before + name + (" " if text[match.end() : match.end() + 1].isalnum() else "")
+
+
+def _restrict(text: str, allowed: frozenset[str]) -> str:
+    def nearest(char: str) -> str:
+        for candidate in (char.lower(), char.upper()):
+            if candidate in allowed:
+                return candidate
+        return " "
+
+    return text.translate({ord(char): nearest(char) for char in set(text) - allowed})
+
+
+def _tidy(text: str) -> str:
+    """One space between words, none before a mark, one mark where several pauses meet."""
+    text = " ".join(text.split())
+    text = re.sub(r" (?=[,.;:!?])", "", text)
+    text = re.sub(r"[,;:](?: ?[,;:])+", ",", text)
+    text = re.sub(r"[,;:] ?(?=[.!?])", "", text)
+    text = re.sub(r"(?<=[.!?]) ?[,;:](?= |$)", "", text)
+    return text.strip(" ,;:")

@@ -1,0 +1,142 @@
+"""How an English speaker says dates, times, money, quantities and the like: one function for each match."""
+
+from __future__ import annotations
+
+import re
+
+from . import tables, words
+
+
+def flood(match: re.Match[str]) -> str:
+    """A run of digits too long to be a number."""
+    return f" {'point ' if match.group().startswith('.') else ''}{words.digits(match.group())} "
+
+
+def iso_date(match: re.Match[str]) -> str:
+    return _date(match, *match.group(1, 2, 3))
+
+
+def slash_date(match: re.Match[str]) -> str:
+    """Month first, as in the United States, unless only the other order makes a date."""
+    first, second, year = match.group(1, 2, 3)
+    return _date(match, year, second, first) if int(first) > 12 else _date(match, year, first, second)
+
+
+def dotted_date(match: re.Match[str]) -> str:
+    return _date(match, match.group(3), match.group(2), match.group(1))
+
+
+def month_day(match: re.Match[str]) -> str:
+    """May 5 at the end of a phrase, or in front of a year."""
+    return f"{match.group(1)} {words.ordinal(match.group(2))}" if int(match.group(2)) <= 31 else match.group()
+
+
+def _date(match: re.Match[str], year: str, month: str, day: str) -> str:
+    if not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
+        return match.group()
+    return f"{tables.MONTHS[int(month) - 1]} {words.ordinal(day)}, {words.year(year)} "
+
+
+def time(match: re.Match[str]) -> str:
+    hour, minute, second, half = map(match.groupdict().get, ("hour", "minute", "second", "half"))
+    if int(hour) > 23:
+        return match.group()
+    hour = str(int(hour))
+    spoken = words.cardinal(hour)
+    if minute and int(minute):
+        spoken += f" oh {words.cardinal(minute[1])}" if minute[0] == "0" else f" {words.cardinal(minute)}"
+    elif minute and not half and not second:
+        spoken = "midnight" if int(hour) == 0 else f"{spoken} hundred" if int(hour) > 12 else f"{spoken} o'clock"
+    if second:
+        spoken += f" and {words.cardinal(str(int(second)))} second" + ("s" if int(second) != 1 else "")
+    if half:
+        spoken += f" {half.lower()} m" + kept_period(match)
+    return spoken
+
+
+def kept_period(match: re.Match[str]) -> str:
+    """The period of an abbreviation that ends a sentence too."""
+    behind = match.string[match.end() : match.end() + 3].lstrip(" \n\"')")
+    return "." if match.group().endswith(".") and (not behind or behind[0].isupper()) else ""
+
+
+def phone(match: re.Match[str]) -> str:
+    """Telephone and other numbers in groups, unless they are few digits or a range of round numbers."""
+    groups = re.findall(r"\d+", match.group())
+    if sum(map(len, groups)) < 7 or (len(groups) == 2 and groups[1].endswith("0")):
+        return match.group()
+    plus = "plus " if match.group().startswith("+") else ""
+    return plus + ", ".join(words.digits(group) for group in groups)
+
+
+def money(match: re.Match[str]) -> str:
+    """An amount with a currency: $5.20, £3m, 5 EUR, $4/kg."""
+    spoken = _amount(*match.group("number", "currency"), (match.groupdict().get("magnitude") or "").strip().lower())
+    per = match.group("per")
+    return f"{spoken} per {tables.UNITS[per][0]}" if per else spoken
+
+
+def _amount(number: str, currency: str, magnitude: str) -> str:
+    one, many, hundredth = tables.CURRENCIES[currency]
+    whole, _, fraction = number.partition(".")
+    if magnitude:
+        return f"{words.decimal(number)} {tables.MAGNITUDES[magnitude]} {many}"
+    if fraction and (len(fraction) != 2 or not hundredth):
+        return f"{words.decimal(number)} {many}"
+    amount = f"{words.cardinal(whole)} {one if _is_one(whole) else many}"
+    if not fraction.strip("0"):
+        return amount
+    coin = hundredth if fraction == "01" else "pence" if hundredth == "penny" else words.plural(hundredth)
+    small = f"{words.cardinal(str(int(fraction)))} {coin}"
+    return f"{amount} and {small}" if whole.strip("0,") else small
+
+
+def magnitude(match: re.Match[str]) -> str:
+    """A number with a magnitude and no currency: 10k, 3.5M."""
+    return f"{words.decimal(match.group(1))} {tables.MAGNITUDES[match.group(2).lower()]}"
+
+
+def _is_one(number: str) -> bool:
+    return number.replace(",", "") == "1"
+
+
+def quantity(match: re.Match[str]) -> str:
+    number, unit, power, per = match.group("number", "unit", "power", "per")
+    one, many = tables.UNITS[unit]
+    name = one if _is_one(number) else many
+    if power:
+        name = f"{'square' if power in '2²' else 'cubic'} {name}"
+    if per:
+        name += f" per {tables.UNITS[per][0]}"
+    # Whole numbers are left for the last step, which knows which of them may stay digits.
+    return f"{words.decimal(number) if '.' in number else number} {name}"
+
+
+def decade(match: re.Match[str]) -> str:
+    number = match.group(1)
+    return words.plural(words.cardinal(number) if len(number) == 2 else words.year(number))
+
+
+def fraction(match: re.Match[str]) -> str:
+    whole, top, bottom = match.group(1), int(match.group(2)), int(match.group(3))
+    if not 0 < top < bottom or (bottom > 10 and bottom not in (16, 32, 64, 100)):
+        return f"{match.group(1) or ''}{match.group(2)} over {match.group(3)}"
+    name = {2: "half", 4: "quarter"}.get(bottom) or words.ordinal(str(bottom))
+    if top > 1:
+        name = "halves" if bottom == 2 else words.plural(name)
+    if not whole:
+        return f"{words.cardinal(str(top))} {name}"
+    article = "an" if name.startswith("eighth") else "a"
+    return f"{words.cardinal(whole.strip())} and {article if top == 1 else words.cardinal(str(top))} {name}"
+
+
+def ordinal(match: re.Match[str]) -> str:
+    return words.ordinal(match.group("number"))
+
+
+def decimal(match: re.Match[str]) -> str:
+    return words.decimal(match.group())
+
+
+def version(match: re.Match[str]) -> str:
+    return " point ".join(match.group().split("."))

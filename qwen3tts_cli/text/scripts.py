@@ -1,0 +1,70 @@
+"""Refuse a text whose script the opened model does not speak, and name a model that does."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..config import ModelConfig
+
+# First word of a character's Unicode name -> what users call the text, and whether a large model speaks it.
+_SCRIPTS = {
+    "CJK": ("Chinese", True),
+    "HIRAGANA": ("Japanese", True),
+    "KATAKANA": ("Japanese", True),
+    "HANGUL": ("Korean", True),
+    "CYRILLIC": ("Cyrillic", True),
+}
+
+# Letters of no script, and symbols that look like letters, which folding knows.
+_SYMBOLS = frozenset("\u00b5\u03bc\u2126\u03a9ʹʻʼʽˈˌːªº")
+
+
+# A Greek letter by itself is a symbol (alpha rays, delta t); two make a word.
+_GREEK = "[\u0391-\u03a9\u03b1-\u03c9]"
+
+
+def check_script(text: str, config: ModelConfig) -> None:
+    """Raise UsageError where the text holds letters that the opened model cannot say.
+
+    Only a model that declares English as its one language refuses anything: letters outside the Latin script, except
+    Greek letters that stand alone as symbols. The large models may try what they are given.
+    """
+    if text.isascii() or config.voice is None or set(config.languages) != {"english"}:
+        return
+    foreign = {char for char in set(text) if not _is_latin(char)}
+    if not re.search(_GREEK + "{2}", text):
+        foreign = {char for char in foreign if not re.match(_GREEK, char)}
+    if not foreign:
+        return
+    scripts = {_script_name(char) for char in foreign}
+    first = next(char for char in text if char in foreign)
+    script = _script_name(first)
+    if script == "CJK" and scripts & {"HIRAGANA", "KATAKANA"}:
+        script = "HIRAGANA"
+    name, spoken = _SCRIPTS.get(script, (script.capitalize(), False))
+    who = f"the embedded voice ({config.voice.name}) speaks English only"
+    what = f"{name} text ('{first}', U+{ord(first):04X})"
+    if spoken:
+        raise UsageError(f"{who}; {what} needs a large model: qwen3tts models pull 0.6b, then -m 0.6b")
+    raise UsageError(f"{who}; {what} is in none of the ten languages that the large models speak")
+
+
+def _is_latin(char: str) -> bool:
+    """Whether the character is no letter, or one that folds to Latin letters."""
+    if char in _SYMBOLS or not unicodedata.category(char).startswith("L"):
+        return True
+    for part in unicodedata.normalize("NFKD", char):
+        if unicodedata.category(part).startswith("L") and part not in _SYMBOLS:
+            name = unicodedata.name(part, "")
+            if not name.startswith(("LATIN ", "MODIFIER LETTER ")):
+                return False
+    return True
+
+
+def _script_name(char: str) -> str:
+    return unicodedata.name(char, "unknown").replace("-", " ").split()[0]

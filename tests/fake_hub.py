@@ -1,0 +1,181 @@
+"""A Hugging Face Hub on the loopback interface, as far as downloading a model needs one, with faults on demand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+COMMIT = "c0ffee" + "0" * 34
+
+
+@dataclass
+class Fault:
+    """What goes wrong with one file: the transfer ends after `cut` bytes, for the first `times` requests; `body` is
+    served instead of the content; `size` is announced instead of its length; `status` is the answer."""
+
+    cut: int | None = None
+    times: int = 1 << 30
+    ranges: bool = True
+    body: bytes | None = None
+    size: int | None = None
+    status: int | None = None
+
+
+@dataclass
+class FakeHub:
+    """Serves one repo. `requests` has (method, path, Range header) of each request, `tokens` the bearer tokens."""
+
+    repo: str
+    files: dict[str, bytes]
+    faults: dict[str, Fault] = field(default_factory=dict)
+    status: int | None = None  # of every request to the API
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of_folder(cls, repo: str, folder: Path) -> FakeHub:
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        return cls(repo, {**files, "README.md": b"A model.\n", ".gitattributes": b""})
+
+    def is_large(self, name: str) -> bool:
+        return name.endswith(".safetensors")
+
+    def etag(self, name: str) -> str:
+        content = self.files[name]
+        if self.is_large(name):
+            return hashlib.sha256(content).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+    def ranges_of(self, name: str) -> list[str | None]:
+        """Range headers of the requests that transferred a file."""
+        wanted = f"/cdn/{self.etag(name)}" if self.is_large(name) else f"/{self.repo}/resolve/{COMMIT}/{name}"
+        return [ranged for method, path, ranged in self.requests if method == "GET" and path == wanted]
+
+    def __enter__(self) -> FakeHub:
+        hub = self
+
+        class Handler(_Handler):
+            pass
+
+        Handler.hub = hub
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        path = urlsplit(self.path).path
+        self.hub.requests.append((self.command, path, self.headers.get("Range")))
+        if token := self.headers.get("Authorization"):
+            self.hub.tokens.add(token)
+        api, resolve = f"/api/models/{self.hub.repo}", f"/{self.hub.repo}/resolve/"
+        if path.startswith(api):
+            self._api(path[len(api) :])
+        elif path.startswith(resolve):
+            revision, _, name = path[len(resolve) :].partition("/")
+            self._resolve(name if revision in ("main", COMMIT) else "")
+        elif path.startswith("/cdn/"):
+            self._transfer(next((name for name in self.hub.files if self.hub.etag(name) == path[5:]), ""))
+        else:
+            self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
+
+    def _api(self, rest: str) -> None:
+        hub = self.hub
+        if hub.status is not None:
+            codes = {401: "RepoNotFound", 403: "GatedRepo", 404: "RepoNotFound"}
+            self._send(hub.status, b"{}", {"X-Error-Code": codes[hub.status]} if hub.status in codes else {})
+        elif rest in ("", "/revision/main", f"/revision/{COMMIT}"):
+            siblings = [{"rfilename": name} for name in hub.files]
+            facts = {"_id": "1", "id": hub.repo, "modelId": hub.repo, "sha": COMMIT, "siblings": siblings, "tags": []}
+            self._json({**facts, "private": False, "downloads": 0, "likes": 0})
+        elif rest in (f"/tree/{COMMIT}", "/tree/main"):
+            self._json([self._entry(name) for name in hub.files])
+        else:
+            self._send(404, b"", {})
+
+    def _entry(self, name: str) -> dict[str, object]:
+        size, etag = len(self.hub.files[name]), self.hub.etag(name)
+        entry: dict[str, object] = {"type": "file", "path": name, "size": size, "oid": etag[:40]}
+        if self.hub.is_large(name):
+            entry["lfs"] = {"oid": etag, "size": size, "pointerSize": 130}
+        return entry
+
+    def _resolve(self, name: str) -> None:
+        hub = self.hub
+        if name not in hub.files:
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            return
+        fault = hub.faults.get(name, Fault())
+        if fault.status is not None:
+            self._send(fault.status, b"", {})
+            return
+        size = len(hub.files[name]) if fault.size is None else fault.size
+        if hub.is_large(name):
+            linked = {"X-Linked-Etag": f'"{hub.etag(name)}"', "X-Linked-Size": str(size), "X-Repo-Commit": COMMIT}
+            self._send(302, b"", {**linked, "ETag": '"pointer"', "Location": f"{hub.endpoint}/cdn/{hub.etag(name)}"})
+        else:
+            self._transfer(name)
+
+    def _transfer(self, name: str) -> None:
+        hub = self.hub
+        if name not in hub.files:
+            self._send(404, b"", {})
+            return
+        fault = hub.faults.get(name, Fault())
+        body = hub.files[name] if fault.body is None else fault.body
+        headers = {"ETag": f'"{hub.etag(name)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        start, status, ranged = 0, 200, self.headers.get("Range")
+        if ranged and fault.ranges:
+            start, status = int(ranged.removeprefix("bytes=").split("-")[0]), 206
+            if start >= len(body):
+                self._send(416, b"", {"Content-Range": f"bytes */{len(body)}"})
+                return
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        cut = None
+        if fault.cut is not None and fault.times > 0 and self.command == "GET":
+            fault.times -= 1
+            cut = fault.cut
+        self._send(status, body[start:], headers, cut)
+
+    def _json(self, value: object) -> None:
+        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        self.wfile.write(body if cut is None else body[:cut])
+        if cut is not None:
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.shutdown(2)

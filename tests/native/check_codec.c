@@ -1,0 +1,485 @@
+/* check_codec.c - the streaming decoder against goldens and against itself.
+ *
+ *   check_codec [--mask N] [DUMP ...]            goldens written by dump_codec.py, then odd synthetic codecs
+ *   check_codec --bench [--mask N] [THREADS ...] milliseconds a frame at the size of the released checkpoints
+ *
+ * Every split into chunks, every number of threads and every neighbour must
+ * give the same bits; what they are is compared to the golden as a whole. */
+#define _POSIX_C_SOURCE 200809L
+#include "../../native/codec.h"
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { MAGIC = 0x44335451, MAX_TENSORS = 4096 };
+
+typedef struct subject {
+    q3t_config config;
+    q3t_tensor tensors[MAX_TENSORS];
+    int32_t count, frames, samples;
+    int32_t *codes;     /* (frames, groups) */
+    float *wanted;      /* (samples,) or NULL */
+    double least_db;
+    q3t_weights weights;
+    q3t_tensor *sorted;
+} subject;
+
+static int failures;
+static q3t_kernels kernels;
+
+static void expect(int ok, const char *what, const char *of) {
+    if (ok) return;
+    failures++;
+    printf("FAIL %s: %s\n", of, what);
+}
+
+static void *get(size_t bytes) {
+    void *p = calloc(bytes ? bytes : 1, 1);
+    if (!p) {
+        fprintf(stderr, "out of memory\n");
+        exit(2);
+    }
+    return p;
+}
+
+/* ------------------------------------------------------------ subjects */
+static void sort_tensors(subject *s) {
+    s->sorted = get((size_t)s->count * sizeof *s->sorted);
+    int32_t n = 0;
+    for (int32_t slot = 0; slot < Q3T_W_SLOTS; slot++) {
+        s->weights.slot[slot] = s->sorted + n;
+        int32_t first = n;
+        for (int32_t i = 0; i < s->count; i++)
+            if (s->tensors[i].slot == slot) s->sorted[first + s->tensors[i].layer] = s->tensors[i], n++;
+    }
+}
+
+static void take(FILE *f, void *to, size_t bytes) {
+    if (fread(to, 1, bytes, f) != bytes) {
+        fprintf(stderr, "short dump\n");
+        exit(2);
+    }
+}
+
+static void read_dump(const char *path, subject *s) {
+    FILE *f = fopen(path, "rb");
+    int32_t magic = 0, n[30];
+    double real[2];
+    if (f) take(f, &magic, 4);
+    if (magic != MAGIC) {
+        fprintf(stderr, "%s: not a dump\n", path);
+        exit(2);
+    }
+    take(f, n, sizeof n);
+    take(f, real, sizeof real);
+    q3t_config *c = &s->config;
+    c->codec = (q3t_transformer_config){n[0], n[1], n[2], n[3], n[4], n[5], (float)real[0], real[1]};
+    c->code_groups = n[6], c->codebook_size = n[7], c->codebook_dim = n[8], c->latent_dim = n[9], c->decoder_dim = n[10];
+    c->sliding_window = n[11], c->upsampling = n[12], c->rates = n[21];
+    memcpy(c->upsampling_ratios, n + 13, 32);
+    memcpy(c->upsample_rates, n + 22, 32);
+    take(f, &s->count, 4);
+    for (int32_t i = 0; i < s->count; i++) {
+        q3t_tensor *t = &s->tensors[i];
+        int64_t bytes;
+        take(f, t, 16);
+        take(f, t->shape, 32);
+        take(f, &bytes, 8);
+        void *data = get((size_t)bytes);
+        take(f, data, (size_t)bytes);
+        t->data = data;
+    }
+    take(f, &s->frames, 4);
+    take(f, &s->samples, 4);
+    s->codes = get((size_t)s->frames * (size_t)c->code_groups * 4);
+    s->wanted = get((size_t)s->samples * 4);
+    take(f, s->codes, (size_t)s->frames * (size_t)c->code_groups * 4);
+    take(f, s->wanted, (size_t)s->samples * 4);
+    take(f, &s->least_db, 8);
+    fclose(f);
+    sort_tensors(s);
+}
+
+static uint32_t random_bits(void) {
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 32);
+}
+
+/* middle +- spread, uniform, in float32 or bf16 */
+static void add(subject *s, int32_t slot, int32_t layer, int32_t dtype, float middle, float spread, int32_t a, int32_t b, int32_t c) {
+    q3t_tensor *t = &s->tensors[s->count++];
+    size_t n = (size_t)a * (size_t)(b ? b : 1) * (size_t)(c ? c : 1);
+    float *data = get(n * sizeof *data);
+    uint16_t *half = (uint16_t *)data;
+    *t = (q3t_tensor){slot, layer, dtype, 1 + !!b + !!c, {a, b, c, 0}, data};
+    for (size_t i = 0; i < n; i++) {
+        float x = middle + spread * ((float)(random_bits() >> 8) / 8388608.0f - 1);
+        uint32_t u;
+        memcpy(&u, &x, 4);
+        if (dtype == Q3T_BF16) half[i] = (uint16_t)(u >> 16);
+        else data[i] = x;
+    }
+}
+
+/* Weights that keep the signal's size from stage to stage. */
+static void add_matrix(subject *s, int32_t slot, int32_t layer, int32_t dtype, int32_t fan_in, int32_t a, int32_t b, int32_t c) {
+    add(s, slot, layer, dtype, 0, sqrtf(3.0f / (float)fan_in), a, b, c);
+}
+
+static void add_transformer(subject *s, int32_t type) {
+    const q3t_config *c = &s->config;
+    const q3t_transformer_config *t = &c->codec;
+    int32_t q = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim, h = t->hidden;
+    for (int32_t i = 0; i < t->layers; i++) {
+        add(s, Q3T_W_CODEC_INPUT_NORM, i, type, 1, 0.3f, h, 0, 0);
+        add(s, Q3T_W_CODEC_POST_NORM, i, type, 1, 0.3f, h, 0, 0);
+        add_matrix(s, Q3T_W_CODEC_Q, i, type, h, q, h, 0);
+        add_matrix(s, Q3T_W_CODEC_K, i, type, h, kv, h, 0);
+        add_matrix(s, Q3T_W_CODEC_V, i, type, h, kv, h, 0);
+        add_matrix(s, Q3T_W_CODEC_O, i, type, q, h, q, 0);
+        add_matrix(s, Q3T_W_CODEC_GATE, i, type, h, t->intermediate, h, 0);
+        add_matrix(s, Q3T_W_CODEC_UP, i, type, h, t->intermediate, h, 0);
+        add_matrix(s, Q3T_W_CODEC_DOWN, i, type, t->intermediate, h, t->intermediate, 0);
+        add(s, Q3T_W_CODEC_ATTN_SCALE, i, type, 0.3f, 0.1f, h, 0, 0);
+        add(s, Q3T_W_CODEC_MLP_SCALE, i, type, 0.3f, 0.1f, h, 0, 0);
+    }
+    add_matrix(s, Q3T_W_CODEC_IN, 0, type, c->latent_dim, h, c->latent_dim, 0);
+    add(s, Q3T_W_CODEC_IN_BIAS, 0, type, 0, 0.1f, h, 0, 0);
+    add(s, Q3T_W_CODEC_NORM, 0, type, 1, 0.3f, h, 0, 0);
+    add_matrix(s, Q3T_W_CODEC_OUT, 0, type, h, c->latent_dim, h, 0);
+    add(s, Q3T_W_CODEC_OUT_BIAS, 0, type, 0, 0.1f, c->latent_dim, 0, 0);
+}
+
+static void add_front(subject *s, int32_t type) {
+    const q3t_config *c = &s->config;
+    int32_t n = c->codebook_dim, l = c->latent_dim, book = c->codebook_size;
+    for (int32_t g = 0; g < c->code_groups; g++) {
+        add(s, g ? Q3T_W_REST_SUM : Q3T_W_FIRST_SUM, g ? g - 1 : 0, type, 0, 2, book, n / 2, 0);
+        add(s, g ? Q3T_W_REST_USAGE : Q3T_W_FIRST_USAGE, g ? g - 1 : 0, type, 4, 3, book, 0, 0);
+    }
+    add_matrix(s, Q3T_W_FIRST_PROJ, 0, type, n / 2, n, n / 2, 1);
+    add_matrix(s, Q3T_W_REST_PROJ, 0, type, n / 2, n, n / 2, 1);
+    add_matrix(s, Q3T_W_PRE_CONV, 0, type, 3 * n, l, n, 3);
+    add(s, Q3T_W_PRE_CONV_BIAS, 0, type, 0, 0.1f, l, 0, 0);
+    for (int32_t i = 0; i < c->upsampling; i++) {
+        add_matrix(s, Q3T_W_UP_CONV, i, type, l, l, l, c->upsampling_ratios[i]);
+        add(s, Q3T_W_UP_CONV_BIAS, i, type, 0, 0.1f, l, 0, 0);
+        add_matrix(s, Q3T_W_UP_DW, i, type, 7, l, 1, 7);
+        add(s, Q3T_W_UP_DW_BIAS, i, type, 0, 0.1f, l, 0, 0);
+        add(s, Q3T_W_UP_NORM, i, type, 1, 0.3f, l, 0, 0);
+        add(s, Q3T_W_UP_NORM_BIAS, i, type, 0, 0.1f, l, 0, 0);
+        add_matrix(s, Q3T_W_UP_PW1, i, type, l, 4 * l, l, 0);
+        add(s, Q3T_W_UP_PW1_BIAS, i, type, 0, 0.1f, 4 * l, 0, 0);
+        add_matrix(s, Q3T_W_UP_PW2, i, type, 4 * l, l, 4 * l, 0);
+        add(s, Q3T_W_UP_PW2_BIAS, i, type, 0, 0.1f, l, 0, 0);
+        add(s, Q3T_W_UP_GAMMA, i, type, 0.3f, 0.1f, l, 0, 0);
+    }
+}
+
+static void add_unit(subject *s, int32_t i, int32_t type, int32_t n) {
+    add(s, Q3T_W_UNIT_ALPHA1, i, type, 0, 0.5f, n, 0, 0);
+    add(s, Q3T_W_UNIT_BETA1, i, type, 0, 0.5f, n, 0, 0);
+    add_matrix(s, Q3T_W_UNIT_CONV1, i, type, 14 * n, n, n, 7);
+    add(s, Q3T_W_UNIT_CONV1_BIAS, i, type, 0, 0.1f, n, 0, 0);
+    add(s, Q3T_W_UNIT_ALPHA2, i, type, 0, 0.5f, n, 0, 0);
+    add(s, Q3T_W_UNIT_BETA2, i, type, 0, 0.5f, n, 0, 0);
+    add_matrix(s, Q3T_W_UNIT_CONV2, i, type, 2 * n, n, n, 1);
+    add(s, Q3T_W_UNIT_CONV2_BIAS, i, type, 0, 0.1f, n, 0, 0);
+}
+
+static subject *synthetic(const q3t_config *config, int32_t type, int32_t frames) {
+    subject *s = get(sizeof *s);
+    s->config = *config;
+    const q3t_config *c = &s->config;
+    int32_t d = c->decoder_dim, last = d >> c->rates;
+    add_front(s, type);
+    add_transformer(s, type);
+    add_matrix(s, Q3T_W_DEC_IN, 0, type, 7 * c->latent_dim, d, c->latent_dim, 7);
+    add(s, Q3T_W_DEC_IN_BIAS, 0, type, 0, 0.1f, d, 0, 0);
+    for (int32_t i = 0; i < c->rates; i++, d /= 2) {
+        add(s, Q3T_W_BLOCK_ALPHA, i, type, 0, 0.5f, d, 0, 0);
+        add(s, Q3T_W_BLOCK_BETA, i, type, 0, 0.5f, d, 0, 0);
+        add_matrix(s, Q3T_W_BLOCK_CONV, i, type, 4 * d, d, d / 2, 2 * c->upsample_rates[i]);
+        add(s, Q3T_W_BLOCK_CONV_BIAS, i, type, 0, 0.1f, d / 2, 0, 0);
+        for (int32_t u = 0; u < 3; u++) add_unit(s, 3 * i + u, type, d / 2);
+    }
+    add(s, Q3T_W_DEC_ALPHA, 0, type, 0, 0.5f, last, 0, 0);
+    add(s, Q3T_W_DEC_BETA, 0, type, 0, 0.5f, last, 0, 0);
+    add(s, Q3T_W_DEC_OUT, 0, type, 0, 0.2f / sqrtf((float)last), 1, last, 7);
+    add(s, Q3T_W_DEC_OUT_BIAS, 0, type, 0, 0.1f, 1, 0, 0);
+    sort_tensors(s);
+    s->frames = frames;
+    s->samples = frames * q3t_frame_samples(c);
+    s->codes = get((size_t)frames * (size_t)c->code_groups * 4);
+    for (int32_t i = 0; i < frames * c->code_groups; i++) s->codes[i] = (int32_t)(random_bits() % (uint32_t)c->codebook_size);
+    return s;
+}
+
+static void drop(subject *s) {
+    for (int32_t i = 0; i < s->count; i++) free((void *)(uintptr_t)s->tensors[i].data);
+    free(s->sorted);
+    free(s->codes);
+    free(s->wanted);
+    free(s);
+}
+
+/* ------------------------------------------------------------ runs */
+static q3t_codec *open_codec(const subject *s, q3t_pool *pool) {
+    q3t_codec *c = NULL;
+    expect(q3t_codec_open(&s->config, &s->weights, &kernels, pool, &c) == Q3T_OK, "opens", "codec");
+    if (!c) exit(1);
+    return c;
+}
+
+static q3t_pool *open_pool(int32_t threads) {
+    q3t_pool *pool = NULL;
+    if (threads && q3t_pool_open(threads, &pool) != Q3T_OK) exit(2);
+    return pool;
+}
+
+/* Decode codes (frames, groups) in chunks of `chunk`, or of 1, 5, 2, 7, 1, ... for 0. The result is the caller's. */
+static float *decode(const q3t_codec *c, const subject *s, q3t_pool *pool, const int32_t *codes, int32_t chunk, q3t_status *status) {
+    static const int32_t mixed[] = {1, 5, 2, 7, 1, 12, 3};
+    int32_t frame = q3t_frame_samples(&s->config), n;
+    float *out = get((size_t)s->samples * sizeof *out);
+    q3t_codec_state *state = NULL;
+    *status = q3t_codec_state_open(c, chunk ? chunk : 12, &state);
+    for (int32_t at = 0, i = 0; at < s->frames && *status == Q3T_OK; at += n, i++) {
+        n = chunk ? chunk : mixed[i % 7];
+        if (n > s->frames - at) n = s->frames - at;
+        *status = q3t_codec_run(c, state, pool, codes + (size_t)at * (size_t)s->config.code_groups, n, out + (size_t)at * (size_t)frame);
+    }
+    q3t_codec_state_close(state);
+    return out;
+}
+
+static void same(const q3t_codec *c, const subject *s, q3t_pool *pool, int32_t chunk, const float *wanted, const char *what,
+                 const char *of) {
+    q3t_status status;
+    float *got = decode(c, s, pool, s->codes, chunk, &status);
+    expect(status == Q3T_OK, "decodes", of);
+    expect(!memcmp(got, wanted, (size_t)s->samples * sizeof *got), what, of);
+    free(got);
+}
+
+static double snr_db(const float *got, const float *wanted, int32_t n) {
+    double signal = 0, noise = 0;
+    for (int32_t i = 0; i < n; i++) {
+        signal += (double)wanted[i] * wanted[i];
+        noise += ((double)got[i] - wanted[i]) * ((double)got[i] - wanted[i]);
+    }
+    return noise > 0 ? 10 * log10(signal / noise) : 999;
+}
+
+/* ------------------------------------------------------------ checks */
+typedef struct stream {
+    const q3t_codec *codec;
+    const subject *subject;
+    const int32_t *codes;
+    float *out;
+    q3t_status status;
+} stream;
+
+static void *stream_main(void *arg) {
+    stream *s = arg;
+    s->out = decode(s->codec, s->subject, NULL, s->codes, 3, &s->status);
+    return NULL;
+}
+
+/* Two streams of one codec: by turns on one thread, then at the same time on two. */
+static void check_neighbours(const q3t_codec *c, const subject *s, const float *alone, const char *of) {
+    int32_t groups = s->config.code_groups, frame = q3t_frame_samples(&s->config);
+    size_t row = (size_t)groups * sizeof(int32_t);
+    int32_t *other = get((size_t)s->frames * row);
+    for (int32_t i = 0; i < s->frames; i++) memcpy(other + i * groups, s->codes + (s->frames - 1 - i) * groups, row);
+    stream a = {.codec = c, .subject = s, .codes = s->codes}, b = {.codec = c, .subject = s, .codes = other};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, stream_main, &b)) exit(2);
+    stream_main(&a);
+    pthread_join(thread, NULL);
+    expect(!memcmp(a.out, alone, (size_t)s->samples * 4), "a stream beside another thread's", of);
+    q3t_codec_state *one = NULL, *two = NULL;
+    expect(q3t_codec_state_open(c, 1, &one) == Q3T_OK && q3t_codec_state_open(c, 1, &two) == Q3T_OK, "opens", of);
+    float *first = get((size_t)frame * 4), *second = get((size_t)frame * 4);
+    int32_t bad = 0;
+    for (int32_t i = 0; i < s->frames; i++) {
+        bad += q3t_codec_run(c, one, NULL, s->codes + i * groups, 1, first) != Q3T_OK;
+        bad += q3t_codec_run(c, two, NULL, other + i * groups, 1, second) != Q3T_OK;
+        bad += !!memcmp(first, a.out + i * frame, (size_t)frame * 4) + !!memcmp(second, b.out + i * frame, (size_t)frame * 4);
+    }
+    expect(!bad, "two streams by turns", of);
+    q3t_codec_state_close(one);
+    q3t_codec_state_close(two);
+    free(first), free(second), free(a.out), free(b.out), free(other);
+}
+
+/* A NaN in any of these weights must be reported, not played. */
+static void check_nonfinite(const subject *s, const char *of) {
+    static const int32_t slots[] = {Q3T_W_DEC_OUT_BIAS, Q3T_W_CODEC_Q, Q3T_W_UP_DW, Q3T_W_UNIT_ALPHA2, Q3T_W_FIRST_PROJ, Q3T_W_BLOCK_CONV,
+                                    Q3T_W_CODEC_NORM};
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+        q3t_tensor *t = (q3t_tensor *)(uintptr_t)s->weights.slot[slots[i]];
+        if ((slots[i] == Q3T_W_UP_DW && !s->config.upsampling) || t->dtype != Q3T_F32) continue;
+        float *data = (float *)(uintptr_t)t->data, kept = *data;
+        *data = NAN;
+        q3t_codec *c = open_codec(s, NULL);
+        q3t_status status;
+        free(decode(c, s, NULL, s->codes, 4, &status));
+        expect(status == Q3T_E_CODEC_NONFINITE, "NaN in a weight is reported", of);
+        q3t_codec_close(c);
+        *data = kept;
+    }
+}
+
+static void check(const subject *s, const char *of) {
+    static const int32_t chunks[] = {1, 2, 3, 7, 0};
+    q3t_status status;
+    q3t_codec *c = open_codec(s, NULL);
+    q3t_codec_state *state = NULL;
+    expect(q3t_codec_state_open(c, 0, &state) == Q3T_E_ARGUMENT, "chunk 0 is refused", of);
+    expect(q3t_codec_state_open(c, Q3T_CODEC_MAX_CHUNK + 1, &state) == Q3T_E_ARGUMENT, "a chunk too long is refused", of);
+    float *alone = decode(c, s, NULL, s->codes, Q3T_CODEC_MAX_CHUNK, &status);
+    expect(status == Q3T_OK, "decodes", of);
+    double db = s->wanted ? snr_db(alone, s->wanted, s->samples) : 999, level = 0;
+    for (int32_t i = 0; i < s->samples; i++) level += (double)alone[i] * alone[i] / s->samples;
+    if (s->wanted) expect(db >= s->least_db, "agrees with the golden", of);
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) same(c, s, NULL, chunks[i], alone, "any chunks, same bits", of);
+    for (int32_t threads = 1; threads <= 3; threads++) {
+        q3t_pool *pool = open_pool(threads);
+        q3t_codec *packed = open_codec(s, pool);
+        same(packed, s, pool, 1, alone, "any threads, same bits", of);
+        same(packed, s, pool, Q3T_CODEC_MAX_CHUNK, alone, "any threads, same bits", of);
+        same(c, s, pool, 0, alone, "any threads, same bits", of);
+        q3t_codec_close(packed);
+        q3t_pool_close(pool);
+    }
+    check_neighbours(c, s, alone, of);
+    check_nonfinite(s, of);
+    if (s->wanted) printf("ok   %s: %d frames, %.1f dB (at least %.0f)\n", of, s->frames, db, s->least_db);
+    else printf("ok   %s: %d frames, rms %.3f\n", of, s->frames, sqrt(level));
+    free(alone);
+    q3t_codec_close(c);
+}
+
+/* ------------------------------------------------------------ synthetic configs */
+static q3t_config config_of(q3t_transformer_config t, int32_t groups, int32_t book, int32_t dim, int32_t latent, int32_t decoder, int32_t window) {
+    return (q3t_config){.codec = t, .code_groups = groups, .codebook_size = book, .codebook_dim = dim, .latent_dim = latent,
+                        .decoder_dim = decoder, .sliding_window = window};
+}
+
+static void check_synthetic(void) {
+    q3t_config plain = config_of((q3t_transformer_config){40, 56, 2, 6, 2, 20, 1e-5f, 1e4}, 5, 19, 36, 44, 96, 9);
+    plain.upsampling = 2, plain.upsampling_ratios[0] = 3, plain.upsampling_ratios[1] = 1;
+    plain.rates = 3, plain.upsample_rates[0] = 7, plain.upsample_rates[1] = 1, plain.upsample_rates[2] = 3;
+    q3t_config bare = config_of((q3t_transformer_config){24, 33, 1, 3, 1, 6, 1e-6f, 5e5}, 2, 7, 10, 20, 70, 1);
+    bare.rates = 1, bare.upsample_rates[0] = 64;
+    q3t_config deep = config_of((q3t_transformer_config){16, 16, 3, 2, 2, 8, 1e-5f, 1e4}, 3, 11, 16, 16, 512, 40);
+    deep.upsampling = 1, deep.upsampling_ratios[0] = 2, deep.rates = 8;
+    for (int32_t i = 0; i < 8; i++) deep.upsample_rates[i] = i % 3 ? 1 : 3;
+    q3t_config wide = config_of((q3t_transformer_config){64, 96, 1, 4, 4, 16, 1e-5f, 1e4}, 16, 64, 64, 192, 512, 72);
+    wide.upsampling = 2, wide.upsampling_ratios[0] = wide.upsampling_ratios[1] = 2;
+    wide.rates = 2, wide.upsample_rates[0] = 8, wide.upsample_rates[1] = 10;
+    const struct { const q3t_config *config; int32_t type, frames; const char *name; } all[] = {
+        {&plain, Q3T_F32, 61, "grouped heads, odd widths"}, {&plain, Q3T_BF16, 33, "bf16 weights"}, {&bare, Q3T_F32, 37, "one block, window 1"},
+        {&deep, Q3T_F32, 90, "eight blocks"}, {&wide, Q3T_F32, 24, "weights larger than a cache"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        subject *s = synthetic(all[i].config, all[i].type, all[i].frames);
+        check(s, all[i].name);
+        drop(s);
+    }
+}
+
+/* ------------------------------------------------------------ bench */
+static double seconds(clockid_t clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Multiply-adds of one frame in the matrices and convolutions. */
+static double frame_macs(const q3t_config *c) {
+    double l = c->latent_dim, t = c->codec.hidden, rows = 1, d = c->decoder_dim;
+    double sum = (double)c->codebook_dim * (c->codebook_dim + 3 * l) + 2 * l * t;
+    sum += c->codec.layers * t * (2.0 * c->codec.head_dim * (c->codec.heads + c->codec.kv_heads) + 3.0 * c->codec.intermediate);
+    for (int32_t i = 0; i < c->upsampling; i++) sum += rows * l * l * c->upsampling_ratios[i], sum += (rows *= c->upsampling_ratios[i]) * 8 * l * l;
+    sum += rows * 7 * l * d;
+    for (int32_t i = 0; i < c->rates; i++, d /= 2) {
+        sum += rows * d * d * c->upsample_rates[i];
+        sum += (rows *= c->upsample_rates[i]) * 3 * 8 * d * d / 4;
+    }
+    return sum + rows * 7 * d;
+}
+
+static void bench(const q3t_codec *c, const subject *s, int32_t threads, int32_t chunk) {
+    enum { RUNS = 15 };
+    double wall[RUNS], cpu[RUNS];  /* busy neighbours lengthen the first, not the second; waiting threads lengthen the second */
+    q3t_pool *pool = open_pool(threads);
+    q3t_codec_state *state = NULL;
+    if (q3t_codec_state_open(c, chunk, &state) != Q3T_OK) exit(2);
+    float *out = get((size_t)chunk * (size_t)q3t_frame_samples(&s->config) * 4);
+    for (int32_t i = -2; i < RUNS; i++) {
+        double from = seconds(CLOCK_MONOTONIC), used = seconds(CLOCK_PROCESS_CPUTIME_ID);
+        expect(q3t_codec_run(c, state, pool, s->codes, chunk, out) == Q3T_OK, "decodes", "bench");
+        if (i < 0) continue;
+        wall[i] = (seconds(CLOCK_MONOTONIC) - from) / chunk;
+        cpu[i] = (seconds(CLOCK_PROCESS_CPUTIME_ID) - used) / chunk;
+    }
+    qsort(wall, RUNS, sizeof *wall, by_value);
+    qsort(cpu, RUNS, sizeof *cpu, by_value);
+    printf("%2d threads, chunks of %2d: %6.2f ms a frame (best %.2f; processor time %.2f, best %.2f), %.0f GFLOP/s\n", threads, chunk,
+           1e3 * wall[RUNS / 2], 1e3 * wall[0], 1e3 * cpu[RUNS / 2], 1e3 * cpu[0], 2e-9 * frame_macs(&s->config) / wall[RUNS / 2]);
+    free(out);
+    q3t_codec_state_close(state);
+    q3t_pool_close(pool);
+}
+
+static void bench_all(char **threads, int n) {
+    q3t_config c = config_of((q3t_transformer_config){512, 1024, 8, 16, 16, 64, 1e-5f, 1e4}, 16, 2048, 512, 1024, 1536, 72);
+    c.upsampling = 2, c.upsampling_ratios[0] = c.upsampling_ratios[1] = 2;
+    c.rates = 4, c.upsample_rates[0] = 8, c.upsample_rates[1] = 5, c.upsample_rates[2] = 4, c.upsample_rates[3] = 3;
+    subject *s = synthetic(&c, Q3T_F32, 8);
+    for (int i = 0; i < n; i++) {
+        int32_t count = atoi(threads[i]);
+        q3t_pool *pool = open_pool(count);
+        double from = seconds(CLOCK_MONOTONIC);
+        q3t_codec *codec = open_codec(s, pool);
+        printf("%2d threads, opening: %.0f ms, %.0f MB; %.2f GFLOP a frame\n", count, 1e3 * (seconds(CLOCK_MONOTONIC) - from),
+               1e-6 * (double)q3t_codec_bytes(codec), 2e-9 * frame_macs(&c));
+        q3t_pool_close(pool);
+        for (int32_t chunk = 1; chunk <= 8; chunk *= 2) bench(codec, s, count, chunk);
+        q3t_codec_close(codec);
+    }
+    drop(s);
+}
+
+int main(int argc, char **argv) {
+    static char *both[] = {"1", "2"};
+    uint32_t mask = Q3T_CPU_ALL;
+    int benches = argc > 1 && !strcmp(argv[1], "--bench");
+    argc -= 1 + benches, argv += 1 + benches;
+    if (argc > 1 && !strcmp(argv[0], "--mask")) mask = (uint32_t)strtoul(argv[1], NULL, 0), argc -= 2, argv += 2;
+    q3t_kernels_init(&kernels, mask & q3t_cpu_flags());
+    if (benches) {
+        bench_all(argc ? argv : both, argc ? argc : 2);
+        return 0;
+    }
+    for (int i = 0; i < argc; i++) {
+        subject *s = get(sizeof *s);
+        read_dump(argv[i], s);
+        check(s, argv[i]);
+        drop(s);
+    }
+    check_synthetic();
+    printf("%d failures\n", failures);
+    return failures > 0;
+}

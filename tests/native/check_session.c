@@ -1,0 +1,290 @@
+/* check_session.c - whole sessions of a tiny model: codes and samples of the reference on every instruction set that
+ * is here, and the same bytes for any threads, chunks, batch, decoder thread and cache state.
+ *
+ *   check_session [--expect ISA] DUMP      ISA: the file that must have filled linear_bf16 and attend */
+#include "dump.h"
+#include <math.h>
+
+static int failures;
+
+static void expect(int ok, const char *what, const char *detail) {
+    if (ok) return;
+    failures++;
+    printf("  FAIL %s: %s\n", what, detail);
+}
+
+typedef struct how {
+    int32_t chunk, pipeline, sampled;
+    uint64_t seed;
+} how;
+
+typedef struct spoken {
+    int32_t frames, samples, cached_rows, state;
+    int32_t *codes;
+    float *wav;
+} spoken;
+
+static q3t_session_params params(const dump_case *c, how h) {
+    q3t_sampling greedy = {1, 1, 0, 1, c->repetition_penalty}, sampled = {0, 0.9f, 20, 0.95f, c->repetition_penalty};
+    return (q3t_session_params){
+        .rows = c->rows, .text_ids = c->text_ids, .codec_ids = c->codec_ids, .prefix_rows = c->prefix_rows,
+        .trailing = c->trailing, .trailing_ids = c->trailing_ids, .talker = h.sampled ? sampled : greedy,
+        .predictor = h.sampled ? sampled : greedy, .seed = h.seed, .key = 77, .max_frames = c->max_frames,
+        .chunk_frames = h.chunk, .pipeline = h.pipeline,
+    };
+}
+
+static q3t_model *open_model(const dump *d, uint32_t mask, int32_t threads) {
+    q3t_model_options options = {mask, threads};
+    q3t_model *m = NULL;
+    q3t_status status = q3t_model_open(&d->config, d->tensors, (size_t)d->tensor_count, &options, &m);
+    if (status != Q3T_OK) {
+        printf("q3t_model_open: %s\n", q3t_status_text(status));
+        exit(1);
+    }
+    return m;
+}
+
+static void drain(q3t_session *s, spoken *out, int32_t room, int wait) {
+    for (int32_t n = 1; n > 0;) {
+        q3t_session_read(s, out->wav + out->samples, room - out->samples, wait, &n);
+        out->samples += n;
+    }
+}
+
+/* Step n sessions together until all have ended and everything is read. */
+static void run(q3t_model *m, q3t_session **s, spoken *out, const int32_t *room, int32_t n) {
+    for (int done = 0; !done;) {
+        int32_t status[8];
+        expect(q3t_step(m, s, n, status) == Q3T_OK, "step", "call");
+        done = 1;
+        for (int32_t i = 0; i < n; i++) {
+            expect(status[i] == Q3T_OK, "step", q3t_status_text((q3t_status)status[i]));
+            q3t_session_info info;
+            q3t_session_info_get(s[i], &info);
+            drain(s[i], &out[i], room[i], info.state != Q3T_RUNNING);
+            q3t_session_info_get(s[i], &info);
+            done &= status[i] != Q3T_OK || (info.state != Q3T_RUNNING && info.decoded == info.frames);
+        }
+    }
+    for (int32_t i = 0; i < n; i++) {
+        q3t_session_info info;
+        drain(s[i], &out[i], room[i], 1);
+        q3t_session_info_get(s[i], &info);
+        out[i].frames = info.frames;
+        out[i].cached_rows = info.cached_rows;
+        out[i].state = (int32_t)info.state;
+        q3t_session_codes(s[i], 0, info.frames, out[i].codes);
+    }
+}
+
+/* Speak n cases together. */
+static void speak(q3t_model *m, const dump *d, const dump_case *const *cases, const how *h, int32_t n, spoken *out) {
+    q3t_session *s[8] = {0};
+    int32_t room[8];
+    int32_t per_frame = 1;
+    for (int32_t i = 0; i < d->config.upsampling; i++) per_frame *= d->config.upsampling_ratios[i];
+    for (int32_t i = 0; i < d->config.rates; i++) per_frame *= d->config.upsample_rates[i];
+    for (int32_t i = 0; i < n; i++) {
+        q3t_session_params p = params(cases[i], h[i]);
+        q3t_status status = q3t_session_open(m, &p, &s[i]);
+        expect(status == Q3T_OK, "session open", q3t_status_text(status));
+        room[i] = cases[i]->max_frames * per_frame + 1;
+        out[i] = (spoken){.codes = calloc((size_t)cases[i]->max_frames * (size_t)d->config.code_groups, sizeof(int32_t)),
+                          .wav = calloc((size_t)room[i], sizeof(float))};
+    }
+    run(m, s, out, room, n);
+    for (int32_t i = 0; i < n; i++) q3t_session_close(s[i]);
+}
+
+static void release(spoken *s) {
+    free(s->codes);
+    free(s->wav);
+}
+
+static int same(const dump *d, const spoken *a, const spoken *b) {
+    return a->frames == b->frames && a->samples == b->samples && a->state == b->state &&
+           memcmp(a->codes, b->codes, (size_t)a->frames * (size_t)d->config.code_groups * sizeof(int32_t)) == 0 &&
+           memcmp(a->wav, b->wav, (size_t)a->samples * sizeof(float)) == 0;
+}
+
+static double snr(const float *got, const float *want, int32_t n) {
+    double signal = 0, noise = 1e-300;
+    for (int32_t i = 0; i < n; i++) {
+        double e = (double)got[i] - (double)want[i];
+        signal += (double)want[i] * (double)want[i];
+        noise += e * e;
+    }
+    return 10 * log10(signal / noise);
+}
+
+static void check_reference(const dump *d, uint32_t mask, const char *name) {
+    q3t_model *m = open_model(d, mask, 2);
+    for (int32_t i = 0; i < d->case_count; i++) {
+        const dump_case *c = &d->cases[i];
+        spoken s;
+        speak(m, d, &c, &(how){0}, 1, &s);
+        expect(s.frames == c->frames, name, "frames differ from the reference");
+        expect(memcmp(s.codes, c->codes, (size_t)c->frames * (size_t)d->config.code_groups * sizeof(int32_t)) == 0, name,
+               "codes differ from the reference");
+        expect(s.samples == c->samples && snr(s.wav, c->wav, c->samples) >= 80, name, "samples differ from the reference");
+        release(&s);
+    }
+    q3t_model_close(m);
+}
+
+static void check_same_bytes(const dump *d) {
+    const dump_case *c = &d->cases[0];
+    spoken want, got;
+    q3t_model *m = open_model(d, Q3T_CPU_ALL, 1);
+    speak(m, d, &c, &(how){.sampled = 1, .seed = 5}, 1, &want);
+    expect(want.cached_rows == 0, "prefix", "a first prompt cannot be cached");
+    speak(m, d, &c, &(how){.sampled = 1, .seed = 5}, 1, &got);
+    expect(got.cached_rows == c->prefix_rows && same(d, &want, &got), "same bytes", "warm");
+    release(&got);
+    speak(m, d, &c, &(how){.sampled = 1, .seed = 6}, 1, &got);
+    expect(!same(d, &want, &got), "seed", "another seed spoke the same");
+    release(&got);
+    q3t_model_close(m);
+    for (int32_t threads = 1; threads <= 4; threads++) {
+        m = open_model(d, Q3T_CPU_ALL, threads);
+        for (int32_t chunk = 0; chunk <= 64; chunk = chunk ? chunk * 4 : 1)
+            for (int32_t pipeline = 0; pipeline < 2; pipeline++) {
+                speak(m, d, &c, &(how){.sampled = 1, .seed = 5, .chunk = chunk, .pipeline = pipeline}, 1, &got);
+                expect(same(d, &want, &got), "same bytes", pipeline ? "pipeline" : "slice");
+                release(&got);
+            }
+        q3t_model_close(m);
+    }
+    release(&want);
+}
+
+static void check_batch(const dump *d) {
+    q3t_model *m = open_model(d, Q3T_CPU_ALL, 3);
+    const dump_case *cases[8];
+    how h[8];
+    spoken alone[8], together[8];
+    for (int32_t i = 0; i < 8; i++) {
+        cases[i] = &d->cases[i % d->case_count];
+        h[i] = (how){.sampled = i & 1, .seed = (uint64_t)i, .chunk = i % 3, .pipeline = i % 2};
+        speak(m, d, &cases[i], &h[i], 1, &alone[i]);
+    }
+    speak(m, d, cases, h, 8, together);
+    for (int32_t i = 0; i < 8; i++) {
+        expect(same(d, &alone[i], &together[i]), "batch", "a session depends on its neighbours");
+        release(&alone[i]);
+        release(&together[i]);
+    }
+    q3t_model_close(m);
+}
+
+static void check_early_close(const dump *d) {
+    q3t_model *m = open_model(d, Q3T_CPU_ALL, 2);
+    for (int32_t steps = 0; steps < 8; steps++) {
+        q3t_session_params p = params(&d->cases[0], (how){.chunk = 1, .pipeline = 1});
+        q3t_session *s = NULL;
+        expect(q3t_session_open(m, &p, &s) == Q3T_OK, "early close", "open");
+        int32_t status;
+        for (int32_t i = 0; i < steps; i++) q3t_step(m, &s, 1, &status);
+        q3t_session_close(s);
+    }
+    q3t_model_close(m);
+}
+
+static void check_bad_arguments(const dump *d) {
+    q3t_model_options options = {Q3T_CPU_ALL, 1};
+    q3t_model *m = NULL;
+    q3t_config config = d->config;
+    size_t count = (size_t)d->tensor_count;
+    expect(q3t_model_open(&config, d->tensors, count - 1, &options, &m) == Q3T_E_SHAPE, "model", "a tensor less");
+    config.talker.hidden++;
+    expect(q3t_model_open(&config, d->tensors, count, &options, &m) == Q3T_E_SHAPE, "model", "another hidden size");
+    config.talker.hidden = 1 << 30;
+    expect(q3t_model_open(&config, d->tensors, count, &options, &m) == Q3T_E_CONFIG, "model", "an absurd hidden size");
+    options.threads = 0;
+    expect(q3t_model_open(&d->config, d->tensors, count, &options, &m) == Q3T_E_ARGUMENT && !m, "model", "no threads");
+
+    m = open_model(d, Q3T_CPU_ALL, 1);
+    q3t_session *s = NULL;
+    q3t_session_params p = params(&d->cases[0], (how){0});
+    q3t_session_params bad[10];
+    int32_t ids[1] = {d->config.vocab};
+    for (int i = 0; i < 10; i++) bad[i] = p;
+    bad[0].rows = 0;
+    bad[1].text_ids = NULL;
+    bad[2].max_frames = d->config.max_positions;
+    bad[3].chunk_frames = 65;
+    bad[4].talker.repetition_penalty = 0;
+    bad[5].predictor = (q3t_sampling){0, NAN, 0, 1, 1};
+    bad[6].prefix_rows = p.rows + 1;
+    bad[7].rows = 1, bad[7].prefix_rows = 0, bad[7].codec_ids = ids;
+    bad[8].max_frames = 0;
+    bad[9].reference_frames = 1;
+    for (int i = 0; i < 10; i++) expect(q3t_session_open(m, &bad[i], &s) == Q3T_E_ARGUMENT && !s, "session", "a bad argument passed");
+    int32_t status;
+    expect(q3t_step(m, &s, 1, &status) == Q3T_E_ARGUMENT, "step", "NULL session");
+    q3t_model_close(m);
+    q3t_model_close(NULL);
+    q3t_session_close(NULL);
+}
+
+/* A NaN in one weight must end the run and name the stage. */
+static void check_nonfinite(dump *d, int32_t slot, q3t_status want) {
+    const uint16_t nan16 = 0x7fc0;
+    const float nan32 = NAN;
+    for (int32_t i = 0; i < d->tensor_count; i++) {
+        q3t_tensor *t = &d->tensors[i];
+        if (t->slot != slot) continue;
+        size_t width = t->dtype == Q3T_BF16 ? 2 : 4, n = width;
+        for (int32_t k = 0; k < t->dims; k++) n *= (size_t)t->shape[k];
+        unsigned char *data = (unsigned char *)(uintptr_t)t->data, *kept = malloc(n);
+        if (!kept) exit(2);
+        memcpy(kept, data, n);
+        for (size_t at = 0; at < n; at += width) memcpy(data + at, width == 2 ? (const void *)&nan16 : (const void *)&nan32, width);
+        q3t_model *m = open_model(d, Q3T_CPU_ALL, 2);
+        q3t_session_params p = params(&d->cases[0], (how){0});
+        q3t_session *s = NULL;
+        int32_t status = 0;
+        expect(q3t_session_open(m, &p, &s) == Q3T_OK && q3t_step(m, &s, 1, &status) == Q3T_OK, "not finite", "call");
+        expect(status == (int32_t)want, "not finite", q3t_status_text((q3t_status)status));
+        q3t_session_close(s);
+        q3t_model_close(m);
+        memcpy(data, kept, n);
+        free(kept);
+        return;
+    }
+}
+
+static void check_expected(const char *isa) {
+    char text[2048], want[64];
+    q3t_kernels_text(Q3T_CPU_ALL, text, sizeof text);
+    snprintf(want, sizeof want, "linear_bf16=%s", isa);
+    expect(strstr(text, want) != NULL, "kernels", text);
+    expect(strcmp(isa, "scalar") == 0 || strstr(text, "=scalar") == NULL, "kernels", text);
+}
+
+int main(int argc, char **argv) {
+    if (argc == 4 && !strcmp(argv[1], "--expect")) check_expected(argv[2]);
+    else if (argc != 2) return 2;
+    dump d;
+    dump_open(argv[argc - 1], &d);
+    uint32_t flags = q3t_cpu_flags(), mask = 0;
+    check_reference(&d, 0, "scalar");
+    for (int bit = 0; bit < 31; bit++) {
+        if (!(flags >> bit & 1)) continue;
+        char name[32];
+        mask |= 1u << bit;
+        snprintf(name, sizeof name, "mask 0x%x", (unsigned)mask);
+        check_reference(&d, mask, name);
+    }
+    check_same_bytes(&d);
+    check_batch(&d);
+    check_early_close(&d);
+    check_bad_arguments(&d);
+    check_nonfinite(&d, Q3T_W_CODEC_HEAD, Q3T_E_TALKER_NONFINITE);
+    check_nonfinite(&d, Q3T_W_PREDICTOR_HEAD, Q3T_E_PREDICTOR_NONFINITE);
+    check_nonfinite(&d, Q3T_W_DEC_OUT_BIAS, Q3T_E_CODEC_NONFINITE);
+    dump_close(&d);
+    printf("%d failed\n", failures);
+    return failures != 0;
+}

@@ -1,0 +1,102 @@
+/* kernel_check.h - what the kernel checks share: memory that catches a stray
+ * read or write, random and extreme numbers, comparison, and the failure count. */
+#ifndef KERNEL_CHECK_H
+#define KERNEL_CHECK_H
+#include "kernels.h"
+#include "q3t.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { REGIONS = 16, REGION_BYTES = 4 << 20, CANARY_BYTES = 256, CANARY = 0xa5 };
+
+static struct {
+    unsigned char *end[REGIONS], *data[REGIONS];
+    int used, failures;
+    uint64_t seed;
+    char what[160];  /* the case that runs, for the messages */
+} check = {.seed = 1};
+
+/* Say what fails, a few times in full. */
+static void expect(int ok, const char *how) {
+    if (ok) return;
+    if (check.failures++ < 20) printf("  FAIL %s: %s\n", check.what, how);
+}
+
+/* Regions that end at a page nobody may touch. */
+static void check_open(void) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < REGIONS; i++) {
+        unsigned char *p = mmap(NULL, REGION_BYTES + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED || mprotect(p + REGION_BYTES, page, PROT_NONE)) exit(2);
+        check.end[i] = p + REGION_BYTES;
+    }
+}
+
+/* `bytes` that end where reading on is a fault, after a canary; valid until check_release(0). */
+static void *guarded(size_t bytes) {
+    if (check.used == REGIONS || bytes + CANARY_BYTES > REGION_BYTES) exit(2);
+    unsigned char *p = check.end[check.used] - bytes;
+    memset(p - CANARY_BYTES, CANARY, CANARY_BYTES);
+    return check.data[check.used++] = p;
+}
+
+static float *guarded_floats(size_t n) { return guarded(n * sizeof(float)); }
+
+/* Back to `used` arrays. */
+static void check_release(int used) {
+    while (check.used > used) {
+        const unsigned char *p = check.data[--check.used] - CANARY_BYTES;
+        int intact = 1;
+        for (int i = 0; i < CANARY_BYTES; i++) intact &= p[i] == CANARY;
+        expect(intact, "wrote in front of an array");
+    }
+}
+
+static uint32_t bits(void) {
+    check.seed = check.seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(check.seed >> 32);
+}
+static int32_t below(int32_t n) { return (int32_t)(bits() % (uint32_t)n); }
+static float unit(void) { return (float)(int32_t)bits() * 0x1p-31f; }
+
+/* ORDINARY: within 4; WIDE: 2^-30 .. 2^30; EXTREME: among them zeros, subnormals, the edges of exp, and huge ones. */
+typedef enum kind { ORDINARY, WIDE, EXTREME, KINDS } kind;
+
+static float number(kind k) {
+    static const float edges[] = {0.0f, -0.0f, 1e-45f, -1e-40f, 0x1p-126f, 87.0f, 87.3f, 88.7f, -87.2f, -87.4f, -88.8f, -104.0f,
+                                  103.0f, 0.5f, -1.0f, 1.0f, 1.5f, 9999.0f, -1e4f, 1e15f, -1e18f, 1e-18f};
+    if (k == WIDE) return ldexpf(unit(), below(61) - 30);
+    if (k == EXTREME && bits() % 2) return edges[below(sizeof edges / sizeof *edges)];
+    return 4 * unit();
+}
+static void numbers(float *x, size_t n, kind k) {
+    for (size_t i = 0; i < n; i++) x[i] = number(k);
+}
+
+/* What no kernel computes: an element that still holds it was not written. */
+static float unwritten(void) {
+    const uint32_t u = 0x7fc0dead;
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+static void unwrite(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = unwritten();
+}
+static int same(const float *a, const float *b, size_t n) { return memcmp(a, b, n * sizeof *a) == 0; }
+static int is_unwritten(float x) {
+    float f = unwritten();
+    return same(&x, &f, 1);
+}
+
+/* Not finite where the reference is not; else within tolerance. */
+static int close_to(double got, double want, double tolerance) {
+    return isfinite(want) ? fabs(got - want) <= tolerance : !isfinite(got);
+}
+
+#define ULP 0x1p-24  /* relative error of one rounding */
+#endif

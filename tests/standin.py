@@ -1,0 +1,133 @@
+"""A Synthesizer without a model, for tests of what the command line does around one.
+
+`install` puts it in the place of qwen3tts_cli.synthesizer; as a script it is `qwen3tts` with that done. What is spoken
+depends on the seed alone; some texts make it misbehave.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from qwen3tts_cli.errors import GenerationError, UsageError
+from qwen3tts_cli.hub import resolve_model
+
+FRAME = 1920
+
+
+@dataclass(frozen=True)
+class SpeakOptions:
+    voice: str | None = None
+    language: str | None = None
+    instruct: str | None = None
+    seed: int | None = None
+    greedy: bool = False
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    subtalker_temperature: float | None = None
+    subtalker_top_k: int | None = None
+    subtalker_top_p: float | None = None
+    max_frames: int | None = None
+    text_mode: str | None = None
+    split: bool = True
+    retries: int = 2
+    live: bool = False
+    chunk_frames: int = 0
+    pipeline: bool | None = None
+
+
+def frames_of(seed: int, frames: int) -> Iterator[np.ndarray]:
+    """What a run with this seed speaks, some of it beyond full scale, frame by frame."""
+    rng = np.random.default_rng(seed)
+    for _ in range(frames):
+        yield rng.uniform(-1.1, 1.1, FRAME).astype(np.float32)
+
+
+def samples_of(seed: int, frames: int) -> np.ndarray:
+    """The whole of it."""
+    return np.concatenate([np.empty(0, np.float32), *frames_of(seed, frames)])
+
+
+class Speech:
+    """10 frames; `N frames` in the text says otherwise, `slow` waits between, `runaway` fails after 5."""
+
+    def __init__(self, text: str, options: SpeakOptions) -> None:
+        self.text, self.options, self.seed = text, options, options.seed
+        words = text.split()
+        wanted = int(words[words.index("frames") - 1]) if "frames" in words else 10
+        self.total = min(wanted, options.max_frames or wanted)
+        self.stop = "eos" if self.total == wanted else "max_frames"
+        self.voice, self.language = options.voice or "anna", options.language or "english"
+        self.frames, self.first_audio_seconds = 0, None
+        self.codes = np.arange(self.total * 16, dtype=np.int64).reshape(-1, 16)
+
+    @property
+    def seconds(self) -> float:
+        return self.frames * FRAME / 24000
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for frame in frames_of(self.seed, self.total):
+            if "slow" in self.text:
+                time.sleep(0.05)
+            if "runaway" in self.text and self.frames == 5:
+                raise GenerationError("the text ran away after 3 attempts")
+            if "bug" in self.text:
+                raise ZeroDivisionError("not\nexpected")
+            if "memory" in self.text:
+                raise MemoryError
+            self.frames += 1
+            if self.first_audio_seconds is None:
+                self.first_audio_seconds = 0.125
+            yield frame
+
+
+@dataclass
+class Synthesizer:
+    name: str
+    precision: str
+    threads: int
+    config: Any = field(
+        default_factory=lambda: SimpleNamespace(codec=SimpleNamespace(sample_rate=24000, samples_per_frame=FRAME))
+    )
+
+    opened = SimpleNamespace(calls=[])
+
+    @classmethod
+    def open(cls, model=None, *, precision="auto", decoder_precision="auto", threads=None) -> Synthesizer:
+        resolved = resolve_model(model)
+        return cls(resolved.name, "bf16" if precision == "auto" else precision, threads or 2)
+
+    def __enter__(self) -> Synthesizer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def speak(self, text: str, options: SpeakOptions) -> Speech:
+        Synthesizer.opened.calls.append((text, options))
+        if options.voice == "ryna":
+            raise UsageError("unknown voice ryna, did you mean ryan?")
+        return Speech(text, options)
+
+
+def module() -> types.ModuleType:
+    made = types.ModuleType("qwen3tts_cli.synthesizer")
+    made.Synthesizer, made.SpeakOptions = Synthesizer, SpeakOptions
+    made.PRECISIONS, made.DECODER_PRECISIONS = ("auto", "bf16"), ("auto", "f32")
+    return made
+
+
+if __name__ == "__main__":
+    sys.modules["qwen3tts_cli.synthesizer"] = module()
+    from qwen3tts_cli.cli import main
+
+    main()

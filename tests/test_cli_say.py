@@ -1,0 +1,343 @@
+"""`say` from its options to its files, around a stand-in for the synthesizer."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import standin
+from helpers import CHECKPOINTS
+from standin import samples_of
+
+from qwen3tts_cli import cli
+from qwen3tts_cli.pcm import to_pcm16
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """The stand-in in place; a folder of its own to write in; the (text, options) that were spoken."""
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.synthesizer", standin.module())
+    monkeypatch.setattr("qwen3tts_cli.synthesizer", sys.modules["qwen3tts_cli.synthesizer"], raising=False)
+    monkeypatch.chdir(tmp_path)
+    standin.Synthesizer.opened.calls.clear()
+    return standin.Synthesizer.opened.calls
+
+
+@pytest.fixture
+def say(calls, capfd):
+    def say(*arguments, code=0):
+        returned = cli.run(["say", *arguments])
+        err = capfd.readouterr().err
+        assert returned == code, err
+        assert "Traceback" not in err
+        return err
+
+    return say
+
+
+def refused(say, *arguments, code=2):
+    before = sorted(os.listdir())
+    (line,) = say("-q", *arguments, code=code).splitlines()
+    assert line.startswith(("error: ", "internal error: "))
+    assert sorted(os.listdir()) == before
+    return line
+
+
+def test_files_agree(say):
+    for name, more in (("a.wav", ()), ("f.wav", ("--subtype", "float")), ("a.flac", ()), ("a.raw", ("--raw",))):
+        say("-q", "--seed", "5", "Hello.", "-o", name, *more)
+    expected = to_pcm16(samples_of(5, 10))
+    assert soundfile.read("a.wav", dtype="int16")[0].tobytes() == expected.tobytes()
+    assert soundfile.read("a.flac", dtype="int16")[0].tobytes() == expected.tobytes()
+    assert Path("a.raw").read_bytes() == expected.tobytes()
+    assert np.array_equal(soundfile.read("f.wav", dtype="float32")[0], samples_of(5, 10))
+
+
+def test_stdout_has_one_header(calls, capfdbinary):
+    assert cli.run(["say", "-q", "--seed", "5", "40 frames"]) == 0
+    data, err = capfdbinary.readouterr()
+    assert err == b""
+    assert data[44:] == to_pcm16(samples_of(5, 40)).tobytes()
+    assert soundfile.info(io.BytesIO(data)).frames == 40 * 1920
+    assert cli.run(["say", "-q", "--seed", "5", "40 frames", "--raw", "-o", "-"]) == 0
+    assert capfdbinary.readouterr().out == data[44:]
+
+
+def test_report(say):
+    say("-q", "--seed", "18446744073709551615", "-v", "Ryan", "-l", "EN", "Hello.", "-o", "a.wav", "--json", "a.json")
+    with open("a.json") as file:
+        facts = json.load(file)
+    assert list(facts) == [
+        "frames",
+        "seconds",
+        "rtf",
+        "first_audio_ms",
+        "seed",
+        "sample_rate",
+        "stop",
+        "pcm_sha256",
+        "model",
+        "voice",
+        "language",
+        "precision",
+        "threads",
+    ]
+    digest = hashlib.sha256(to_pcm16(samples_of((1 << 64) - 1, 10)).tobytes()).hexdigest()
+    rtf = facts.pop("rtf")
+    assert rtf > 0
+    assert facts == {
+        "frames": 10,
+        "seconds": 0.8,
+        "first_audio_ms": 125,
+        "seed": (1 << 64) - 1,
+        "sample_rate": 24000,
+        "stop": "eos",
+        "pcm_sha256": digest,
+        "model": "pocket",
+        "voice": "Ryan",
+        "language": "EN",
+        "precision": "bf16",
+        "threads": 2,
+    }
+
+
+def test_report_on_stderr_and_the_drawn_seed(say, calls):
+    facts = json.loads(say("-q", "Hello.", "-o", "a.flac", "--subtype", "PCM_24", "--json", "-"))
+    assert facts["seed"] == calls[0][1].seed
+    assert facts["pcm_sha256"] == hashlib.sha256(to_pcm16(samples_of(facts["seed"], 10)).tobytes()).hexdigest()
+    say("-q", "Hello.", "-o", "b.wav")
+    assert calls[1][1].seed != facts["seed"]
+    err = say("Hello.", "-o", "b.wav")
+    assert f"seed {calls[2][1].seed}" in err
+
+
+def test_codes(say):
+    say("-q", "Hello.", "-o", "a.wav", "--codes", "codes")
+    codes = np.load("codes")
+    assert codes.dtype == np.int32
+    assert codes.shape == (10, 16)
+    say("-q", "0 frames", "-o", "a.wav", "--codes", "codes")
+    assert np.load("codes").shape == (0, 16)
+    assert soundfile.info("a.wav").frames == 0
+
+
+def test_options_reach_the_engine(say, calls):
+    say("-q", "-o", "a.wav", " Hello. ")
+    text, plain = calls[0]
+    assert text == " Hello. "
+    assert plain == standin.SpeakOptions(seed=plain.seed)
+    say(
+        *("-q", "-o", "a.wav", "Hello.", "-v", "none", "-l", "auto", "--instruct", "slowly", "--greedy", "--stream"),
+        *("--temperature", "0", "--top-k", "0", "--top-p", "0.5", "--repetition-penalty", "1.1", "--seed", "7"),
+        *("--subtalker-temperature", "0", "--subtalker-top-k", "3", "--subtalker-top-p", "1", "--max-frames", "9"),
+        *("--text-mode", "STREAMING", "--no-split", "--retries", "0"),
+    )
+    assert calls[1][1] == standin.SpeakOptions(
+        voice="none",
+        language="auto",
+        instruct="slowly",
+        seed=7,
+        greedy=True,
+        temperature=0.0,
+        top_k=0,
+        top_p=0.5,
+        repetition_penalty=1.1,
+        subtalker_temperature=0.0,
+        subtalker_top_k=3,
+        subtalker_top_p=1.0,
+        max_frames=9,
+        text_mode="streaming",
+        split=False,
+        retries=0,
+        live=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "frames"),
+    [
+        (("--max-seconds", "1"), 12),
+        (("--max-seconds", "0.56"), 7),
+        (("--max-seconds", "0.08"), 1),
+        (("--max-seconds", "2", "--max-frames", "30"), 25),
+        (("--max-seconds", "2", "--max-frames", "3"), 3),
+    ],
+)
+def test_limits(say, calls, options, frames):
+    say("-q", "-o", "a.wav", "50 frames", *options, "--json", "a.json")
+    assert calls[0][1].max_frames == frames
+    with open("a.json") as file:
+        assert json.load(file)["stop"] == "max_frames"
+
+
+def test_the_note_about_large_models_comes_once(say, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert say("-q", "Hello.", "-o", "a.wav") == ""
+    line = "qwen3tts models pull 0.6b"
+    assert line not in say("-m", "pocket", "Hello.", "-o", "a.wav")
+    assert line in say("Hello.", "-o", "a.wav")
+    assert line not in say("Hello.", "-o", "a.wav")
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/no")
+    assert line in say("Hello.", "-o", "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Hello.", "-o", "a.aac"), "known are .wav, .flac, .ogg, .opus, .mp3"),
+        (("Hello.", "-o", "a.flac", "--subtype", "FLOAT"), "PCM_16"),
+        (("Hello.", "-o", "a.wav", "--raw", "--subtype", "FLOAT"), "--raw"),
+        (("Hello.", "-o", "-", "--stream", "--subtype", "ULAW"), "--stream"),
+        (("Hello.", "-o", ""), "empty"),
+        (("Hello.", "-o", "a.wav", "--codes", "-"), "--codes"),
+        (("Hello.", "-o", "a.wav", "--json", "./a.wav"), "--output"),
+        (
+            ("Hello.", "-o", "a.wav", "--precision", "int8"),
+            "--precision int8 is not there yet, available are auto, bf16",
+        ),
+        (("Hello.", "-o", "a.wav", "--precision", "INT4"), "not there yet"),
+        (("Hello.", "-o", "a.wav", "--decoder-precision", "bf16"), "not there yet, available are auto, f32"),
+        (("Hello.", "-o", "a.wav", "--precision", "int3"), "int3"),
+        (("Hello.", "-o", "a.wav", "--threads", "0"), "--threads"),
+        (("Hello.", "-o", "a.wav", "--seed", "18446744073709551616"), "--seed"),
+        (("Hello.", "-o", "a.wav", "--seed", "-1"), "--seed"),
+        (("Hello.", "-o", "a.wav", "--temperature", "nan"), "--temperature"),
+        (("Hello.", "-o", "a.wav", "--temperature", "-1"), "--temperature"),
+        (("Hello.", "-o", "a.wav", "--top-p", "0"), "--top-p"),
+        (("Hello.", "-o", "a.wav", "--top-p", "1.1"), "--top-p"),
+        (("Hello.", "-o", "a.wav", "--top-k", "1e3"), "--top-k"),
+        (("Hello.", "-o", "a.wav", "--repetition-penalty", "inf"), "--repetition-penalty"),
+        (("Hello.", "-o", "a.wav", "--max-frames", "0"), "--max-frames"),
+        (("Hello.", "-o", "a.wav", "--max-seconds", "0.01"), "--max-seconds"),
+        (("Hello.", "-o", "a.wav", "--text-mode", "half"), "--text-mode"),
+        (("Hello.", "-o", "a.wav", "--retries", "-1"), "--retries"),
+        (("Hello.", "-o", "a.wav", "--voise", "x"), "--voice"),
+        (("Hello.", "-o", "a.wav", "-v", "ryna"), "did you mean ryan?"),
+        (("Hello", "world.", "-o", "a.wav"), "quotes"),
+        (("Hello.", "-f", "text", "-o", "a.wav"), "--file"),
+        (("-f", "nowhere.txt", "-o", "a.wav"), "nowhere.txt"),
+        (("-f", ".", "-o", "a.wav"), "directory"),
+        (("", "-o", "a.wav"), "empty"),
+        ((" \n", "-o", "a.wav"), "empty"),
+        (("caf\udce9", "-o", "a.wav"), "not valid UTF-8: byte 0xE9 at character 3"),
+        (("a", "--instruct", "\udcff", "-o", "a.wav"), "--instruct: not valid UTF-8"),
+        (("a", "-m", "\0", "-o", "a.wav"), "NUL"),
+    ],
+)
+def test_usage_errors(say, arguments, message):
+    assert message in refused(say, *arguments)
+
+
+def test_texts_from_files(say, calls):
+    with open("text", "wb") as file:
+        file.write("\ufeff\n  Grüße,\nWelt! \n".encode())
+    say("-q", "-f", "text", "-o", "a.wav")
+    assert calls[0][0] == "Grüße,\nWelt!"
+    for content, message in (
+        (b"caf\xe9", "text: not valid UTF-8: byte 0xE9 at offset 3"),
+        (b" \n", "empty"),
+        (b"a" * 16_000_001, "16,000,000 bytes"),
+    ):
+        with open("text", "wb") as file:
+            file.write(content)
+        assert message in refused(say, "-f", "text", "-o", "a.wav")
+
+
+def test_models(say):
+    assert "qwen3tts models pull 0.6b" in refused(say, "Hello.", "-o", "a.wav", "-m", "0.6B", code=3)
+    assert "qwen3tts models pull org/model" in refused(say, "Hello.", "-o", "a.wav", "-m", "org/model", code=3)
+    assert "did you mean pocket?" in refused(say, "Hello.", "-o", "a.wav", "-m", "poket", code=3)
+    say("-q", "Hello.", "-o", "a.wav", "-m", str(CHECKPOINTS / "tiny-customvoice"), "--json", "a.json")
+    with open("a.json") as file:
+        assert json.load(file)["model"] == str(CHECKPOINTS / "tiny-customvoice")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("runaway", 4, "error: the text ran away after 3 attempts"),
+        ("bug", 1, "internal error: ZeroDivisionError: not expected (QWEN3TTS_DEBUG=1 shows where)"),
+        ("memory", 1, "error: out of memory"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.wav", "a.ogg"])
+def test_failures_leave_nothing(say, text, code, message, name):
+    more = ("--codes", "a.npy", "--json", "a.json", "--stream")
+    assert refused(say, text, "-o", name, *more, code=code) == message
+    with open(name, "w") as file:
+        file.write("old")
+    refused(say, text, "-o", name, code=code)
+    with open(name) as file:
+        assert file.read() == "old"
+
+
+def test_the_seed_of_a_failure_is_reported(say, calls):
+    err = say("runaway", "-o", "a.wav", code=4)
+    assert f"seed {calls[-1][1].seed}\n" in err
+
+
+def test_debug_shows_the_traceback(calls, capfd, monkeypatch):
+    monkeypatch.setenv("QWEN3TTS_DEBUG", "1")
+    assert cli.run(["say", "bug", "-o", "a.wav"]) == 1
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_outputs_that_cannot_be_written(say, tmp_path):
+    assert "no folder" in refused(say, "Hello.", "-o", "no/a.wav", code=1)
+    assert "no folder" in refused(say, "Hello.", "-o", "a.wav", "--codes", "no/a.npy", code=1)
+    assert "No space left" in refused(say, "Hello.", "-o", "/dev/full", code=1)
+    assert "No space left" in refused(say, "Hello.", "-o", "a.wav", "--json", "/dev/full", code=1)
+    os.mkdir("folder.wav")
+    assert "is a folder" in refused(say, "Hello.", "-o", "folder.wav", code=1)
+    if os.path.isdir("/proc/self"):  # a folder in which not even root may make a file
+        refused(say, "Hello.", "-o", "/proc/a.wav", code=1)
+    say("-q", "Hello.", "-o", "/dev/null")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(say, tmp_path):
+    os.chmod(tmp_path, 0o555)
+    try:
+        assert "Permission denied" in refused(say, "Hello.", "-o", "a.wav", code=1)
+    finally:
+        os.chmod(tmp_path, 0o755)
+
+
+def test_playing(say, monkeypatch):
+    from qwen3tts_cli import play
+
+    heard = []
+
+    class Player:
+        def __init__(self, rate):
+            assert rate == 24000
+
+        def write(self, samples):
+            heard.append(samples)
+
+        def finish(self):
+            heard.append("end")
+
+        def discard(self):
+            heard.append("discarded")
+
+    monkeypatch.setattr(play, "why_not", lambda: None)
+    monkeypatch.setattr(play, "PlayerSink", Player)
+    say("-q", "--seed", "1", "--play", "Hello.")
+    assert np.array_equal(np.concatenate(heard[:-1]), samples_of(1, 10))
+    assert heard.pop() == "end"
+    assert os.listdir() == []
+    say("-q", "--play", "Hello.", "-o", "a.wav")
+    assert os.listdir() == ["a.wav"]
+    say("-q", "--play", "runaway", code=4)
+    assert heard.pop() == "discarded"
+    refused(say, "--play", "--raw", "Hello.")
+    monkeypatch.setattr(play, "why_not", lambda: "no device")
+    assert "no device" in refused(say, "--play", "Hello.", code=1)

@@ -1,0 +1,91 @@
+"""Defaults: flags come before QWEN3TTS_* variables, those before the configuration file."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import standin
+
+from qwen3tts_cli import cli, options, settings
+
+
+@pytest.fixture
+def spoken(monkeypatch, tmp_path, capfd):
+    """Speak with a configuration file, environment and flags; returns (options, error lines)."""
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.synthesizer", standin.module())
+    monkeypatch.setattr("qwen3tts_cli.synthesizer", sys.modules["qwen3tts_cli.synthesizer"], raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    standin.Synthesizer.opened.calls.clear()
+
+    def spoken(text="", *flags, code=0, **environment):
+        file = tmp_path / "qwen3tts" / "config.toml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        returned = cli.run(["say", "Hello.", "-o", str(tmp_path / "a.wav"), *flags])
+        err = capfd.readouterr().err
+        assert returned == code, err
+        if code:
+            (line,) = err.splitlines()
+            return line
+        return standin.Synthesizer.opened.calls[-1][1], err
+
+    return spoken
+
+
+def test_precedence(spoken):
+    text = 'voice = "file"\nlanguage = "file"\ninstruct = "file"\nquiet = true\ntop-k = 3\ntemperature = 1\nseed = 4\n'
+    spoke, err = spoken(text, "--instruct", "flag", QWEN3TTS_LANGUAGE="environment", QWEN3TTS_INSTRUCT="environment")
+    assert (spoke.voice, spoke.language, spoke.instruct) == ("file", "environment", "flag")
+    assert (spoke.top_k, spoke.temperature, spoke.seed) == (3, 1.0, 4)
+    assert err == ""
+    assert "seed" in spoken("", QWEN3TTS_INSTRUCT="")[1]
+
+
+def test_every_setting_is_an_option_of_say():
+    say = cli.cli.get_command(None, "say")
+    assert sorted(p.name for p in say.params if isinstance(p, options.Setting)) == sorted(settings.KEYS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('voise = "x"', "unknown key voise, did you mean voice?"),
+        ("zzz = 1", "known are model"),
+        ("voice = true", "expected a string or a number"),
+        ("quiet = 1", "expected true or false"),
+        ("voice = ['x']", "expected a string or a number"),
+        ("threads = 0", "config.toml: threads: 0 is not in the range"),
+        ("temperature = nan", "config.toml: temperature: nan is not"),
+        ("precision = 'int3'", "config.toml: precision: 'int3' is not one of"),
+        ("voice = ", "not valid TOML"),
+        (b"voice = '\xff'", "not UTF-8 at byte 9"),
+        ("#" * (1 << 20) + "#", "more than 1048576 bytes"),
+    ],
+)
+def test_broken_files(spoken, text, message):
+    line = spoken(text, code=2)
+    assert message in line
+    assert "config.toml" in line
+
+
+def test_a_broken_variable(spoken):
+    assert "QWEN3TTS_THREADS: " in spoken("", code=2, QWEN3TTS_THREADS="many")
+
+
+def test_a_broken_file_does_not_keep_the_help_away(spoken, capfd):
+    spoken("voice = ", code=2)
+    assert cli.run(["say", "--help"]) == 0
+    assert cli.run(["doctor"]) == 0
+    assert "not valid TOML" in capfd.readouterr().out
+
+
+def test_no_file_and_odd_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative/is/invalid")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert settings.path() == tmp_path / ".config/qwen3tts/config.toml"
+    assert settings.load() == {}
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/dev/null")
+    assert settings.load() == {}

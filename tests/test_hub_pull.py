@@ -1,0 +1,234 @@
+"""`models pull`, `verify`, `rm` against a Hub on the loopback interface."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from fake_hub import COMMIT, FakeHub, Fault
+from helpers import CHECKPOINTS
+
+from qwen3tts_cli import hub as local_hub
+
+REPO = local_hub.ALIASES["0.6b"]
+LARGE = "model.safetensors"
+
+
+@pytest.fixture
+def fake_hub():
+    with FakeHub.of_folder(REPO, CHECKPOINTS / "tiny-customvoice") as running:
+        yield running
+
+
+@pytest.fixture
+def run(fake_hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_ENDPOINT", fake_hub.endpoint)
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "5")
+
+    def run(*arguments, before=None, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "qwen3tts_cli", "models", *arguments],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            env={**os.environ, **environment},
+            preexec_fn=before,
+        )
+
+    return run
+
+
+def failed(done, code=1):
+    assert done.returncode == code, done
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def leftovers():
+    return list(local_hub.repo_folder(REPO).glob("blobs/*.incomplete"))
+
+
+def test_pull_then_everything_else(fake_hub, run):
+    done = run("pull", "0.6b")
+    folder = local_hub.snapshot(REPO)
+    assert (done.returncode, done.stdout) == (0, f"{folder}\n")
+    assert "\r" not in done.stderr and "checked" in done.stderr  # noqa: PT018
+    assert folder.name == COMMIT
+    assert not (folder / "README.md").exists()
+    for path in (CHECKPOINTS / "tiny-customvoice").rglob("*.*"):
+        assert (folder / path.relative_to(CHECKPOINTS / "tiny-customvoice")).read_bytes() == path.read_bytes()
+    assert not leftovers()
+    assert run("path", REPO).stdout == f"{folder}\n"
+    assert run("path", "0.6B").returncode == 0
+    assert "0.6b         ready" in run("list").stdout
+
+    fake_hub.requests.clear()
+    assert run("pull", "0.6b", "-q").stderr == ""
+    assert fake_hub.ranges_of(LARGE) == []
+    fake_hub.requests.clear()
+    assert run("verify", "0.6b").stdout == "0.6b: ok\n"
+    assert run("path", "0.6b").returncode == 0
+    assert fake_hub.requests == []
+
+    assert run("rm", "0.6b").returncode == 0
+    assert "qwen3tts models pull 0.6b" in failed(run("path", "0.6b"), 3)
+    failed(run("rm", "0.6b"), 3)
+
+
+def test_pull_continues_within_a_run(fake_hub, run):
+    fake_hub.faults[LARGE] = Fault(cut=600_000, times=2)
+    assert run("pull", "0.6b").returncode == 0
+    ranges = fake_hub.ranges_of(LARGE)
+    assert len(ranges) == 3
+    starts = [int(ranged[6:-1]) for ranged in ranges[1:]]
+    assert 0 < starts[0] <= 600_000 < starts[1]
+
+
+def test_pull_continues_what_an_earlier_run_left(fake_hub, run):
+    blobs = local_hub.repo_folder(REPO) / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{fake_hub.etag(LARGE)}.qwen3tts.incomplete").write_bytes(fake_hub.files[LARGE][:777_777])
+    assert run("pull", "0.6b").returncode == 0
+    assert fake_hub.ranges_of(LARGE) == ["bytes=777777-"]
+    assert not leftovers()
+
+
+def test_an_interrupted_pull_can_be_continued(fake_hub, run, tmp_path):
+    fake_hub.faults[LARGE] = Fault(cut=600_000)  # each request brings a bit more, with a second between
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qwen3tts_cli", "models", "pull", "0.6b"], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 30
+    while not any(path.stat().st_size for path in leftovers()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, b"", b"")
+    had = leftovers()[0].stat().st_size
+    assert had > 0
+    failed(run("path", "0.6b"), 3)
+    del fake_hub.faults[LARGE]
+    assert run("pull", "0.6b").returncode == 0
+    assert fake_hub.ranges_of(LARGE)[-1] == f"bytes={had}-"
+
+
+def test_a_part_that_is_wrong_does_not_survive(fake_hub, run):
+    blobs = local_hub.repo_folder(REPO) / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{fake_hub.etag(LARGE)}.qwen3tts.incomplete").write_bytes(b"x" * 5000)
+    assert "SHA-256" in failed(run("pull", "0.6b"))
+    assert not leftovers()
+    assert run("pull", "0.6b").returncode == 0
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_refusals(fake_hub, run, status):
+    fake_hub.status = status
+    line = failed(run("pull", "0.6b"))
+    assert REPO in line
+    assert str(status) in line
+    assert ("HF_TOKEN" in line) == (status in (401, 403))
+
+
+def test_a_refused_file(fake_hub, run):
+    fake_hub.faults[LARGE] = Fault(status=403)
+    assert "403" in failed(run("pull", "0.6b"))
+    failed(run("path", "0.6b"), 3)
+
+
+def test_the_token_is_sent_and_never_shown(fake_hub, run):
+    fake_hub.status = 401
+    line = failed(run("pull", "0.6b", HF_TOKEN="hf_secret"))
+    assert "hf_secret" not in line
+    assert fake_hub.tokens == {"Bearer hf_secret"}
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"), [(1000, "the connection was cut"), (1_000_000, "keeps closing the connection early")]
+)
+def test_truncated_by_a_server_that_cannot_continue(fake_hub, run, cut, reason):
+    fake_hub.faults[LARGE] = Fault(cut=cut, ranges=False)
+    line = failed(run("pull", "0.6b"))
+    assert LARGE in line
+    assert reason in line
+    failed(run("path", "0.6b"), 3)
+
+
+@pytest.mark.parametrize("body", [b"Not found", b"x" * 3_000_000], ids=["short", "long"])
+def test_wrong_size(fake_hub, run, body):
+    fake_hub.faults[LARGE] = Fault(body=body)
+    line = failed(run("pull", "0.6b"))
+    assert "announced" in line
+    assert all(path.stat().st_size == 0 for path in leftovers())
+    failed(run("path", "0.6b"), 3)
+
+
+def test_right_size_wrong_bytes(fake_hub, run):
+    fake_hub.faults[LARGE] = Fault(body=bytes(len(fake_hub.files[LARGE])))
+    assert "SHA-256" in failed(run("pull", "0.6b"))
+    assert not leftovers()
+
+
+def test_a_damaged_small_file(fake_hub, run):
+    fake_hub.faults["merges.txt"] = Fault(body=b"#" * len(fake_hub.files["merges.txt"]))
+    assert "merges.txt" in failed(run("pull", "0.6b"))
+    fake_hub.faults.clear()
+    assert run("pull", "0.6b").returncode == 0
+
+
+def test_a_repo_that_is_no_checkpoint(fake_hub, run):
+    fake_hub.files = {"README.md": b"Not a model."}
+    assert "no config.json" in failed(run("pull", "0.6b"))
+
+
+def test_a_checkpoint_that_cannot_be_opened(fake_hub, run):
+    fake_hub.files["config.json"] = b"{}"
+    assert "config.json" in failed(run("pull", "0.6b"))
+
+
+def test_damage_is_found_and_repaired(fake_hub, run):
+    assert run("pull", "0.6b").returncode == 0
+    blob = (local_hub.snapshot(REPO) / LARGE).resolve()
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(data)
+    done = run("verify", "0.6b")
+    assert (done.returncode, done.stdout) == (1, "0.6b: damaged\n")
+    assert LARGE in done.stderr
+    assert run("pull", "0.6b").returncode == 0
+    assert run("verify").stdout == "pocket: ok\n0.6b: ok\n"
+
+
+def test_offline(fake_hub, run):
+    assert "HF_HUB_OFFLINE" in failed(run("pull", "0.6b", HF_HUB_OFFLINE="1"))
+    assert fake_hub.requests == []
+
+
+def test_no_network(run):
+    assert "cannot be reached" in failed(run("pull", "0.6b", HF_ENDPOINT="http://127.0.0.1:9"))
+
+
+def test_full_disk(fake_hub, run):
+    # A limit on the size of files stands for a disk without space: both fail in write().
+    line = failed(run("pull", "0.6b", before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))))
+    assert "too large" in line
+    failed(run("path", "0.6b"), 3)
+
+
+def test_names(fake_hub, run):
+    assert "did you mean 0.6b" in failed(run("pull", "0.6"), 3)
+    failed(run("pull", "pocket"), 2)
+    failed(run("rm", "pocket"), 2)
+    failed(run("pull"), 2)
+    assert fake_hub.requests == []

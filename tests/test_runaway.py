@@ -1,0 +1,113 @@
+"""The guard: a model that never ends is retried with other seeds, then fails; what was asked for by length succeeds."""
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import CHECKPOINTS, POCKET
+
+from qwen3tts_cli import Synthesizer
+from qwen3tts_cli.errors import GenerationError, UsageError
+from qwen3tts_cli.pipeline import retry_seed
+from qwen3tts_cli.safetensors import open_safetensors
+from qwen3tts_cli.synthesizer import SpeakOptions
+
+TEXT = "Hello there."
+
+
+def without_eos(source, folder):
+    """A copy of a checkpoint whose EOS row of the codec head is zero and, with it, never the largest."""
+    shutil.copytree(source, folder)
+    path = folder / "model.safetensors"
+    eos = json.loads((folder / "config.json").read_text())["talker_config"]["codec_eos_token_id"]
+    file = open_safetensors(path)
+    info = file.tensors["talker.codec_head.weight"]
+    start, width = info.start, info.shape[1] * 2
+    file.close()
+    with path.open("r+b") as out:
+        header = struct.unpack("<Q", out.read(8))[0] + 8
+        out.seek((start if start >= header else header + start) + eos * width)
+        out.write(bytes(width))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    return without_eos(POCKET, tmp_path_factory.mktemp("models") / "endless")
+
+
+@pytest.fixture(scope="module")
+def voice(endless):
+    with Synthesizer.open(endless) as opened:
+        yield opened
+
+
+def test_it_fails_after_retries(voice):
+    with pytest.raises(GenerationError, match="3 attempts"):
+        voice.say(TEXT, seed=1)
+    with pytest.raises(GenerationError, match="1 attempt:"):
+        voice.say(TEXT, greedy=True)
+
+
+def test_without_the_guard_it_goes_on(voice):
+    speech = voice.speak("Hi.", SpeakOptions(seed=1, retries=0, live=True))
+    with speech:
+        for _ in range(150):
+            next(speech)
+    assert speech.seconds > 30
+
+
+def test_a_stated_length_is_success(voice):
+    for options in ({}, {"greedy": True}, {"live": True}, {"retries": 0}):
+        speech = voice.speak(TEXT, SpeakOptions(seed=1, max_frames=30, **options))
+        assert sum(len(pcm) for pcm in speech) == 30 * 1920
+        assert speech.stop == "max_frames"
+        assert speech.frames == len(speech.codes) == 30
+
+
+def test_a_stream_ends_at_the_last_good_frame(voice):
+    speech = voice.speak(TEXT, SpeakOptions(seed=1, live=True))
+    samples = 0
+    with pytest.raises(GenerationError, match="1 attempt:"):
+        for pcm in speech:
+            samples += len(pcm)
+    assert samples > 0
+    assert samples % 1920 == 0
+
+
+def test_retries_use_seeds_of_their_own():
+    seeds = [retry_seed(7, attempt) for attempt in range(4)]
+    assert seeds[0] == 7
+    assert len(set(seeds)) == 4
+    assert all(0 <= seed < 1 << 64 for seed in seeds)
+
+
+def test_a_good_model_is_not_touched_by_the_guard():
+    with Synthesizer.open() as opened:
+        np.testing.assert_array_equal(opened.say(TEXT, seed=4), opened.say(TEXT, seed=4, retries=0))
+
+
+def test_command_line(endless, tmp_path):
+    out = tmp_path / "out.wav"
+    command = [sys.executable, "-m", "qwen3tts_cli", "say", TEXT, "-m", str(endless), "--seed", "1", "-q"]
+    failed = subprocess.run([*command, "-o", str(out)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert failed.returncode == 4
+    assert failed.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+    streamed = subprocess.run([*command, "--stream", "--raw"], capture_output=True, stdin=subprocess.DEVNULL)
+    assert streamed.returncode == 4
+    assert len(streamed.stdout) > 0
+    kept = subprocess.run([*command, "-o", str(out), "--max-seconds", "2"], capture_output=True, stdin=subprocess.DEVNULL)
+    assert kept.returncode == 0
+    assert out.stat().st_size == 44 + 2 * 48000
+
+
+def test_an_utterance_beyond_the_positions_is_a_usage_error():
+    with Synthesizer.open(CHECKPOINTS / "tiny-customvoice") as opened:
+        for mode in ("full", "streaming"):
+            with pytest.raises(UsageError, match="positions"):
+                opened.say("word " * 20000, split=False, text_mode=mode)
