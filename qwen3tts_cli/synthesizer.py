@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import hub
+from . import hub, packed
 from .checkpoint import open_checkpoint
 from .engine import Model, Sampling, kernels_text
 from .errors import UsageError
@@ -17,12 +18,12 @@ from .pipeline import Plan, Speech
 from .prompt import build_prompt, resolve_language, resolve_speaker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .config import ModelConfig
     from .prompt import Prompt
 
-PRECISIONS = ("auto", "bf16")
+PRECISIONS = ("auto", "bf16", "int8", "int4")
 DECODER_PRECISIONS = ("auto", "f32")
 DEFAULT_UTTERANCE_CHARACTERS = 300
 
@@ -113,9 +114,12 @@ class Synthesizer:
         precision: str = "auto",
         decoder_precision: str = "auto",
         threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Synthesizer:
         """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
 
+        precision: of the talker and the code predictor; "bf16" is the checkpoint's own, "auto" is int8 for large models.
+        The first opening in int8 or int4 packs the weights: progress is called with bytes done and in all.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """
         if precision not in PRECISIONS:
@@ -127,7 +131,13 @@ class Synthesizer:
         resolved = hub.resolve_model(None if model is None else os.fspath(model))
         checkpoint = open_checkpoint(resolved.path)
         try:
-            return cls(Model(checkpoint, threads=threads or default_threads()), resolved.name)
+            threads = threads or default_threads()
+            if precision == "auto":
+                precision = packed.choose_precision(checkpoint)
+            if precision == "bf16":
+                return cls(Model(checkpoint, threads=threads), resolved.name)
+            weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warnings.warn)
+            return cls(Model(checkpoint, threads=threads, packed=weights.matrices), resolved.name, precision)
         except BaseException:
             checkpoint.close()
             raise

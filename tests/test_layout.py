@@ -39,12 +39,12 @@ C_ROWS = [
 # Rows of qwen3tts_cli/, in the same sense; a family is a subpackage or what stands before the first underscore.
 PY_ROWS = [
     {"errors"},
-    {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "settings"},
+    {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings"},
     {"config", "bpe", "safetensors", "sinks", "pull", "text"},
     {"languages", "tokenizer", "weights", "engine"},
     {"prompt"},
     {"checkpoint"},
-    {"pipeline"},
+    {"pipeline", "packed"},
     {"synthesizer"},
     {"options"},
     {"commands", "server", "bench"},
