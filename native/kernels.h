@@ -108,6 +108,8 @@ static inline size_t q3t_block_bytes(int32_t format, int32_t k) {
 #define Q3T_MAX(name) float name(const float *x, int32_t n)
 /* 1 if all of x (n,) are finite. */
 #define Q3T_FINITE(name) int32_t name(const float *x, int32_t n)
+/* Largest of the n bytes at p taken as floats, whatever they mean: reads memory as fast as it comes. n: a multiple of 1024. */
+#define Q3T_SWEEP(name) float name(const void *p, size_t n)
 /* x = min(max(x, -1), 1), (n,); NaN stays NaN. */
 #define Q3T_CLAMP(name) void name(float *x, int32_t n)
 
@@ -117,7 +119,7 @@ static inline size_t q3t_block_bytes(int32_t format, int32_t k) {
     X(prepare_int8, PREPARE) X(linear_int8, LINEAR) X(prepare_int4, PREPARE) X(linear_int4, LINEAR) X(conv, CONV) \
     X(depthwise, DEPTHWISE) X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
     X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(snake, SNAKE) X(add, ADD) X(add_scaled, ADD_SCALED) \
-    X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP)
+    X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP) X(sweep, SWEEP)
 
 /* Each entry, then `<entry>_isa`: the name of the file that filled it, for q3t_kernels_text and the tests. */
 #define Q3T_KERNEL_FIELD(entry, SIGNATURE) Q3T_##SIGNATURE((*entry)); const char *entry##_isa;

@@ -208,6 +208,8 @@ q3t_status q3t_session_codes(const q3t_session *session, int32_t first, int32_t 
 q3t_status q3t_session_info_get(const q3t_session *session, q3t_session_info *info);
 q3t_status q3t_session_peek(const q3t_session *session, q3t_peek what, float *out, size_t count);
 
+/* Read `bytes` of memory on all of the model's threads; *seconds is how long that took. For measuring. */
+q3t_status q3t_sweep(q3t_model *model, const void *memory, size_t bytes, double *seconds);
 /* Decode codes (frames, code_groups) int32 to samples (frames * samples per frame,) float32, `chunk` frames at a time. */
 q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples);
 #endif

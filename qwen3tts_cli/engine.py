@@ -188,6 +188,13 @@ class Model:
         for code in status:
             _check(code, "generation failed")
 
+    def sweep(self, memory: np.ndarray) -> float:
+        """Seconds that all threads take to read `memory`, to compare with: uint8, a multiple of 256 KB."""
+        seconds = ffi.new("double *")
+        with self._lock:
+            _check(lib.q3t_sweep(self._handle, ffi.from_buffer(memory), memory.nbytes, seconds), "sweep")
+        return seconds[0]
+
     def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
         """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""
         codes = np.ascontiguousarray(codes, np.int32)

@@ -45,6 +45,12 @@ def collect(config: ModelConfig, lm: WeightSet, codec: WeightSet) -> list[tuple[
     return found
 
 
+def rows_of(config: ModelConfig, projection: bool = False) -> tuple[Iterator[Row], Iterator[Row]]:
+    """Every tensor that a checkpoint of this config holds: of model.safetensors, and of the codec's. PROJECTION is among
+    them if `projection`, or if the widths differ."""
+    return _lm_rows(config, projection), _codec_rows(config)
+
+
 def _checked(row: Row, weights: WeightSet) -> np.ndarray:
     """The array of one row, after a look at dtype, shape and, where it is small, its values."""
     info = weights.tensors.get(row.name)

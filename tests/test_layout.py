@@ -44,7 +44,7 @@ PY_ROWS = [
     {"languages", "tokenizer", "weights", "engine"},
     {"prompt"},
     {"checkpoint"},
-    {"pipeline", "packed"},
+    {"pipeline", "packed", "synthetic"},
     {"synthesizer"},
     {"options"},
     {"commands", "server", "bench"},

@@ -17,10 +17,13 @@
 #define Q_UNROLL_2 _Pragma("GCC unroll 2")
 #endif
 enum { QUANT_ROW = 4 * Q3T_BLOCK,    /* bytes of four consecutive inputs of a block of rows */
+       QUANT_AHEAD = 4096,           /* weights are asked for this far ahead: hardware stops at the end of a page */
        QUANT_COLS = 8, QUANT_CHAINS = 2 };
 #ifndef Q8_ZERO
 enum { Q8_ZERO = 128 };              /* what q8_weights leaves of the offset of 8-bit weights */
 #endif
+
+V_INLINE void q_fetch(const void *p) { __builtin_prefetch(p, 0, 2); }
 
 /* x (k,) in groups: bytes, then a q3t_group for each. `zero`: the offset of the weights that will meet it. */
 V_INLINE void quant_column(const int group, const int zero, void *act, const float *x, int32_t k) {
@@ -48,8 +51,12 @@ V_INLINE void quant_column(const int group, const int zero, void *act, const flo
 static Q3T_PREPARE(prepare_int8) { quant_column(Q3T_GROUP_INT8, 128, act, x, k); }
 static Q3T_PREPARE(prepare_int4) { quant_column(Q3T_GROUP_INT4, 8, act, x, k); }
 
+/* The lines of a tile's part of a byte row. */
+#define QUANT_FETCH(p) \
+    Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) q_fetch((p) + line)
+
 /* One group of 8-bit weights at w, already at the tile's rows, into sum. */
-V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *w, const int8_t *x, size_t ldx,
+V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *w, size_t ahead, const int8_t *x, size_t ldx,
                                const q3t_group *const *g, QI sum[QUANT_VECTORS][QUANT_COLS]) {
     QI part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
     Q_UNROLL for (int c = 0; c < cols; c++)
@@ -60,6 +67,7 @@ V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *
     Q_UNROLL_2 for (int quad = 0; quad < Q3T_GROUP_INT8 / 4; quad += chains)
         Q_UNROLL for (int chain = 0; chain < chains; chain++) {
             QW held[QUANT_VECTORS];
+            QUANT_FETCH(w + (size_t)(quad + chain) * QUANT_ROW + ahead);
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++)
                 held[v] = q8_weights(q_bytes(w + (size_t)(quad + chain) * QUANT_ROW + v * sizeof(QB)));
             Q_UNROLL for (int c = 0; c < cols; c++) {
@@ -73,7 +81,7 @@ V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *
 }
 
 /* Likewise of 4-bit weights: the low halves of a byte row are one quad of inputs, the high halves the next. */
-V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *w, const int8_t *x, size_t ldx,
+V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *w, size_t ahead, const int8_t *x, size_t ldx,
                                const q3t_group *const *g, QI sum[QUANT_VECTORS][QUANT_COLS]) {
     Q4 part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
     Q_UNROLL for (int c = 0; c < cols; c++)
@@ -83,6 +91,7 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *
         }
     Q_UNROLL_2 for (int row = 0; row < Q3T_GROUP_INT4 / 8; row++) {
         QB low[QUANT_VECTORS], high[QUANT_VECTORS];
+        QUANT_FETCH(w + (size_t)row * QUANT_ROW + ahead);
         Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
             QB both = q_bytes(w + (size_t)row * QUANT_ROW + v * sizeof(QB));
             low[v] = q4_low(both);
@@ -104,8 +113,8 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *
 }
 
 /* A block of rows of m at w by `cols` columns, into y; all rows of the block are written. */
-V_INLINE void quant_tile(const int format, const int cols, const int chains, const uint8_t *w, int32_t k, const int8_t *x,
-                         size_t ldx, float *y, size_t ldy) {
+V_INLINE void quant_tile(const int format, const int cols, const int chains, const uint8_t *w, int32_t k, size_t ahead,
+                         const int8_t *x, size_t ldx, float *y, size_t ldy) {
     const int group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;
     const int32_t groups = (k + group - 1) / group;
     const size_t step = q3t_group_bytes(format), scale_at = format == Q3T_FORMAT_INT8 ? groups * step : step - 2 * Q3T_BLOCK;
@@ -121,9 +130,10 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
             QI sum[QUANT_VECTORS][QUANT_COLS];
             V scale[QUANT_VECTORS];
             if (format == Q3T_FORMAT_INT8) {
-                quant_group_int8(cols, chains, at, x + i * group, ldx, g, sum);
+                quant_group_int8(cols, chains, at, ahead, x + i * group, ldx, g, sum);
             } else {
-                quant_group_int4(cols, chains, at, x + i * group, ldx, g, sum);
+                quant_group_int4(cols, chains, at, ahead, x + i * group, ldx, g, sum);
+                q_fetch(w + i * step + scale_at + ahead);
                 Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) scale[v] = q_scales(w + i * step + scale_at, v0 + v);
             }
             Q_UNROLL for (int c = 0; c < cols; c++, g[c - 1]++) {
@@ -156,7 +166,11 @@ V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, in
             const size_t stride = whole ? ldy : Q3T_BLOCK;
             int32_t done = 0;
 #define QUANT_PASS(width, chains) \
-            if (!done && cols - c >= width) quant_tile(format, width, chains, w, m->k, x, ldx, to, stride), done = width;
+            if (!done && cols - c >= width) { \
+                const size_t ahead = cols - c > width ? 0 : c ? block_bytes : QUANT_AHEAD; \
+                quant_tile(format, width, chains, w, m->k, ahead, x, ldx, to, stride); \
+                done = width; \
+            }
             QUANT_TILES(QUANT_PASS)
 #undef QUANT_PASS
             for (int32_t i = 0; !whole && i < done; i++)
