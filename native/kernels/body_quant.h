@@ -23,7 +23,14 @@ enum { QUANT_ROW = 4 * Q3T_BLOCK,    /* bytes of four consecutive inputs of a bl
 enum { Q8_ZERO = 128 };              /* what q8_weights leaves of the offset of 8-bit weights */
 #endif
 
-V_INLINE void q_fetch(const void *p) { __builtin_prefetch(p, 0, 2); }
+/* Where a tile asks for weights while it stands `offset` bytes in its block: a block that meets several tiles is asked
+ * for a part by each while they work on the one before it. */
+typedef struct quant_ahead {
+    const uint8_t *from;
+    int shift;                       /* of the offset */
+} quant_ahead;
+
+V_INLINE void q_fetch(quant_ahead ahead, size_t offset) { __builtin_prefetch(ahead.from + (offset >> ahead.shift), 0, 2); }
 
 /* x (k,) in groups: bytes, then a q3t_group for each. `zero`: the offset of the weights that will meet it. */
 V_INLINE void quant_column(const int group, const int zero, void *act, const float *x, int32_t k) {
@@ -51,12 +58,19 @@ V_INLINE void quant_column(const int group, const int zero, void *act, const flo
 static Q3T_PREPARE(prepare_int8) { quant_column(Q3T_GROUP_INT8, 128, act, x, k); }
 static Q3T_PREPARE(prepare_int4) { quant_column(Q3T_GROUP_INT4, 8, act, x, k); }
 
+/* The next block's part for the tile of `width` columns at c: halves, or quarters for the first four of three and more. */
+V_INLINE quant_ahead quant_part(const uint8_t *w, size_t block_bytes, int32_t c, int32_t width, int32_t cols) {
+    const int shift = cols <= 2 * width || c + width == cols ? 1 : 2;
+    const size_t part = shift == 1 ? c > 0 : c / width;
+    return (quant_ahead){part < 4 ? w + block_bytes + (block_bytes >> shift) * part : w, shift};
+}
+
 /* The lines of a tile's part of a byte row. */
-#define QUANT_FETCH(p) \
-    Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) q_fetch((p) + line)
+#define QUANT_FETCH(at) \
+    Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) q_fetch(ahead, (at) + line)
 
 /* One group of 8-bit weights at w, already at the tile's rows, into sum. */
-V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *w, size_t ahead, const int8_t *x, size_t ldx,
+V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *w, quant_ahead ahead, size_t offset, const int8_t *x, size_t ldx,
                                const q3t_group *const *g, QI sum[QUANT_VECTORS][QUANT_COLS]) {
     QI part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
     Q_UNROLL for (int c = 0; c < cols; c++)
@@ -67,7 +81,7 @@ V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *
     Q_UNROLL_2 for (int quad = 0; quad < Q3T_GROUP_INT8 / 4; quad += chains)
         Q_UNROLL for (int chain = 0; chain < chains; chain++) {
             QW held[QUANT_VECTORS];
-            QUANT_FETCH(w + (size_t)(quad + chain) * QUANT_ROW + ahead);
+            QUANT_FETCH(offset + (size_t)(quad + chain) * QUANT_ROW);
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++)
                 held[v] = q8_weights(q_bytes(w + (size_t)(quad + chain) * QUANT_ROW + v * sizeof(QB)));
             Q_UNROLL for (int c = 0; c < cols; c++) {
@@ -81,7 +95,7 @@ V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *
 }
 
 /* Likewise of 4-bit weights: the low halves of a byte row are one quad of inputs, the high halves the next. */
-V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *w, size_t ahead, const int8_t *x, size_t ldx,
+V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *w, quant_ahead ahead, size_t offset, const int8_t *x, size_t ldx,
                                const q3t_group *const *g, QI sum[QUANT_VECTORS][QUANT_COLS]) {
     Q4 part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
     Q_UNROLL for (int c = 0; c < cols; c++)
@@ -91,7 +105,7 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *
         }
     Q_UNROLL_2 for (int row = 0; row < Q3T_GROUP_INT4 / 8; row++) {
         QB low[QUANT_VECTORS], high[QUANT_VECTORS];
-        QUANT_FETCH(w + (size_t)row * QUANT_ROW + ahead);
+        QUANT_FETCH(offset + (size_t)row * QUANT_ROW);
         Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
             QB both = q_bytes(w + (size_t)row * QUANT_ROW + v * sizeof(QB));
             low[v] = q4_low(both);
@@ -113,7 +127,7 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *
 }
 
 /* A block of rows of m at w by `cols` columns, into y; all rows of the block are written. */
-V_INLINE void quant_tile(const int format, const int cols, const int chains, const uint8_t *w, int32_t k, size_t ahead,
+V_INLINE void quant_tile(const int format, const int cols, const int chains, const uint8_t *w, int32_t k, quant_ahead ahead,
                          const int8_t *x, size_t ldx, float *y, size_t ldy) {
     const int group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;
     const int32_t groups = (k + group - 1) / group;
@@ -130,10 +144,10 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
             QI sum[QUANT_VECTORS][QUANT_COLS];
             V scale[QUANT_VECTORS];
             if (format == Q3T_FORMAT_INT8) {
-                quant_group_int8(cols, chains, at, ahead, x + i * group, ldx, g, sum);
+                quant_group_int8(cols, chains, at, ahead, at - w, x + i * group, ldx, g, sum);
             } else {
-                quant_group_int4(cols, chains, at, ahead, x + i * group, ldx, g, sum);
-                q_fetch(w + i * step + scale_at + ahead);
+                quant_group_int4(cols, chains, at, ahead, at - w, x + i * group, ldx, g, sum);
+                q_fetch(ahead, i * step + scale_at);
                 Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) scale[v] = q_scales(w + i * step + scale_at, v0 + v);
             }
             Q_UNROLL for (int c = 0; c < cols; c++, g[c - 1]++) {
@@ -167,7 +181,7 @@ V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, in
             int32_t done = 0;
 #define QUANT_PASS(width, chains) \
             if (!done && cols - c >= width) { \
-                const size_t ahead = cols - c > width ? 0 : c ? block_bytes : QUANT_AHEAD; \
+                const quant_ahead ahead = cols <= width ? (quant_ahead){w + QUANT_AHEAD, 0} : quant_part(w, block_bytes, c, width, cols); \
                 quant_tile(format, width, chains, w, m->k, ahead, x, ldx, to, stride); \
                 done = width; \
             }
