@@ -14,7 +14,7 @@ WARN = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes
 MATHS = -fno-math-errno -fno-trapping-math -ffp-contract=fast
 BASE = -std=c11 -g -pthread $(MATHS) $(WARN) -Inative -Itests/native
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-DUMPS = build/session.dump build/codec.dump
+DUMPS = build/session.dump build/session_short.dump build/codec.dump
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -88,6 +88,8 @@ $(eval $(call variant,aarch64,$$(CROSS),-O3 -static))
 
 build/session.dump: tests/native/make_dump.py tests/helpers.py build/native.stamp
 	@PYTHONPATH=tests $(PY) tests/native/make_dump.py $@
+build/session_short.dump: build/session.dump
+	@PYTHONPATH=tests $(PY) tests/native/make_dump.py $@ special_in_text_ns
 build/codec.dump: tests/native/dump_codec.py native/q3t.h build/native.stamp
 	@$(PY) tests/native/dump_codec.py tests/data/checkpoints/tiny-base/speech_tokenizer \
 	  tests/data/goldens/tiny-base/codec_decode.npz $@

@@ -41,7 +41,7 @@ class BuildExt(build_ext):
     """build_ext with the extension above, since pyproject.toml cannot hold one that cffi makes."""
 
     def finalize_options(self):
-        self.distribution.ext_modules = [ffi.distutils_extension(tmpdir="build/cffi")]
+        self.distribution.ext_modules = [ffi.distutils_extension(tmpdir="build/cffi", verbose=False)]
         super().finalize_options()
 
     def get_source_files(self):

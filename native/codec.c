@@ -209,7 +209,15 @@ static void norm_rows(const q3t_codec *c, const float *weight, const float *x, f
         c->kernels->rmsnorm(y + (size_t)t * (size_t)n, x + (size_t)t * (size_t)n, weight, n, c->config.codec.rms_eps);
 }
 
-static void transform(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t frames) {
+/* s->x += scale * linear(x) */
+static void add_linear(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, const q3t_conv *conv, const float *x, size_t ldx,
+                       const float *scale, int32_t frames) {
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = s->delta, .rows = frames,
+                                             .then = Q3T_THEN_ADD_SCALED, .scale = scale, .residual = s->x});
+}
+
+/* s->latent -> y, (frames, latent). */
+static void transform(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t frames, float *y) {
     const q3t_transformer_config *f = &c->config.codec;
     size_t hidden = (size_t)f->hidden, inter = (size_t)f->intermediate;
     make_room(c, s, frames);
@@ -217,46 +225,37 @@ static void transform(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, in
     linear(c, pool, &c->in, s->latent, (size_t)c->config.latent_dim, s->x, frames);
     for (int32_t i = 0; i < f->layers; i++) {
         const q3t_codec_layer *l = &c->layers[i];
-        q3t_conv_step residual = {.y = s->delta, .rows = frames, .then = Q3T_THEN_ADD_SCALED, .residual = s->x};
         norm_rows(c, l->input_norm, s->x, s->h, frames);
         linear(c, pool, &l->qkv, s->h, hidden, s->qkv, frames);
         q3t_codec_attend(c, s, pool, i, frames);
-        residual.conv = &l->o, residual.x = s->mixed, residual.ldx = (size_t)c->q_width, residual.scale = l->attn_scale;
-        q3t_codec_conv(c, pool, &residual);
+        add_linear(c, s, pool, &l->o, s->mixed, (size_t)c->q_width, l->attn_scale, frames);
         norm_rows(c, l->post_norm, s->x, s->h, frames);
         linear(c, pool, &l->gate_up, s->h, hidden, s->gate_up, frames);
         for (int32_t t = 0; t < frames; t++) {
             float *gate = s->gate_up + (size_t)t * 2 * inter;
             c->kernels->silu_mul(gate, gate, gate + inter, f->intermediate);
         }
-        residual.conv = &l->down, residual.x = s->gate_up, residual.ldx = 2 * inter, residual.scale = l->mlp_scale;
-        q3t_codec_conv(c, pool, &residual);
+        add_linear(c, s, pool, &l->down, s->gate_up, 2 * inter, l->mlp_scale, frames);
     }
     norm_rows(c, c->norm, s->x, s->h, frames);
-    /* after upsampling the rows stand in the vocoder's window; without any they go there at once */
-    float *to = c->config.upsampling ? s->latent : q3t_window_rows(&s->vocoder_in);
-    linear(c, pool, &c->out, s->h, hidden, to, frames);
+    linear(c, pool, &c->out, s->h, hidden, y, frames);
+    s->position += frames;
 }
 
 /* ------------------------------------------------------------ latent rows to samples */
-static int32_t upsample(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t frames) {
+/* One stage over `rows` rows of x: x = transposed(x); y = x + gamma * narrow(gelu(widen(norm(depthwise(x))))). */
+static void upsample(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t i, const float *x, int32_t rows, float *y) {
+    const q3t_upsample *u = &c->up[i];
     size_t latent = (size_t)c->config.latent_dim;
-    const float *x = s->latent;
-    int32_t rows = frames;
-    for (int32_t i = 0; i < c->config.upsampling; i++) {
-        const q3t_upsample *u = &c->up[i];
-        linear(c, pool, &u->expand, x, latent, q3t_window_rows(&s->up[i]), rows);
-        rows *= u->ratio;
-        q3t_codec_depthwise(c, s, pool, i, rows);
-        advance(&s->up[i], rows);
-        q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &u->widen, .x = s->up_h, .ldx = latent, .y = s->up_wide, .rows = rows,
-                                            .then = Q3T_THEN_GELU});
-        q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &u->narrow, .x = s->up_wide, .ldx = 4 * latent, .y = s->up_h, .rows = rows,
-                                            .then = Q3T_THEN_ADD_SCALED, .scale = u->gamma, .residual = s->up_x});
-        x = s->up_x;
-    }
-    if (c->config.upsampling) memcpy(q3t_window_rows(&s->vocoder_in), s->up_x, (size_t)rows * latent * sizeof(float));
-    return rows;
+    linear(c, pool, &u->expand, x, latent, q3t_window_rows(&s->up[i]), rows);
+    rows *= u->ratio;
+    q3t_codec_depthwise(c, s, pool, i, rows);
+    memcpy(y, q3t_window_rows(&s->up[i]), (size_t)rows * latent * sizeof(float));
+    advance(&s->up[i], rows);
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &u->widen, .x = s->up_h, .ldx = latent, .y = s->up_wide, .rows = rows,
+                                             .then = Q3T_THEN_GELU});
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &u->narrow, .x = s->up_wide, .ldx = 4 * latent, .y = s->up_h, .rows = rows,
+                                             .then = Q3T_THEN_ADD_SCALED, .scale = u->gamma, .residual = y});
 }
 
 /* The frames in the last window -> samples. */
@@ -275,17 +274,17 @@ static void run_block(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, in
     int32_t last = i + 1 == c->config.rates, wide = rows * b->rate;
     const q3t_window *next = last ? &s->samples : &s->block[i + 1];
     q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &b->expand, .x = x, .ldx = (size_t)b->in, .y = s->block_x, .rows = rows,
-                                        .then = Q3T_THEN_SNAKE, .channels = b->out, .snake = b->unit[0].act1,
-                                        .out = q3t_window_rows(&s->unit[i][0])});
+                                             .then = Q3T_THEN_SNAKE, .channels = b->out, .snake = b->unit[0].act1,
+                                             .out = q3t_window_rows(&s->unit[i][0])});
     for (int32_t u = 0; u < Q3T_UNITS; u++) {
         const q3t_unit *unit = &b->unit[u];
         int32_t more = u + 1 < Q3T_UNITS;
         float *to = more ? q3t_window_rows(&s->unit[i][u + 1]) : q3t_window_rows(next);
         q3t_conv_step first = {.conv = &unit->conv1, .x = s->unit[i][u].x, .ldx = (size_t)b->out, .y = s->block_h, .rows = wide,
-                          .then = Q3T_THEN_SNAKE, .channels = b->out, .snake = unit->act2, .out = s->block_h};
+                               .then = Q3T_THEN_SNAKE, .channels = b->out, .snake = unit->act2, .out = s->block_h};
         q3t_conv_step second = {.conv = &unit->conv2, .x = s->block_h, .ldx = (size_t)b->out, .y = to, .rows = wide,
-                           .then = Q3T_THEN_ADD_SNAKE, .channels = b->out, .residual = s->block_x, .out = to,
-                           .snake = more ? b->unit[u + 1].act1 : last ? c->act : c->block[i + 1].act};
+                                .then = Q3T_THEN_ADD_SNAKE, .channels = b->out, .residual = s->block_x, .out = to,
+                                .snake = more ? b->unit[u + 1].act1 : last ? c->act : c->block[i + 1].act};
         q3t_codec_unit(c, pool, &first, &second);
         advance(&s->unit[i][u], wide);
     }
@@ -312,15 +311,18 @@ static q3t_status vocode(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool,
 
 static q3t_status run_piece(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, const int32_t *codes, int32_t frames,
                             float *samples) {
+    int32_t stages = c->config.upsampling, rows = frames;
+    float *first = q3t_window_rows(&s->vocoder_in), *to = q3t_window_rows(&s->block[0]);
     quantize(c, s, pool, codes, frames);
-    transform(c, s, pool, frames);
-    int32_t rows = upsample(c, s, pool, frames);
-    float *to = q3t_window_rows(&s->block[0]);
-    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &c->vocoder_in, .x = s->vocoder_in.x, .ldx = (size_t)c->config.latent_dim, .y = to,
-                                        .rows = rows, .then = Q3T_THEN_SNAKE, .channels = c->config.decoder_dim,
-                                        .snake = c->block[0].act, .out = to});
+    transform(c, s, pool, frames, stages ? s->latent : first);
+    for (int32_t i = 0; i < stages; i++) {
+        upsample(c, s, pool, i, i ? s->up_x : s->latent, rows, i + 1 < stages ? s->up_x : first);
+        rows *= c->up[i].ratio;
+    }
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &c->vocoder_in, .x = s->vocoder_in.x, .ldx = (size_t)c->config.latent_dim,
+                                             .y = to, .rows = rows, .then = Q3T_THEN_SNAKE, .channels = c->config.decoder_dim,
+                                             .snake = c->block[0].act, .out = to});
     advance(&s->vocoder_in, rows);
-    s->position += frames;
     return vocode(c, s, pool, 0, frames, samples);
 }
 

@@ -91,7 +91,7 @@ struct q3t_codec_state {
     q3t_window up[8];                /* into the depthwise convolutions */
     float *up_h;                     /* (rows of the last stage, latent) */
     float *up_wide;                  /* (rows of the last stage, 4 * latent) */
-    float *up_x;                     /* likewise (.., latent): the output of a stage and input of the next */
+    float *up_x;                     /* (rows of the last stage, latent): between two stages */
     q3t_window vocoder_in;
     q3t_window block[8];             /* into the blocks' transposed convolutions */
     q3t_window unit[8][Q3T_UNITS];   /* into conv1 of the units */
@@ -131,6 +131,6 @@ void q3t_codec_conv(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *ste
 void q3t_codec_unit(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *first, const q3t_conv_step *second);
 /* Rotate, store and attend `frames` positions from s->position on: s->qkv -> s->mixed. */
 void q3t_codec_attend(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t layer, int32_t frames);
-/* Depthwise convolution and layer norm of the rows in stage i's window into s->up_h, and the rows themselves into s->up_x. */
+/* Depthwise convolution and layer norm of the rows in stage i's window into s->up_h. */
 void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t i, int32_t rows);
 #endif

@@ -202,7 +202,6 @@ static void depthwise_task(void *arg, int32_t begin, int32_t end, int32_t worker
         float *h = p->s->up_h + (size_t)t * (size_t)n;
         p->c->kernels->layernorm(h, h, u->norm, u->norm_bias, n, 1e-6f);
     }
-    memcpy(p->s->up_x + at, q3t_window_rows(w) + at, (size_t)(end - begin) * (size_t)n * sizeof(float));
 }
 
 void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t i, int32_t rows) {

@@ -41,7 +41,8 @@ class SettingsCommand(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         # A broken file must not keep anyone from reading the help.
-        if not any(argument in ("-h", "--help") for argument in args):
+        options = args[: args.index("--")] if "--" in args else args
+        if not any(option in ("-h", "--help") for option in options):
             extra["default_map"] = settings.load()
         return super().make_context(info_name, args, parent, **extra)
 

@@ -122,11 +122,11 @@ class AtomicFile:
             os.unlink(self._temporary)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
+def _write_some(descriptor: int, data: memoryview) -> int:
+    """Write at least a byte; returns how many."""
+    while True:
         try:
-            view = view[os.write(descriptor, view) :]
+            return os.write(descriptor, data)
         except BlockingIOError:  # a pipe that another process made non-blocking
             select.select([], [descriptor], [])
 
@@ -146,8 +146,10 @@ class SpecialFile:
 
     def write(self, data: bytes) -> None:
         """Write bytes now."""
+        view = memoryview(data)
         try:
-            _write_all(self._descriptor, data)
+            while view:
+                view = view[_write_some(self._descriptor, view) :]
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -194,13 +196,16 @@ class Stdout:
 
     def write(self, data: bytes) -> None:
         """Write bytes now."""
+        view = memoryview(data)
         try:
-            _write_all(self._descriptor, data)
+            while view:
+                count = _write_some(self._descriptor, view)
+                self._written += count
+                view = view[count:]
         except BrokenPipeError:
             raise
         except OSError as error:
             raise _failure(self.name, error) from None
-        self._written += len(data)
 
     def patch(self, offset: int, data: bytes) -> None:
         """Overwrite bytes at an offset from the first byte written; where the next byte goes does not change."""

@@ -62,6 +62,7 @@ def pull(repo: str, report: Report) -> Path:
     if constants.HF_HUB_OFFLINE:
         raise DownloadError(f"{repo}: not downloaded, HF_HUB_OFFLINE is set")
     constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
+    constants.HF_HUB_ENABLE_HF_TRANSFER = False  # older versions: it cannot continue a file
     utils.logging.set_verbosity_error()
     utils.disable_progress_bars()
     try:
@@ -123,7 +124,7 @@ def _check_space(files: list[_LargeFile]) -> None:
     except OSError as error:
         raise DownloadError(f"{folder}: {error.strerror}") from None
     if needed > free:
-        raise DownloadError(f"{folder}: {needed / 1e9:.1f} GB are to come, {free / 1e9:.1f} GB are free")
+        raise DownloadError(f"{folder}: {needed / 1e6:,.0f} MB are to come, {free / 1e6:,.0f} MB are free")
 
 
 def _fetch(file: _LargeFile, report: Callable[[int], None]) -> None:

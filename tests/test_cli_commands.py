@@ -171,6 +171,7 @@ def test_nothing_heavy_is_imported_for_help():
         assert done.stderr == "[]\n"
 
 
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer is slow")
 def test_help_is_quick():
     """In seconds of the processor, which do not count what else the machine does."""
 

@@ -235,6 +235,12 @@ def test_usage_errors(say, arguments, message):
     assert message in refused(say, *arguments)
 
 
+def test_texts_that_look_like_options(say, calls):
+    for text in ("-5 degrees", "--help", "-q"):
+        say("-q", "-o", "a.wav", "--", text)
+        assert calls[-1][0] == text
+
+
 def test_texts_from_files(say, calls):
     with open("text", "wb") as file:
         file.write("\ufeff\n  Grüße,\nWelt! \n".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -154,13 +155,13 @@ def test_the_token_is_sent_and_never_shown(fake_hub, run):
 
 
 @pytest.mark.parametrize(
-    ("cut", "reason"), [(1000, "the connection was cut"), (1_000_000, "keeps closing the connection early")]
+    ("cut", "reason"), [(1000, "the connection was cut"), (1_000_000, "keeps closing the connection early|longer than")]
 )
 def test_truncated_by_a_server_that_cannot_continue(fake_hub, run, cut, reason):
     fake_hub.faults[LARGE] = Fault(cut=cut, ranges=False)
     line = failed(run("pull", "0.6b"))
     assert LARGE in line
-    assert reason in line
+    assert re.search(reason, line)
     failed(run("path", "0.6b"), 3)
 
 

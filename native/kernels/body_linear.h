@@ -39,12 +39,12 @@ static Q3T_PREPARE(prepare_bf16) {
 /* Where a step of a tile reads: every third row and column, and the strides between. */
 typedef struct linear_at {
     const char *w[(LINEAR_ROWS + 2) / 3], *x[(LINEAR_COLS + 2) / 3];
-    size_t row_bytes, column_bytes;
+    size_t row_bytes, column_bytes, ahead;  /* ahead: from a weight to the one to fetch meanwhile */
 } linear_at;
 
 V_INLINE linear_at linear_start(const int rows, const int cols, const char *w, size_t row_bytes, const char *x,
-                                size_t column_bytes) {
-    linear_at at = {.row_bytes = row_bytes, .column_bytes = column_bytes};
+                                size_t column_bytes, size_t ahead) {
+    linear_at at = {.row_bytes = row_bytes, .column_bytes = column_bytes, .ahead = ahead};
     V_UNROLL for (int r = 0; r < rows; r += 3) at.w[r / 3] = w + r * row_bytes;
     V_UNROLL for (int c = 0; c < cols; c += 3) at.x[c / 3] = x + c * column_bytes;
     return at;
@@ -74,16 +74,17 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
 #undef LINEAR_W
 #undef LINEAR_X
     }
+    V_UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
     V_UNROLL for (int r = 0; r < rows; r += 3) at->w[r / 3] += LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
     V_UNROLL for (int c = 0; c < cols; c += 3) at->x[c / 3] += LINEAR_STEP * sizeof(float);
 }
 
 /* Weights [k0, k1) of a tile at w and x; y NULL: leave the chains in partial. */
 V_INLINE void linear_tile(const int format, const int rows, const int cols, const char *w, size_t row_bytes, const float *x,
-                          size_t ldx, int32_t k0, int32_t k1, V (*partial)[LINEAR_COLS], float *y, size_t ldy) {
+                          size_t ldx, size_t ahead, int32_t k0, int32_t k1, V (*partial)[LINEAR_COLS], float *y, size_t ldy) {
     const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2;
     V sum[LINEAR_ROWS][LINEAR_COLS];
-    linear_at at = linear_start(rows, cols, w + k0 * item, row_bytes, (const char *)(x + k0), ldx * sizeof *x);
+    linear_at at = linear_start(rows, cols, w + k0 * item, row_bytes, (const char *)(x + k0), ldx * sizeof *x, ahead);
     int32_t i = k0;
     V_UNROLL for (int r = 0; r < rows; r++)
         V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = k0 ? partial[r][c] : v_set1(0);
@@ -92,7 +93,7 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
         float tail[LINEAR_ROWS][LINEAR_STEP];
         memset(tail, 0, sizeof tail);
         for (int r = 0; r < rows; r++) memcpy(tail[r], w + r * row_bytes + i * item, (k1 - i) * item);
-        at = linear_start(rows, cols, (const char *)tail, sizeof tail[0], (const char *)(x + i), ldx * sizeof *x);
+        at = linear_start(rows, cols, (const char *)tail, sizeof tail[0], (const char *)(x + i), ldx * sizeof *x, 0);
         linear_step(format, rows, cols, sum, &at);
     }
     if (!y) {
@@ -113,19 +114,20 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
 
 /* Rows [row0, row1), at most LINEAR_STRIP, of `cols` columns. */
 V_INLINE void linear_strip(const int format, const int rows, const int cols, const q3t_matrix *m, int32_t row0, int32_t row1,
-                           const float *x, size_t ldx, float *y, size_t ldy) {
+                           const float *x, size_t ldx, float *y, size_t ldy, int last) {
     const size_t row_bytes = (size_t)m->k * (format == Q3T_FORMAT_F32 ? 4 : 2);
     const int32_t chunk = cols > 2 ? LINEAR_CHUNK : INT32_MAX;
     const char *w = m->data;
+    const size_t ahead = last ? (cols > 2 ? LINEAR_STRIP : rows) * row_bytes : 0;
     V partial[LINEAR_STRIP][LINEAR_COLS];
     for (int32_t k0 = 0, k1; k0 < m->k; k0 = k1) {
         k1 = m->k - k0 > chunk ? k0 + chunk : m->k;
         int32_t r = row0;
         for (; r + rows <= row1; r += rows)
-            linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, k0, k1, partial + (r - row0),
+            linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, k0, k1, partial + (r - row0),
                         k1 < m->k ? NULL : y + r, ldy);
         for (; r < row1; r++)
-            linear_tile(format, 1, cols, w + r * row_bytes, row_bytes, x, ldx, k0, k1, partial + (r - row0),
+            linear_tile(format, 1, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, k0, k1, partial + (r - row0),
                         k1 < m->k ? NULL : y + r, ldy);
     }
 }
@@ -138,7 +140,7 @@ V_INLINE void linear_rows(const int format, const q3t_matrix *m, int32_t row0, i
         int32_t c = 0;
 #define LINEAR_PASS(width, rows) \
         for (; c + width <= cols; c += width) \
-            linear_strip(format, rows, width, m, r0, r1, (const float *)act + c * ldx, ldx, y + c * ldy, ldy);
+            linear_strip(format, rows, width, m, r0, r1, (const float *)act + c * ldx, ldx, y + c * ldy, ldy, c + width == cols);
         LINEAR_TILES(LINEAR_PASS)
 #undef LINEAR_PASS
     }

@@ -13,8 +13,16 @@ V_INLINE __m256i v_lanes(int32_t n) {
 V_INLINE V v_set1(float x) { return _mm256_set1_ps(x); }
 V_INLINE V v_load(const float *p) { return _mm256_loadu_ps(p); }
 V_INLINE void v_store(float *p, V x) { _mm256_storeu_ps(p, x); }
-V_INLINE V v_load_n(const float *p, int32_t n) { return _mm256_maskload_ps(p, v_lanes(n)); }
-V_INLINE void v_store_n(float *p, V x, int32_t n) { _mm256_maskstore_ps(p, v_lanes(n), x); }
+V_INLINE V v_load_n(const float *p, int32_t n) {
+    float whole[8] = {0};
+    memcpy(whole, p, (size_t)n * 4);
+    return _mm256_loadu_ps(whole);
+}
+V_INLINE void v_store_n(float *p, V x, int32_t n) {
+    float whole[8];
+    _mm256_storeu_ps(whole, x);
+    memcpy(p, whole, (size_t)n * 4);
+}
 V_INLINE V v_first(V x, int32_t n) { return _mm256_and_ps(x, _mm256_castsi256_ps(v_lanes(n))); }
 V_INLINE V v_add(V a, V b) { return _mm256_add_ps(a, b); }
 V_INLINE V v_sub(V a, V b) { return _mm256_sub_ps(a, b); }

@@ -118,7 +118,7 @@ def _packages(missing: list[str]) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in ("numpy", "soundfile", "huggingface_hub", "regex", "sentencex", "num2words", "sounddevice"):
+    for name in ("numpy", "soundfile", "huggingface_hub", "regex", "sentencex", "unicode-rbnf", "sounddevice"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { MAGIC = 0x44335451, MAX_TENSORS = 4096 };
+enum { MAGIC = 0x44335451, MAX_TENSORS = 1024 };
 
 typedef struct subject {
     q3t_config config;
@@ -319,9 +319,11 @@ static void check_neighbours(const q3t_codec *c, const subject *s, const float *
 }
 
 /* A NaN in any of these weights must be reported, not played. */
-static void check_nonfinite(const subject *s, const char *of) {
+static void check_nonfinite(const subject *all, const char *of) {
     static const int32_t slots[] = {Q3T_W_DEC_OUT_BIAS, Q3T_W_CODEC_Q, Q3T_W_UP_DW, Q3T_W_UNIT_ALPHA2, Q3T_W_FIRST_PROJ, Q3T_W_BLOCK_CONV,
                                     Q3T_W_CODEC_NORM};
+    subject few = *all, *s = &few;
+    if (s->frames > 3) s->frames = 3;
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
         q3t_tensor *t = (q3t_tensor *)(uintptr_t)s->weights.slot[slots[i]];
         if ((slots[i] == Q3T_W_UP_DW && !s->config.upsampling) || t->dtype != Q3T_F32) continue;
@@ -329,7 +331,7 @@ static void check_nonfinite(const subject *s, const char *of) {
         *data = NAN;
         q3t_codec *c = open_codec(s, NULL);
         q3t_status status;
-        free(decode(c, s, NULL, s->codes, 4, &status));
+        free(decode(c, s, NULL, s->codes, 2, &status));
         expect(status == Q3T_E_CODEC_NONFINITE, "NaN in a weight is reported", of);
         q3t_codec_close(c);
         *data = kept;
@@ -367,7 +369,8 @@ static void check(const subject *s, const char *of) {
 }
 
 /* ------------------------------------------------------------ synthetic configs */
-static q3t_config config_of(q3t_transformer_config t, int32_t groups, int32_t book, int32_t dim, int32_t latent, int32_t decoder, int32_t window) {
+static q3t_config config_of(q3t_transformer_config t, int32_t groups, int32_t book, int32_t dim, int32_t latent, int32_t decoder,
+                            int32_t window) {
     return (q3t_config){.codec = t, .code_groups = groups, .codebook_size = book, .codebook_dim = dim, .latent_dim = latent,
                         .decoder_dim = decoder, .sliding_window = window};
 }
@@ -385,8 +388,9 @@ static void check_synthetic(void) {
     wide.upsampling = 2, wide.upsampling_ratios[0] = wide.upsampling_ratios[1] = 2;
     wide.rates = 2, wide.upsample_rates[0] = 8, wide.upsample_rates[1] = 10;
     const struct { const q3t_config *config; int32_t type, frames; const char *name; } all[] = {
-        {&plain, Q3T_F32, 61, "grouped heads, odd widths"}, {&plain, Q3T_BF16, 33, "bf16 weights"}, {&bare, Q3T_F32, 37, "one block, window 1"},
-        {&deep, Q3T_F32, 90, "eight blocks"}, {&wide, Q3T_F32, 24, "weights larger than a cache"}};
+        {&plain, Q3T_F32, 100, "grouped heads, odd widths"}, {&plain, Q3T_BF16, 13, "bf16 weights"},
+        {&bare, Q3T_F32, 37, "one block, window 1"}, {&deep, Q3T_F32, 13, "eight blocks"},
+        {&wide, Q3T_F32, 10, "weights larger than a cache"}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         subject *s = synthetic(all[i].config, all[i].type, all[i].frames);
         check(s, all[i].name);
@@ -411,7 +415,10 @@ static double frame_macs(const q3t_config *c) {
     double l = c->latent_dim, t = c->codec.hidden, rows = 1, d = c->decoder_dim;
     double sum = (double)c->codebook_dim * (c->codebook_dim + 3 * l) + 2 * l * t;
     sum += c->codec.layers * t * (2.0 * c->codec.head_dim * (c->codec.heads + c->codec.kv_heads) + 3.0 * c->codec.intermediate);
-    for (int32_t i = 0; i < c->upsampling; i++) sum += rows * l * l * c->upsampling_ratios[i], sum += (rows *= c->upsampling_ratios[i]) * 8 * l * l;
+    for (int32_t i = 0; i < c->upsampling; i++) {
+        sum += rows * l * l * c->upsampling_ratios[i];
+        sum += (rows *= c->upsampling_ratios[i]) * 8 * l * l;
+    }
     sum += rows * 7 * l * d;
     for (int32_t i = 0; i < c->rates; i++, d /= 2) {
         sum += rows * d * d * c->upsample_rates[i];

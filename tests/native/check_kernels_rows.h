@@ -30,7 +30,7 @@ RUN(add_bf16) {
     check_release(check.used - 1);
 }
 
-/* exp to 3 ulp, one division, one product; subnormal results of exp count as zero. */
+/* exp to 3 ulp, one division, one product; exp is zero below -87.3. */
 static double near_silu(double want, double a, double b, double c) { return (void)a, (void)b, (void)c, 12 * ULP * fabs(want) + 1e-36; }
 static double near_silu_mul(double want, double a, double b, double c) {
     return (void)a, (void)c, 14 * ULP * fabs(want) + 1e-36 * fabs(b) + 1e-36;
@@ -46,7 +46,7 @@ static double near_snake(double want, double a, double b, double c) {
 static double exact(double want, double a, double b, double c) { return (void)want, (void)a, (void)b, (void)c, 0; }
 /* One or two roundings, fused or not. */
 static double near_add_scaled(double want, double a, double b, double c) { return (void)want, 2 * ULP * (fabs(a) + fabs(b * c)) + 1e-44; }
-static double near_exp(double want, double a, double b, double c) { return (void)a, (void)b, (void)c, 6 * ULP * want + 0x1p-126; }
+static double near_exp(double want, double a, double b, double c) { return (void)a, (void)b, (void)c, 6 * ULP * want + 1.23e-38; }
 
 static const elementwise elementwise_entries[] = {
     {"silu_mul", run_silu_mul, near_silu_mul}, {"silu_mul in place", run_silu_mul_in_place, near_silu_mul},

@@ -69,7 +69,12 @@ typedef enum kind { ORDINARY, WIDE, EXTREME, KINDS } kind;
 static float number(kind k) {
     static const float edges[] = {0.0f, -0.0f, 1e-45f, -1e-40f, 0x1p-126f, 87.0f, 87.3f, 88.7f, -87.2f, -87.4f, -88.8f, -104.0f,
                                   103.0f, 0.5f, -1.0f, 1.0f, 1.5f, 9999.0f, -1e4f, 1e15f, -1e18f, 1e-18f};
-    if (k == WIDE) return ldexpf(unit(), below(61) - 30);
+    if (k == WIDE) {
+        uint32_t u = (bits() & 0x807fffff) | (uint32_t)(97 + below(60)) << 23;
+        float f;
+        memcpy(&f, &u, 4);
+        return f;
+    }
     if (k == EXTREME && bits() % 2) return edges[below(sizeof edges / sizeof *edges)];
     return 4 * unit();
 }

@@ -1,4 +1,4 @@
-"""make_dump.py OUT: a tiny model and some of its goldens in one flat file, for native checks that read no checkpoint.
+"""make_dump.py OUT [CASE...]: a tiny model and some of its goldens in one flat file, for native checks.
 
 Little-endian; dump.h reads it. Offsets count from the start of the file; arrays begin at multiples of 64.
 """
@@ -36,7 +36,7 @@ class Writer:
         return offset
 
 
-def dump(out: Path) -> None:
+def dump(out: Path, cases: tuple[str, ...]) -> None:
     rows = {row.get("name"): row for row in golden_rows(NAME, "tts")}
     with open_checkpoint(checkpoint_of(NAME)) as checkpoint:
         config = _native_config(checkpoint.config, {slot for slot, _, _ in checkpoint.tensors})
@@ -45,7 +45,7 @@ def dump(out: Path) -> None:
         head = struct.Struct("<8s4i")
         size = head.size + len(config_bytes)
         padding = -size % 8
-        size += padding + len(checkpoint.tensors) * tensor_row.size + len(CASES) * case_row.size
+        size += padding + len(checkpoint.tensors) * tensor_row.size + len(cases) * case_row.size
         writer, tables = Writer(size), b""
         for slot, layer, array in checkpoint.tensors:
             shape = [*array.shape, 0, 0, 0, 0][:4]
@@ -53,7 +53,7 @@ def dump(out: Path) -> None:
             tables += tensor_row.pack(
                 getattr(lib, f"Q3T_W_{slot}"), layer, dtype, array.ndim, *shape, writer.add(array)
             )
-        for name in CASES:
+        for name in cases:
             row = rows[name]
             golden = load_golden(NAME, row)
             prompt = golden_prompt(checkpoint, row, golden)
@@ -70,11 +70,11 @@ def dump(out: Path) -> None:
                 writer.add(golden["codes"].astype(np.int32)),
                 writer.add(golden["wav"].astype(np.float32)),
             )
-        start = head.pack(MAGIC, len(config_bytes), len(checkpoint.tensors), len(CASES), 0) + config_bytes
+        start = head.pack(MAGIC, len(config_bytes), len(checkpoint.tensors), len(cases), 0) + config_bytes
         start += bytes(padding) + tables
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(start.ljust(writer.start, b"\0") + b"".join(writer.chunks))
 
 
 if __name__ == "__main__":
-    dump(Path(sys.argv[1]))
+    dump(Path(sys.argv[1]), tuple(sys.argv[2:]) or CASES)

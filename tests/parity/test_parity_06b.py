@@ -60,7 +60,7 @@ def test_decoder(models, name, row):
 
 
 def test_tokenizer_of_the_released_models(models):
-    tokenizer = models(NAMES[0]).tokenizer
+    tokenizer = models(NAMES[0]).checkpoint.tokenizer
     for row in json.loads((GOLDENS / "tokenizer" / "full_qwen2.json").read_text(encoding="utf-8")):
         assert tokenizer.encode(row["text"]) == row["ids"], row["text"]
         wrapped = f"<|im_start|>assistant\n{row['text']}<|im_end|>\n<|im_start|>assistant\n"
