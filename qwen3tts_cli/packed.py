@@ -36,7 +36,7 @@ LARGE_MODEL_BYTES = 200 << 20  # of matrices in bf16: from there on `auto` packs
 
 _MAGIC = b"Q3TPACK\0"
 _PREAMBLE = struct.Struct("<8sIIQI")  # magic, version, bytes of the header, bytes of the file, checksum of the header
-_ALIGN, _ENDS, _HEADER_LIMIT = 64, 4096, 1 << 22
+_ALIGN, _ENDS, _HEADER_ROOM = 64, 4096, 1 << 20
 _LAYER = frozenset(f"{m}_{w}" for m in ("TALKER", "PREDICTOR") for w in ("Q", "K", "V", "O", "GATE", "UP", "DOWN"))
 _HEADS = frozenset(("CODEC_HEAD", "PREDICTOR_HEAD", "PROJECTION"))
 
@@ -80,14 +80,14 @@ def open_packed(
     try:
         if path is not None:
             with contextlib.suppress(FileNotFoundError, _Unfit):
-                return _open(path, source, precision)
+                return _open(path, source, checkpoint, precision)
             return _create(path, source, checkpoint, precision, threads, progress)
     except OSError as error:
         if warn is not None:
             warn(f"{path}: {error.strerror or error}; packed weights are kept in memory and made again next time")
-    memory = mmap.mmap(-1, max(1, _layout(checkpoint, precision, source)[1]))
+    memory = mmap.mmap(-1, _layout(checkpoint, precision)[1])
     _write(memory, source, checkpoint, precision, threads, progress)
-    return _parse(memory, source, precision, None)
+    return _matrices(_header(memory, source, precision), memory, checkpoint, precision, None)
 
 
 def cache_path(folder: Path, precision: str) -> Path | None:
@@ -146,9 +146,9 @@ def _source(folder: Path) -> list[list[object]]:
     return rows
 
 
-def _layout(checkpoint: Checkpoint, precision: str, source: object) -> tuple[list[tuple], int]:  # type: ignore[type-arg]
+def _layout(checkpoint: Checkpoint, precision: str) -> tuple[list[tuple], int]:  # type: ignore[type-arg]
     """Rows (slot, layer, array, dtype, start, bytes) and the size of the file; the header's place comes first."""
-    rows, at = [], 1 << 17
+    rows, at = [], _HEADER_ROOM
     for slot, layer, array in checkpoint.tensors:
         if slot in _LAYER or slot in _HEADS:
             dtype = precision if slot in _LAYER else "int8"  # heads lose most and are few
@@ -185,7 +185,7 @@ def _write(
     progress: Progress | None,
 ) -> None:
     """Pack into an empty file, the preamble last."""
-    rows, size = _layout(checkpoint, precision, source)
+    rows, size = _layout(checkpoint, precision)
     entries, done, total = [], 0, sum(row[5] for row in rows)
     for (slot, layer, _, dtype, start, count), data in _packed(rows, threads):
         file.seek(start)
@@ -218,9 +218,9 @@ def _ends(data: memoryview) -> int:
     return zlib.crc32(data[-_ENDS:], zlib.crc32(data[:_ENDS]))
 
 
-def _open(path: Path, source: object, precision: str) -> PackedWeights:
+def _open(path: Path, source: object, checkpoint: Checkpoint, precision: str) -> PackedWeights:
     header, file = _read_header(path, source, precision)
-    return _matrices(header, file, path)
+    return _matrices(header, file, checkpoint, precision, path)
 
 
 def _read_header(path: Path, source: object, precision: str) -> tuple[dict, mmap.mmap]:  # type: ignore[type-arg]
@@ -234,7 +234,7 @@ def _read_header(path: Path, source: object, precision: str) -> tuple[dict, mmap
 def _header(file: mmap.mmap, source: object, precision: str) -> dict:  # type: ignore[type-arg]
     """The header, checked as far as the ends of each matrix. Raises _Unfit."""
     magic, version, length, size, checksum = _PREAMBLE.unpack_from(file)
-    raw = file[_PREAMBLE.size : _PREAMBLE.size + min(length, _HEADER_LIMIT)]
+    raw = file[_PREAMBLE.size : _PREAMBLE.size + min(length, _HEADER_ROOM)]
     if (magic, version, size) != (_MAGIC, FORMAT_VERSION, len(file)) or zlib.crc32(raw) != checksum:
         raise _Unfit
     header = json.loads(raw)
@@ -246,14 +246,19 @@ def _header(file: mmap.mmap, source: object, precision: str) -> dict:  # type: i
     return header
 
 
-def _parse(file: mmap.mmap, source: object, precision: str, path: Path | None) -> PackedWeights:
-    return _matrices(_header(file, source, precision), file, path)
-
-
-def _matrices(header: dict, file: mmap.mmap, path: Path | None) -> PackedWeights:  # type: ignore[type-arg]
+def _matrices(
+    header: dict,  # type: ignore[type-arg]
+    file: mmap.mmap,
+    checkpoint: Checkpoint,
+    precision: str,
+    path: Path | None,
+) -> PackedWeights:
+    """The matrices, if they lie where the shapes of the checkpoint put them. Raises _Unfit."""
+    rows = [(slot, layer, dtype, start, start + n) for slot, layer, _, dtype, start, n in _layout(checkpoint, precision)[0]]
+    if [(e["slot"], e["layer"], e["dtype"], e["start"], e["end"]) for e in header["matrices"]] != rows:
+        raise _Unfit
     whole = np.frombuffer(file, np.uint8)
-    entries = header["matrices"]
-    return PackedWeights({(e["slot"], e["layer"]): (e["dtype"], whole[e["start"] : e["end"]]) for e in entries}, path)
+    return PackedWeights({(slot, layer): (dtype, whole[start:end]) for slot, layer, dtype, start, end in rows}, path)
 
 
 @contextlib.contextmanager
@@ -273,7 +278,7 @@ def _create(
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path):
         with contextlib.suppress(FileNotFoundError, _Unfit):
-            return _open(path, source, precision)
+            return _open(path, source, checkpoint, precision)
         temporary = path.with_suffix(".part")  # one name: what a killed process left is overwritten
         try:
             with open(temporary, "wb") as file:
@@ -286,6 +291,6 @@ def _create(
                 temporary.unlink()
             raise
         try:
-            return _open(path, source, precision)
+            return _open(path, source, checkpoint, precision)
         except _Unfit:
             raise OSError("the packed weights do not read back as they were written") from None
