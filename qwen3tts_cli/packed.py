@@ -1,7 +1,7 @@
 """Weights of 8 and 4 bits, packed once for each model and precision and then mapped from the user's cache folder.
 
-A file is a preamble, a JSON header and the packed matrices, each on a 64-byte boundary. It is written under a lock, beside
-its place, and moved there whole, so that two processes do not disturb each other and a killed one leaves nothing wrong.
+A file is a preamble, a JSON header and the packed matrices, each on a 64-byte boundary. It is written under a lock,
+beside its place, and moved there whole, so that two processes do not disturb each other and a killed one leaves nothing wrong.
 Opening checks the preamble, the header's checksum, the size, the source it was made of, and the ends of each matrix;
 `verify` reads all of it. What does not pass is made anew; where nothing can be written the matrices stay in memory.
 """
@@ -147,7 +147,7 @@ def _source(folder: Path) -> list[list[object]]:
 
 
 def _layout(checkpoint: Checkpoint, precision: str) -> tuple[list[tuple], int]:  # type: ignore[type-arg]
-    """Rows (slot, layer, array, dtype, start, bytes) and the size of the file; the header's place comes first."""
+    """Rows (slot, layer, array, dtype, start, bytes) and the size of the file; the header has room in front."""
     rows, at = [], _HEADER_ROOM
     for slot, layer, array in checkpoint.tensors:
         if slot in _LAYER or slot in _HEADS:
@@ -254,7 +254,9 @@ def _matrices(
     path: Path | None,
 ) -> PackedWeights:
     """The matrices, if they lie where the shapes of the checkpoint put them. Raises _Unfit."""
-    rows = [(slot, layer, dtype, start, start + n) for slot, layer, _, dtype, start, n in _layout(checkpoint, precision)[0]]
+    rows = [
+        (slot, layer, dtype, start, start + n) for slot, layer, _, dtype, start, n in _layout(checkpoint, precision)[0]
+    ]
     if [(e["slot"], e["layer"], e["dtype"], e["start"], e["end"]) for e in header["matrices"]] != rows:
         raise _Unfit
     whole = np.frombuffer(file, np.uint8)

@@ -23,7 +23,7 @@ _POOL = 1 << 22  # random values that the matrices are cut from
 
 
 def synthetic_checkpoint(size: str, *, seed: int = 0, small_codec: bool = False) -> Checkpoint:
-    """A model of random weights, bf16 as released, float32 in the codec, with the dimensions of size "0.6b" or "1.7b".
+    """A model of random weights, bf16 and float32 as released, with the dimensions of size "0.6b" or "1.7b".
 
     Greedy decoding never ends by itself: the row of the end token in the codec head is zero. small_codec: a codec of a few
     channels, where only the language models are looked at.
@@ -53,7 +53,9 @@ def _tensors(
     for row in codec:
         count, fan_in = int(np.prod(row.shape)), int(np.prod(row.shape[1:]))
         if len(row.shape) == 1:
-            array = np.full(count, 0 if row.slot.endswith(("BIAS", "ALPHA", "BETA", "ALPHA1", "ALPHA2")) else 1, np.float32)
+            array = np.full(
+                count, 0 if row.slot.endswith(("BIAS", "ALPHA", "BETA", "ALPHA1", "ALPHA2")) else 1, np.float32
+            )
         else:
             array = np.resize(np.roll(values, int(rng.integers(_POOL))), count) * np.float32(fan_in**-0.5)
         yield row.slot, row.layer, array.reshape(row.shape)
@@ -64,8 +66,10 @@ def _config(size: str, small_codec: bool) -> ModelConfig:
     hidden, intermediate = {"0.6b": (1024, 3072), "1.7b": (2048, 6144)}[size]
     talker = TransformerConfig(hidden, intermediate, 28, 16, 8, 128, 1e-6, 1e6)
     predictor = TransformerConfig(1024, 3072, 5, 16, 8, 128, 1e-6, 1e6)
-    inner = TransformerConfig(64, 64, 1, 1, 1, 64, 1e-5, 1e4) if small_codec else TransformerConfig(
-        512, 1024, 8, 16, 16, 64, 1e-5, 1e4
+    inner = (
+        TransformerConfig(64, 64, 1, 1, 1, 64, 1e-5, 1e4)
+        if small_codec
+        else TransformerConfig(512, 1024, 8, 16, 16, 64, 1e-5, 1e4)
     )
     codec = CodecConfig(
         transformer=inner,

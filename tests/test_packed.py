@@ -1,4 +1,4 @@
-"""Packed weights: made once, found again, never trusted when wrong, and not in the way where there is no room for them."""
+"""Packed weights: made once, found again, never trusted when wrong, and in memory where there is no room for them."""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ def test_threads_do_not_change_a_byte(voice):
 def test_instruction_sets_agree(voice, name):
     """The integer parts are the same bit for bit (tests/native/check_quant.c); what lies between them is float32, and a
     value at the edge of a level may fall to either side."""
-    if any(flag not in cpu_flags() for flag in ("avx2", "avx512", "neon", "neon_dotprod") if f"{name}_".startswith(flag)):
+    if any(
+        flag not in cpu_flags() for flag in ("avx2", "avx512", "neon", "neon_dotprod") if f"{name}_".startswith(flag)
+    ):
         pytest.skip("not on this processor")
     _, checkpoint, matrices = voice
     best = spoken(checkpoint, matrices)

@@ -255,7 +255,9 @@ def unpack(name: str, precision: str, quiet: bool) -> None:
         freed = packed.remove(hub.resolve_model(name).path, precision)
     except OSError as error:
         raise OutputError(f"{error.filename}: {error.strerror}") from None
-    Console(quiet).note(f"{name}: removed {freed / 1e9:.2f} GB" if freed else f"{name}: no {precision} weights are packed")
+    Console(quiet).note(
+        f"{name}: removed {freed / 1e9:.2f} GB" if freed else f"{name}: no {precision} weights are packed"
+    )
 
 
 def _folder(name: str) -> Path:

@@ -64,7 +64,7 @@ def _open(synthesizer, console: Console, model: str | None, engine: dict[str, ob
         done[:] = there, total
 
     def line() -> str:
-        return f"packing {engine['precision']} weights for the first time, {100 * done[0] // done[1]} %" if done[1] else ""
+        return f"packing the weights for the first time, {100 * done[0] // done[1]} %" if done[1] else ""
 
     with console.progress(line), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
