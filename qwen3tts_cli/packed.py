@@ -1,7 +1,7 @@
 """Weights of 8 and 4 bits, packed once for each model and precision and then mapped from the user's cache folder.
 
 A file is a preamble, a JSON header and the packed matrices, each on a 64-byte boundary. It is written under a lock,
-beside its place, and moved there whole, so that two processes do not disturb each other and a killed one leaves nothing wrong.
+beside its place, and moved there whole: two processes do not disturb each other, a killed one leaves nothing wrong.
 Opening checks the preamble, the header's checksum, the size, the source it was made of, and the ends of each matrix;
 `verify` reads all of it. What does not pass is made anew; where nothing can be written the matrices stay in memory.
 """
@@ -124,7 +124,7 @@ def remove(folder: Path, precision: str) -> int:
 
 
 def verify(folder: Path, precision: str) -> bool:
-    """Whether the packed weights of the model in `folder` are there, whole and of its present files. Reads all of them."""
+    """Whether the packed weights of the model in `folder` are whole and of its present files. Reads all of them."""
     path = cache_path(folder, precision)
     try:
         if path is None:

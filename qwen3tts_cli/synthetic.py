@@ -25,8 +25,8 @@ _POOL = 1 << 22  # random values that the matrices are cut from
 def synthetic_checkpoint(size: str, *, seed: int = 0, small_codec: bool = False) -> Checkpoint:
     """A model of random weights, bf16 and float32 as released, with the dimensions of size "0.6b" or "1.7b".
 
-    Greedy decoding never ends by itself: the row of the end token in the codec head is zero. small_codec: a codec of a few
-    channels, where only the language models are looked at.
+    Greedy decoding never ends by itself: the row of the end token in the codec head is zero. small_codec: a codec of
+    few channels, where only the language models are looked at.
     """
     config = _config(size, small_codec)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""precision_report.py [0.6b]: what int8 and int4 lose against bf16, as the tables of docs/precision.md, on standard output.
+"""precision_report.py [0.6b]: what int8 and int4 lose against bf16, as the tables of docs/precision.md.
 
 The embedded voice, or random weights of the named size. Teacher forcing: each frame's logits come after the frames that
 bf16 chose, given as rows of reference codes in the prompt.
