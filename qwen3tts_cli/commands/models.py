@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,7 +39,7 @@ def models(context: click.Context) -> None:
 
 
 @models.command("list")
-@options.as_json("A list of objects: name, repo, state, bytes, path.")
+@options.as_json("A list of objects: name, repo, state, bytes, packed, path.")
 def list_models(as_json: bool) -> None:
     """List the models there are, and those that can be pulled.
 
@@ -57,12 +58,23 @@ def list_models(as_json: bool) -> None:
     for row in rows:
         size = f"{row['bytes'] / 1e9:.2f} GB" if row["bytes"] else "-"
         click.echo(f"{row['name']:{width}}  {row['state']:9}  {size:>8}  {row['path'] or row['repo']}")
+        for precision, packed in row["packed"].items():
+            click.echo(f"{'':{width}}  {precision:9}  {packed / 1e9:>5.2f} GB  packed weights")
 
 
-def _row(name: str, repo: str | None, path: Path | None) -> dict[str, str | int | None]:
+def _row(name: str, repo: str | None, path: Path | None) -> dict[str, Any]:
+    from ..packed import cached
+
     state = "not there" if path is None else "partial" if hub.missing_files(path) else "ready"
     size = 0 if path is None else hub.size_bytes(path)
-    return {"name": name, "repo": repo, "state": state, "bytes": size, "path": None if path is None else str(path)}
+    return {
+        "name": name,
+        "repo": repo,
+        "state": state,
+        "bytes": size,
+        "packed": {} if path is None else cached(path),
+        "path": None if path is None else str(path),
+    }
 
 
 def _repo(name: str) -> str:
