@@ -34,7 +34,7 @@ def load_golden(folder: str | Path, row: dict | str) -> dict[str, np.ndarray]:
     if isinstance(row, str):
         row = next(r for r in golden_rows(folder) if row in (r["file"], r.get("name")))
     with np.load(GOLDENS / folder / row["file"]) as file:
-        arrays = dict(file)
+        arrays = {name: np.array(file[name], order="C") for name in file.files}
     for name, source in row.get("same_as", {}).items():
         if source.endswith(".wav"):
             import soundfile

@@ -19,7 +19,7 @@ V_INLINE V v_half(const int format, const int half, const char *w) {
     if (format == Q3T_FORMAT_F32) return v_load((const float *)w + half * V_LEN);
     return half ? v_odd(w) : v_even(w);
 }
-V_INLINE V v_dot(const int format, V w, V x, V sum) { return (void)format, v_fma(w, x, sum); }
+V_INLINE V v_dot(const int format, V w, V x, V sum) { return (void)format, v_accumulate(w, x, sum); }
 
 static Q3T_PREPARE(prepare_f32) {
     memcpy(act, x, (size_t)k * sizeof *x);
@@ -27,12 +27,14 @@ static Q3T_PREPARE(prepare_f32) {
 }
 
 static Q3T_PREPARE(prepare_bf16) {
-    float *out = act;
-    for (int32_t i = 0; i < k; i += LINEAR_STEP, out += LINEAR_STEP)
-        for (int32_t j = 0; j < V_LEN; j++) {
-            out[j] = i + 2 * j < k ? x[i + 2 * j] : 0;
-            out[V_LEN + j] = i + 2 * j + 1 < k ? x[i + 2 * j + 1] : 0;
-        }
+    float *out = act, tail[LINEAR_STEP] = {0};
+    for (int32_t i = 0; i < k; i += LINEAR_STEP, x += LINEAR_STEP, out += LINEAR_STEP) {
+        V even, odd;
+        if (k - i < LINEAR_STEP) x = memcpy(tail, x, (size_t)(k - i) * sizeof *x);
+        v_unzip(v_load(x), v_load(x + V_LEN), &even, &odd);
+        v_store(out, even);
+        v_store(out + V_LEN, odd);
+    }
 }
 #endif
 

@@ -11,10 +11,12 @@ V_INLINE uint16_t narrow(float x) {
 /* Steps of 2 * V_LEN: their high parts, then their low parts; zeros beyond k. */
 static Q3T_PREPARE(prepare_bf16) {
     uint16_t *out = act;
-    for (int32_t i = 0; i < k; i += 2 * V_LEN, out += 4 * V_LEN)
+    float tail[2 * V_LEN] = {0};
+    for (int32_t i = 0; i < k; i += 2 * V_LEN, x += 2 * V_LEN, out += 4 * V_LEN) {
+        if (k - i < 2 * V_LEN) x = memcpy(tail, x, (size_t)(k - i) * sizeof *x);
         for (int32_t j = 0; j < 2 * V_LEN; j++) {
-            float v = i + j < k ? x[i + j] : 0;
-            out[j] = narrow(v);
-            out[2 * V_LEN + j] = narrow(v - q3t_widen(out[j]));
+            out[j] = narrow(x[j]);
+            out[2 * V_LEN + j] = narrow(x[j] - q3t_widen(out[j]));
         }
+    }
 }

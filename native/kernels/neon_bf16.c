@@ -17,7 +17,7 @@ V_INLINE V v_dot(const int format, V w, V x, V sum) {
     return (void)format, vbfdotq_f32(sum, vreinterpretq_bf16_f32(w), vreinterpretq_bf16_f32(x));
 }
 #define LINEAR_SPLIT
-#define LINEAR_TILES(X) X(8, 3) X(6, 4) X(4, 4) X(3, 4) X(2, 8) X(1, 8)
+#define LINEAR_TILES(X) X(6, 3) X(4, 4) X(3, 4) X(2, 8) X(1, 8)
 #include "body_linear.h"
 
 void q3t_kernels_init_neon_bf16(q3t_kernels *k) {

@@ -29,6 +29,10 @@ V_INLINE V v_sub(V a, V b) { return _mm256_sub_ps(a, b); }
 V_INLINE V v_mul(V a, V b) { return _mm256_mul_ps(a, b); }
 V_INLINE V v_div(V a, V b) { return _mm256_div_ps(a, b); }
 V_INLINE V v_fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+V_INLINE V v_accumulate(V a, V b, V c) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
+}
 V_INLINE V v_fnma(V a, V b, V c) { return _mm256_fnmadd_ps(a, b, c); }
 V_INLINE V v_min(V a, V b) { return _mm256_min_ps(a, b); }
 V_INLINE V v_max(V a, V b) { return _mm256_max_ps(a, b); }
@@ -61,6 +65,12 @@ V_INLINE float v_largest(V x) {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
+
+V_INLINE void v_unzip(V a, V b, V *even, V *odd) {
+    V low = _mm256_permute2f128_ps(a, b, 0x20), high = _mm256_permute2f128_ps(a, b, 0x31);
+    *even = _mm256_shuffle_ps(low, high, 0x88);
+    *odd = _mm256_shuffle_ps(low, high, 0xdd);
+}
 V_INLINE V v_widen(const uint16_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
 }

@@ -19,6 +19,10 @@ V_INLINE V v_sub(V a, V b) { return _mm512_sub_ps(a, b); }
 V_INLINE V v_mul(V a, V b) { return _mm512_mul_ps(a, b); }
 V_INLINE V v_div(V a, V b) { return _mm512_div_ps(a, b); }
 V_INLINE V v_fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+V_INLINE V v_accumulate(V a, V b, V c) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+    return c;
+}
 V_INLINE V v_fnma(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
 V_INLINE V v_min(V a, V b) { return _mm512_min_ps(a, b); }
 V_INLINE V v_max(V a, V b) { return _mm512_max_ps(a, b); }
@@ -42,7 +46,11 @@ V_INLINE float v_sum(V x) {
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 V_INLINE float v_largest(V x) { return _mm512_reduce_max_ps(x); }
-
+V_INLINE void v_unzip(V a, V b, V *even, V *odd) {
+    const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(a, at, b);
+    *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(at, _mm512_set1_epi32(1)), b);
+}
 V_INLINE V v_widen_bits(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
 V_INLINE V v_widen(const uint16_t *p) { return v_widen_bits(_mm256_loadu_si256((const __m256i *)p)); }
 V_INLINE V v_widen_n(const uint16_t *p, int32_t n) { return v_widen_bits(_mm256_maskz_loadu_epi16(v_lanes(n), p)); }

@@ -30,6 +30,10 @@ V_INLINE V v_sub(V a, V b) { return vsubq_f32(a, b); }
 V_INLINE V v_mul(V a, V b) { return vmulq_f32(a, b); }
 V_INLINE V v_div(V a, V b) { return vdivq_f32(a, b); }
 V_INLINE V v_fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
+V_INLINE V v_accumulate(V a, V b, V c) {
+    __asm__("fmla %0.4s, %1.4s, %2.4s" : "+w"(c) : "w"(a), "w"(b));
+    return c;
+}
 V_INLINE V v_fnma(V a, V b, V c) { return vfmsq_f32(c, a, b); }
 V_INLINE V v_min(V a, V b) { return vminq_f32(a, b); }
 V_INLINE V v_max(V a, V b) { return vmaxq_f32(a, b); }
@@ -50,6 +54,11 @@ V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
 V_INLINE float v_sum(V x) { return vaddvq_f32(x); }
 V_INLINE float v_largest(V x) { return vmaxvq_f32(x); }
 
+
+V_INLINE void v_unzip(V a, V b, V *even, V *odd) {
+    *even = vuzp1q_f32(a, b);
+    *odd = vuzp2q_f32(a, b);
+}
 V_INLINE V v_widen(const uint16_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 V_INLINE V v_widen_n(const uint16_t *p, int32_t n) {
     uint16_t whole[4] = {0};
