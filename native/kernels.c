@@ -5,15 +5,19 @@
 
 void q3t_kernels_init(q3t_kernels *k, uint32_t flags) {
     q3t_kernels_init_scalar(k);
+    q3t_kernels_init_scalar_quant(k);
 #if defined(__x86_64__)
     if (!(flags & Q3T_CPU_AVX2)) return;
     q3t_kernels_init_avx2(k);
     if (!(flags & Q3T_CPU_AVX512)) return;
     q3t_kernels_init_avx512(k);
+    if (flags & Q3T_CPU_AVX512_VNNI) q3t_kernels_init_avx512_vnni(k);
     if (flags & Q3T_CPU_AVX512_BF16) q3t_kernels_init_avx512_bf16(k);
 #elif defined(__aarch64__)
     if (!(flags & Q3T_CPU_NEON)) return;
     q3t_kernels_init_neon(k);
+    if (flags & Q3T_CPU_NEON_DOTPROD) q3t_kernels_init_neon_dotprod(k);
+    if ((flags & Q3T_CPU_NEON_DOTPROD) && (flags & Q3T_CPU_NEON_I8MM)) q3t_kernels_init_neon_i8mm(k);
     if (flags & Q3T_CPU_NEON_BF16) q3t_kernels_init_neon_bf16(k);
 #else
     (void)flags;

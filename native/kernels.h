@@ -13,13 +13,29 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { Q3T_BLOCK = 32,     /* outputs in one panel of packed convolution weights */
+enum { Q3T_BLOCK = 32,     /* outputs in one panel of packed weights */
        Q3T_KEYS = 16 };    /* positions in one block of the key cache */
 
 /* Formats of a matrix of the language models. */
-typedef enum q3t_format { Q3T_FORMAT_F32, Q3T_FORMAT_BF16, Q3T_FORMATS } q3t_format;
+typedef enum q3t_format { Q3T_FORMAT_F32, Q3T_FORMAT_BF16, Q3T_FORMAT_INT8, Q3T_FORMAT_INT4, Q3T_FORMATS } q3t_format;
 
-/* rows x k weights; F32 and BF16: row-major, straight from the checkpoint, any alignment of 2 or 4 bytes. */
+/* Packed formats, INT8 and INT4: blocks of Q3T_BLOCK rows, the last one filled up with zeros, each a run of groups of
+ * consecutive inputs, the last one likewise. A byte row is what Q3T_BLOCK rows hold of four inputs: row r in bytes 4 r .. 4 r + 3.
+ *   INT8: groups of 64: 16 byte rows of w + 128, -127 <= w <= 127. After the last group Q3T_BLOCK f32: the rows' scales.
+ *   INT4: groups of 32: 4 byte rows of w + 8, -8 <= w <= 7, inputs 8 j .. 8 j + 3 in the low half of a byte, the next four in
+ *         the high half; then the group's scales, bf16: that of row r in 16-bit word 2 r, of row r + 16 in 2 r + 1.
+ * A column meets them in the same groups, each scaled so that its largest is 127. y = row scale * sum over the groups, from
+ * the first to the last, of (float)(integer sum) * scale, each a fused multiply-add; INT4: scale = weights' * column's. */
+enum { Q3T_GROUP_INT8 = 64, Q3T_GROUP_INT4 = 32 };
+typedef struct q3t_group {  /* of a prepared column: its k bytes, filled up, are followed by one for each group */
+    float scale;            /* NaN if the group is not finite */
+    int32_t start;          /* - offset of the weights * sum of the bytes */
+} q3t_group;
+#define Q3T_INFINITY_BITS 0x7f800000
+#define Q3T_NAN_BF16 0x7fc0
+#define Q3T_SMALLEST_GROUP 1e-30f  /* a group of less is zero: its inverse might not be finite */
+
+/* rows x k weights; F32 and BF16: row-major, straight from the checkpoint, any alignment of 2 or 4 bytes; packed: 64-byte aligned. */
 typedef struct q3t_matrix {
     int32_t format, rows, k;
     const void *data;
@@ -34,6 +50,15 @@ typedef struct q3t_conv {
 
 /* Bytes of one prepared activation column of length k: enough for every format and ISA; a multiple of 64. */
 static inline size_t q3t_act_bytes(int32_t k) { return ((size_t)k * 4 + 63) / 64 * 64 + ((size_t)k / 32 * 8 + 127) / 64 * 64; }
+
+/* Bytes of one group of Q3T_BLOCK rows, with its scales, and of all groups of them. */
+static inline size_t q3t_group_bytes(int32_t format) {
+    return format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 * Q3T_BLOCK : Q3T_GROUP_INT4 / 2 * Q3T_BLOCK + 2 * Q3T_BLOCK;
+}
+static inline size_t q3t_block_bytes(int32_t format, int32_t k) {
+    size_t group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;
+    return ((size_t)k + group - 1) / group * q3t_group_bytes(format) + (format == Q3T_FORMAT_INT8 ? 4 * Q3T_BLOCK : 0);
+}
 
 /* Bring x (k,) into the form that the linear kernel of the same format reads. act: 64-byte aligned. */
 #define Q3T_PREPARE(name) void name(void *act, const float *x, int32_t k)
@@ -85,15 +110,18 @@ static inline size_t q3t_act_bytes(int32_t k) { return ((size_t)k * 4 + 63) / 64
 #define Q3T_MAX(name) float name(const float *x, int32_t n)
 /* 1 if all of x (n,) are finite. */
 #define Q3T_FINITE(name) int32_t name(const float *x, int32_t n)
+/* Largest of the n bytes at p taken as floats, whatever they mean: reads memory as fast as it comes. n: a multiple of 1024. */
+#define Q3T_SWEEP(name) float name(const void *p, size_t n)
 /* x = min(max(x, -1), 1), (n,); NaN stays NaN. */
 #define Q3T_CLAMP(name) void name(float *x, int32_t n)
 
 /* The table: one row an entry. Used for the struct, for q3t_kernels_text, the checks and the benches. */
 #define Q3T_KERNEL_TABLE(X) \
-    X(prepare_f32, PREPARE) X(linear_f32, LINEAR) X(prepare_bf16, PREPARE) X(linear_bf16, LINEAR) X(conv, CONV) \
+    X(prepare_f32, PREPARE) X(linear_f32, LINEAR) X(prepare_bf16, PREPARE) X(linear_bf16, LINEAR) \
+    X(prepare_int8, PREPARE) X(linear_int8, LINEAR) X(prepare_int4, PREPARE) X(linear_int4, LINEAR) X(conv, CONV) \
     X(depthwise, DEPTHWISE) X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
     X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(elu, ELU) X(snake, SNAKE) X(add, ADD) X(add_scaled, ADD_SCALED) \
-    X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP)
+    X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP) X(sweep, SWEEP)
 
 /* Each entry, then `<entry>_isa`: the name of the file that filled it, for q3t_kernels_text and the tests. */
 #define Q3T_KERNEL_FIELD(entry, SIGNATURE) Q3T_##SIGNATURE((*entry)); const char *entry##_isa;
@@ -103,10 +131,14 @@ typedef struct q3t_kernels { Q3T_KERNEL_TABLE(Q3T_KERNEL_FIELD) } q3t_kernels;
 /* Fill the table: scalar, then every overlay that `flags` (q3t_cpu) allows, in priority order. */
 void q3t_kernels_init(q3t_kernels *k, uint32_t flags);
 void q3t_kernels_init_scalar(q3t_kernels *k);
+void q3t_kernels_init_scalar_quant(q3t_kernels *k);
 void q3t_kernels_init_avx2(q3t_kernels *k);
 void q3t_kernels_init_avx512(q3t_kernels *k);
+void q3t_kernels_init_avx512_vnni(q3t_kernels *k);
 void q3t_kernels_init_avx512_bf16(q3t_kernels *k);
 void q3t_kernels_init_neon(q3t_kernels *k);
+void q3t_kernels_init_neon_dotprod(q3t_kernels *k);
+void q3t_kernels_init_neon_i8mm(q3t_kernels *k);
 void q3t_kernels_init_neon_bf16(q3t_kernels *k);
 
 static inline float q3t_widen(uint16_t h) {

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 static q3t_matrix matrix(const q3t_tensor *t) {
-    return (q3t_matrix){t->dtype == Q3T_BF16 ? Q3T_FORMAT_BF16 : Q3T_FORMAT_F32, (int32_t)t->shape[0], (int32_t)t->shape[1], t->data};
+    static const int32_t format[] = {
+        [Q3T_F32] = Q3T_FORMAT_F32, [Q3T_BF16] = Q3T_FORMAT_BF16, [Q3T_INT8] = Q3T_FORMAT_INT8, [Q3T_INT4] = Q3T_FORMAT_INT4};
+    return (q3t_matrix){format[t->dtype], (int32_t)t->shape[0], (int32_t)t->shape[1], t->data};
 }
 
 /* A vector widened to f32; NULL while measuring. */

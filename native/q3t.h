@@ -28,7 +28,11 @@ typedef enum q3t_status {
     Q3T_E_ENCODER_NONFINITE = 10 /* NaN or infinity in what an encoder made of a recording */
 } q3t_status;
 
-typedef enum q3t_dtype { Q3T_F32 = 0, Q3T_BF16 = 1 } q3t_dtype;
+typedef enum q3t_dtype {
+    Q3T_F32 = 0, Q3T_BF16 = 1,
+    Q3T_INT8 = 2,                /* packed by q3t_pack: 8 bits a weight and a scale for each row */
+    Q3T_INT4 = 3                 /* packed: 4 bits a weight and a scale for each 32 of a row, 4.5 bits in all */
+} q3t_dtype;
 
 /* Instruction sets. A mask narrows what the processor offers; it never widens. */
 typedef enum q3t_cpu {
@@ -109,7 +113,9 @@ typedef enum q3t_slot {
     Q3T_W_ENCODER_BOOK_SUM, Q3T_W_ENCODER_BOOK_USAGE
 } q3t_slot;
 
-/* A tensor of the checkpoint, row-major, in the caller's memory (usually the mapped file). Any alignment. */
+/* A tensor in the caller's memory (usually a mapped file): of the checkpoint, row-major, any alignment; or packed, 64-byte
+ * aligned, shape that of the matrix. Packed may be the matrices of the talker's and the predictor's layers, and heads and
+ * PROJECTION; Q, K and V of a layer alike, GATE and UP too. */
 typedef struct q3t_tensor {
     int32_t slot, layer, dtype, dims;
     int64_t shape[4];
@@ -186,6 +192,12 @@ uint32_t q3t_cpu_flags(void);
 /* Write "entry=isa entry=isa ..." of the table chosen under mask; returns the length needed without the NUL. */
 size_t q3t_kernels_text(uint32_t cpu_mask, char *text, size_t size);
 
+/* Bytes of a (rows, columns) matrix packed as dtype INT8 or INT4: a multiple of 64. */
+q3t_status q3t_pack_bytes(int32_t dtype, int64_t rows, int64_t columns, size_t *bytes);
+/* Pack rows [32 * block0, 32 * block1), as far as they exist, of a matrix of dims 2, F32 or BF16, into their place in
+ * packed: all of q3t_pack_bytes, 64-byte aligned. Threads may share a matrix, each with blocks of its own. */
+q3t_status q3t_pack(const q3t_tensor *matrix, int32_t dtype, int32_t block0, int32_t block1, void *packed);
+
 /* Check config and tensors, pack the codec's weights, start the pool.
  * tensors: count of them, each slot and layer of the config exactly once, in any order. */
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count,
@@ -211,6 +223,11 @@ q3t_status q3t_session_read(q3t_session *session, float *samples, int32_t capaci
 q3t_status q3t_session_codes(const q3t_session *session, int32_t first, int32_t n, int32_t *codes);
 q3t_status q3t_session_info_get(const q3t_session *session, q3t_session_info *info);
 q3t_status q3t_session_peek(const q3t_session *session, q3t_peek what, float *out, size_t count);
+
+/* Read `bytes` of memory on all of the model's threads; *seconds is how long that took. For measuring. */
+q3t_status q3t_sweep(q3t_model *model, const void *memory, size_t bytes, double *seconds);
+/* Decode codes (frames, code_groups) int32 to samples (frames * samples per frame,) float32, `chunk` frames at a time. */
+q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples);
 
 /* ---- The codec's decoder without a model, for one stream of codes at a time and one caller.
  * config: codec, code_groups and the fields from codebook_size on are read; tensors: the slots from FIRST_SUM on. */
@@ -261,7 +278,4 @@ void q3t_encoder_close(q3t_encoder *encoder);
 int32_t q3t_encoder_frame_samples(const q3t_encoder_config *config);
 /* codes (ceil(n / samples in a frame), code_groups). Memory grows with n, 5 MB for each second at full size. */
 q3t_status q3t_encoder_run(q3t_encoder *encoder, const float *samples, int32_t n, int32_t *codes);
-
-/* Decode codes (frames, code_groups) int32 to samples (frames * samples per frame,) float32, `chunk` frames at a time. */
-q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples);
 #endif

@@ -177,10 +177,27 @@ q3t_status q3t_config_check(const q3t_config *c) {
     return q3t_codec_config_check(c);
 }
 
+/* Matrices that only the linear kernels read. */
+static int may_be_packed(int32_t slot) {
+    switch ((q3t_slot)slot) {
+    case Q3T_W_TALKER_Q: case Q3T_W_TALKER_K: case Q3T_W_TALKER_V: case Q3T_W_TALKER_O:
+    case Q3T_W_TALKER_GATE: case Q3T_W_TALKER_UP: case Q3T_W_TALKER_DOWN: case Q3T_W_CODEC_HEAD:
+    case Q3T_W_PREDICTOR_Q: case Q3T_W_PREDICTOR_K: case Q3T_W_PREDICTOR_V: case Q3T_W_PREDICTOR_O:
+    case Q3T_W_PREDICTOR_GATE: case Q3T_W_PREDICTOR_UP: case Q3T_W_PREDICTOR_DOWN: case Q3T_W_PREDICTOR_HEAD: case Q3T_W_PROJECTION:
+        return 1;
+    default: return 0;
+    }
+}
+
 static int shape_ok(const q3t_config *c, const rule *r, const q3t_tensor *t) {
     int32_t n = 0;
     while (n < 3 && r->dim[n] != D_END) n++;
-    if (t->dims != n || !t->data || (t->dtype != Q3T_F32 && t->dtype != Q3T_BF16)) return 0;
+    if (t->dims != n || !t->data) return 0;
+    if (t->dtype == Q3T_INT8 || t->dtype == Q3T_INT4) {
+        if (!may_be_packed(t->slot) || (uintptr_t)t->data % 64) return 0;
+    } else if (t->dtype != Q3T_F32 && t->dtype != Q3T_BF16) {
+        return 0;
+    }
     for (int32_t i = 0; i < n; i++)
         if (t->shape[i] != dim_of(c, r->dim[i], t->layer)) return 0;
     return 1;

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import platform
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._native import ffi, lib
 from .errors import CheckpointError, EngineError, GenerationError
+from .records import Sampling, SessionInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .checkpoint import Checkpoint
     from .config import CodecConfig, ModelConfig, TransformerConfig
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 24000
 READ_SAMPLES = 65536
+_DTYPES = {"int8": lib.Q3T_INT8, "int4": lib.Q3T_INT4}
 RUNNING, STOP_EOS, STOP_MAX_FRAMES = lib.Q3T_RUNNING, lib.Q3T_STOP_EOS, lib.Q3T_STOP_MAX_FRAMES
-
 _STAGES = {
     lib.Q3T_E_TALKER_NONFINITE: "talker",
     lib.Q3T_E_PREDICTOR_NONFINITE: "code predictor",
@@ -40,32 +40,6 @@ def _check(status: int, what: str) -> None:
     raise EngineError(f"{what}: {text}")
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How codes are chosen; see q3t_sampling. `top_k` 0 and `top_p` 1 are off."""
-
-    greedy: bool = False
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-
-
-@dataclass(frozen=True)
-class SessionInfo:
-    """Where a session stands: frames generated and decoded, and seconds spent in each stage."""
-
-    state: int
-    frames: int
-    decoded: int
-    positions: int
-    cached_rows: int
-    prefill_seconds: float
-    talker_seconds: float
-    predictor_seconds: float
-    codec_seconds: float
-
-
 def kernels_text(cpu_mask: int = lib.Q3T_CPU_ALL) -> str:
     """The kernel table that a mask selects on this processor, as `entry=isa ...`."""
     size = lib.q3t_kernels_text(cpu_mask, ffi.NULL, 0) + 1
@@ -79,6 +53,24 @@ def cpu_flags() -> list[str]:
     flags = lib.q3t_cpu_flags()
     names = [name for name in dir(lib) if name.startswith("Q3T_CPU_") and name != "Q3T_CPU_ALL"]
     return [n.removeprefix("Q3T_CPU_").lower() for n in sorted(names, key=lambda n: getattr(lib, n)) if flags & getattr(lib, n)]
+
+
+def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes of a (rows, columns) matrix packed as "int8" or "int4"."""
+    size = ffi.new("size_t *")
+    _check(lib.q3t_pack_bytes(_DTYPES[dtype], *shape, size), "packing weights")
+    return size[0]
+
+
+def pack_rows(matrix: np.ndarray, dtype: str, first: int, last: int, out: np.ndarray) -> None:
+    """Pack rows `first` up to `last`, multiples of 32 or the end, of a matrix of uint16 (bf16) or float32 into `out`, uint8
+    (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix."""
+    if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(dtype, matrix.shape),):
+        raise EngineError(f"packing {matrix.shape} into {out.dtype} {out.shape}")
+    tensor = ffi.new("q3t_tensor *")
+    _describe(tensor, matrix)
+    packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
+    _check(lib.q3t_pack(tensor, _DTYPES[dtype], first // 32, -(-last // 32), packed), "packing weights")
 
 
 def cpu_report() -> dict[str, object]:
@@ -118,6 +110,12 @@ def _native_config(c: ModelConfig, slots: set[str]):
     return out
 
 
+def _describe(out, array: np.ndarray) -> None:
+    out.dims, out.dtype = array.ndim, lib.Q3T_BF16 if array.dtype == np.uint16 else lib.Q3T_F32
+    out.shape[0 : array.ndim] = array.shape
+    out.data = ffi.cast("void *", array.ctypes.data)
+
+
 def _pointer(array: np.ndarray | None, dtype: type, ctype: str, shape: tuple[int, ...] | None = None):
     """A pointer to a contiguous array of exactly this dtype and shape; None is NULL."""
     if array is None:
@@ -131,10 +129,18 @@ class Model:
     """An opened checkpoint in the engine. Any number of threads may step sessions of one model; steps take turns.
 
     checkpoint: kept, with its mapped files, until `close`. threads: workers, the caller included.
-    cpu_mask: narrows the instruction sets, for tests. Raises CheckpointError or EngineError.
+    cpu_mask: narrows the instruction sets, for tests. packed: (slot name, layer) -> (dtype, bytes as of pack_rows) of the
+    matrices to be used in another precision than the checkpoint's. Raises CheckpointError or EngineError.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, threads: int = 1, cpu_mask: int = lib.Q3T_CPU_ALL) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        threads: int = 1,
+        cpu_mask: int = lib.Q3T_CPU_ALL,
+        packed: Mapping[tuple[str, int], tuple[str, np.ndarray]] | None = None,
+    ) -> None:
         self.checkpoint, self.config, self.threads = checkpoint, checkpoint.config, threads
         self._lock = threading.Lock()
         tensors = checkpoint.tensors
@@ -143,11 +149,12 @@ class Model:
         for out, (slot, layer, array) in zip(native, tensors, strict=True):
             if array.ctypes.data % array.itemsize:
                 array = array.copy()
+            _describe(out, array)
+            out.slot, out.layer = getattr(lib, f"Q3T_W_{slot}"), layer
+            if packed is not None and (slot, layer) in packed:
+                dtype, array = packed[slot, layer]
+                out.dtype, out.data = _DTYPES[dtype], ffi.cast("void *", array.ctypes.data)
             self._arrays.append(array)
-            out.slot, out.layer, out.dims = getattr(lib, f"Q3T_W_{slot}"), layer, array.ndim
-            out.dtype = lib.Q3T_BF16 if array.dtype == np.uint16 else lib.Q3T_F32
-            out.shape[0 : array.ndim] = array.shape
-            out.data = ffi.cast("void *", array.ctypes.data)
         config = _native_config(self.config, {slot for slot, _, _ in tensors})
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
         handle = ffi.new("q3t_model **")
@@ -184,6 +191,13 @@ class Model:
         _check(result, "step")
         for code in status:
             _check(code, "generation failed")
+
+    def sweep(self, memory: np.ndarray) -> float:
+        """Seconds that all threads take to read `memory`, to compare with: uint8, a multiple of 256 KB."""
+        seconds = ffi.new("double *")
+        with self._lock:
+            _check(lib.q3t_sweep(self._handle, ffi.from_buffer(memory), memory.nbytes, seconds), "sweep")
+        return seconds[0]
 
     def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
         """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import cloning, hub
+from . import cloning, hub, packed
 from .checkpoint import open_checkpoint
 from .engine import Model, Sampling, kernels_text
 from .errors import UsageError
@@ -18,7 +19,7 @@ from .prompt import build_prompt, default_text_mode, resolve_language, resolve_s
 from .threads import default_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .cloning import Audio
     from .config import ModelConfig
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .tokenizer import Tokenizer
     from .voicefile import Voice
 
-PRECISIONS = ("auto", "bf16")
+PRECISIONS = ("auto", "bf16", "int8", "int4")
 DECODER_PRECISIONS = ("auto", "f32")
 DEFAULT_UTTERANCE_CHARACTERS = 300
 
@@ -114,9 +115,12 @@ class Synthesizer:
         precision: str = "auto",
         decoder_precision: str = "auto",
         threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Synthesizer:
         """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
 
+        precision: of the talker and the code predictor; "auto" and "bf16": the checkpoint's own, exact.
+        The first opening in int8 or int4 packs the weights: progress is called with bytes done and in all.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """
         if precision not in PRECISIONS:
@@ -128,7 +132,11 @@ class Synthesizer:
         resolved = hub.resolve_model(None if model is None else os.fspath(model))
         checkpoint = open_checkpoint(resolved.path)
         try:
-            return cls(Model(checkpoint, threads=threads or default_threads()), resolved.name)
+            threads = threads or default_threads()
+            if precision in ("auto", "bf16"):
+                return cls(Model(checkpoint, threads=threads), resolved.name)
+            weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warnings.warn)
+            return cls(Model(checkpoint, threads=threads, packed=weights.matrices), resolved.name, precision)
         except BaseException:
             checkpoint.close()
             raise

@@ -51,6 +51,12 @@ def collect_decoder(config: CodecConfig, weights: WeightSet) -> list[tuple[str, 
     return [(row.slot, row.layer, checked(row, weights)) for row in _codec_rows(config)]
 
 
+def rows_of(config: ModelConfig, projection: bool = False) -> tuple[Iterator[Row], Iterator[Row]]:
+    """Every tensor that a checkpoint of this config holds: of model.safetensors, and of the codec's. PROJECTION is among
+    them if `projection`, or if the widths differ."""
+    return _lm_rows(config, projection), _codec_rows(config.codec)
+
+
 def checked(row: Row, weights: WeightSet) -> np.ndarray:
     """The array of one row, after a look at dtype, shape and, where it is small, its values."""
     info = weights.tensors.get(row.name)

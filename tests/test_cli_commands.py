@@ -198,3 +198,14 @@ def test_names_of_the_package():
     with pytest.raises(AttributeError, match="nothing"):
         _ = qwen3tts_cli.nothing
     assert (POCKET.parent.parent / "py.typed").exists()
+
+
+def test_models_pack_list_unpack(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    out, _ = run("models", "pack", "pocket", "--precision", "int4")
+    assert out.strip().endswith("-int4.q3t")
+    assert "int4" in run("models", "list")[0]
+    rows = {row["name"]: row for row in json.loads(run("models", "list", "--json")[0])}
+    assert list(rows["pocket"]["packed"]) == ["int4"]
+    assert "removed" in run("models", "unpack", "pocket", "--precision", "int4")[1]
+    assert "no int4" in run("models", "unpack", "pocket", "--precision", "int4")[1]

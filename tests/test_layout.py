@@ -39,12 +39,12 @@ C_ROWS = [
 # Rows of qwen3tts_cli/, in the same sense; a family is a subpackage or what stands before the first underscore.
 PY_ROWS = [
     {"errors", "threads"},
-    {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "settings", "audio"},
+    {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings", "audio"},
     {"config", "bpe", "safetensors", "sinks", "pull", "text"},
     {"languages", "tokenizer", "weights", "voicefile"},
     {"engine", "prompt", "voicestore"},
     {"checkpoint", "cloning", "codec"},
-    {"pipeline"},
+    {"pipeline", "packed", "synthetic"},
     {"synthesizer"},
     {"options"},
     {"commands", "server", "bench"},

@@ -12,6 +12,9 @@ enum { CONV_VECTORS = 2, CONV_TIMES = 6 };
 #include "body_attend.h"
 #include "body_conv.h"
 #include "body_linear.h"
+#include "quant_avx2.h"
+#include "body_probe.h"
+#include "body_quant.h"
 
 void q3t_kernels_init_avx2(q3t_kernels *k) {
     static const char isa[] = "avx2";

@@ -58,11 +58,14 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
     V_UNROLL for (int half = 0; half < 2; half++) {
         V held[LINEAR_COLS];
         __asm__("" : "+r"(at->w[0]), "+r"(at->row_bytes), "+r"(at->column_bytes));
-#define LINEAR_W(r) v_half(format, half, at->w[(r) / 3] + (r) % 3 * at->row_bytes)
+#define LINEAR_ROW(r) (at->w[(r) / 3] + (r) % 3 * at->row_bytes)
+#define LINEAR_W(r) v_half(format, half, LINEAR_ROW(r))
 #define LINEAR_X(c) v_held(v_load((const float *)(at->x[(c) / 3] + (c) % 3 * at->column_bytes) + half * V_LEN))
         if (cols < rows) {
             V_UNROLL for (int c = 0; c < cols; c++) held[c] = LINEAR_X(c);
             V_UNROLL for (int r = 0; r < rows; r++) {
+                /* the rows of the next tile: hardware looks no further than the end of a page */
+                if (cols == 1) __builtin_prefetch(LINEAR_ROW(r) + rows * at->row_bytes + half * V_LEN * sizeof(float), 0, 2);
                 V v = LINEAR_W(r);
                 V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, held[c], sum[r][c]);
             }
@@ -73,6 +76,7 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
                 V_UNROLL for (int r = 0; r < rows; r++) sum[r][c] = v_dot(format, held[r], v, sum[r][c]);
             }
         }
+#undef LINEAR_ROW
 #undef LINEAR_W
 #undef LINEAR_X
     }

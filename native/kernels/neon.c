@@ -10,6 +10,10 @@ enum { CONV_VECTORS = 4, CONV_TIMES = 6 };
 #include "body_attend.h"
 #include "body_conv.h"
 #include "body_linear.h"
+#include "quant_neon.h"
+#include "quant_neon_base.h"
+#include "body_probe.h"
+#include "body_quant.h"
 
 void q3t_kernels_init_neon(q3t_kernels *k) {
     static const char isa[] = "neon";

@@ -172,6 +172,17 @@ static Q3T_CLAMP(clamp) {
     for (int32_t i = 0; i < n; i++) x[i] = x[i] < -1 ? -1 : x[i] > 1 ? 1 : x[i];
 }
 
+static Q3T_SWEEP(sweep) {
+    float largest[8] = {0};
+    for (size_t i = 0; i < n; i += sizeof largest)
+        for (int j = 0; j < 8; j++) {
+            float x;
+            memcpy(&x, (const char *)p + i + (size_t)j * 4, 4);
+            largest[j] = x > largest[j] ? x : largest[j];
+        }
+    return max(largest, 8);
+}
+
 void q3t_kernels_init_scalar(q3t_kernels *k) {
     static const char isa[] = "scalar";
     Q3T_SET(k, prepare_f32, isa);
@@ -197,4 +208,5 @@ void q3t_kernels_init_scalar(q3t_kernels *k) {
     k->finite = all_finite;
     k->finite_isa = isa;
     Q3T_SET(k, clamp, isa);
+    Q3T_SET(k, sweep, isa);
 }

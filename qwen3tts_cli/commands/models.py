@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,7 +39,7 @@ def models(context: click.Context) -> None:
 
 
 @models.command("list")
-@options.as_json("A list of objects: name, repo, state, bytes, path.")
+@options.as_json("A list of objects: name, repo, state, bytes, packed, path.")
 def list_models(as_json: bool) -> None:
     """List the models there are, and those that can be pulled.
 
@@ -57,12 +58,23 @@ def list_models(as_json: bool) -> None:
     for row in rows:
         size = f"{row['bytes'] / 1e9:.2f} GB" if row["bytes"] else "-"
         click.echo(f"{row['name']:{width}}  {row['state']:9}  {size:>8}  {row['path'] or row['repo']}")
+        for precision, packed in row["packed"].items():
+            click.echo(f"{'':{width}}  {precision:9}  {packed / 1e9:>5.2f} GB  packed weights")
 
 
-def _row(name: str, repo: str | None, path: Path | None) -> dict[str, str | int | None]:
+def _row(name: str, repo: str | None, path: Path | None) -> dict[str, Any]:
+    from ..packed import cached
+
     state = "not there" if path is None else "partial" if hub.missing_files(path) else "ready"
     size = 0 if path is None else hub.size_bytes(path)
-    return {"name": name, "repo": repo, "state": state, "bytes": size, "path": None if path is None else str(path)}
+    return {
+        "name": name,
+        "repo": repo,
+        "state": state,
+        "bytes": size,
+        "packed": {} if path is None else cached(path),
+        "path": None if path is None else str(path),
+    }
 
 
 def _repo(name: str) -> str:
@@ -201,6 +213,69 @@ def _verify(name: str, quiet: bool) -> bool:
     if not quiet:
         click.echo(f"{name}: {'damaged' if wrong else 'ok'}")
     return not wrong
+
+
+_precision = click.option(
+    "--precision", type=options.Choice("int8", "int4"), default="int8", show_default=True, help="Which weights."
+)
+
+
+@models.command()
+@_name
+@_precision
+@_quiet
+def pack(name: str, precision: str, quiet: bool) -> None:
+    """Pack the weights of a model into the cache folder, and print the file; `say` does this where it needs to.
+
+    \b
+    Examples:
+      qwen3tts models pack 0.6b
+      qwen3tts models pack 1.7b --precision int4
+    """
+    from .. import packed
+    from ..checkpoint import open_checkpoint
+    from ..synthesizer import default_threads
+
+    console, done = Console(quiet), [0, 1]
+
+    def report(there: int, total: int) -> None:
+        done[:] = there, total
+
+    def line() -> str:
+        return f"{name}: packing {precision}, {100 * done[0] // done[1]} %"
+
+    def fail(problem: str) -> None:
+        raise OutputError(problem)
+
+    with open_checkpoint(hub.resolve_model(name).path) as checkpoint, console.progress(line):
+        path = packed.open_packed(checkpoint, precision, threads=default_threads(), progress=report, warn=fail).path
+    if path is None:
+        raise OutputError("no cache folder: neither XDG_CACHE_HOME nor a home folder is known")
+    console.note(f"{name}: {precision}, {path.stat().st_size / 1e9:.2f} GB")
+    click.echo(path)
+
+
+@models.command()
+@_name
+@_precision
+@_quiet
+def unpack(name: str, precision: str, quiet: bool) -> None:
+    """Remove packed weights of a model from the cache folder.
+
+    \b
+    Examples:
+      qwen3tts models unpack 0.6b
+      qwen3tts models unpack 1.7b --precision int4
+    """
+    from .. import packed
+
+    try:
+        freed = packed.remove(hub.resolve_model(name).path, precision)
+    except OSError as error:
+        raise OutputError(f"{error.filename}: {error.strerror}") from None
+    Console(quiet).note(
+        f"{name}: removed {freed / 1e9:.2f} GB" if freed else f"{name}: no {precision} weights are packed"
+    )
 
 
 def _folder(name: str) -> Path:

@@ -9,6 +9,7 @@ import json
 import math
 import secrets
 import time
+import warnings
 from contextlib import ExitStack
 from typing import Any
 
@@ -48,7 +49,7 @@ def speak(text: str, given: dict[str, Any]) -> None:
 
     plan, console = Plan(given), Console(given["quiet"])
     engine = {name: given[name] for name in ("precision", "decoder_precision", "threads")}
-    with Synthesizer.open(given["model"], **engine) as synthesizer:
+    with _open(Synthesizer, console, given["model"], engine) as synthesizer:
         if given["model"] is None:
             _note_large_models(console)
         if console.is_terminal and (hint := plan.player_hint()):
@@ -65,6 +66,24 @@ def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:
     if given["voice"] is not None:
         raise UsageError("--voice and --ref are both given, leave one out")
     return clone(synthesizer, console, given["ref"], given["ref_text"], given)
+
+
+def _open(synthesizer, console: Console, model: str | None, engine: dict[str, object]):
+    """Open the model, with a line while its weights are packed for the first time."""
+    done = [0, 0]
+
+    def report(there: int, total: int) -> None:
+        done[:] = there, total
+
+    def line() -> str:
+        return f"packing the weights for the first time, {100 * done[0] // done[1]} %" if done[1] else ""
+
+    with console.progress(line), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        opened = synthesizer.open(model, progress=report, **engine)
+    for warning in caught:
+        console.note(f"warning: {warning.message}")
+    return opened
 
 
 def _note_large_models(console: Console) -> None:

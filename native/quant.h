@@ -1,0 +1,12 @@
+/* quant.h - the packed formats of kernels.h, made from a matrix of the checkpoint. */
+#ifndef Q3T_QUANT_H
+#define Q3T_QUANT_H
+#include "kernels.h"
+#include "status.h"
+
+/* Bytes of a packed matrix, or Q3T_E_SIZE. format: INT8 or INT4. */
+q3t_status q3t_quant_bytes(int32_t format, int32_t rows, int32_t k, size_t *bytes);
+/* Pack blocks [block0, block1) of a (rows, k) matrix of BF16 or F32 values into out, the place of block 0. Values that are
+ * not finite become NaN scales. */
+void q3t_quant_pack(int32_t format, const q3t_matrix *m, int32_t block0, int32_t block1, void *out);
+#endif

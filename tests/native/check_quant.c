@@ -1,0 +1,224 @@
+/* check_quant.c - packed weights: every instruction set gives the bits of scalar.c, for any split of rows and columns;
+ * packing loses what its levels lose and no more. `--bench` prints times. */
+#include "kernels.h"
+#include "q3t.h"
+#include "quant.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static const struct { const char *name; uint32_t mask; } machines[] = {
+    {"scalar", 0},
+    {"avx2", Q3T_CPU_AVX2},
+    {"avx512", Q3T_CPU_AVX2 | Q3T_CPU_AVX512},
+    {"avx512_vnni", Q3T_CPU_AVX2 | Q3T_CPU_AVX512 | Q3T_CPU_AVX512_VNNI},
+    {"neon", Q3T_CPU_NEON},
+    {"neon_dotprod", Q3T_CPU_NEON | Q3T_CPU_NEON_DOTPROD},
+    {"neon_i8mm", Q3T_CPU_NEON | Q3T_CPU_NEON_DOTPROD | Q3T_CPU_NEON_I8MM},
+};
+enum { MACHINES = sizeof machines / sizeof *machines };
+
+static int failures;
+
+static void expect(int ok, const char *what, const char *isa, int32_t format, int32_t rows, int32_t k, int32_t cols) {
+    if (ok) return;
+    failures++;
+    printf("FAILED %s: %s format %d, %d x %d, %d columns\n", isa, what, format, rows, k, cols);
+}
+
+static void *reserve(size_t bytes) {
+    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!p) exit(2);
+    return p;
+}
+
+static uint64_t state = 1;
+static float uniform(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(state >> 40) / (float)(1 << 24) - 0.5f;
+}
+static float normal(void) {
+    float sum = 0;
+    for (int i = 0; i < 6; i++) sum += uniform();
+    return sum * 1.4142f;
+}
+
+typedef struct problem {
+    int32_t format, rows, k, cols;
+    q3t_matrix m;
+    float *weights, *x;
+    unsigned char *packed;
+} problem;
+
+/* kind 0: ordinary; 1: every product as large as it can be; 2: extreme scales, zeros, and one column that is not finite. */
+static problem make(int32_t format, int32_t rows, int32_t k, int32_t cols, int kind) {
+    problem p = {format, rows, k, cols, {Q3T_FORMAT_F32, rows, k, NULL}, NULL, NULL, NULL};
+    size_t bytes = 0;
+    p.weights = reserve((size_t)rows * k * 4);
+    p.x = reserve((size_t)cols * k * 4);
+    for (size_t i = 0; i < (size_t)rows * k; i++)
+        p.weights[i] = kind == 1 ? (i / k % 2 ? -1.0f : 1.0f) : kind == 2 ? normal() * powf(10, -40 + (float)(i % 71)) : normal() * 0.02f;
+    for (size_t i = 0; i < (size_t)cols * k; i++)
+        p.x[i] = kind == 1 ? (i / k % 2 ? -3.0f : 3.0f) : kind == 2 ? normal() * powf(10, -35 + (float)(i % 36)) : normal();
+    if (kind == 2) {
+        p.x[k / 2] = NAN;
+        if (cols > 1) p.x[k] = -INFINITY;
+        memset(p.weights, 0, (size_t)k * 4);
+    }
+    if (q3t_quant_bytes(format, rows, k, &bytes) != Q3T_OK) exit(2);
+    p.packed = reserve(bytes);
+    p.m.data = p.weights;
+    q3t_quant_pack(format, &p.m, 0, (rows + Q3T_BLOCK - 1) / Q3T_BLOCK, p.packed);
+    p.m = (q3t_matrix){format, rows, k, p.packed};
+    return p;
+}
+
+static void release(problem *p) {
+    free(p->weights);
+    free(p->x);
+    free(p->packed);
+}
+
+static void prepare(const q3t_kernels *t, const problem *p, unsigned char *act) {
+    for (int32_t c = 0; c < p->cols; c++)
+        (p->format == Q3T_FORMAT_INT8 ? t->prepare_int8 : t->prepare_int4)(act + (size_t)c * q3t_act_bytes(p->k),
+                                                                          p->x + (size_t)c * p->k, p->k);
+}
+
+static void linear(const q3t_kernels *t, const problem *p, const unsigned char *act, int32_t row0, int32_t row1, int32_t cols, float *y) {
+    (p->format == Q3T_FORMAT_INT8 ? t->linear_int8 : t->linear_int4)(&p->m, row0, row1, act, cols, y, (size_t)p->rows);
+}
+
+/* Equal bits, all NaN being one. */
+static int same(const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(a + i, b + i, 4) && !(isnan(a[i]) && isnan(b[i]))) return 0;
+    return 1;
+}
+
+static void check_one(const q3t_kernels *t, const q3t_kernels *scalar, const char *isa, const problem *p) {
+    size_t act_bytes = q3t_act_bytes(p->k) * (size_t)p->cols, y_bytes = (size_t)p->rows * p->cols * 4;
+    unsigned char *want_act = reserve(act_bytes), *act = reserve(act_bytes);
+    float *want = reserve(y_bytes), *got = reserve(y_bytes);
+    memset(want_act, 0, act_bytes);
+    memset(act, 0, act_bytes);
+    prepare(scalar, p, want_act);
+    prepare(t, p, act);
+    expect(!memcmp(want_act, act, act_bytes), "prepare", isa, p->format, p->rows, p->k, p->cols);
+    linear(scalar, p, want_act, 0, p->rows, p->cols, want);
+    memset(got, 0xff, y_bytes);
+    linear(t, p, want_act, 0, p->rows, p->cols, got);
+    expect(same(want, got, y_bytes / 4), "linear", isa, p->format, p->rows, p->k, p->cols);
+    memset(got, 0xff, y_bytes);
+    for (int32_t row = 0, next; row < p->rows; row = next) {
+        next = row + 1 + row % 37 < p->rows ? row + 1 + row % 37 : p->rows;
+        for (int32_t c = 0; c < p->cols; c++)
+            linear(t, p, want_act + (size_t)c * q3t_act_bytes(p->k), row, next, 1, got + (size_t)c * p->rows);
+    }
+    expect(same(want, got, y_bytes / 4), "linear in pieces", isa, p->format, p->rows, p->k, p->cols);
+    free(want_act);
+    free(act);
+    free(want);
+    free(got);
+}
+
+/* The product against that of the unpacked weights: the error of ordinary values. */
+static void check_error(const q3t_kernels *t, const problem *p) {
+    unsigned char *act = reserve(q3t_act_bytes(p->k) * (size_t)p->cols);
+    float *y = reserve((size_t)p->rows * p->cols * 4);
+    double noise = 0, power = 0;
+    prepare(t, p, act);
+    linear(t, p, act, 0, p->rows, p->cols, y);
+    for (int32_t c = 0; c < p->cols; c++)
+        for (int32_t r = 0; r < p->rows; r++) {
+            double want = 0;
+            for (int32_t i = 0; i < p->k; i++) want += (double)p->weights[(size_t)r * p->k + i] * p->x[(size_t)c * p->k + i];
+            power += want * want;
+            noise += (y[(size_t)c * p->rows + r] - want) * (y[(size_t)c * p->rows + r] - want);
+        }
+    /* of normal values: half a step of 127 levels over the largest, and of about 15 */
+    expect(sqrt(noise / power) < (p->format == Q3T_FORMAT_INT8 ? 0.0125 : 0.1), "error", "any", p->format, p->rows, p->k, p->cols);
+    free(act);
+    free(y);
+}
+
+static void check(void) {
+    static const int32_t shapes[][2] = {{1, 1}, {32, 64}, {33, 31}, {96, 256}, {64, 100}, {70, 1024}};
+    q3t_kernels scalar, t;
+    q3t_kernels_init(&scalar, 0);
+    for (int m = 0; m < MACHINES; m++) {
+        if (machines[m].mask & ~q3t_cpu_flags()) continue;
+        q3t_kernels_init(&t, machines[m].mask);
+        expect(!strcmp(t.linear_int8_isa, machines[m].name) && !strcmp(t.linear_int4_isa, machines[m].name), "table", machines[m].name, 0, 0, 0, 0);
+        for (int32_t format = Q3T_FORMAT_INT8; format <= Q3T_FORMAT_INT4; format++)
+            for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+                for (int32_t cols = 1; cols < 16; cols += 1 + cols / 4)
+                    for (int kind = 0; kind < 3; kind++) {
+                        problem p = make(format, shapes[s][0], shapes[s][1], cols, kind);
+                        check_one(&t, &scalar, machines[m].name, &p);
+                        if (kind == 0 && p.k >= 256) check_error(&t, &p);
+                        release(&p);
+                    }
+    }
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void bench_one(const q3t_kernels *t, const char *isa, const problem *p, int32_t cols, int32_t rows, const char *where) {
+    unsigned char *act = reserve(q3t_act_bytes(p->k) * (size_t)p->cols);
+    float *y = reserve((size_t)p->rows * p->cols * 4);
+    double best = 1e9, end = seconds() + 0.15;
+    prepare(t, p, act);
+    do {
+        double start = seconds();
+        linear(t, p, act, 0, rows, cols, y);
+        double spent = seconds() - start;
+        best = spent < best ? spent : best;
+    } while (seconds() < end);
+    double bytes = (double)(rows / Q3T_BLOCK) * (double)q3t_block_bytes(p->format, p->k);
+    printf("%-12s int%d %5d x %d %-6s cols %2d %9.1f us %7.1f GB/s %7.1f GOP/s\n", isa, p->format == Q3T_FORMAT_INT8 ? 8 : 4, rows, p->k,
+           where, cols, best * 1e6, bytes / best * 1e-9, 2.0 * rows * p->k * cols / best * 1e-9);
+    free(act);
+    free(y);
+}
+
+static void bench(void) {
+    static const int32_t cols[] = {1, 2, 4, 8, 12, 40};
+    q3t_kernels t;
+    for (int32_t format = Q3T_FORMAT_INT8; format <= Q3T_FORMAT_INT4; format++) {
+        double start = seconds();
+        problem p = make(format, 40000 / 32 * 32, 3072, 40, 0);
+        printf("made and packed in %.2f s\n", seconds() - start);
+        for (int m = 1; m < MACHINES; m++) {
+            if (machines[m].mask & ~q3t_cpu_flags()) continue;
+            q3t_kernels_init(&t, machines[m].mask);
+            for (size_t c = 0; c < sizeof cols / sizeof *cols; c++) bench_one(&t, machines[m].name, &p, cols[c], 256, "cached");
+            bench_one(&t, machines[m].name, &p, 1, p.rows, "memory");
+            double best = 1e9;
+            unsigned char *act = reserve(q3t_act_bytes(p.k));
+            for (int i = 0; i < 1000; i++) {
+                double begin = seconds();
+                (format == Q3T_FORMAT_INT8 ? t.prepare_int8 : t.prepare_int4)(act, p.x, p.k);
+                best = seconds() - begin < best ? seconds() - begin : best;
+            }
+            printf("%-12s prepare %d: %.0f ns\n", machines[m].name, p.k, best * 1e9);
+            free(act);
+        }
+        release(&p);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "--bench")) {
+        bench();
+        return 0;
+    }
+    check();
+    if (!failures) printf("check_quant: ok\n");
+    return failures != 0;
+}

@@ -1,0 +1,160 @@
+"""Packed weights: made once, found again, never trusted when wrong, and in memory where there is no room for them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import CHECKPOINTS, POCKET, ROOT
+
+from qwen3tts_cli import Synthesizer, packed
+from qwen3tts_cli.checkpoint import open_checkpoint
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A checkpoint of its own, and an empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
+    return folder
+
+
+def opened(folder, precision="int8", **options):
+    """The packed weights of a folder as bytes, and how often progress was reported."""
+    calls = []
+    with open_checkpoint(folder) as checkpoint:
+        weights = packed.open_packed(checkpoint, precision, progress=lambda *a: calls.append(a), **options)
+        data = {key: (dtype, array.tobytes()) for key, (dtype, array) in weights.matrices.items()}
+    return data, calls, weights.path
+
+
+@pytest.mark.parametrize("precision", packed.PRECISIONS)
+def test_packed_once_and_found_again(model, precision):
+    made, calls, path = opened(model, precision, threads=2)
+    assert calls[-1][0] == calls[-1][1] == sum(len(data) for _, data in made.values())
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    again, calls, same = opened(model, precision)
+    assert (again, calls, same) == (made, [], path)
+    assert packed.verify(model, precision)
+    assert packed.cached(model) == {precision: path.stat().st_size}
+    assert {dtype for dtype, _ in made.values()} == ({"int8"} if precision == "int8" else {"int4", "int8"})
+    assert packed.remove(model, precision) > 0
+    assert packed.remove(model, precision) == 0
+    assert not packed.verify(model, precision)
+
+
+def test_one_thread_and_several_pack_the_same(model):
+    one, _, _ = opened(model, "int4", threads=1)
+    packed.remove(model, "int4")
+    assert opened(model, "int4", threads=3)[0] == one
+
+
+def damage(path, at, size=1):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        old = file.read(size)
+        file.seek(at)
+        file.write(bytes(b ^ 0x55 for b in old))
+
+
+@pytest.mark.parametrize("where", ["magic", "version", "header", "weights", "short", "empty", "source"])
+def test_a_wrong_file_is_made_anew(model, where):
+    made, _, path = opened(model)
+    if where == "source":
+        os.utime(model / "model.safetensors", ns=(1, 1))
+    elif where in ("short", "empty"):
+        os.truncate(path, 100 if where == "empty" else path.stat().st_size - 64)
+    else:
+        damage(path, {"magic": 0, "version": 8, "header": 100, "weights": packed._HEADER_ROOM + 5}[where])
+    assert not packed.verify(model, "int8")
+    again, calls, _ = opened(model)
+    assert again == made
+    assert calls
+    assert packed.verify(model, "int8")
+
+
+def test_verify_reads_everything(model):
+    data, _, path = opened(model)
+    largest = max(data.values(), key=lambda d: len(d[1]))[1]
+    start = path.read_bytes().index(largest)
+    damage(path, start + len(largest) // 2)
+    assert not packed.verify(model, "int8")
+
+
+def test_a_killed_process_leaves_nothing_wrong(model):
+    made, _, path = opened(model)
+    path.replace(path.with_suffix(".part"))
+    again, calls, _ = opened(model)
+    assert again == made
+    assert calls
+    assert sorted(p.suffix for p in path.parent.iterdir()) == [".lock", ".q3t"]
+
+
+def test_without_a_place_to_write_they_stay_in_memory(model, tmp_path, monkeypatch):
+    made, _, _ = opened(model)
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    lines = []
+    data, calls, path = opened(model, warn=lines.append)
+    assert data == made
+    assert calls
+    assert path is None
+    assert len(lines) == 1
+    assert "kept in memory" in lines[0]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_no_failure(model, monkeypatch):
+    made, _, path = opened(model)
+    packed.remove(model, "int8")
+    path.with_suffix(".part").symlink_to("/dev/full")
+    lines = []
+    data, _, kept = opened(model, warn=lines.append)
+    assert data == made
+    assert kept is None
+    assert "No space left" in lines[0]
+    assert not path.exists()
+
+
+def test_two_processes_at_once(model):
+    code = (
+        "import sys; from qwen3tts_cli import packed; from qwen3tts_cli.checkpoint import open_checkpoint;"
+        "c = open_checkpoint(sys.argv[1]); w = packed.open_packed(c, 'int4', warn=sys.exit);"
+        "print(w.bytes, packed.verify(sys.argv[1], 'int4'))"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code, str(model)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = {run.communicate()[0] for run in runs}
+    assert [run.returncode for run in runs] == [0, 0, 0]
+    assert len(said) == 1
+    assert said.pop().endswith(" True\n")
+
+
+def test_auto_is_exact(model):
+    with Synthesizer.open(model) as opened:
+        assert opened.precision == "bf16"
+
+
+def test_packing_keeps_what_8_bits_can(model):
+    """Column by column, the packed matrix times unit vectors is near the matrix: here by its own format, in NumPy."""
+    with open_checkpoint(model) as checkpoint:
+        weights = packed.open_packed(checkpoint, "int8")
+        for slot, layer, array in checkpoint.tensors:
+            if (slot, layer) not in weights.matrices:
+                continue
+            want = (array.astype(np.uint32) << 16).view(np.float32) if array.dtype == np.uint16 else array
+            rows, k = want.shape
+            groups = -(-k // 64)
+            data = weights.matrices[slot, layer][1].reshape(-1, groups * 64 * 32 + 128)
+            levels = data[:, : groups * 64 * 32].reshape(-1, groups * 16, 32, 4).transpose(0, 2, 1, 3)
+            scales = np.ascontiguousarray(data[:, groups * 64 * 32 :]).view(np.float32).reshape(-1, 1)
+            got = (levels.reshape(-1, groups * 64).astype(np.float32) - 128) * scales
+            error = np.abs(got[:rows, :k] - want)
+            assert (error <= 0.501 * np.abs(want).max(1, keepdims=True) / 127).all()

@@ -1,0 +1,81 @@
+"""int8 and int4: near bf16, the same on every instruction set, and the same bytes however the work is split."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
+
+from qwen3tts_cli import packed
+from qwen3tts_cli.checkpoint import open_checkpoint
+from qwen3tts_cli.engine import Model, Sampling, Session, cpu_flags, lib
+
+ROW = golden_rows("pocket", "tts")[0]
+GREEDY = Sampling(greedy=True)
+MASKS = {
+    "scalar": 0,
+    "avx2": lib.Q3T_CPU_AVX2,
+    "avx512": lib.Q3T_CPU_AVX2 | lib.Q3T_CPU_AVX512,
+    "neon": lib.Q3T_CPU_NEON,
+    "neon_dotprod": lib.Q3T_CPU_NEON | lib.Q3T_CPU_NEON_DOTPROD,
+}
+# What the quantisation costs the first logits of the embedded voice, with room; docs/precision.md has the measurements.
+LIMITS = {"int8": 0.03, "int4": 0.15}
+
+
+@pytest.fixture(scope="module", params=packed.PRECISIONS)
+def voice(request):
+    with open_checkpoint(POCKET) as checkpoint:
+        weights = packed.open_packed(checkpoint, request.param)
+        yield request.param, checkpoint, weights.matrices
+
+
+def spoken(checkpoint, matrices, threads=2, mask=lib.Q3T_CPU_ALL):
+    with Model(checkpoint, threads=threads, cpu_mask=mask, packed=matrices) as model:
+        return speak_golden(model, ROW, load_golden("pocket", ROW))
+
+
+def test_near_the_reference(voice):
+    precision, checkpoint, matrices = voice
+    want = load_golden("pocket", ROW)
+    got = spoken(checkpoint, matrices)
+    assert relative_error(got["logits0"][0], want["logits0"][0]) <= LIMITS[precision]
+    assert 0.8 <= len(got["codes"]) / len(want["codes"]) <= 1.25
+
+
+def test_threads_do_not_change_a_byte(voice):
+    _, checkpoint, matrices = voice
+    one, two = spoken(checkpoint, matrices, 1), spoken(checkpoint, matrices, 3)
+    for name in ("codes", "logits0", "wav"):
+        np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_instruction_sets_agree(voice, name):
+    """The integer parts are the same bit for bit (tests/native/check_quant.c); what lies between them is float32, and a
+    value at the edge of a level may fall to either side."""
+    if any(
+        flag not in cpu_flags() for flag in ("avx2", "avx512", "neon", "neon_dotprod") if f"{name}_".startswith(flag)
+    ):
+        pytest.skip("not on this processor")
+    _, checkpoint, matrices = voice
+    best = spoken(checkpoint, matrices)
+    other = spoken(checkpoint, matrices, mask=MASKS[name])
+    assert relative_error(other["logits0"][0], best["logits0"][0]) <= 5e-3
+
+
+def test_neighbours_in_a_batch_do_not_change_a_byte(voice):
+    _, checkpoint, matrices = voice
+    golden = load_golden("pocket", ROW)
+    prompt = golden_prompt(checkpoint, ROW, golden)
+    options = {"talker": GREEDY, "predictor": GREEDY, "key": 0, "max_frames": 8}
+    found = []
+    with Model(checkpoint, threads=2, packed=matrices) as model:
+        for count in (1, 3, 9):
+            sessions = [Session(model, prompt, seed=i, **options) for i in range(count)]
+            for _ in range(8):
+                model.step(sessions)
+            found.append([(s.codes(0, 8).tobytes(), s.peek("LOGITS", (1280,)).tobytes()) for s in sessions])
+            for session in sessions:
+                session.close()
+    assert len({each for batch in found for each in batch}) == 1
