@@ -1,8 +1,7 @@
-"""The only importer of the C engine: models and sessions over `_native`, every array checked before its pointer is taken."""
+"""Models and sessions over the C engine; every array is checked before its pointer is taken."""
 
 from __future__ import annotations
 
-import platform
 import threading
 from typing import TYPE_CHECKING
 
@@ -40,21 +39,6 @@ def _check(status: int, what: str) -> None:
     raise EngineError(f"{what}: {text}")
 
 
-def kernels_text(cpu_mask: int = lib.Q3T_CPU_ALL) -> str:
-    """The kernel table that a mask selects on this processor, as `entry=isa ...`."""
-    size = lib.q3t_kernels_text(cpu_mask, ffi.NULL, 0) + 1
-    text = ffi.new("char[]", size)
-    lib.q3t_kernels_text(cpu_mask, text, size)
-    return ffi.string(text).decode()
-
-
-def cpu_flags() -> list[str]:
-    """Names of the instruction sets of this processor that kernels exist for."""
-    flags = lib.q3t_cpu_flags()
-    names = [name for name in dir(lib) if name.startswith("Q3T_CPU_") and name != "Q3T_CPU_ALL"]
-    return [n.removeprefix("Q3T_CPU_").lower() for n in sorted(names, key=lambda n: getattr(lib, n)) if flags & getattr(lib, n)]
-
-
 def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
     """Bytes of a (rows, columns) matrix packed as "int8" or "int4"."""
     size = ffi.new("size_t *")
@@ -63,19 +47,14 @@ def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
 
 
 def pack_rows(matrix: np.ndarray, dtype: str, first: int, last: int, out: np.ndarray) -> None:
-    """Pack rows `first` up to `last`, multiples of 32 or the end, of a matrix of uint16 (bf16) or float32 into `out`, uint8
-    (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix."""
+    """Pack rows `first` up to `last`, multiples of 32 or the end, of a matrix of uint16 (bf16) or float32 into `out`,
+    uint8 (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix."""
     if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(dtype, matrix.shape),):
         raise EngineError(f"packing {matrix.shape} into {out.dtype} {out.shape}")
     tensor = ffi.new("q3t_tensor *")
     _describe(tensor, matrix)
     packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
     _check(lib.q3t_pack(tensor, _DTYPES[dtype], first // 32, -(-last // 32), packed), "packing weights")
-
-
-def cpu_report() -> dict[str, object]:
-    """For `doctor`: {"cpu": architecture, "flags": instruction sets in use, "kernels": the table chosen}."""
-    return {"cpu": platform.machine(), "flags": cpu_flags(), "kernels": kernels_text()}
 
 
 def _transformer(out, c: TransformerConfig) -> None:
@@ -129,8 +108,8 @@ class Model:
     """An opened checkpoint in the engine. Any number of threads may step sessions of one model; steps take turns.
 
     checkpoint: kept, with its mapped files, until `close`. threads: workers, the caller included.
-    cpu_mask: narrows the instruction sets, for tests. packed: (slot name, layer) -> (dtype, bytes as of pack_rows) of the
-    matrices to be used in another precision than the checkpoint's. Raises CheckpointError or EngineError.
+    cpu_mask: narrows the instruction sets, for tests. packed: (slot name, layer) -> (dtype, bytes as of pack_rows) of
+    the matrices to be used in another precision than the checkpoint's. Raises CheckpointError or EngineError.
     """
 
     def __init__(
@@ -207,7 +186,11 @@ class Model:
         samples = np.empty(len(codes) * self.config.codec.samples_per_frame, np.float32)
         with self._lock:
             status = lib.q3t_codec_decode(
-                self._handle, ffi.from_buffer("int32_t[]", codes), len(codes), chunk, ffi.from_buffer("float[]", samples)
+                self._handle,
+                ffi.from_buffer("int32_t[]", codes),
+                len(codes),
+                chunk,
+                ffi.from_buffer("float[]", samples),
             )
         _check(status, "decoding")
         return samples
@@ -245,7 +228,10 @@ class Session:
         p.codec_ids = _pointer(prompt.codec_ids, np.int32, "int32_t[]", prompt.text_ids.shape)
         p.trailing_ids = _pointer(prompt.trailing_ids, np.int32, "int32_t[]")
         p.speaker = _pointer(speaker, np.float32, "float[]", (model.config.talker.hidden_size,))
-        p.reference_codes, p.reference_frames = _pointer(reference_codes, np.int32, "int32_t[]", (frames, groups)), frames
+        p.reference_codes, p.reference_frames = (
+            _pointer(reference_codes, np.int32, "int32_t[]", (frames, groups)),
+            frames,
+        )
         for out, s in ((p.talker, talker), (p.predictor, predictor)):
             out.greedy, out.temperature, out.top_k, out.top_p = int(s.greedy), s.temperature, s.top_k, s.top_p
             out.repetition_penalty = s.repetition_penalty
@@ -293,7 +279,7 @@ class Session:
         return SessionInfo(*(getattr(out, name) for name in SessionInfo.__dataclass_fields__))
 
     def peek(self, what: str, shape: tuple[int, ...]) -> np.ndarray:
-        """An intermediate value, for tests and measurements: PREFILL, LOGITS, ... of q3t_peek, float32 of that shape."""
+        """An intermediate value, for tests: PREFILL, LOGITS, ... of q3t_peek, float32 of that shape."""
         out = np.empty(shape, np.float32)
         buffer = ffi.from_buffer("float[]", out)
         _check(lib.q3t_session_peek(self._handle, getattr(lib, f"Q3T_PEEK_{what}"), buffer, out.size), f"peek {what}")

@@ -106,7 +106,9 @@ class Speech:
     @property
     def codes(self) -> np.ndarray:
         """Codes of the utterances finished so far: int32 (frames, code_groups)."""
-        return np.concatenate(self._codes) if self._codes else np.empty((0, self.model.config.num_code_groups), np.int32)
+        return (
+            np.concatenate(self._codes) if self._codes else np.empty((0, self.model.config.num_code_groups), np.int32)
+        )
 
     def _speak(self, prompts: Iterator[tuple[str, Prompt]]) -> Iterator[np.ndarray]:
         seen: Counter[str] = Counter()
@@ -124,8 +126,8 @@ class Speech:
         rows, positions = len(prompt.text_ids), config.max_position_embeddings
         if max(rows, len(prompt.trailing_ids)) + 1 > positions:
             raise UsageError(
-                f"text: one utterance of {rows + len(prompt.trailing_ids)} prompt rows; the model has {positions} positions "
-                "(leave out --no-split, or shorten the text)"
+                f"text: one utterance of {rows + len(prompt.trailing_ids)} prompt rows; the model has {positions} "
+                "positions (leave out --no-split, or shorten the text)"
             )
         room = positions - rows
         if plan.max_frames is not None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from . import cloning, hub, packed
 from .checkpoint import open_checkpoint
-from .engine import Model, Sampling, kernels_text
+from .engine import Model, Sampling
+from .engine_cpu import kernels_text
 from .errors import UsageError
 from .pipeline import Plan, Speech
 from .prompt import build_prompt, default_text_mode, resolve_language, resolve_speaker
@@ -40,7 +41,8 @@ class SpeakOptions:
     sentence ends. retries: new attempts when an utterance runs away; 0 turns the guard off. live: yield audio as it is
     made rather than an utterance at a time. chunk_frames and pipeline: how the decoder runs; never what it makes.
     voice: a preset, the name of a kept voice or its file, or a Voice. ref_audio: speak with the voice of a recording,
-    as Synthesizer.clone takes it; ref_text: what it says. design: the description of a voice, for a model that makes them.
+    as Synthesizer.clone takes it; ref_text: what it says. design: the description of a voice, for a model that
+    makes them.
     """
 
     voice: str | Voice | None = None
@@ -126,7 +128,9 @@ class Synthesizer:
         if precision not in PRECISIONS:
             raise UsageError(f"precision: {precision!r} is not there yet; available: {', '.join(PRECISIONS)}")
         if decoder_precision not in DECODER_PRECISIONS:
-            raise UsageError(f"decoder precision: {decoder_precision!r} is not there yet; available: {', '.join(DECODER_PRECISIONS)}")
+            raise UsageError(
+                f"decoder precision: {decoder_precision!r} is not there yet; available: {', '.join(DECODER_PRECISIONS)}"
+            )
         if threads is not None and not 1 <= threads <= 1024:
             raise UsageError(f"threads: {threads} is not within 1 .. 1024")
         resolved = hub.resolve_model(None if model is None else os.fspath(model))
@@ -169,10 +173,14 @@ class Synthesizer:
         return kernels_text()
 
     def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
-        """Start to speak: an iterator of float32 chunks that carries its own report. Raises UsageError before the first."""
+        """Start to speak: float32 chunks, with a report of their own. Raises UsageError before the first."""
         o = options or SpeakOptions()
         config = self.config
-        for name, value, high in (("retries", o.retries, 1000), ("seed", o.seed, (1 << 64) - 1), ("chunk frames", o.chunk_frames, 64)):
+        for name, value, high in (
+            ("retries", o.retries, 1000),
+            ("seed", o.seed, (1 << 64) - 1),
+            ("chunk frames", o.chunk_frames, 64),
+        ):
             _ranged(name, value, 0, high, 0)
         _ranged("max frames", o.max_frames, 1, 1 << 31, 1)
         text_mode = o.text_mode or default_text_mode(config)
@@ -213,7 +221,9 @@ class Synthesizer:
 
         config, manifest = self.config, self.config.voice
         check_script(text, config)
-        rewrite = (lambda sentence: prepare(sentence, manifest)) if manifest is not None and manifest.spell_out else None
+        rewrite = (
+            (lambda sentence: prepare(sentence, manifest)) if manifest is not None and manifest.spell_out else None
+        )
         limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
         if o.split:
             pieces = utterances(text, limit, plan.language, rewrite)

@@ -52,8 +52,8 @@ def collect_decoder(config: CodecConfig, weights: WeightSet) -> list[tuple[str, 
 
 
 def rows_of(config: ModelConfig, projection: bool = False) -> tuple[Iterator[Row], Iterator[Row]]:
-    """Every tensor that a checkpoint of this config holds: of model.safetensors, and of the codec's. PROJECTION is among
-    them if `projection`, or if the widths differ."""
+    """Every tensor that a checkpoint of this config holds: of model.safetensors, and of the codec's. PROJECTION is
+    among them if `projection`, or if the widths differ."""
     return _lm_rows(config, projection), _codec_rows(config.codec)
 
 

@@ -103,7 +103,9 @@ class Synthesizer:
     opened = SimpleNamespace(calls=[])
 
     @classmethod
-    def open(cls, model=None, *, precision="auto", decoder_precision="auto", threads=None, progress=None) -> Synthesizer:
+    def open(
+        cls, model=None, *, precision="auto", decoder_precision="auto", threads=None, progress=None
+    ) -> Synthesizer:
         resolved = resolve_model(model)
         return cls(resolved.name, "bf16" if precision == "auto" else precision, threads or 2)
 

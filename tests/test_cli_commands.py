@@ -132,7 +132,7 @@ def test_doctor(run):
 
 
 def test_doctor_of_a_build_without_engine(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "qwen3tts_cli.engine", None)
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.engine_cpu", None)
     assert "the engine: " in run("doctor")[0]
 
 

@@ -60,7 +60,10 @@ def make_checkpoint(folder, seed: int, lm: str, codec: str, change) -> None:
     for path, config in zip(paths, configs, strict=True):
         path.write_text(json.dumps(config))
     rng, config = np.random.default_rng(seed), load_config(folder)
-    files = (("model.safetensors", _lm_rows(config, False), lm), ("speech_tokenizer/model.safetensors", _codec_rows(config.codec), codec))
+    files = (
+        ("model.safetensors", _lm_rows(config, False), lm),
+        ("speech_tokenizer/model.safetensors", _codec_rows(config.codec), codec),
+    )
     for name, rows, dtype in files:
         arrays = {row.name: draw(rng, row.name, row.shape) for row in rows}
         if name.startswith("speech"):
@@ -70,22 +73,67 @@ def make_checkpoint(folder, seed: int, lm: str, codec: str, change) -> None:
 
 def odd_widths(config, codec):
     talker, predictor = config["talker_config"], config["talker_config"]["code_predictor_config"]
-    talker |= {"hidden_size": 76, "intermediate_size": 150, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 18, "text_hidden_size": 45}
+    talker |= {
+        "hidden_size": 76,
+        "intermediate_size": 150,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 3,
+        "head_dim": 18,
+        "text_hidden_size": 45,
+    }
     talker["rope_scaling"] = {**talker["rope_scaling"], "mrope_section": [3, 3, 3]}
-    predictor |= {"hidden_size": 52, "intermediate_size": 97, "num_hidden_layers": 1, "num_attention_heads": 5, "num_key_value_heads": 1, "head_dim": 10, "layer_types": ["full_attention"]}
-    codec |= {"hidden_size": 36, "latent_dim": 40, "codebook_dim": 22, "decoder_dim": 48, "intermediate_size": 50, "num_hidden_layers": 1, "num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 14, "sliding_window": 5}
+    predictor |= {
+        "hidden_size": 52,
+        "intermediate_size": 97,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 5,
+        "num_key_value_heads": 1,
+        "head_dim": 10,
+        "layer_types": ["full_attention"],
+    }
+    codec |= {
+        "hidden_size": 36,
+        "latent_dim": 40,
+        "codebook_dim": 22,
+        "decoder_dim": 48,
+        "intermediate_size": 50,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 3,
+        "head_dim": 14,
+        "sliding_window": 5,
+    }
 
 
 def same_width(config, codec):
     talker = config["talker_config"]
-    talker |= {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 5, "num_attention_heads": 4, "num_key_value_heads": 4}
-    talker["code_predictor_config"] |= {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3, "num_key_value_heads": 1}
+    talker |= {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+    }
+    talker["code_predictor_config"] |= {
+        "num_hidden_layers": 3,
+        "layer_types": ["full_attention"] * 3,
+        "num_key_value_heads": 1,
+    }
     codec |= {"num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3}
 
 
 def other_ids(config, codec):
     talker = config["talker_config"]
-    talker |= {"codec_pad_id": 100, "codec_bos_id": 101, "codec_eos_token_id": 1000, "codec_think_id": 103, "codec_nothink_id": 104, "codec_think_bos_id": 105, "codec_think_eos_id": 106}
+    talker |= {
+        "codec_pad_id": 100,
+        "codec_bos_id": 101,
+        "codec_eos_token_id": 1000,
+        "codec_think_id": 103,
+        "codec_nothink_id": 104,
+        "codec_think_bos_id": 105,
+        "codec_think_eos_id": 106,
+    }
     talker["spk_id"] = {"anna": 900, "björn": 901, "old": 70}
     talker["spk_is_dialect"] = {"anna": False, "björn": "plattdeutsch_dialect", "old": False}
     talker["codec_language_id"] = {"german": 500, "plattdeutsch_dialect": 501, "klingon": 502}
@@ -125,7 +173,20 @@ def test_equals_the_numpy_reference(oracle, tmp_path, name):
     make_checkpoint(folder, 1 + list(CASES).index(name), lm, codec, copy.deepcopy(change))
     text = "Hello world, 1 test — 你好."
     files = ("out.wav", "codes.npy")
-    command = [sys.executable, "-m", "qwen3tts_cli", "say", text, "-m", str(folder), "--greedy", "--max-frames", str(FRAMES), "-q", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "qwen3tts_cli",
+        "say",
+        text,
+        "-m",
+        str(folder),
+        "--greedy",
+        "--max-frames",
+        str(FRAMES),
+        "-q",
+        *options,
+    ]
     command += ["-o", files[0], "--subtype", "FLOAT", "--codes", files[1]]
     subprocess.run(command, check=True, cwd=tmp_path, stdin=subprocess.DEVNULL)
 

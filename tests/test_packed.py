@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import CHECKPOINTS, POCKET, ROOT
+from helpers import CHECKPOINTS, ROOT
 
 from qwen3tts_cli import Synthesizer, packed
 from qwen3tts_cli.checkpoint import open_checkpoint

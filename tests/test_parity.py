@@ -2,8 +2,8 @@
 
 import pytest
 from helpers import (
-    checkpoint_of,
     check_speech,
+    checkpoint_of,
     decode_golden,
     golden_rows,
     load_golden,

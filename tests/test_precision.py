@@ -8,7 +8,8 @@ from helpers import POCKET, golden_prompt, golden_rows, load_golden, relative_er
 
 from qwen3tts_cli import packed
 from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.engine import Model, Sampling, Session, cpu_flags, lib
+from qwen3tts_cli.engine import Model, Sampling, Session, lib
+from qwen3tts_cli.engine_cpu import cpu_flags
 
 ROW = golden_rows("pocket", "tts")[0]
 GREEDY = Sampling(greedy=True)

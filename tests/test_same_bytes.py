@@ -1,4 +1,4 @@
-"""The same seed and text give the same bytes: file, stream, Python API, threads, chunks, decoder thread, cold or warm."""
+"""The same seed and text give the same bytes: file, stream, API, threads, chunks, decoder thread, cold or warm."""
 
 import subprocess
 import sys
@@ -13,7 +13,10 @@ from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.pcm import to_pcm16
 from qwen3tts_cli.synthesizer import SpeakOptions
 
-TEXT = "Hello from two cores. The train leaves at seven o'clock, doesn't it? Nobody said a word, and then we went home. " * 2
+TEXT = (
+    "Hello from two cores. The train leaves at seven o'clock, doesn't it? Nobody said a word, and then we went home. "
+    * 2
+)
 SHORT = "The train leaves at seven o'clock, doesn't it?"
 SEED = 20260101
 
@@ -26,7 +29,10 @@ def want() -> np.ndarray:
 
 
 def spoken(**options) -> np.ndarray:
-    with Synthesizer.open(threads=options.pop("threads", 2)) as voice, voice.speak(TEXT, SpeakOptions(seed=SEED, **options)) as speech:
+    with (
+        Synthesizer.open(threads=options.pop("threads", 2)) as voice,
+        voice.speak(TEXT, SpeakOptions(seed=SEED, **options)) as speech,
+    ):
         return np.concatenate(list(speech))
 
 
@@ -66,7 +72,11 @@ def test_warm_and_concurrent():
 
 def test_an_inserted_sentence_changes_no_other():
     """Draws are keyed by what is said, not by where: the utterances around an insertion keep their samples."""
-    first, second, new = ("We walked along the river until it got dark." + " It was late." * 6, "Nobody said a word, and then we went home." + " It rained." * 7, "Wait.")
+    first, second, new = (
+        "We walked along the river until it got dark." + " It was late." * 6,
+        "Nobody said a word, and then we went home." + " It rained." * 7,
+        "Wait.",
+    )
     with Synthesizer.open() as voice:
         alone = [voice.say(t, seed=3) for t in (first, new, second)]
         both = voice.say(f"{first}\n\n{second}", seed=3)

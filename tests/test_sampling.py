@@ -21,15 +21,36 @@ def native(tmp_path_factory):
     """sample.c and the kernels as a library, with the kernel table of this processor."""
     library = tmp_path_factory.mktemp("native") / "sample.so"
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    sources = [ROOT / "native/sample.c", ROOT / "native/kernels.c", ROOT / "native/cpu.c", *sorted((ROOT / "native/kernels").glob("*.c"))]
-    command = [shutil.which(compiler) or "cc", "-std=c11", "-O2", "-fPIC", "-shared", "-I", ROOT / "native", *sources, "-lm", "-o", library]
+    sources = [
+        ROOT / "native/sample.c",
+        ROOT / "native/kernels.c",
+        ROOT / "native/cpu.c",
+        *sorted((ROOT / "native/kernels").glob("*.c")),
+    ]
+    command = [
+        shutil.which(compiler) or "cc",
+        "-std=c11",
+        "-O2",
+        "-fPIC",
+        "-shared",
+        "-I",
+        ROOT / "native",
+        *sources,
+        "-lm",
+        "-o",
+        library,
+    ]
     subprocess.run(command, check=True)
     ffi = FFI()
     ffi.cdef("""
-        typedef struct { int32_t greedy; float temperature; int32_t top_k; float top_p; float repetition_penalty; } sampling;
+        typedef struct {
+            int32_t greedy; float temperature; int32_t top_k; float top_p; float repetition_penalty;
+        } sampling;
         double q3t_draw(uint64_t seed, uint64_t key, uint32_t frame, uint32_t group);
-        void q3t_talker_scores(float *s, int32_t n, float penalty, const unsigned char *seen, int32_t eos, int32_t hold);
-        int32_t q3t_choose(const void *k, const sampling *s, float *scores, int32_t n, double u, float *scratch, int32_t *order);
+        void q3t_talker_scores(float *s, int32_t n, float penalty, const unsigned char *seen, int32_t eos,
+                               int32_t hold);
+        int32_t q3t_choose(const void *k, const sampling *s, float *scores, int32_t n, double u, float *scratch,
+                           int32_t *order);
         void q3t_kernels_init(void *k, uint32_t flags);
         uint32_t q3t_cpu_flags(void);
     """)
@@ -58,7 +79,14 @@ def test_chain_of_the_reference(native, case):
     seen = np.zeros(len(scores), np.uint8)
     seen[history.ravel()] = 1
     hold = int(history.size < min_new)
-    lib.q3t_talker_scores(ffi.from_buffer("float[]", scores), len(scores), penalty, ffi.from_buffer("unsigned char[]", seen), int(eos), hold)
+    lib.q3t_talker_scores(
+        ffi.from_buffer("float[]", scores),
+        len(scores),
+        penalty,
+        ffi.from_buffer("unsigned char[]", seen),
+        int(eos),
+        hold,
+    )
     want = golden[f"{case}_greedy_scores"].ravel()
     np.testing.assert_array_equal(np.isfinite(scores), np.isfinite(want))
     np.testing.assert_allclose(scores[np.isfinite(want)], want[np.isfinite(want)], rtol=1e-6)
@@ -85,7 +113,10 @@ def test_only_what_is_kept_is_drawn(native, n, top_k, top_p):
     ranked = np.sort(scores)[::-1]
     kept = scores >= (ranked[top_k - 1] if 0 < top_k < n else -np.inf)
     kept &= np.isfinite(scores)
-    drawn = {choose(native, scores, u, temperature=0.9, top_k=top_k, top_p=top_p) for u in np.append(np.linspace(0, 1, 500, endpoint=False), 1 - 2**-53)}
+    drawn = {
+        choose(native, scores, u, temperature=0.9, top_k=top_k, top_p=top_p)
+        for u in np.append(np.linspace(0, 1, 500, endpoint=False), 1 - 2**-53)
+    }
     assert all(kept[i] for i in drawn)
     if top_p == 1e-6:
         assert len(drawn) == 1
@@ -114,4 +145,12 @@ def test_draws_are_uniform_and_keyed_by_everything(native):
     draws = np.array([lib.q3t_draw(1, 2, frame, group) for frame in range(1000) for group in range(16)])
     assert np.abs(np.histogram(draws, 16, (0, 1))[0] - 1000).max() < 160
     assert len(np.unique(draws)) == len(draws)
-    assert len({lib.q3t_draw(*at) for at in ((1, 2, 3, 4), (2, 2, 3, 4), (1, 3, 3, 4), (1, 2, 4, 4), (1, 2, 3, 5), (1 + 2**32, 2, 3, 4))}) == 6
+    assert (
+        len(
+            {
+                lib.q3t_draw(*at)
+                for at in ((1, 2, 3, 4), (2, 2, 3, 4), (1, 3, 3, 4), (1, 2, 4, 4), (1, 2, 3, 5), (1 + 2**32, 2, 3, 4))
+            }
+        )
+        == 6
+    )

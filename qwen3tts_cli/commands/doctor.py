@@ -76,7 +76,7 @@ def _facts() -> dict[str, Any]:
 
 def _engine(missing: list[str]) -> dict[str, Any]:
     try:
-        from ..engine import cpu_report
+        from ..engine_cpu import cpu_report
         from ..synthesizer import default_threads
 
         return {**cpu_report(), "threads": default_threads()}
