@@ -149,6 +149,7 @@ static void check_skip(const q3t_codec *c, const subject *s, q3t_pool *pool, con
 
 static void check(const subject *s, const char *of) {
     static const int32_t chunks[] = {1, 2, 3, 7, 0};
+    int before = failures;
     q3t_status status;
     q3t_codec *c = open_codec(s, NULL);
     q3t_codec_state *state = NULL;
@@ -172,8 +173,9 @@ static void check(const subject *s, const char *of) {
     }
     check_neighbours(c, s, alone, of);
     check_nonfinite(s, of);
-    if (s->wanted) printf("ok   %s: %d frames, %.1f dB (at least %.0f)\n", of, s->frames, db, s->least_db);
-    else printf("ok   %s: %d frames, rms %.3f\n", of, s->frames, sqrt(level));
+    printf("%s %s: %d frames, ", failures > before ? "FAIL" : "ok  ", of, s->frames);
+    if (s->wanted) printf("%.1f dB (at least %.0f)\n", db, s->least_db);
+    else printf("rms %.3f\n", sqrt(level));
     free(alone);
     q3t_codec_close(c);
 }
