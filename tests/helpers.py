@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ DATA = TESTS / "data"
 CHECKPOINTS = DATA / "checkpoints"
 GOLDENS = DATA / "goldens"
 POCKET = ROOT / "qwen3tts_cli" / "voices" / "pocket"
+
+
+def allowed(seconds: float) -> float:
+    """A limit of time for a test: more where AddressSanitizer makes everything slow."""
+    return seconds * (10 if "asan" in os.environ.get("LD_PRELOAD", "") else 1)
 
 
 def checkpoint_of(name: str) -> Path:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import golden_rows, load_golden
+from helpers import allowed, golden_rows, load_golden
 
 from qwen3tts_cli.guard import FRAMES_PER_SECOND, Guard, expected_seconds, frame_budget
 
@@ -58,7 +58,7 @@ def test_the_budget_grows_with_the_text_only():
     assert expected_seconds("ab\n") == expected_seconds("ba\n")
     start = time.process_time()
     assert frame_budget("word, 5 字 " * 100_000) > 1_000_000
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < allowed(2)
 
 
 def test_budget():
@@ -164,4 +164,4 @@ def test_a_frame_costs_microseconds():
     worst[:, 0] = np.arange(3000) % 4
     start = time.process_time()
     feed(worst)
-    assert (time.process_time() - start) / 3000 < 1e-3
+    assert (time.process_time() - start) / 3000 < allowed(1e-3)

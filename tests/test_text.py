@@ -11,6 +11,7 @@ from itertools import islice
 from types import SimpleNamespace
 
 import pytest
+from helpers import allowed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -233,12 +234,12 @@ def test_a_megabyte_takes_linear_time_and_flat_memory(flood):
     text = (FLOODS[flood] * (MEGABYTE // len(FLOODS[flood]) + 1))[:MEGABYTE]
     start = time.process_time()
     first = next(utterances(text, 300, "english"))
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < allowed(1.0)
     assert first
     # A sixteenth of the text gives the time per character without making the suite wait.
     count = sum(len(letters(part)) for part in utterances(text[: MEGABYTE // 16], 300, "english"))
     assert count == len(letters(text[: MEGABYTE // 16]))
-    assert time.process_time() - start < 5.0
+    assert time.process_time() - start < allowed(5.0)
 
 
 def test_memory_is_flat():
@@ -260,7 +261,7 @@ def test_a_megabyte_of_nothing(text):
     parts = list(utterances(text + "a", 300, "english"))
     assert len(parts) == 1
     assert parts[0].endswith("a")
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < allowed(10)
 
 
 def english_only(**changes):
@@ -318,7 +319,7 @@ def test_script_check_of_a_hostile_megabyte():
     with pytest.raises(UsageError):
         check_script(text, english_only())
     check_script("α " * (MEGABYTE // 2), english_only())
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < allowed(2)
 
 
 def test_windows_hold_several_utterances():

@@ -13,7 +13,7 @@ import unicodedata
 
 import pytest
 import regex
-from helpers import CHECKPOINTS, GOLDENS, POCKET
+from helpers import CHECKPOINTS, GOLDENS, POCKET, allowed
 
 from qwen3tts_cli import bpe
 from qwen3tts_cli.errors import CheckpointError, UsageError
@@ -135,7 +135,7 @@ def test_long_words_merge_as_short_ones(tokenizer):
 def test_long_texts_take_seconds(tokenizer, name, text):
     start = time.monotonic()
     ids = tokenizer.encode(text)
-    assert time.monotonic() - start < 30  # quadratic is hours
+    assert time.monotonic() - start < allowed(30)  # quadratic is hours
     assert ids
     assert max(ids) <= tokenizer.max_id
 
@@ -285,7 +285,7 @@ def refused(folder, *words):
     with pytest.raises(CheckpointError) as caught:
         load_tokenizer(folder)
     message = str(caught.value)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < allowed(5)
     assert "\n" not in message
     assert len(message) < 600
     for word in words:
