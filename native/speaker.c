@@ -157,7 +157,10 @@ static void weigh_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     (void)worker;
     for (int32_t c = begin; c < end; c++) {
         double top = p->largest[c];
-        for (int32_t t = 0; t < p->rows; t++) top = fmax(top, p->logits[(size_t)t * p->ld_logits + (size_t)c]);
+        for (int32_t t = 0; t < p->rows; t++) {
+            double logit = p->logits[(size_t)t * p->ld_logits + (size_t)c];
+            if (logit > top) top = logit;
+        }
         double keep = exp(p->largest[c] - top), sum = p->sum[c] * keep, scale = p->scale[c] * keep;
         for (int32_t t = 0; t < p->rows; t++) {
             double w = expf((float)(p->logits[(size_t)t * p->ld_logits + (size_t)c] - top));
