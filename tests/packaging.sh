@@ -28,10 +28,12 @@ import contextlib, os, sys
 from setuptools import build_meta
 hook, out = sys.argv[1:]
 with open(os.path.join(out, "log"), "w") as log, contextlib.redirect_stdout(log):
-    saved = os.dup(1)
+    saved = os.dup(1), os.dup(2)  # the compiler writes there too
     os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
     name = getattr(build_meta, hook)(out)
-    os.dup2(saved, 1)
+    os.dup2(saved[0], 1)
+    os.dup2(saved[1], 2)
 print(os.path.join(out, name))
 EOF
 }
