@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 24000
 READ_SAMPLES = 65536
-_DTYPES = {"int8": lib.Q3T_INT8, "int4": lib.Q3T_INT4}
+_DTYPES = {"int8": lib.Q3T_INT8, "int4": lib.Q3T_INT4, "coded": lib.Q3T_CODED}
 RUNNING, STOP_EOS, STOP_MAX_FRAMES = lib.Q3T_RUNNING, lib.Q3T_STOP_EOS, lib.Q3T_STOP_MAX_FRAMES
 _STAGES = {
     lib.Q3T_E_TALKER_NONFINITE: "talker",
@@ -40,21 +40,28 @@ def _check(status: int, what: str) -> None:
 
 
 def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Bytes of a (rows, columns) matrix packed as "int8" or "int4"."""
+    """Bytes of a (rows, columns) matrix packed as "int8", "int4" or "coded", which is bf16 in 12 bits."""
     size = ffi.new("size_t *")
     _check(lib.q3t_pack_bytes(_DTYPES[dtype], *shape, size), "packing weights")
     return size[0]
 
 
-def pack_rows(matrix: np.ndarray, dtype: str, first: int, last: int, out: np.ndarray) -> None:
+def pack_rows(matrix: np.ndarray, dtype: str, first: int, last: int, out: np.ndarray) -> bool:
     """Pack rows `first` up to `last`, multiples of 32 or the end, of a matrix of uint16 (bf16) or float32 into `out`,
-    uint8 (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix."""
+    uint8 (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix. "coded" takes uint16.
+
+    False if "coded" has no room for the values there are; they must stay as they are then.
+    """
     if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(dtype, matrix.shape),):
         raise EngineError(f"packing {matrix.shape} into {out.dtype} {out.shape}")
     tensor = ffi.new("q3t_tensor *")
     _describe(tensor, matrix)
     packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
-    _check(lib.q3t_pack(tensor, _DTYPES[dtype], first // 32, -(-last // 32), packed), "packing weights")
+    status = lib.q3t_pack(tensor, _DTYPES[dtype], first // 32, -(-last // 32), packed)
+    if dtype == "coded" and status == lib.Q3T_E_SIZE:
+        return False
+    _check(status, "packing weights")
+    return True
 
 
 def _transformer(out, c: TransformerConfig) -> None:

@@ -1,9 +1,10 @@
-"""Weights of 8 and 4 bits, packed once for each model and precision and then mapped from the user's cache folder.
+"""Packed weights: made once for each model and precision, and then mapped from the user's cache folder.
 
 A file is a preamble, a JSON header and the packed matrices, each on a 64-byte boundary. It is written under a lock,
 beside its place, and moved there whole: two processes do not disturb each other, a killed one leaves nothing wrong.
 Opening checks the preamble, the header's checksum, the size, the source it was made of, and the ends of each matrix;
-`verify` reads all of it. What does not pass is made anew; where nothing can be written the matrices stay in memory.
+`verify` reads all of it. What does not pass is made anew; where nothing can be written the matrices stay in memory,
+but for bf16, whose file only saves time: there the checkpoint's own are used.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from .engine import pack_rows, packed_bytes
+from .engine_cpu import kernels_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]  # bytes packed, bytes in all
 
-PRECISIONS = ("int8", "int4")
-FORMAT_VERSION = 1
+PRECISIONS = ("bf16", "int8", "int4")
+FORMAT_VERSION = 2
+LARGE_MODEL_BYTES = 256 << 20  # of matrices: less may stay in the processor's cache, where fewer bytes gain nothing
+_LARGEST_CODED = 0.85  # of the bytes of bf16: short rows are filled up
 
 _MAGIC = b"Q3TPACK\0"
 _PREAMBLE = struct.Struct("<8sIIQI")  # magic, version, bytes of the header, bytes of the file, checksum of the header
@@ -77,7 +81,10 @@ def open_packed(
             return _create(path, source, checkpoint, precision, threads, progress)
     except OSError as error:
         if warn is not None:
-            warn(f"{path}: {error.strerror or error}; packed weights are kept in memory and made again next time")
+            else_ = "used as they are" if precision == "bf16" else "kept in memory and made again next time"
+            warn(f"{path}: {error.strerror or error}; weights are {else_}")
+    if precision == "bf16":
+        return PackedWeights({}, None)
     memory = mmap.mmap(-1, _layout(checkpoint, precision)[1])
     _write(memory, source, checkpoint, precision, threads, progress)
     return _matrices(_header(memory, source, precision), memory, checkpoint, precision, None)
@@ -92,6 +99,12 @@ def cache_path(folder: Path, precision: str) -> Path | None:
         return None
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:24]
     return Path(root) / "qwen3tts" / "packed" / f"{name}-{precision}.q3t"
+
+
+def saves_time(checkpoint: Checkpoint) -> bool:
+    """Whether bf16 weights are worth a packed file: large, and with kernels that decode them fast enough."""
+    size = sum(array.nbytes for slot, _, array in checkpoint.tensors if slot in _LAYER or slot in _HEADS)
+    return size >= LARGE_MODEL_BYTES and "linear_coded=scalar" not in kernels_text()
 
 
 def cached(folder: Path) -> dict[str, int]:
@@ -144,18 +157,20 @@ def _layout(checkpoint: Checkpoint, precision: str) -> tuple[list[tuple], int]: 
     rows, at = [], _HEADER_ROOM
     for slot, layer, array in checkpoint.tensors:
         if slot in _LAYER or slot in _HEADS:
-            dtype = precision if slot in _LAYER else "int8"  # heads lose most and are few
+            dtype = "coded" if precision == "bf16" else precision if slot in _LAYER else "int8"  # heads lose most, are few
             size = packed_bytes(dtype, array.shape)
+            if dtype == "coded" and (array.dtype != np.uint16 or size > _LARGEST_CODED * array.nbytes):
+                continue
             rows.append((slot, layer, array, dtype, at, size))
             at += -(-size // _ALIGN) * _ALIGN
     return rows, at
 
 
-def _packed(rows: list[tuple], threads: int) -> Iterator[tuple[tuple, np.ndarray]]:  # type: ignore[type-arg]
-    """Each row and its packed matrix, in a buffer that the next one reuses."""
+def _packed(rows: list[tuple], threads: int) -> Iterator[tuple[tuple, np.ndarray | None]]:  # type: ignore[type-arg]
+    """Each row and its packed matrix, in a buffer that the next one reuses; None where it must stay as it is."""
     from concurrent.futures import ThreadPoolExecutor
 
-    largest = max(row[5] for row in rows)
+    largest = max((row[5] for row in rows), default=0)
     room = np.empty(largest + _ALIGN, np.uint8)
     room = room[-room.ctypes.data % _ALIGN :][:largest]
     with ThreadPoolExecutor(threads) as pool:
@@ -165,8 +180,8 @@ def _packed(rows: list[tuple], threads: int) -> Iterator[tuple[tuple, np.ndarray
                 array = array.copy()
             share = -(-array.shape[0] // (32 * threads)) * 32
             parts = [(first, min(first + share, array.shape[0])) for first in range(0, array.shape[0], share)]
-            list(pool.map(lambda part, a=array, d=dtype, o=out: pack_rows(a, d, *part, o), parts))
-            yield row, out
+            fits = list(pool.map(lambda part, a=array, d=dtype, o=out: pack_rows(a, d, *part, o), parts))
+            yield row, out if all(fits) else None
 
 
 def _write(
@@ -181,26 +196,18 @@ def _write(
     rows, size = _layout(checkpoint, precision)
     entries, done, total = [], 0, sum(row[5] for row in rows)
     for (slot, layer, _, dtype, start, count), data in _packed(rows, threads):
-        file.seek(start)
-        file.write(data.data)
-        entries.append(
-            {
-                "slot": slot,
-                "layer": layer,
-                "dtype": dtype,
-                "start": start,
-                "end": start + count,
-                "checksum": zlib.crc32(data),
-                "ends": _ends(data.data),
-            }
-        )
+        entry = {"slot": slot, "layer": layer, "dtype": dtype, "start": start, "end": start + count}
+        if data is not None:
+            file.seek(start)
+            file.write(data.data)
+            entries.append({**entry, "checksum": zlib.crc32(data), "ends": _ends(data.data)})
         done += count
         if progress is not None:
             progress(done, total)
     if file.tell() < size:
         file.write(bytes(size - file.tell()))
     header = json.dumps({"precision": precision, "source": source, "matrices": entries}).encode()
-    if _PREAMBLE.size + len(header) > rows[0][4]:
+    if _PREAMBLE.size + len(header) > _HEADER_ROOM:
         raise OSError("the header of the packed weights has no room")
     file.seek(0)
     file.write(_PREAMBLE.pack(_MAGIC, FORMAT_VERSION, len(header), size, zlib.crc32(header)) + header)
@@ -247,13 +254,12 @@ def _matrices(
     path: Path | None,
 ) -> PackedWeights:
     """The matrices, if they lie where the shapes of the checkpoint put them. Raises _Unfit."""
-    rows = [
-        (slot, layer, dtype, start, start + n) for slot, layer, _, dtype, start, n in _layout(checkpoint, precision)[0]
-    ]
-    if [(e["slot"], e["layer"], e["dtype"], e["start"], e["end"]) for e in header["matrices"]] != rows:
+    rows = [(slot, layer, dtype, at, at + n) for slot, layer, _, dtype, at, n in _layout(checkpoint, precision)[0]]
+    found = [(e["slot"], e["layer"], e["dtype"], e["start"], e["end"]) for e in header["matrices"]]
+    if found != rows and (precision != "bf16" or not set(found) <= set(rows)):  # some bf16 stay as they are
         raise _Unfit
     whole = np.frombuffer(file, np.uint8)
-    return PackedWeights({(slot, layer): (dtype, whole[start:end]) for slot, layer, dtype, start, end in rows}, path)
+    return PackedWeights({(slot, layer): (dtype, whole[at:end]) for slot, layer, dtype, at, end in found}, path)
 
 
 @contextlib.contextmanager

@@ -122,7 +122,8 @@ class Synthesizer:
         """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
 
         precision: of the talker and the code predictor; "auto" and "bf16": the checkpoint's own, exact.
-        The first opening in int8 or int4 packs the weights: progress is called with bytes done and in all.
+        The first opening of a large model, and of any in int8 or int4, packs the weights: progress is called with bytes
+        done and in all.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """
         if precision not in PRECISIONS:
@@ -137,7 +138,8 @@ class Synthesizer:
         checkpoint = open_checkpoint(resolved.path)
         try:
             threads = threads or default_threads()
-            if precision in ("auto", "bf16"):
+            precision = "bf16" if precision == "auto" else precision
+            if precision == "bf16" and not packed.saves_time(checkpoint):
                 return cls(Model(checkpoint, threads=threads), resolved.name)
             weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warnings.warn)
             return cls(Model(checkpoint, threads=threads, packed=weights.matrices), resolved.name, precision)

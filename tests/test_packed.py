@@ -42,7 +42,7 @@ def test_packed_once_and_found_again(model, precision):
     assert (again, calls, same) == (made, [], path)
     assert packed.verify(model, precision)
     assert packed.cached(model) == {precision: path.stat().st_size}
-    assert {dtype for dtype, _ in made.values()} == ({"int8"} if precision == "int8" else {"int4", "int8"})
+    assert {dtype for dtype, _ in made.values()} == {"bf16": {"coded"}, "int8": {"int8"}, "int4": {"int4", "int8"}}[precision]
     assert packed.remove(model, precision) > 0
     assert packed.remove(model, precision) == 0
     assert not packed.verify(model, precision)

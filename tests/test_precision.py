@@ -24,7 +24,7 @@ MASKS = {
 LIMITS = {"int8": 0.03, "int4": 0.15}
 
 
-@pytest.fixture(scope="module", params=packed.PRECISIONS)
+@pytest.fixture(scope="module", params=["int8", "int4"])
 def voice(request):
     with open_checkpoint(POCKET) as checkpoint:
         weights = packed.open_packed(checkpoint, request.param)

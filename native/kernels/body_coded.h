@@ -22,10 +22,7 @@ V_INLINE coded_at coded_start(const uint8_t *block, int32_t k) {
 
 /* The 128 inputs of eight rows that begin at input i, those from k on zero, to out (8, stride). */
 V_INLINE void coded_step(coded_at *at, int32_t i, int32_t k, uint16_t *out, const size_t stride) {
-    for (int r = 0; r < Q3T_CODED_ROWS; r++, at->weights += Q3T_CODED_ROW_BYTES) {
-        V_UNROLL for (int line = 0; line < Q3T_CODED_ROW_BYTES; line += 64) __builtin_prefetch(at->weights + CODED_AHEAD + line, 0, 2);
-        c_row(out + r * stride, at->weights, at->table);
-    }
+    for (int r = 0; r < Q3T_CODED_ROWS; r++, at->weights += Q3T_CODED_ROW_BYTES) c_row(out + r * stride, at->weights, at->table);
     for (; *at->exception >> 18 == (uint32_t)i / Q3T_CODED_STEP; at->exception++) {
         uint16_t *w = out + (*at->exception >> 15 & 7) * stride + (*at->exception >> 8 & 127);
         *w = (uint16_t)((*at->exception & 255) << 8 | (*w & 255));
@@ -44,6 +41,7 @@ V_INLINE void coded_tile(const int cols, const uint8_t *block, int32_t k, const 
     for (int32_t i = 0; i < k; i += Q3T_CODED_STEP) {
         linear_at from = linear_start(Q3T_CODED_ROWS, cols, (const char *)w, sizeof w[0], (const char *)(x + i), ldx * sizeof *x, 0);
         const int32_t end = k - i < Q3T_CODED_STEP ? k - i : Q3T_CODED_STEP;
+        from.fetch = (const char *)at.weights + CODED_AHEAD;
         coded_step(&at, i, k, w[0], Q3T_CODED_STEP);
         for (int32_t j = 0; j < end; j += LINEAR_STEP) linear_step(Q3T_FORMAT_CODED, Q3T_CODED_ROWS, cols, sum, &from);
     }
@@ -77,10 +75,16 @@ V_INLINE void coded_strip(const q3t_matrix *m, int32_t row0, int32_t row1, const
         k1 = m->k - k0 > LINEAR_CHUNK ? k0 + LINEAR_CHUNK : m->k;
         for (int32_t b = 0; b < blocks; b++)
             for (int32_t i = k0; i < k1; i += Q3T_CODED_STEP) coded_step(&at[b], i, m->k, w[b * Q3T_CODED_ROWS] + (i - k0), LINEAR_CHUNK);
+        /* while the first columns pass: the same rows' next chunk, or the first of the next strip */
+        const size_t step = k1 < m->k ? 0 : (CODED_BLOCKS - 1) * q3t_coded_bytes(m->k);
+        const char *fetch[CODED_BLOCKS];
+        for (int32_t b = 0; b < CODED_BLOCKS; b++) fetch[b] = (const char *)at[b < blocks ? b : 0].weights + step;
 #define CODED_PASS(width, rows) \
-        for (; c + width <= cols; c += width, tile++) \
+        for (; c + width <= cols; c += width, tile++) { \
             linear_chunk(Q3T_FORMAT_CODED, rows, width, (const char *)w[row0 % Q3T_CODED_ROWS], sizeof w[0], row1 - row0, \
-                         x + c * ldx + k0, ldx, 0, k1 - k0, k0 == 0, partial[tile], k1 < m->k ? NULL : y + c * ldy + row0, ldy);
+                         x + c * ldx + k0, ldx, 0, fetch, k1 - k0, k0 == 0, partial[tile], k1 < m->k ? NULL : y + c * ldy + row0, ldy); \
+            for (int32_t b = 0; b < CODED_BLOCKS; b++) fetch[b] = (const char *)w; \
+        }
         LINEAR_TILES(CODED_PASS)
 #undef CODED_PASS
     }

@@ -42,6 +42,7 @@ static Q3T_PREPARE(prepare_bf16) {
 typedef struct linear_at {
     const char *w[(LINEAR_ROWS + 2) / 3], *x[(LINEAR_COLS + 2) / 3];
     size_t row_bytes, column_bytes, ahead;  /* ahead: from a weight to the one to fetch meanwhile */
+    const char *fetch;                      /* CODED: what to fetch meanwhile, as much as a step takes */
 } linear_at;
 
 V_INLINE linear_at linear_start(const int rows, const int cols, const char *w, size_t row_bytes, const char *x,
@@ -80,7 +81,10 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
 #undef LINEAR_W
 #undef LINEAR_X
     }
-    V_UNROLL for (int r = 0; r < rows && format != Q3T_FORMAT_CODED; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
+    const int coded = format == Q3T_FORMAT_CODED ? rows * LINEAR_STEP / 2 * 3 : 0;
+    V_UNROLL for (int line = 0; line < coded; line += 64) __builtin_prefetch(at->fetch + line, 0, LINEAR_HINT);
+    if (coded) at->fetch += coded;
+    V_UNROLL for (int r = 0; r < rows && !coded; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
     V_UNROLL for (int r = 0; r < rows; r += 3) at->w[r / 3] += LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
     V_UNROLL for (int c = 0; c < cols; c += 3) at->x[c / 3] += LINEAR_STEP * sizeof(float);
 }
@@ -99,11 +103,13 @@ V_INLINE void linear_store(const int rows, const int cols, V sum[LINEAR_ROWS][LI
 
 /* n weights of a tile at w and inputs at x; start: the first of their rows. y NULL: leave the chains in partial. */
 V_INLINE void linear_tile(const int format, const int rows, const int cols, const char *w, size_t row_bytes, const float *x,
-                          size_t ldx, size_t ahead, int32_t n, int start, V (*partial)[LINEAR_COLS], float *y, size_t ldy) {
+                          size_t ldx, size_t ahead, const char *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS], float *y,
+                          size_t ldy) {
     const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2;
     V sum[LINEAR_ROWS][LINEAR_COLS];
     linear_at at = linear_start(rows, cols, w, row_bytes, (const char *)x, ldx * sizeof *x, ahead);
     int32_t i = 0;
+    at.fetch = fetch;
     V_UNROLL for (int r = 0; r < rows; r++)
         V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = start ? v_set1(0) : partial[r][c];
     for (; i + LINEAR_STEP <= n; i += LINEAR_STEP) linear_step(format, rows, cols, sum, &at);
@@ -112,6 +118,7 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
         memset(tail, 0, sizeof tail);
         for (int r = 0; r < rows; r++) memcpy(tail[r], w + r * row_bytes + i * item, (n - i) * item);
         at = linear_start(rows, cols, (const char *)tail, sizeof tail[0], (const char *)(x + i), ldx * sizeof *x, 0);
+        at.fetch = at.w[0];
         linear_step(format, rows, cols, sum, &at);
     }
     if (!y) {
@@ -122,14 +129,18 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
     linear_store(rows, cols, sum, y, ldy);
 }
 
-/* The same for `count` rows, at most LINEAR_STRIP, in tiles of `rows`. */
+/* The same for `count` rows, at most LINEAR_STRIP, in tiles of `rows`. CODED: fetch for each eight rows of the strip. */
 V_INLINE void linear_chunk(const int format, const int rows, const int cols, const char *w, size_t row_bytes, int32_t count, const float *x,
-                           size_t ldx, size_t ahead, int32_t n, int start, V (*partial)[LINEAR_COLS], float *y, size_t ldy) {
+                           size_t ldx, size_t ahead, const char *const *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS],
+                           float *y, size_t ldy) {
     int32_t r = 0;
-    for (; r + rows <= count; r += rows)
-        linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, n, start, partial + r, y ? y + r : NULL, ldy);
-    for (; r < count; r++)
-        linear_tile(format, 1, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, n, start, partial + r, y ? y + r : NULL, ldy);
+#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (LINEAR_CHUNK / 2 * 3) : NULL)
+#define LINEAR_NEXT(rows) \
+        linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, LINEAR_FETCH, n, start, partial + r, y ? y + r : NULL, ldy)
+    for (; r + rows <= count; r += rows) LINEAR_NEXT(rows);
+    for (; r < count; r++) LINEAR_NEXT(1);
+#undef LINEAR_NEXT
+#undef LINEAR_FETCH
 }
 
 /* Rows [row0, row1), at most LINEAR_STRIP, of `cols` columns. */
@@ -142,7 +153,7 @@ V_INLINE void linear_strip(const int format, const int rows, const int cols, con
     V partial[LINEAR_STRIP][LINEAR_COLS];
     for (int32_t k0 = 0, k1; k0 < m->k; k0 = k1) {
         k1 = m->k - k0 > chunk ? k0 + chunk : m->k;
-        linear_chunk(format, rows, cols, w + k0 * item, row_bytes, row1 - row0, x + k0, ldx, ahead, k1 - k0, k0 == 0, partial,
+        linear_chunk(format, rows, cols, w + k0 * item, row_bytes, row1 - row0, x + k0, ldx, ahead, NULL, k1 - k0, k0 == 0, partial,
                      k1 < m->k ? NULL : y + row0, ldy);
     }
 }

@@ -181,7 +181,7 @@ def rm(name: str, yes: bool, quiet: bool) -> None:
 @_quiet
 @click.pass_context
 def verify(context: click.Context, name: str | None, quiet: bool) -> None:
-    """Hash every file of a model again, and open it; without NAME all models on this machine.
+    """Hash every file of a model again, open it, and read its packed weights; without NAME all models on this machine.
 
     Exit code 1 where something is wrong. `models pull` fetches damaged files again.
 
@@ -197,6 +197,8 @@ def verify(context: click.Context, name: str | None, quiet: bool) -> None:
 
 
 def _verify(name: str, quiet: bool) -> bool:
+    from .. import packed
+
     folder = _folder(name)
     wrong = []
     with Console(quiet).progress(lambda: f"{name}: hashing"):
@@ -208,6 +210,9 @@ def _verify(name: str, quiet: bool) -> bool:
                 _open(folder)
             except CheckpointError as error:
                 wrong.append(str(error))
+            for precision in packed.cached(folder):
+                if not packed.verify(folder, precision):
+                    wrong.append(f"packed weights, {precision}: damaged, or of other files; made anew when they are used")
     for problem in wrong:
         click.echo(f"error: {name}: {problem}", err=True)
     if not quiet:
@@ -216,7 +221,7 @@ def _verify(name: str, quiet: bool) -> bool:
 
 
 _precision = click.option(
-    "--precision", type=options.Choice("int8", "int4"), default="int8", show_default=True, help="Which weights."
+    "--precision", type=options.Choice("bf16", "int8", "int4"), default="int8", show_default=True, help="Which weights."
 )
 
 
