@@ -124,6 +124,7 @@ class Model:
         self._lock = threading.Lock()
         tensors = checkpoint.tensors
         self._arrays = []  # what C points into
+        self.weight_bytes: dict[str, int] = {}  # of all tensors of a slot, as they are read
         native = ffi.new("q3t_tensor[]", len(tensors))
         for out, (slot, layer, array) in zip(native, tensors, strict=True):
             if array.ctypes.data % array.itemsize:
@@ -134,6 +135,7 @@ class Model:
                 dtype, array = packed[slot, layer]
                 out.dtype, out.data = _DTYPES[dtype], ffi.cast("void *", array.ctypes.data)
             self._arrays.append(array)
+            self.weight_bytes[slot] = self.weight_bytes.get(slot, 0) + array.nbytes
         config = _native_config(self.config, {slot for slot, _, _ in tensors})
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
         handle = ffi.new("q3t_model **")

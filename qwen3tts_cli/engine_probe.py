@@ -14,7 +14,7 @@ _PEAKS = {"f32": lib.Q3T_PEAK_F32, "bf16": lib.Q3T_PEAK_BF16, "int8": lib.Q3T_PE
 
 
 class Probe:
-    """Threads that measure; a context manager. threads: the caller included. cpu_mask: as of Model. Raises EngineError."""
+    """Threads that measure; a context manager. threads: the caller included. cpu_mask: as of Model. EngineError."""
 
     def __init__(self, threads: int, cpu_mask: int = lib.Q3T_CPU_ALL) -> None:
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
@@ -48,7 +48,11 @@ class Probe:
         _check(lib.q3t_probe_peak(self._handle, _PEAKS[what], seconds, self._value), f"measuring {what}")
         return self._value[0]
 
-    def barrier(self, rounds: int = 20000) -> float:
-        """Seconds that all threads take to meet, the mean of so many rounds."""
-        _check(lib.q3t_probe_barrier(self._handle, rounds, self._value), "measuring the barrier")
+    def barrier(self, seconds: float = 0.005) -> float:
+        """Seconds that all threads take to meet once, the mean over about `seconds`."""
+        rounds = 50
+        for _ in range(2):  # a few first: with more threads than cores a meeting takes a thousand times as long
+            status = lib.q3t_probe_barrier(self._handle, rounds, self._value)
+            _check(status, "measuring the barrier")
+            rounds = max(1, min(200_000, int(seconds / max(self._value[0], 1e-9))))
         return self._value[0]
