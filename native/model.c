@@ -133,3 +133,9 @@ void q3t_model_close(q3t_model *m) {
 }
 
 size_t q3t_model_bytes(const q3t_model *m) { return m ? m->arena.size + (m->codec ? q3t_codec_bytes(m->codec) : 0) : 0; }
+
+size_t q3t_model_position_bytes(const q3t_model *m) {
+    if (!m) return 0;
+    const q3t_transformer_config *c = &m->config.talker;
+    return 2 * (size_t)c->layers * (size_t)c->kv_heads * (size_t)c->head_dim * sizeof(float);
+}

@@ -157,6 +157,7 @@ typedef struct q3t_session_params {
     q3t_sampling talker, predictor;
     uint64_t seed, key;          /* a draw depends on seed, key, frame and group alone */
     int32_t max_frames;          /* >= 1; at most this many are made */
+    int32_t min_frames;          /* 0 .. max_frames: the model may not end the utterance before; 2 at the least, as in the reference */
     int32_t chunk_frames;        /* frames decoded at a time, 1..64; 0 = 1, 2, then 4 */
     int32_t pipeline;            /* 1: decode on a thread of its own; 0: as a slice of q3t_step */
 } q3t_session_params;
@@ -206,6 +207,8 @@ q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, s
 void q3t_model_close(q3t_model *model);
 /* Bytes of memory the model owns (the mapped file is not counted). */
 size_t q3t_model_bytes(const q3t_model *model);
+/* Bytes of the talker's keys and values of one position: what a step reads of each that came before. */
+size_t q3t_model_position_bytes(const q3t_model *model);
 
 q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, q3t_session **session);
 /* Stops the decoder thread if there is one, whatever it is doing, and frees everything. */
@@ -225,10 +228,25 @@ q3t_status q3t_session_codes(const q3t_session *session, int32_t first, int32_t 
 q3t_status q3t_session_info_get(const q3t_session *session, q3t_session_info *info);
 q3t_status q3t_session_peek(const q3t_session *session, q3t_peek what, float *out, size_t count);
 
-/* Read `bytes` of memory on all of the model's threads; *seconds is how long that took. For measuring. */
-q3t_status q3t_sweep(q3t_model *model, const void *memory, size_t bytes, double *seconds);
 /* Decode codes (frames, code_groups) int32 to samples (frames * samples per frame,) float32, `chunk` frames at a time. */
 q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples);
+
+/* ---- What a machine can do at most, for measuring: threads like those of a model, used by one caller at a time. */
+typedef struct q3t_probe q3t_probe;
+typedef enum q3t_peak {
+    Q3T_PEAK_F32 = 0,            /* multiply-adds */
+    Q3T_PEAK_BF16 = 1,           /* dot products by an instruction for them */
+    Q3T_PEAK_INT8 = 2
+} q3t_peak;
+q3t_status q3t_probe_open(const q3t_model_options *options, q3t_probe **probe);
+void q3t_probe_close(q3t_probe *probe);
+/* Seconds that all threads take to read memory, a multiple of 256 KB. */
+q3t_status q3t_probe_read(q3t_probe *probe, const void *memory, size_t bytes, double *seconds);
+/* Operations a second of all threads in loops that stay in registers, a multiply-add being two; 0 where cpu_mask leaves no
+ * instruction for it. Takes at least `seconds`. */
+q3t_status q3t_probe_peak(q3t_probe *probe, q3t_peak what, double seconds, double *rate);
+/* Seconds that all threads take to meet, each spinning on the others' flags; the mean of so many rounds. */
+q3t_status q3t_probe_barrier(q3t_probe *probe, int32_t rounds, double *seconds);
 
 /* ---- The codec's decoder without a model, for one stream of codes at a time and one caller.
  * config: codec, code_groups and the fields from codebook_size on are read; tensors: the slots from FIRST_SUM on. */

@@ -124,6 +124,7 @@ class Model:
         self._lock = threading.Lock()
         tensors = checkpoint.tensors
         self._arrays = []  # what C points into
+        self.weight_bytes: dict[str, int] = {}  # of all tensors of a slot, as they are read
         native = ffi.new("q3t_tensor[]", len(tensors))
         for out, (slot, layer, array) in zip(native, tensors, strict=True):
             if array.ctypes.data % array.itemsize:
@@ -134,6 +135,7 @@ class Model:
                 dtype, array = packed[slot, layer]
                 out.dtype, out.data = _DTYPES[dtype], ffi.cast("void *", array.ctypes.data)
             self._arrays.append(array)
+            self.weight_bytes[slot] = self.weight_bytes.get(slot, 0) + array.nbytes
         config = _native_config(self.config, {slot for slot, _, _ in tensors})
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
         handle = ffi.new("q3t_model **")
@@ -161,6 +163,11 @@ class Model:
         """Memory the engine owns for this model; the mapped files are not counted."""
         return lib.q3t_model_bytes(self._handle)
 
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of the talker's cache that a step reads for each position before it."""
+        return lib.q3t_model_position_bytes(self._handle)
+
     def step(self, sessions: Sequence[Session]) -> None:
         """Advance each session by one frame. Raises GenerationError or EngineError for the first that failed."""
         handles = ffi.new("q3t_session *[]", [s._handle for s in sessions])
@@ -170,13 +177,6 @@ class Model:
         _check(result, "step")
         for code in status:
             _check(code, "generation failed")
-
-    def sweep(self, memory: np.ndarray) -> float:
-        """Seconds that all threads take to read `memory`, to compare with: uint8, a multiple of 256 KB."""
-        seconds = ffi.new("double *")
-        with self._lock:
-            _check(lib.q3t_sweep(self._handle, ffi.from_buffer(memory), memory.nbytes, seconds), "sweep")
-        return seconds[0]
 
     def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
         """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""
@@ -200,7 +200,8 @@ class Session:
     """One utterance of a model; a context manager. `read` and `codes` may be called between steps.
 
     prompt: see prompt.Prompt. speaker: float32 (hidden,). reference_codes: int32 (frames, code_groups).
-    key: what, with seed, the draws depend on. max_frames: most frames made. chunk_frames: 0 = 1, 2, then 4.
+    key: what, with seed, the draws depend on. max_frames: most frames made; min_frames: the model may not end before.
+    chunk_frames: 0 = 1, 2, then 4.
     pipeline: decode on a thread of its own instead of inside `Model.step`.
     """
 
@@ -214,6 +215,7 @@ class Session:
         seed: int,
         key: int,
         max_frames: int,
+        min_frames: int = 0,
         chunk_frames: int = 0,
         pipeline: bool = False,
         speaker: np.ndarray | None = None,
@@ -235,7 +237,7 @@ class Session:
         for out, s in ((p.talker, talker), (p.predictor, predictor)):
             out.greedy, out.temperature, out.top_k, out.top_p = int(s.greedy), s.temperature, s.top_k, s.top_p
             out.repetition_penalty = s.repetition_penalty
-        p.seed, p.key, p.max_frames = seed, key, max_frames
+        p.seed, p.key, p.max_frames, p.min_frames = seed, key, max_frames, min_frames
         p.chunk_frames, p.pipeline = chunk_frames, int(pipeline)
         handle = ffi.new("q3t_session **")
         _check(lib.q3t_session_open(model._handle, p, handle), "opening a session")

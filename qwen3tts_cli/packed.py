@@ -78,9 +78,16 @@ def open_packed(
     except OSError as error:
         if warn is not None:
             warn(f"{path}: {error.strerror or error}; packed weights are kept in memory and made again next time")
+    return pack_in_memory(checkpoint, precision, threads=threads, progress=progress)
+
+
+def pack_in_memory(
+    checkpoint: Checkpoint, precision: str, *, threads: int = 1, progress: Progress | None = None
+) -> PackedWeights:
+    """The matrices of a checkpoint in `precision`, packed now and kept nowhere. Forked processes share their memory."""
     memory = mmap.mmap(-1, _layout(checkpoint, precision)[1])
-    _write(memory, source, checkpoint, precision, threads, progress)
-    return _matrices(_header(memory, source, precision), memory, checkpoint, precision, None)
+    _write(memory, [], checkpoint, precision, threads, progress)
+    return _matrices(_header(memory, [], precision), memory, checkpoint, precision, None)
 
 
 def cache_path(folder: Path, precision: str) -> Path | None:
