@@ -126,7 +126,13 @@ typedef struct q3t_tensor {
 typedef struct q3t_model_options {
     uint32_t cpu_mask;           /* Q3T_CPU_ALL in use; less in tests */
     int32_t threads;             /* >= 1, the caller's own included */
+    const void *codec;           /* of q3t_model_open alone: the codec's weights as q3t_pack_codec made them, borrowed until
+                                    the model is closed; its slots are then not among the tensors. NULL: they are */
+    size_t codec_bytes;          /* what q3t_pack_codec_bytes says, else Q3T_E_SHAPE */
 } q3t_model_options;
+
+/* Of the weights that q3t_pack_codec makes: another number, another order of the same bytes. */
+enum { Q3T_CODEC_LAYOUT = 1 };
 
 /* How one code is chosen. Source: transformers LogitsProcessor order, SPEC of the reference's generate(). */
 typedef struct q3t_sampling {
@@ -200,7 +206,13 @@ q3t_status q3t_pack_bytes(int32_t dtype, int64_t rows, int64_t columns, size_t *
  * packed: all of q3t_pack_bytes, 64-byte aligned. Threads may share a matrix, each with blocks of its own. */
 q3t_status q3t_pack(const q3t_tensor *matrix, int32_t dtype, int32_t block0, int32_t block1, void *packed);
 
-/* Check config and tensors, pack the codec's weights, start the pool.
+/* Bytes of the codec's packed weights, a multiple of 64. The fields of config that q3t_decoder_open reads are read. */
+q3t_status q3t_pack_codec_bytes(const q3t_config *config, size_t *bytes);
+/* Pack the codec's weights on so many threads into 64-byte aligned memory of that size: the same bytes for any CPU and number
+ * of threads, without a pointer in them. tensors: the slots from FIRST_SUM on, each once. */
+q3t_status q3t_pack_codec(const q3t_config *config, const q3t_tensor *tensors, size_t count, int32_t threads, void *packed);
+
+/* Check config and tensors, pack the codec's weights where they are not yet, start the pool.
  * tensors: count of them, each slot and layer of the config exactly once, in any order. */
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count,
                           const q3t_model_options *options, q3t_model **model);

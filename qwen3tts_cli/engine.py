@@ -104,12 +104,17 @@ def _pointer(array: np.ndarray | None, dtype: type, ctype: str, shape: tuple[int
     return ffi.from_buffer(ctype, array) if array.size else ffi.NULL
 
 
+def _of_codec(slot: str) -> bool:
+    return getattr(lib, f"Q3T_W_{slot}") >= lib.Q3T_W_FIRST_SUM
+
+
 class Model:
     """An opened checkpoint in the engine. Any number of threads may step sessions of one model; steps take turns.
 
     checkpoint: kept, with its mapped files, until `close`. threads: workers, the caller included.
     cpu_mask: narrows the instruction sets, for tests. packed: (slot name, layer) -> (dtype, bytes as of pack_rows) of
-    the matrices to be used in another precision than the checkpoint's. Raises CheckpointError or EngineError.
+    the matrices to be used in another precision than the checkpoint's. codec: the block of engine_codec.pack_codec, in
+    place of the codec's tensors. Raises CheckpointError or EngineError.
     """
 
     def __init__(
@@ -119,11 +124,12 @@ class Model:
         threads: int = 1,
         cpu_mask: int = lib.Q3T_CPU_ALL,
         packed: Mapping[tuple[str, int], tuple[str, np.ndarray]] | None = None,
+        codec: np.ndarray | None = None,
     ) -> None:
         self.checkpoint, self.config, self.threads = checkpoint, checkpoint.config, threads
         self._lock = threading.Lock()
-        tensors = checkpoint.tensors
-        self._arrays = []  # what C points into
+        tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.opened if not _of_codec(t[0])]
+        self._arrays = [codec]  # what C points into
         self.weight_bytes: dict[str, int] = {}  # of all tensors of a slot, as they are read
         native = ffi.new("q3t_tensor[]", len(tensors))
         for out, (slot, layer, array) in zip(native, tensors, strict=True):
@@ -138,6 +144,8 @@ class Model:
             self.weight_bytes[slot] = self.weight_bytes.get(slot, 0) + array.nbytes
         config = _native_config(self.config, {slot for slot, _, _ in tensors})
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
+        if codec is not None:
+            options.codec, options.codec_bytes = _pointer(codec, np.uint8, "unsigned char[]"), codec.nbytes
         handle = ffi.new("q3t_model **")
         status = lib.q3t_model_open(config, native, len(tensors), options, handle)
         if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
