@@ -34,9 +34,9 @@ void *q3t_carve(q3t_arena *a, size_t count, size_t bytes) {
         a->overflow = 1;
         return NULL;
     }
-    size_t whole = (n + ALIGN - 1) / ALIGN * ALIGN + GAP;
+    size_t whole = (n + ALIGN - 1) / ALIGN * ALIGN + (a->dense ? 0 : GAP);
     unsigned char *piece = a->base ? a->base + a->used : NULL;
-    if (piece) ASAN_POISON_MEMORY_REGION(piece + n, whole - n);
+    if (piece && !a->dense) ASAN_POISON_MEMORY_REGION(piece + n, whole - n);
     a->used += whole;
     return piece;
 }

@@ -3,7 +3,9 @@
  * The same carve function runs twice: on an empty arena (base NULL) it only
  * measures and every piece is NULL; q3t_arena_reserve then allocates what was
  * measured, zeroed (untouched pages cost nothing), and the second run carves.
- * An overflow is remembered and reported once, by q3t_arena_reserve. */
+ * An overflow is remembered and reported once, by q3t_arena_reserve. An arena
+ * may also be carved from memory of the caller's: its base is then set by hand,
+ * once a run over nothing has measured what is needed, and nothing is freed. */
 #ifndef Q3T_ARENA_H
 #define Q3T_ARENA_H
 #include "status.h"
@@ -12,6 +14,7 @@ typedef struct q3t_arena {
     unsigned char *base;
     size_t used, size;
     int overflow;
+    int dense;   /* pieces end to end, as they lie in a file: no gaps under ASan either */
 } q3t_arena;
 
 /* count items of `bytes` each; NULL while measuring. Under ASan a poisoned gap follows each piece. */

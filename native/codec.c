@@ -59,18 +59,40 @@ static void plan(q3t_codec *c) {
     c->reach = reach(c);
 }
 
-q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, const q3t_kernels *kernels, q3t_pool *pool,
-                          q3t_codec **codec) {
+/* A codec that has been measured. */
+static q3t_status measured(const q3t_config *config, q3t_codec **codec) {
     q3t_codec *c = calloc(1, sizeof *c);
     if (!c) return Q3T_E_MEMORY;
     c->config = *config;
-    c->kernels = kernels;
+    c->weights.dense = 1;
     plan(c);
-    q3t_status status = q3t_codec_pack(c, weights, pool);
+    q3t_codec_carve(c);
+    *codec = c;
+    return Q3T_OK;
+}
+
+static q3t_status reserve(q3t_codec *c, void *packed) {
+    Q3T_TRY(q3t_arena_reserve(&c->arena));
+    if (!packed) return q3t_arena_reserve(&c->weights);
+    if ((uintptr_t)packed % 64) return Q3T_E_ARGUMENT;
+    c->borrowed = 1;
+    c->weights = (q3t_arena){.base = packed, .size = c->weights.used, .dense = 1};
+    return Q3T_OK;
+}
+
+q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, void *packed, const q3t_kernels *kernels,
+                          q3t_pool *pool, q3t_codec **codec) {
+    q3t_codec *c = NULL;
+    if (!weights && !packed) return Q3T_E_ARGUMENT;
+    Q3T_TRY(measured(config, &c));
+    c->kernels = kernels;
+    q3t_status status = c->weights.overflow ? Q3T_E_SIZE : reserve(c, packed);
     if (status != Q3T_OK) {
         q3t_codec_close(c);
         return status;
     }
+    q3t_codec_carve(c);
+    if (weights) q3t_codec_pack(c, weights, pool);
     *codec = c;
     return Q3T_OK;
 }
@@ -78,10 +100,20 @@ q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, 
 void q3t_codec_close(q3t_codec *c) {
     if (!c) return;
     q3t_arena_free(&c->arena);
+    if (!c->borrowed) q3t_arena_free(&c->weights);
     free(c);
 }
 
-size_t q3t_codec_bytes(const q3t_codec *c) { return sizeof *c + c->arena.size; }
+q3t_status q3t_codec_packed_bytes(const q3t_config *config, size_t *bytes) {
+    q3t_codec *c = NULL;
+    Q3T_TRY(measured(config, &c));
+    q3t_status status = c->weights.overflow ? Q3T_E_SIZE : Q3T_OK;
+    if (status == Q3T_OK) *bytes = c->weights.used;
+    q3t_codec_close(c);
+    return status;
+}
+
+size_t q3t_codec_bytes(const q3t_codec *c) { return sizeof *c + c->arena.size + (c->borrowed ? 0 : c->weights.size); }
 
 /* ------------------------------------------------------------ the state of a stream */
 static float *carve_rows(q3t_arena *a, int32_t rows, int32_t channels) {

@@ -15,10 +15,15 @@ enum { Q3T_CODEC_MAX_CHUNK = 64 };
 typedef struct q3t_codec q3t_codec;              /* packed weights; const after open */
 typedef struct q3t_codec_state q3t_codec_state;  /* the tails of one stream */
 
-/* Pack the weights into memory of its own, in parallel on the pool. kernels, config and weights must outlive it. */
-q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, const q3t_kernels *kernels, q3t_pool *pool,
-                          q3t_codec **codec);
+/* Pack the weights, in parallel on the pool, into `packed`, or where it is NULL into memory of its own. weights NULL: they
+ * are in `packed` already and only read. packed is 64-byte aligned, q3t_codec_packed_bytes long, and outlives the codec, as
+ * kernels do; config and weights need not. */
+q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, void *packed, const q3t_kernels *kernels,
+                          q3t_pool *pool, q3t_codec **codec);
 void q3t_codec_close(q3t_codec *codec);
+/* Bytes of the packed weights: one block without a pointer in it, which any process may map anywhere. */
+q3t_status q3t_codec_packed_bytes(const q3t_config *config, size_t *bytes);
+/* Memory that the codec owns. */
 size_t q3t_codec_bytes(const q3t_codec *codec);
 /* A stream that decodes at most max_chunk frames a call, before its first frame. */
 q3t_status q3t_codec_state_open(const q3t_codec *codec, int32_t max_chunk, q3t_codec_state **state);

@@ -46,7 +46,9 @@ typedef struct q3t_vocoder_block {
 struct q3t_codec {
     q3t_config config;
     const q3t_kernels *kernels;
-    q3t_arena arena;
+    q3t_arena arena;                 /* of what holds pointers: the layers */
+    q3t_arena weights;               /* everything they point to; dense */
+    int borrowed;                    /* the weights' memory is the caller's */
     int32_t frame_samples, q_width, kv_width, qkv_width;
     int32_t reach;                   /* see q3t_codec_reach */
     const float *books;              /* (code_groups, codebook_size, codebook_dim / 2) */
@@ -101,7 +103,9 @@ struct q3t_codec_state {
 };
 
 /* ---- codec_pack.c */
-q3t_status q3t_codec_pack(q3t_codec *c, const q3t_weights *w, q3t_pool *pool);
+/* Measure, or point into, c->weights and c->arena: called twice, as q3t_carve is. */
+void q3t_codec_carve(q3t_codec *c);
+void q3t_codec_pack(q3t_codec *c, const q3t_weights *w, q3t_pool *pool);
 
 /* ---- codec_layers.c: steps that are split over the pool; each returns when it is done */
 

@@ -3,6 +3,10 @@
  * once: codebook vectors divided by their usage, exponentials of SnakeBeta,
  * projections that share an input side by side.
  *
+ * The packed weights lie in one dense arena, in the order of q3t_codec_carve,
+ * and are the same on every CPU: a file keeps them from one run to the next.
+ * Whoever changes what is carved or packed raises Q3T_CODEC_LAYOUT.
+ *
  * A q3t_conv is packed in panels of Q3T_BLOCK outputs, [panel][tap][in][lane]:
  * a kernel reads one panel from front to back, once for each tile of rows. */
 #include "codec_internal.h"
@@ -32,7 +36,7 @@ static void carve_snake(q3t_arena *a, q3t_snake *s, int32_t channels) {
 
 static void carve_transformer(q3t_codec *c, q3t_arena *a) {
     const q3t_transformer_config *t = &c->config.codec;
-    q3t_codec_layer *layers = q3t_carve(a, (size_t)t->layers, sizeof *layers), measured;
+    q3t_codec_layer *layers = q3t_carve(&c->arena, (size_t)t->layers, sizeof *layers), measured;
     for (int32_t i = 0; i < t->layers; i++) {
         q3t_codec_layer *l = layers ? &layers[i] : &measured;
         carve_conv(a, &l->qkv, t->hidden, c->qkv_width, 1, 1);
@@ -72,8 +76,9 @@ static void carve_block(q3t_arena *a, q3t_vocoder_block *b) {
     }
 }
 
-static void carve(q3t_codec *c, q3t_arena *a) {
+void q3t_codec_carve(q3t_codec *c) {
     const q3t_config *f = &c->config;
+    q3t_arena *a = &c->weights;
     int32_t vector = f->codebook_dim / 2;
     c->books = q3t_carve(a, (size_t)f->code_groups * (size_t)f->codebook_size, (size_t)vector * sizeof(float));
     carve_conv(a, &c->project, 2 * vector, f->codebook_dim, 1, 1);
@@ -252,11 +257,8 @@ static void pack_block(const q3t_vocoder_block *b, const q3t_weights *w, q3t_poo
     }
 }
 
-q3t_status q3t_codec_pack(q3t_codec *c, const q3t_weights *w, q3t_pool *pool) {
+void q3t_codec_pack(q3t_codec *c, const q3t_weights *w, q3t_pool *pool) {
     const q3t_config *f = &c->config;
-    carve(c, &c->arena);
-    Q3T_TRY(q3t_arena_reserve(&c->arena));
-    carve(c, &c->arena);
     for (int32_t g = 0; g < f->code_groups; g++) pack_book(c, w, pool, g);
     pack_dense(&c->project, pool, q3t_weight(w, Q3T_W_FIRST_PROJ, 0), NULL, 0, 0);
     pack_dense(&c->project, pool, q3t_weight(w, Q3T_W_REST_PROJ, 0), NULL, 0, f->codebook_dim / 2);
@@ -269,5 +271,4 @@ q3t_status q3t_codec_pack(q3t_codec *c, const q3t_weights *w, q3t_pool *pool) {
     for (int32_t i = 0; i < f->rates; i++) pack_block(&c->block[i], w, pool, i);
     copy_snake(&c->act, q3t_weight(w, Q3T_W_DEC_ALPHA, 0), q3t_weight(w, Q3T_W_DEC_BETA, 0));
     pack_dense(&c->samples, pool, q3t_weight(w, Q3T_W_DEC_OUT, 0), q3t_weight(w, Q3T_W_DEC_OUT_BIAS, 0), 0, 0);
-    return Q3T_OK;
 }

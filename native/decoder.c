@@ -1,4 +1,5 @@
-/* decoder.c - the codec's decoder as a thing of its own: codes in, samples out, no language model. */
+/* decoder.c - the codec's decoder as a thing of its own: codes in, samples out, no language model; and its weights, packed
+ * for a model to be opened with. */
 #include "codec.h"
 #include <stdlib.h>
 
@@ -14,12 +15,12 @@ struct q3t_decoder {
 static q3t_status open_parts(q3t_decoder *d, const q3t_tensor *tensors, size_t count, int32_t threads) {
     Q3T_TRY(q3t_codec_weights_open(&d->config, tensors, count, &d->weights));
     Q3T_TRY(q3t_pool_open(threads, &d->pool));
-    return q3t_codec_open(&d->config, &d->weights, &d->kernels, d->pool, &d->codec);
+    return q3t_codec_open(&d->config, &d->weights, NULL, &d->kernels, d->pool, &d->codec);
 }
 
 q3t_status q3t_decoder_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
                             q3t_decoder **decoder) {
-    if (!config || !tensors || !options || !decoder || options->threads < 1) return Q3T_E_ARGUMENT;
+    if (!config || !tensors || !options || !decoder || options->threads < 1 || options->codec) return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_codec_config_check(config));
     q3t_decoder *d = calloc(1, sizeof *d);
     if (!d) return Q3T_E_MEMORY;
@@ -53,4 +54,25 @@ q3t_status q3t_decoder_run(q3t_decoder *d, int32_t restart, const int32_t *codes
         Q3T_TRY(q3t_codec_state_open(d->codec, Q3T_CODEC_MAX_CHUNK, &d->state));
     }
     return q3t_codec_run(d->codec, d->state, d->pool, codes, frames, samples);
+}
+
+q3t_status q3t_pack_codec_bytes(const q3t_config *config, size_t *bytes) {
+    if (!config || !bytes) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_codec_config_check(config));
+    return q3t_codec_packed_bytes(config, bytes);
+}
+
+q3t_status q3t_pack_codec(const q3t_config *config, const q3t_tensor *tensors, size_t count, int32_t threads, void *packed) {
+    q3t_weights weights = {0};
+    q3t_pool *pool = NULL;
+    q3t_codec *codec = NULL;
+    if (!config || !tensors || !packed || threads < 1) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_codec_config_check(config));
+    q3t_status status = q3t_codec_weights_open(config, tensors, count, &weights);
+    if (status == Q3T_OK) status = q3t_pool_open(threads, &pool);
+    if (status == Q3T_OK) status = q3t_codec_open(config, &weights, packed, NULL, pool, &codec);
+    q3t_codec_close(codec);
+    q3t_pool_close(pool);
+    q3t_weights_close(&weights);
+    return status;
 }

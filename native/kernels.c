@@ -1,6 +1,6 @@
 /* kernels.c - which file fills which entry of the kernel table. The order of
  * the overlays is the priority: a later one replaces what an earlier one set. */
-#include "kernels.h"
+#include "kernels/peaks.h"
 #include "q3t.h"
 
 void q3t_kernels_init(q3t_kernels *k, uint32_t flags) {
@@ -20,6 +20,17 @@ void q3t_kernels_init(q3t_kernels *k, uint32_t flags) {
     if (flags & Q3T_CPU_NEON_DOTPROD) q3t_kernels_init_neon_dotprod(k);
     if ((flags & Q3T_CPU_NEON_DOTPROD) && (flags & Q3T_CPU_NEON_I8MM)) q3t_kernels_init_neon_i8mm(k);
     if (flags & Q3T_CPU_NEON_BF16) q3t_kernels_init_neon_bf16(k);
+#else
+    (void)flags;
+#endif
+}
+
+void q3t_peaks_init(q3t_peaks *p, uint32_t flags) {
+    q3t_peaks_init_scalar(p);
+#if defined(__x86_64__)
+    q3t_peaks_init_x86(p, flags);
+#elif defined(__aarch64__)
+    q3t_peaks_init_neon(p, flags);
 #else
     (void)flags;
 #endif

@@ -1,6 +1,6 @@
 /* model.c - tensors in, a model ready to be stepped out. Matrices stay where
- * they are (the mapped file); norms and biases are widened into the arena, the
- * codec packs its weights into memory of its own. */
+ * they are (the mapped file); norms and biases are widened into the arena; the
+ * codec's weights are packed into memory of its own, or stay where they are. */
 #include "model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -99,14 +99,21 @@ static void carve(q3t_model *m, q3t_arena *a) {
 }
 
 static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t count, const q3t_model_options *o) {
-    Q3T_TRY(q3t_weights_open(&m->config, tensors, count, &m->weights));
+    q3t_status (*take)(const q3t_config *, const q3t_tensor *, size_t, q3t_weights *) = o->codec ? q3t_lm_weights_open : q3t_weights_open;
+    Q3T_TRY(take(&m->config, tensors, count, &m->weights));
     Q3T_TRY(q3t_pool_open(o->threads, &m->pool));
     carve(m, &m->arena);
     Q3T_TRY(q3t_arena_reserve(&m->arena));
     carve(m, &m->arena);
     Q3T_TRY(check_formats(&m->talker.t));
     Q3T_TRY(check_formats(&m->predictor.t));
-    return q3t_codec_open(&m->config, &m->weights, &m->kernels, m->pool, &m->codec);
+    if (o->codec) {
+        size_t bytes;
+        Q3T_TRY(q3t_codec_packed_bytes(&m->config, &bytes));
+        if (bytes != o->codec_bytes) return Q3T_E_SHAPE;
+    }
+    /* it is only read: the cast undoes a const */
+    return q3t_codec_open(&m->config, o->codec ? NULL : &m->weights, (void *)o->codec, &m->kernels, m->pool, &m->codec);
 }
 
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
@@ -137,3 +144,9 @@ void q3t_model_close(q3t_model *m) {
 }
 
 size_t q3t_model_bytes(const q3t_model *m) { return m ? m->arena.size + (m->codec ? q3t_codec_bytes(m->codec) : 0) : 0; }
+
+size_t q3t_model_position_bytes(const q3t_model *m) {
+    if (!m) return 0;
+    const q3t_transformer_config *c = &m->config.talker;
+    return 2 * (size_t)c->layers * (size_t)c->kv_heads * (size_t)c->head_dim * sizeof(float);
+}

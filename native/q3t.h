@@ -127,7 +127,13 @@ typedef struct q3t_tensor {
 typedef struct q3t_model_options {
     uint32_t cpu_mask;           /* Q3T_CPU_ALL in use; less in tests */
     int32_t threads;             /* >= 1, the caller's own included */
+    const void *codec;           /* of q3t_model_open alone: the codec's weights as q3t_pack_codec made them, borrowed until
+                                    the model is closed; its slots are then not among the tensors. NULL: they are */
+    size_t codec_bytes;          /* what q3t_pack_codec_bytes says, else Q3T_E_SHAPE */
 } q3t_model_options;
+
+/* Of the weights that q3t_pack_codec makes: another number, another order of the same bytes. */
+enum { Q3T_CODEC_LAYOUT = 1 };
 
 /* How one code is chosen. Source: transformers LogitsProcessor order, SPEC of the reference's generate(). */
 typedef struct q3t_sampling {
@@ -158,6 +164,7 @@ typedef struct q3t_session_params {
     q3t_sampling talker, predictor;
     uint64_t seed, key;          /* a draw depends on seed, key, frame and group alone */
     int32_t max_frames;          /* >= 1; at most this many are made */
+    int32_t min_frames;          /* 0 .. max_frames: the model may not end the utterance before; 2 at the least, as in the reference */
     int32_t chunk_frames;        /* frames decoded at a time, 1..64; 0 = 1, 2, then 4 */
     int32_t pipeline;            /* 1: decode on a thread of its own; 0: as a slice of q3t_step */
 } q3t_session_params;
@@ -201,13 +208,21 @@ q3t_status q3t_pack_bytes(int32_t dtype, int64_t rows, int64_t columns, size_t *
  * CODED: of BF16 only; Q3T_E_SIZE where a few rows have more kinds of exponents than there is room for. */
 q3t_status q3t_pack(const q3t_tensor *matrix, int32_t dtype, int32_t block0, int32_t block1, void *packed);
 
-/* Check config and tensors, pack the codec's weights, start the pool.
+/* Bytes of the codec's packed weights, a multiple of 64. The fields of config that q3t_decoder_open reads are read. */
+q3t_status q3t_pack_codec_bytes(const q3t_config *config, size_t *bytes);
+/* Pack the codec's weights on so many threads into 64-byte aligned memory of that size: the same bytes for any CPU and number
+ * of threads, without a pointer in them. tensors: the slots from FIRST_SUM on, each once. */
+q3t_status q3t_pack_codec(const q3t_config *config, const q3t_tensor *tensors, size_t count, int32_t threads, void *packed);
+
+/* Check config and tensors, pack the codec's weights where they are not yet, start the pool.
  * tensors: count of them, each slot and layer of the config exactly once, in any order. */
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count,
                           const q3t_model_options *options, q3t_model **model);
 void q3t_model_close(q3t_model *model);
 /* Bytes of memory the model owns (the mapped file is not counted). */
 size_t q3t_model_bytes(const q3t_model *model);
+/* Bytes of the talker's keys and values of one position: what a step reads of each that came before. */
+size_t q3t_model_position_bytes(const q3t_model *model);
 
 q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, q3t_session **session);
 /* Stops the decoder thread if there is one, whatever it is doing, and frees everything. */
@@ -227,10 +242,25 @@ q3t_status q3t_session_codes(const q3t_session *session, int32_t first, int32_t 
 q3t_status q3t_session_info_get(const q3t_session *session, q3t_session_info *info);
 q3t_status q3t_session_peek(const q3t_session *session, q3t_peek what, float *out, size_t count);
 
-/* Read `bytes` of memory on all of the model's threads; *seconds is how long that took. For measuring. */
-q3t_status q3t_sweep(q3t_model *model, const void *memory, size_t bytes, double *seconds);
 /* Decode codes (frames, code_groups) int32 to samples (frames * samples per frame,) float32, `chunk` frames at a time. */
 q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples);
+
+/* ---- What a machine can do at most, for measuring: threads like those of a model, used by one caller at a time. */
+typedef struct q3t_probe q3t_probe;
+typedef enum q3t_peak {
+    Q3T_PEAK_F32 = 0,            /* multiply-adds */
+    Q3T_PEAK_BF16 = 1,           /* dot products by an instruction for them */
+    Q3T_PEAK_INT8 = 2
+} q3t_peak;
+q3t_status q3t_probe_open(const q3t_model_options *options, q3t_probe **probe);
+void q3t_probe_close(q3t_probe *probe);
+/* Seconds that all threads take to read memory, a multiple of 256 KB. */
+q3t_status q3t_probe_read(q3t_probe *probe, const void *memory, size_t bytes, double *seconds);
+/* Operations a second of all threads in loops that stay in registers, a multiply-add being two; 0 where cpu_mask leaves no
+ * instruction for it. Takes at least `seconds`. */
+q3t_status q3t_probe_peak(q3t_probe *probe, q3t_peak what, double seconds, double *rate);
+/* Seconds that all threads take to meet, each spinning on the others' flags; the mean of so many rounds. */
+q3t_status q3t_probe_barrier(q3t_probe *probe, int32_t rounds, double *seconds);
 
 /* ---- The codec's decoder without a model, for one stream of codes at a time and one caller.
  * config: codec, code_groups and the fields from codebook_size on are read; tensors: the slots from FIRST_SUM on. */

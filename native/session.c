@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { MIN_TOKENS = 2 };  /* fixed in the reference */
+
 static int in(int64_t v, int64_t low, int64_t high) { return v >= low && v <= high; }
 
 static int ids_ok(const int32_t *ids, int32_t n, int32_t low, int32_t high) {
@@ -30,6 +32,7 @@ static int params_ok(const q3t_config *c, const q3t_session_params *p) {
     if (!in(p->trailing, 0, c->max_positions) || (p->trailing && !p->trailing_ids)) return 0;
     if (!in(p->reference_frames, 0, c->max_positions) || (p->reference_frames && !p->reference_codes)) return 0;
     if (!in(p->max_frames, 1, c->max_positions - p->rows) || !in(p->chunk_frames, 0, Q3T_CODEC_MAX_CHUNK) || !in(p->pipeline, 0, 1)) return 0;
+    if (!in(p->min_frames, 0, p->max_frames)) return 0;
     return sampling_ok(&p->talker) && sampling_ok(&p->predictor) && ids_ok(p->text_ids, p->rows, -1, c->text_vocab) &&
            ids_ok(p->trailing_ids, p->trailing, 0, c->text_vocab) && codec_ids_ok(c, p) &&
            ids_ok(p->reference_codes, p->reference_frames * c->code_groups, 0, c->code_vocab < c->vocab ? c->code_vocab : c->vocab);
@@ -75,6 +78,7 @@ static q3t_status open_parts(q3t_session *s, const q3t_session_params *p) {
     s->prompt.reference_codes = s->codes;
     s->trailing = p->trailing;
     s->max_frames = p->max_frames;
+    s->min_frames = p->min_frames > MIN_TOKENS ? p->min_frames : MIN_TOKENS;
     s->reference_frames = p->reference_frames;
     s->talker = p->talker;
     s->predictor = p->predictor;

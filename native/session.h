@@ -8,7 +8,7 @@ struct q3t_session {
     q3t_model *model;
     q3t_arena arena;
     q3t_prompt prompt;
-    int32_t trailing, max_frames, reference_frames;
+    int32_t trailing, max_frames, min_frames, reference_frames;
     int32_t *trailing_ids;
     float *prompt_rows, *trailing_rows;  /* (rows, hidden), (trailing, hidden): filled by the first step */
     float *pad;                          /* (hidden,): the text part once the trailing text is used up */

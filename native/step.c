@@ -8,9 +8,7 @@
 #include "session.h"
 #include <time.h>
 
-enum { GROUP = Q3T_COLUMNS / 2, /* sessions in one pass: the predictor begins with two columns each */
-       SWEEP_BYTES = 1 << 18,
-       MIN_TOKENS = 2 };        /* fixed in the reference */
+enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one pass: the predictor begins with two columns each */
 
 static double now(void) {
     struct timespec t;
@@ -66,7 +64,7 @@ static void choose(const q3t_model *m, q3t_session *s) {
         return;
     }
     memcpy(s->scores, s->logits, vocab * sizeof(float));
-    q3t_talker_scores(s->scores, c->vocab, s->talker.repetition_penalty, s->seen, c->codec_eos, s->frames < MIN_TOKENS);
+    q3t_talker_scores(s->scores, c->vocab, s->talker.repetition_penalty, s->seen, c->codec_eos, s->frames < s->min_frames);
     float *work = s->scores + vocab; /* the scores themselves stay for q3t_session_peek */
     memcpy(work, s->scores, vocab * sizeof(float));
     double u = s->talker.greedy ? 0 : q3t_draw(s->seed, s->key, (uint32_t)s->frames, 0);
@@ -135,26 +133,6 @@ q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, i
             if (sessions[j] == sessions[i]) return Q3T_E_ARGUMENT;
     }
     for (int32_t i = 0; i < n; i += GROUP) step_group(model, sessions + i, n - i < GROUP ? n - i : GROUP, status + i);
-    return Q3T_OK;
-}
-
-typedef struct sweep {
-    const q3t_kernels *kernels;
-    const char *memory;
-    float found[1024];  /* by worker, so that nothing is left out as unused */
-} sweep;
-
-static void sweep_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
-    sweep *s = arg;
-    s->found[worker] += s->kernels->sweep(s->memory + (size_t)begin * SWEEP_BYTES, (size_t)(end - begin) * SWEEP_BYTES);
-}
-
-q3t_status q3t_sweep(q3t_model *model, const void *memory, size_t bytes, double *seconds) {
-    if (!model || !memory || !seconds || bytes / SWEEP_BYTES < 1 || bytes / SWEEP_BYTES > INT32_MAX) return Q3T_E_ARGUMENT;
-    sweep s = {&model->kernels, memory, {0}};
-    double start = now();
-    q3t_pool_run(model->pool, (int32_t)(bytes / SWEEP_BYTES), 1, sweep_task, &s);
-    *seconds = now() - start;
     return Q3T_OK;
 }
 

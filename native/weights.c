@@ -203,21 +203,25 @@ static int shape_ok(const q3t_config *c, const rule *r, const q3t_tensor *t) {
     return 1;
 }
 
-/* Layers of slot s in a checkpoint whose slots begin at `first`. */
-static int32_t layers_of(const q3t_config *c, int s, int first) { return s < first ? 0 : count_of(c, rules[s].layers); }
+/* Slots that are to be there. */
+typedef struct range {
+    int first, end;
+} range;
 
-static q3t_status open_from(const q3t_config *c, const q3t_tensor *tensors, size_t count, int first, q3t_weights *w) {
+static int32_t layers_of(const q3t_config *c, int s, range r) { return s < r.first || s >= r.end ? 0 : count_of(c, rules[s].layers); }
+
+static q3t_status open_some(const q3t_config *c, const q3t_tensor *tensors, size_t count, range wanted, q3t_weights *w) {
     size_t offset[Q3T_W_SLOTS], total = 0;
     for (int s = 0; s < Q3T_W_SLOTS; s++) {
         offset[s] = total;
-        total += (size_t)layers_of(c, s, first);
+        total += (size_t)layers_of(c, s, wanted);
     }
     if (count != total) return Q3T_E_SHAPE;
     q3t_tensor *all = calloc(total, sizeof *all);
     if (!all) return Q3T_E_MEMORY;
     for (size_t i = 0; i < count; i++) {
         const q3t_tensor *t = &tensors[i];
-        if (!in(t->slot, 0, Q3T_W_SLOTS - 1) || !in(t->layer, 0, layers_of(c, t->slot, first) - 1) ||
+        if (!in(t->slot, 0, Q3T_W_SLOTS - 1) || !in(t->layer, 0, layers_of(c, t->slot, wanted) - 1) ||
             all[offset[t->slot] + (size_t)t->layer].data || !shape_ok(c, &rules[t->slot], t)) {
             free(all);
             return Q3T_E_SHAPE;
@@ -225,16 +229,20 @@ static q3t_status open_from(const q3t_config *c, const q3t_tensor *tensors, size
         all[offset[t->slot] + (size_t)t->layer] = *t;
     }
     w->tensors = all;
-    for (int s = 0; s < Q3T_W_SLOTS; s++) w->slot[s] = layers_of(c, s, first) ? all + offset[s] : NULL;
+    for (int s = 0; s < Q3T_W_SLOTS; s++) w->slot[s] = layers_of(c, s, wanted) ? all + offset[s] : NULL;
     return Q3T_OK;
 }
 
 q3t_status q3t_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
-    return open_from(c, tensors, count, 0, w);
+    return open_some(c, tensors, count, (range){0, Q3T_W_SLOTS}, w);
+}
+
+q3t_status q3t_lm_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
+    return open_some(c, tensors, count, (range){0, Q3T_W_FIRST_SUM}, w);
 }
 
 q3t_status q3t_codec_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
-    return open_from(c, tensors, count, Q3T_W_FIRST_SUM, w);
+    return open_some(c, tensors, count, (range){Q3T_W_FIRST_SUM, Q3T_W_SLOTS}, w);
 }
 
 void q3t_weights_close(q3t_weights *w) {

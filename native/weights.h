@@ -19,6 +19,8 @@ q3t_status q3t_codec_config_check(const q3t_config *config);
 int32_t q3t_frame_samples(const q3t_config *config);
 /* Copy the descriptors; Q3T_E_SHAPE unless each is there exactly once with exactly its shape. */
 q3t_status q3t_weights_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, q3t_weights *weights);
+/* The same for the slots of the language models alone, which are the first. */
+q3t_status q3t_lm_weights_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, q3t_weights *weights);
 /* The same for the slots of the codec's decoder alone, which are the last. */
 q3t_status q3t_codec_weights_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, q3t_weights *weights);
 void q3t_weights_close(q3t_weights *weights);

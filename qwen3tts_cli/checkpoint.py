@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .config import ModelConfig, load_config
 from .errors import CheckpointError, ModelNotFoundError
 from .safetensors import WeightSet, open_weights
-from .weights import collect
+from .weights import collect, collect_decoder, collect_lm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,15 +18,43 @@ if TYPE_CHECKING:
 
 
 class Checkpoint:
-    """A checked checkpoint. `tensors` has (slot name, layer, array) as weights.collect gives them; `files` holds the
-    mapped files. The arrays stay valid as long as anything refers to them, also after close()."""
+    """A checked checkpoint. `opened` has (slot name, layer, array) as weights.collect gives them, perhaps without the
+    codec's; `files` holds the mapped files. The arrays stay valid as long as anything refers to them, also after
+    close()."""
 
     def __init__(
-        self, config: ModelConfig, tensors: list[tuple[str, int, np.ndarray]], files: tuple[WeightSet, ...]
+        self,
+        config: ModelConfig,
+        opened: list[tuple[str, int, np.ndarray]],
+        files: tuple[WeightSet, ...],
+        codec_folder: Path | None = None,
     ) -> None:
-        self.config, self.tensors, self.files = config, tensors, files
+        """codec_folder: where the codec's tensors are if `opened` is without them."""
+        self.config, self.opened, self.files = config, opened, files
         self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
+        self._codec_folder, self._codec_tensors = codec_folder, None if codec_folder else []  # type: ignore[var-annotated]
+
+    @property
+    def tensors(self) -> list[tuple[str, int, np.ndarray]]:
+        """All tensors; the codec's file is opened now if it was not yet. Raises CheckpointError."""
+        return self.opened + self.codec_tensors if self._codec_folder else self.opened
+
+    @property
+    def codec_tensors(self) -> list[tuple[str, int, np.ndarray]]:
+        """Those of the codec's decoder that are not among `opened`. Raises CheckpointError."""
+        with self._lock:
+            if self._codec_tensors is None:
+                assert self._codec_folder is not None
+                weights = open_weights(self._codec_folder)
+                self.files += (weights,)
+                self._codec_tensors = collect_decoder(self.config.codec, weights)
+            return self._codec_tensors
+
+    def forget(self) -> None:
+        """Give back the memory of the tensors that were read, see TensorFile.forget."""
+        for weights in self.files:
+            weights.forget()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -38,7 +66,7 @@ class Checkpoint:
 
     def close(self) -> None:
         """Let go of the tensors and unmap the files."""
-        self.tensors = []
+        self.opened, self._codec_folder, self._codec_tensors = [], None, []
         for weights in self.files:
             weights.close()
 
@@ -49,8 +77,11 @@ class Checkpoint:
         self.close()
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Open a folder in the layout of the released checkpoints. Raises ModelNotFoundError, CheckpointError."""
+def open_checkpoint(folder: Path, *, codec: bool = True) -> Checkpoint:
+    """Open a folder in the layout of the released checkpoints. Raises ModelNotFoundError, CheckpointError.
+
+    codec: False leaves the codec's file until somebody asks for its tensors.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise ModelNotFoundError(f"{folder}: no such folder")
@@ -58,6 +89,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     opened: list[WeightSet] = []
     try:
         opened.append(open_weights(folder))
+        if not codec:
+            return Checkpoint(config, collect_lm(config, *opened), tuple(opened), folder / "speech_tokenizer")
         opened.append(open_weights(folder / "speech_tokenizer"))
         return Checkpoint(config, collect(config, *opened), tuple(opened))
     except BaseException:

@@ -38,6 +38,7 @@ class LazyGroup(click.Group):
         "voices": "List, make and keep voices.",
         "codec": "Turn recordings into codes, and codes into audio.",
         "models": "List, download, check and remove models.",
+        "bench": "Measure this machine.",
         "doctor": "Show what this machine has and what is missing.",
     }
 

@@ -48,20 +48,17 @@ def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
 
 def pack_rows(matrix: np.ndarray, dtype: str, first: int, last: int, out: np.ndarray) -> bool:
     """Pack rows `first` up to `last`, multiples of 32 or the end, of a matrix of uint16 (bf16) or float32 into `out`,
-    uint8 (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix. "coded" takes uint16.
-
-    False if "coded" has no room for the values there are; they must stay as they are then.
-    """
+    uint8 (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix.
+    "coded" is of uint16 only; False if it has no room for the exponents there are."""
     if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(dtype, matrix.shape),):
         raise EngineError(f"packing {matrix.shape} into {out.dtype} {out.shape}")
     tensor = ffi.new("q3t_tensor *")
     _describe(tensor, matrix)
     packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
     status = lib.q3t_pack(tensor, _DTYPES[dtype], first // 32, -(-last // 32), packed)
-    if dtype == "coded" and status == lib.Q3T_E_SIZE:
-        return False
-    _check(status, "packing weights")
-    return True
+    if status != lib.Q3T_E_SIZE:
+        _check(status, "packing weights")
+    return status == lib.Q3T_OK
 
 
 def _transformer(out, c: TransformerConfig) -> None:
@@ -111,12 +108,17 @@ def _pointer(array: np.ndarray | None, dtype: type, ctype: str, shape: tuple[int
     return ffi.from_buffer(ctype, array) if array.size else ffi.NULL
 
 
+def _of_codec(slot: str) -> bool:
+    return getattr(lib, f"Q3T_W_{slot}") >= lib.Q3T_W_FIRST_SUM
+
+
 class Model:
     """An opened checkpoint in the engine. Any number of threads may step sessions of one model; steps take turns.
 
     checkpoint: kept, with its mapped files, until `close`. threads: workers, the caller included.
     cpu_mask: narrows the instruction sets, for tests. packed: (slot name, layer) -> (dtype, bytes as of pack_rows) of
-    the matrices to be used in another precision than the checkpoint's. Raises CheckpointError or EngineError.
+    the matrices to be used in another precision than the checkpoint's. codec: the block of engine_codec.pack_codec, in
+    place of the codec's tensors. Raises CheckpointError or EngineError.
     """
 
     def __init__(
@@ -126,11 +128,13 @@ class Model:
         threads: int = 1,
         cpu_mask: int = lib.Q3T_CPU_ALL,
         packed: Mapping[tuple[str, int], tuple[str, np.ndarray]] | None = None,
+        codec: np.ndarray | None = None,
     ) -> None:
         self.checkpoint, self.config, self.threads = checkpoint, checkpoint.config, threads
         self._lock = threading.Lock()
-        tensors = checkpoint.tensors
-        self._arrays = []  # what C points into
+        tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.opened if not _of_codec(t[0])]
+        self._arrays = [codec]  # what C points into
+        self.weight_bytes: dict[str, int] = {}  # of all tensors of a slot, as they are read
         native = ffi.new("q3t_tensor[]", len(tensors))
         for out, (slot, layer, array) in zip(native, tensors, strict=True):
             if array.ctypes.data % array.itemsize:
@@ -141,8 +145,11 @@ class Model:
                 dtype, array = packed[slot, layer]
                 out.dtype, out.data = _DTYPES[dtype], ffi.cast("void *", array.ctypes.data)
             self._arrays.append(array)
+            self.weight_bytes[slot] = self.weight_bytes.get(slot, 0) + array.nbytes
         config = _native_config(self.config, {slot for slot, _, _ in tensors})
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
+        if codec is not None:
+            options.codec, options.codec_bytes = _pointer(codec, np.uint8, "unsigned char[]"), codec.nbytes
         handle = ffi.new("q3t_model **")
         status = lib.q3t_model_open(config, native, len(tensors), options, handle)
         if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
@@ -168,6 +175,11 @@ class Model:
         """Memory the engine owns for this model; the mapped files are not counted."""
         return lib.q3t_model_bytes(self._handle)
 
+    @property
+    def position_bytes(self) -> int:
+        """Bytes of the talker's cache that a step reads for each position before it."""
+        return lib.q3t_model_position_bytes(self._handle)
+
     def step(self, sessions: Sequence[Session]) -> None:
         """Advance each session by one frame. Raises GenerationError or EngineError for the first that failed."""
         handles = ffi.new("q3t_session *[]", [s._handle for s in sessions])
@@ -177,13 +189,6 @@ class Model:
         _check(result, "step")
         for code in status:
             _check(code, "generation failed")
-
-    def sweep(self, memory: np.ndarray) -> float:
-        """Seconds that all threads take to read `memory`, to compare with: uint8, a multiple of 256 KB."""
-        seconds = ffi.new("double *")
-        with self._lock:
-            _check(lib.q3t_sweep(self._handle, ffi.from_buffer(memory), memory.nbytes, seconds), "sweep")
-        return seconds[0]
 
     def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
         """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""
@@ -207,7 +212,8 @@ class Session:
     """One utterance of a model; a context manager. `read` and `codes` may be called between steps.
 
     prompt: see prompt.Prompt. speaker: float32 (hidden,). reference_codes: int32 (frames, code_groups).
-    key: what, with seed, the draws depend on. max_frames: most frames made. chunk_frames: 0 = 1, 2, then 4.
+    key: what, with seed, the draws depend on. max_frames: most frames made; min_frames: the model may not end before.
+    chunk_frames: 0 = 1, 2, then 4.
     pipeline: decode on a thread of its own instead of inside `Model.step`.
     """
 
@@ -221,6 +227,7 @@ class Session:
         seed: int,
         key: int,
         max_frames: int,
+        min_frames: int = 0,
         chunk_frames: int = 0,
         pipeline: bool = False,
         speaker: np.ndarray | None = None,
@@ -242,7 +249,7 @@ class Session:
         for out, s in ((p.talker, talker), (p.predictor, predictor)):
             out.greedy, out.temperature, out.top_k, out.top_p = int(s.greedy), s.temperature, s.top_k, s.top_p
             out.repetition_penalty = s.repetition_penalty
-        p.seed, p.key, p.max_frames = seed, key, max_frames
+        p.seed, p.key, p.max_frames, p.min_frames = seed, key, max_frames, min_frames
         p.chunk_frames, p.pipeline = chunk_frames, int(pipeline)
         handle = ffi.new("q3t_session **")
         _check(lib.q3t_session_open(model._handle, p, handle), "opening a session")

@@ -76,6 +76,11 @@ class TensorFile:
         """The file that holds a tensor, or would."""
         return self.path
 
+    def forget(self) -> None:
+        """Give back the memory of what was read: the arrays stay good and are read again where they are used again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Unmap the file, or leave that to the last array made from it."""
         with contextlib.suppress(BufferError):
@@ -99,6 +104,11 @@ class WeightSet:
     def path_of(self, name: str) -> Path:
         """The file that holds a tensor; the index, or the only file, for an absent one."""
         return self._owner[name].path if name in self._owner else self._index
+
+    def forget(self) -> None:
+        """See TensorFile.forget."""
+        for file in self.files:
+            file.forget()
 
     def close(self) -> None:
         """Close every file."""

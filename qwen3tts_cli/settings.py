@@ -52,6 +52,11 @@ def state_folder() -> Path:
     return _folder("XDG_STATE_HOME", ".local/state")
 
 
+def cache_folder() -> Path:
+    """Where the command keeps what it could find out again."""
+    return _folder("XDG_CACHE_HOME", ".cache")
+
+
 def load() -> dict[str, str | int | float | bool]:
     """Keys (with underscores) and values of the file, {} where there is none. Raises UsageError."""
     file = path()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import cloning, hub, packed
+from . import cloning, hub, packed, packed_codec
 from .checkpoint import open_checkpoint
 from .engine import Model, Sampling
 from .engine_cpu import kernels_text
@@ -122,8 +122,8 @@ class Synthesizer:
         """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
 
         precision: of the talker and the code predictor; "auto" and "bf16": the checkpoint's own, exact.
-        The first opening of a large model, and of any in int8 or int4, packs the weights: progress is called with bytes
-        done and in all.
+        The first opening packs weights (of int8, int4 and large models, and the speech decoder's) into the cache folder:
+        progress is called with bytes done and in all.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """
         if precision not in PRECISIONS:
@@ -135,14 +135,17 @@ class Synthesizer:
         if threads is not None and not 1 <= threads <= 1024:
             raise UsageError(f"threads: {threads} is not within 1 .. 1024")
         resolved = hub.resolve_model(None if model is None else os.fspath(model))
-        checkpoint = open_checkpoint(resolved.path)
+        checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded)
         try:
             threads = threads or default_threads()
+            matrices, codec, warn = None, None, warnings.warn
             precision = "bf16" if precision == "auto" else precision
-            if precision == "bf16" and not packed.saves_time(checkpoint):
-                return cls(Model(checkpoint, threads=threads), resolved.name)
-            weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warnings.warn)
-            return cls(Model(checkpoint, threads=threads, packed=weights.matrices), resolved.name, precision)
+            if precision != "bf16" or packed.saves_time(checkpoint):
+                weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warn)
+                matrices, warn = weights.matrices, warn if weights.path else None
+            if not resolved.embedded:
+                codec = packed_codec.open_codec(checkpoint, threads=threads, progress=progress, warn=warn)
+            return cls(Model(checkpoint, threads=threads, packed=matrices, codec=codec), resolved.name, precision)
         except BaseException:
             checkpoint.close()
             raise

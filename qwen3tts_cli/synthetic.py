@@ -15,24 +15,27 @@ from .config_voice import GenerationConfig
 from .weights import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SIZES = ("0.6b", "1.7b")
 _TEXT_VOCAB = 512  # the text embedding is read a row at a time: its size does not matter
 _POOL = 1 << 22  # random values that the matrices are cut from
 
 
-def synthetic_checkpoint(size: str, *, seed: int = 0, small_codec: bool = False) -> Checkpoint:
+def synthetic_checkpoint(
+    size: str, *, seed: int = 0, small_codec: bool = False, place: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Checkpoint:
     """A model of random weights, bf16 and float32 as released, with the dimensions of size "0.6b" or "1.7b".
 
     Greedy decoding never ends by itself: the row of the end token in the codec head is zero. small_codec: a codec of
-    few channels, where only the language models are looked at.
+    few channels, where only the language models are looked at. place: returns the copy of an array to be kept.
     """
     config = _config(size, small_codec)
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(_POOL, np.float32)
     bits = ((values * 0.02).view(np.uint32) >> 16).astype(np.uint16)
-    tensors = list(_tensors(config, values, bits, rng))
+    keep = place or (lambda array: array)
+    tensors = [(slot, layer, keep(array)) for slot, layer, array in _tensors(config, values, bits, rng)]
     return Checkpoint(config, tensors, ())
 
 

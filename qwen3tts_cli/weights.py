@@ -38,12 +38,13 @@ def collect(config: ModelConfig, lm: WeightSet, codec: WeightSet) -> list[tuple[
     the checkpoint has small_to_mtp_projection. BF16 arrays are uint16 of the same bits. Raises CheckpointError for a
     missing tensor, another shape or dtype, and for NaN or infinity in a tensor of one dimension.
     """
-    found: list[tuple[str, int, np.ndarray]] = []
-    lm_rows = _lm_rows(config, PROJECTION + ".weight" in lm.tensors)
-    for rows, weights in ((lm_rows, lm), (_codec_rows(config.codec), codec)):
-        for row in rows:
-            found.append((row.slot, row.layer, checked(row, weights)))
-    return found
+    return collect_lm(config, lm) + collect_decoder(config.codec, codec)
+
+
+def collect_lm(config: ModelConfig, weights: WeightSet) -> list[tuple[str, int, np.ndarray]]:
+    """The tensors of the language models alone, as collect gives them. Raises CheckpointError."""
+    rows = _lm_rows(config, PROJECTION + ".weight" in weights.tensors)
+    return [(row.slot, row.layer, checked(row, weights)) for row in rows]
 
 
 def collect_decoder(config: CodecConfig, weights: WeightSet) -> list[tuple[str, int, np.ndarray]]:

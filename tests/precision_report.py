@@ -7,7 +7,6 @@ bf16 chose, given as rows of reference codes in the prompt.
 from __future__ import annotations
 
 import dataclasses
-import mmap
 import sys
 
 import numpy as np
@@ -28,10 +27,7 @@ def matrices_of(checkpoint, precision):
     """Packed matrices in memory, None for the checkpoint's own."""
     if precision == "bf16":
         return None
-    memory = mmap.mmap(-1, packed._layout(checkpoint, precision)[1])
-    packed._write(memory, [], checkpoint, precision, THREADS, None)
-    header = packed._header(memory, [], precision)
-    return packed._matrices(header, memory, checkpoint, precision, None).matrices
+    return packed.pack_in_memory(checkpoint, precision, threads=THREADS).matrices
 
 
 def shorter(checkpoint, layers):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import subprocess
 import sys
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers import CHECKPOINTS, ROOT
 
-from qwen3tts_cli import Synthesizer, packed
+from qwen3tts_cli import Synthesizer, packed, packed_codec, packed_file
 from qwen3tts_cli.checkpoint import open_checkpoint
+from qwen3tts_cli.engine import Model
+from qwen3tts_cli.engine_codec import CODEC_LAYOUT, codec_bytes, pack_codec
+from qwen3tts_cli.errors import CheckpointError
+from qwen3tts_cli.weights import collect_decoder
 
 
 @pytest.fixture
@@ -42,7 +49,8 @@ def test_packed_once_and_found_again(model, precision):
     assert (again, calls, same) == (made, [], path)
     assert packed.verify(model, precision)
     assert packed.cached(model) == {precision: path.stat().st_size}
-    assert {dtype for dtype, _ in made.values()} == {"bf16": {"coded"}, "int8": {"int8"}, "int4": {"int4", "int8"}}[precision]
+    dtypes = {"bf16": {"coded"}, "int8": {"int8"}, "int4": {"int4", "int8"}}[precision]
+    assert {dtype for dtype, _ in made.values()} == dtypes
     assert packed.remove(model, precision) > 0
     assert packed.remove(model, precision) == 0
     assert not packed.verify(model, precision)
@@ -70,12 +78,114 @@ def test_a_wrong_file_is_made_anew(model, where):
     elif where in ("short", "empty"):
         os.truncate(path, 100 if where == "empty" else path.stat().st_size - 64)
     else:
-        damage(path, {"magic": 0, "version": 8, "header": 100, "weights": packed._HEADER_ROOM + 5}[where])
+        damage(path, {"magic": 0, "version": 8, "header": 100, "weights": packed_file.HEADER_ROOM + 5}[where])
     assert not packed.verify(model, "int8")
     again, calls, _ = opened(model)
     assert again == made
     assert calls
     assert packed.verify(model, "int8")
+
+
+def opened_codec(folder, **options):
+    """The packed codec of a folder as bytes, and how often progress was reported."""
+    calls = []
+    with open_checkpoint(folder, codec=False) as checkpoint:
+        block = packed_codec.open_codec(checkpoint, progress=lambda *a: calls.append(a), **options)
+        return block.tobytes(), calls
+
+
+def test_the_codec_is_packed_once_for_all_precisions(model):
+    made, calls = opened_codec(model, threads=2)
+    assert calls[-1] == (len(made), len(made))
+    assert opened_codec(model) == (made, [])
+    assert packed.cached(model).keys() == {"codec"}
+    assert packed.verify(model, "codec")
+    packed.remove(model, "codec")
+    assert opened_codec(model, threads=1)[0] == made
+    assert sorted(p.suffix for p in packed.cache_path(model, "codec").parent.iterdir()) == [".lock", ".ok", ".q3t"]
+
+
+def test_a_mapped_codec_makes_the_same_samples_and_leaves_the_checkpoints_alone(model):
+    codes = np.random.default_rng(1).integers(0, 64, (5, 16)).astype(np.int32)
+    with open_checkpoint(model) as checkpoint, Model(checkpoint) as plain:
+        want, most = plain.decode(codes), plain.bytes
+    opened_codec(model)
+    (model / "speech_tokenizer" / "model.safetensors").chmod(0)
+    with open_checkpoint(model, codec=False) as checkpoint:
+        block = packed_codec.open_codec(checkpoint)
+        assert len(checkpoint.files) == 1
+        with Model(checkpoint, codec=block) as mapped:
+            np.testing.assert_array_equal(mapped.decode(codes), want)
+            assert mapped.bytes < most - len(block) / 2
+        with pytest.raises(CheckpointError):
+            Model(checkpoint, codec=block[:-64])
+
+
+@pytest.mark.parametrize("where", ["weights", "short", "config.json", "model.safetensors", "layout"])
+def test_a_wrong_codec_file_is_made_anew(model, where, monkeypatch):
+    made, _ = opened_codec(model)
+    path = packed.cache_path(model, "codec")
+    if where == "weights":
+        damage(path, packed_file.HEADER_ROOM + len(made) // 2)
+    elif where == "short":
+        os.truncate(path, path.stat().st_size - 64)
+    elif where == "layout":
+        monkeypatch.setattr(packed_codec, "CODEC_LAYOUT", packed_codec.CODEC_LAYOUT + 1)
+    else:
+        os.utime(model / "speech_tokenizer" / where, ns=(1, 1))
+    again, calls = opened_codec(model)
+    assert again == made
+    assert calls
+    assert packed.verify(model, "codec")
+
+
+def test_the_layout_of_the_codec_has_a_number():
+    """Who changes what native/codec_pack.c lays out raises Q3T_CODEC_LAYOUT, and writes number and checksum here."""
+    with open_checkpoint(CHECKPOINTS / "tiny-customvoice") as checkpoint:
+        rng = np.random.default_rng(5)
+        config = checkpoint.config.codec
+        config = replace(
+            config, transformer=replace(config.transformer, rope_theta=1.0)
+        )  # no powers that may be rounded
+        tensors = []
+        for slot, layer, array in collect_decoder(config, checkpoint.files[1]):
+            # integers; exponentials of zeros; sums divided by powers of two
+            values = rng.integers(-99, 99, array.shape).astype(np.float32)
+            values *= "ALPHA" not in slot and "BETA" not in slot
+            tensors.append((slot, layer, np.full_like(values, 4) if slot.endswith("USAGE") else values))
+    out = np.frombuffer(mmap.mmap(-1, codec_bytes(config)), np.uint8)
+    pack_codec(config, tensors, 2, out)
+    assert (CODEC_LAYOUT, zlib.crc32(out)) == (1, 136718744)
+
+
+def test_a_file_that_was_not_written_to_is_read_whole_once(model, monkeypatch):
+    _, _, path = opened(model)
+    reads = []
+    whole = packed_file._whole
+    monkeypatch.setattr(packed_file, "_whole", lambda *a: reads.append(1) or whole(*a))
+    for _ in range(2):
+        opened(model)
+    assert reads == []
+    stat = path.stat()
+    damage(path, 0, 0)  # opened for writing, nothing written: its times stay
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    for _ in range(2):
+        assert opened(model)[1] == []
+    assert reads == [1]
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_byte_flipped_in_the_middle_is_found_at_the_next_opening(model, restored):
+    """Also where somebody puts the time of the last change back."""
+    made, _, path = opened(model)
+    largest = max(made.values(), key=lambda d: len(d[1]))[1]
+    stat = path.stat()
+    damage(path, path.read_bytes().index(largest) + len(largest) // 2)
+    if restored:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again, calls, _ = opened(model)
+    assert again == made
+    assert calls
 
 
 def test_verify_reads_everything(model):
@@ -92,7 +202,7 @@ def test_a_killed_process_leaves_nothing_wrong(model):
     again, calls, _ = opened(model)
     assert again == made
     assert calls
-    assert sorted(p.suffix for p in path.parent.iterdir()) == [".lock", ".q3t"]
+    assert sorted(p.suffix for p in path.parent.iterdir()) == [".lock", ".ok", ".q3t"]
 
 
 def test_without_a_place_to_write_they_stay_in_memory(model, tmp_path, monkeypatch):

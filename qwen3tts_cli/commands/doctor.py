@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from .. import __version__, hub, options, play, settings
+from ..bench import advice
+from ..bench.host import processor
 from ..errors import Qwen3TTSError
 
 
@@ -61,7 +63,7 @@ def _facts() -> dict[str, Any]:
         "version": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
+        "processor": processor(),
         **_engine(missing),
         "cores": _cores(),
         "memory_gb": _memory(),
@@ -70,6 +72,7 @@ def _facts() -> dict[str, Any]:
         "cache": str(hub.cache_folder()),
         "offline": bool(os.environ.get("HF_HUB_OFFLINE")),
         "models": _models(missing),
+        "bench": advice.lines(),
     }
     return {**facts, "missing": missing}
 
@@ -83,17 +86,6 @@ def _engine(missing: list[str]) -> dict[str, Any]:
     except (ImportError, OSError, Qwen3TTSError) as error:
         missing.append(f"the engine: {error}; build it with `make` or install the package again")
         return {"cpu": platform.machine(), "flags": [], "kernels": None, "threads": None}
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _cores() -> dict[str, int | None]:

@@ -13,6 +13,7 @@ import click
 from .. import hub, options
 from ..errors import CheckpointError, DownloadError, ModelNotFoundError, OutputError, UsageError
 from .console import Console
+from .packing import damaged_packs, pack, unpack
 
 _name = click.argument("name", shell_complete=options.complete_model)
 _quiet = options.quiet
@@ -58,8 +59,8 @@ def list_models(as_json: bool) -> None:
     for row in rows:
         size = f"{row['bytes'] / 1e9:.2f} GB" if row["bytes"] else "-"
         click.echo(f"{row['name']:{width}}  {row['state']:9}  {size:>8}  {row['path'] or row['repo']}")
-        for precision, packed in row["packed"].items():
-            click.echo(f"{'':{width}}  {precision:9}  {packed / 1e9:>5.2f} GB  packed weights")
+        for kind, packed in row["packed"].items():
+            click.echo(f"{'':{width}}  {kind:9}  {packed / 1e9:>5.2f} GB  packed weights")
 
 
 def _row(name: str, repo: str | None, path: Path | None) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def rm(name: str, yes: bool, quiet: bool) -> None:
 @_quiet
 @click.pass_context
 def verify(context: click.Context, name: str | None, quiet: bool) -> None:
-    """Hash every file of a model again, open it, and read its packed weights; without NAME all models on this machine.
+    """Hash every file of a model and its packed weights, and open it; without NAME all models on this machine.
 
     Exit code 1 where something is wrong. `models pull` fetches damaged files again.
 
@@ -197,8 +198,6 @@ def verify(context: click.Context, name: str | None, quiet: bool) -> None:
 
 
 def _verify(name: str, quiet: bool) -> bool:
-    from .. import packed
-
     folder = _folder(name)
     wrong = []
     with Console(quiet).progress(lambda: f"{name}: hashing"):
@@ -210,9 +209,7 @@ def _verify(name: str, quiet: bool) -> bool:
                 _open(folder)
             except CheckpointError as error:
                 wrong.append(str(error))
-            for precision in packed.cached(folder):
-                if not packed.verify(folder, precision):
-                    wrong.append(f"packed weights, {precision}: damaged, or of other files; made anew when they are used")
+        wrong += damaged_packs(folder)
     for problem in wrong:
         click.echo(f"error: {name}: {problem}", err=True)
     if not quiet:
@@ -220,67 +217,8 @@ def _verify(name: str, quiet: bool) -> bool:
     return not wrong
 
 
-_precision = click.option(
-    "--precision", type=options.Choice("bf16", "int8", "int4"), default="int8", show_default=True, help="Which weights."
-)
-
-
-@models.command()
-@_name
-@_precision
-@_quiet
-def pack(name: str, precision: str, quiet: bool) -> None:
-    """Pack the weights of a model into the cache folder, and print the file; `say` does this where it needs to.
-
-    \b
-    Examples:
-      qwen3tts models pack 0.6b
-      qwen3tts models pack 1.7b --precision int4
-    """
-    from .. import packed
-    from ..checkpoint import open_checkpoint
-    from ..synthesizer import default_threads
-
-    console, done = Console(quiet), [0, 1]
-
-    def report(there: int, total: int) -> None:
-        done[:] = there, total
-
-    def line() -> str:
-        return f"{name}: packing {precision}, {100 * done[0] // done[1]} %"
-
-    def fail(problem: str) -> None:
-        raise OutputError(problem)
-
-    with open_checkpoint(hub.resolve_model(name).path) as checkpoint, console.progress(line):
-        path = packed.open_packed(checkpoint, precision, threads=default_threads(), progress=report, warn=fail).path
-    if path is None:
-        raise OutputError("no cache folder: neither XDG_CACHE_HOME nor a home folder is known")
-    console.note(f"{name}: {precision}, {path.stat().st_size / 1e9:.2f} GB")
-    click.echo(path)
-
-
-@models.command()
-@_name
-@_precision
-@_quiet
-def unpack(name: str, precision: str, quiet: bool) -> None:
-    """Remove packed weights of a model from the cache folder.
-
-    \b
-    Examples:
-      qwen3tts models unpack 0.6b
-      qwen3tts models unpack 1.7b --precision int4
-    """
-    from .. import packed
-
-    try:
-        freed = packed.remove(hub.resolve_model(name).path, precision)
-    except OSError as error:
-        raise OutputError(f"{error.filename}: {error.strerror}") from None
-    Console(quiet).note(
-        f"{name}: removed {freed / 1e9:.2f} GB" if freed else f"{name}: no {precision} weights are packed"
-    )
+models.add_command(pack)
+models.add_command(unpack)
 
 
 def _folder(name: str) -> Path:

@@ -22,7 +22,7 @@ static void expect(int ok, const char *what, const char *of) {
 /* ------------------------------------------------------------ runs */
 static q3t_codec *open_codec(const subject *s, q3t_pool *pool) {
     q3t_codec *c = NULL;
-    expect(q3t_codec_open(&s->config, &s->weights, &kernels, pool, &c) == Q3T_OK, "opens", "codec");
+    expect(q3t_codec_open(&s->config, &s->weights, NULL, &kernels, pool, &c) == Q3T_OK, "opens", "codec");
     if (!c) exit(1);
     return c;
 }
@@ -147,6 +147,32 @@ static void check_skip(const q3t_codec *c, const subject *s, q3t_pool *pool, con
     free(out);
 }
 
+/* Memory of `bytes` on a 64-byte boundary, `at` more such boundaries into *block, which is the caller's to free. */
+static void *aligned(size_t bytes, size_t at, void **block) {
+    *block = get(bytes + 64 * (at + 2));
+    return (char *)*block + 64 * at + 63 - ((uintptr_t)*block + 63) % 64;
+}
+
+/* The packed weights: the same bytes for any number of threads, and a codec wherever they lie. */
+static void check_packed(const subject *s, const float *alone, const char *of) {
+    size_t bytes = 0;
+    void *one_block, *other_block;
+    expect(q3t_pack_codec_bytes(&s->config, &bytes) == Q3T_OK && bytes > 0 && bytes % 64 == 0, "measures", of);
+    void *one = aligned(bytes, 0, &one_block), *other = aligned(bytes, 3, &other_block);
+    memset(one, 0, bytes), memset(other, 0, bytes);
+    expect(q3t_pack_codec(&s->config, s->tensors, (size_t)s->count, 1, one) == Q3T_OK, "packs", of);
+    expect(q3t_pack_codec(&s->config, s->tensors, (size_t)s->count, 3, other) == Q3T_OK, "packs", of);
+    expect(!memcmp(one, other, bytes), "any threads, the same packed bytes", of);
+    memset(one, 255, bytes);
+    q3t_codec *c = NULL;
+    expect(q3t_codec_open(&s->config, NULL, (char *)other + 4, &kernels, NULL, &c) == Q3T_E_ARGUMENT, "alignment is checked", of);
+    expect(q3t_codec_open(&s->config, NULL, NULL, &kernels, NULL, &c) == Q3T_E_ARGUMENT, "no weights are refused", of);
+    expect(q3t_codec_open(&s->config, NULL, other, &kernels, NULL, &c) == Q3T_OK, "opens what was packed", of);
+    if (c) same(c, s, NULL, 3, alone, "packed before, same bits", of);
+    q3t_codec_close(c);
+    free(one_block), free(other_block);
+}
+
 static void check(const subject *s, const char *of) {
     static const int32_t chunks[] = {1, 2, 3, 7, 0};
     int before = failures;
@@ -172,6 +198,7 @@ static void check(const subject *s, const char *of) {
         q3t_pool_close(pool);
     }
     check_neighbours(c, s, alone, of);
+    check_packed(s, alone, of);
     check_nonfinite(s, of);
     printf("%s %s: %d frames, ", failures > before ? "FAIL" : "ok  ", of, s->frames);
     if (s->wanted) printf("%.1f dB (at least %.0f)\n", db, s->least_db);

@@ -1,0 +1,135 @@
+"""What is measured, in which order: every row in turn, again and again, with the machine's bounds in between."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import packed
+from ..engine import Model
+from ..synthesizer import Synthesizer
+from ..synthetic import synthetic_checkpoint
+from .machine import Bounds, Prober, StolenTime
+from .results import Results, make_row, spread
+from .speech import Case, Samples, Speech
+from .workers import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Opener = Callable[[str, int], tuple[Model, str]]  # of precision and threads: model, precision of the decoder
+    Note = Callable[[str], None]
+
+ROUNDS = 3
+PROBES = 5  # of the bounds, at least
+LIMIT_SECONDS = 300  # no new round after
+DECODER_PRECISION = "f32"
+_ROW_BYTES, _SESSION_BYTES = 400e6, 60e6  # of a row's process and of each of its sessions, about
+
+
+@dataclass(frozen=True)
+class Plan:
+    """frames: of each row in each round, a multiple of `chunk`."""
+
+    precisions: Sequence[str]
+    batches: Sequence[int]
+    threads: Sequence[int]
+    context: int
+    chunk: int
+    frames: int
+    rounds: int = ROUNDS
+
+    def cases(self) -> list[Case]:
+        """Every row, in order."""
+        return [
+            Case(precision, batch, threads, self.context, self.chunk)
+            for threads in self.threads
+            for precision in self.precisions
+            for batch in self.batches
+        ]
+
+
+def _shared(array: np.ndarray) -> np.ndarray:
+    """A copy in memory that forked processes share."""
+    copy = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), array.dtype, array.size).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: Note) -> Opener:
+    """Makes random weights of size "0.6b" or "1.7b" in every precision, in memory that all rows share."""
+    note(f"making random weights of {size}")
+    checkpoint = synthetic_checkpoint(size, place=_shared)
+    matrices = {}
+    for precision in precisions:
+        if precision in packed.PRECISIONS:
+            note(f"packing {precision}")
+            matrices[precision] = packed.pack_in_memory(checkpoint, precision, threads=threads).matrices
+    return lambda precision, count: (
+        Model(checkpoint, threads=count, packed=matrices.get(precision)),
+        DECODER_PRECISION,
+    )
+
+
+def model_opener(name: str) -> Opener:
+    """Opens a model as `say` does, which packs its weights where that has not been done."""
+
+    def opened(precision: str, threads: int) -> tuple[Model, str]:
+        return Synthesizer.open(name, precision=precision, threads=threads).model, DECODER_PRECISION
+
+    return opened
+
+
+def _room() -> float:
+    """Bytes of memory that programs may still take."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return 1024 * float(line.split()[1])
+    return float("inf")
+
+
+def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
+    """Measure every case of the plan. Rows take turns where there is memory for all of them at once."""
+    stolen, start = StolenTime(), time.monotonic()
+    results = Results({threads: Bounds(threads) for threads in plan.threads})
+    cases = plan.cases()
+    together = sum(_ROW_BYTES + case.batch * _SESSION_BYTES for case in cases) < _room()
+    found: dict[Case, list[Samples]] = {case: [] for case in cases}
+    facts = {}
+    with Worker("the machine", Prober, plan.threads) as prober:
+
+        def probe() -> None:
+            for threads, values in prober.call("measure").items():
+                results.bounds[threads].add(values)
+
+        for turn in [cases] if together else [[case] for case in cases]:
+            with contextlib.ExitStack() as stack:
+                workers = [stack.enter_context(_worker(opener, case, plan)) for case in turn]
+                for number in range(plan.rounds):
+                    if number and time.monotonic() - start > LIMIT_SECONDS:
+                        note(f"{number} of {plan.rounds} rounds: the machine is slow")
+                        break
+                    for case, worker in zip(turn, workers, strict=True):
+                        note(f"round {number + 1} of {plan.rounds}: {case.text}")
+                        probe()
+                        found[case].append(worker.call("run"))
+                for case, worker in zip(turn, workers, strict=True):
+                    facts[case] = worker.call("facts")
+        while results.widest.count < PROBES:
+            probe()
+    results.steal = stolen.share
+    for case in cases:
+        results.rows.append(make_row(model, case, found[case], facts[case], results.bounds[case.threads]))
+        results.spreads.append(spread(found[case]))
+        results.operations.append(facts[case]["lm_operations"])
+    return results
+
+
+def _worker(opener: Opener, case: Case, plan: Plan) -> Worker:
+    return Worker(case.text, Speech, lambda: opener(case.precision, case.threads), case, plan.rounds, plan.frames)

@@ -1,0 +1,135 @@
+"""One row: a batch of sessions that speak as `say` does, a fixed number of frames, by the clock."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..engine import Model, Session
+from ..prompt import Prompt
+from ..records import Sampling
+from .costs import decoder_operations, lm_bytes, lm_operations
+from .machine import peak_rss_mb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIRST_AUDIO_ROWS = 40
+_TALKER = Sampling(temperature=0.9, top_k=50, repetition_penalty=1.05)
+_PREDICTOR = Sampling(temperature=0.9, top_k=50)
+
+
+class Case(NamedTuple):
+    """What a row measures: `context` is the mean position of the frames, `chunk` the frames decoded at a time."""
+
+    precision: str
+    batch: int
+    threads: int
+    context: int
+    chunk: int
+
+    @property
+    def text(self) -> str:
+        """What to call it."""
+        return f"{self.precision}, batch {self.batch}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+
+@dataclass
+class Samples:
+    """Seconds for the whole batch: of each frame, or of each chunk divided by its frames; and of each first audio."""
+
+    talker: list[float]
+    predictor: list[float]
+    decoder: list[float]
+    frame: list[float]
+    first_audio: list[float]
+
+
+class Speech:
+    """The sessions of one row, which go on where they were at each `run`. rounds * frames are made in all.
+
+    opener: opens the model, after which it returns (model, precision of the decoder).
+    """
+
+    def __init__(self, opener: Callable[[], tuple[Model, str]], case: Case, rounds: int, frames: int) -> None:
+        self.model, self.decoder_precision = opener()
+        self.case, self._frames = case, frames
+        total = case.chunk + rounds * frames
+        rows = max(1, case.context - case.chunk - rounds * frames // 2)
+        self._spoken = 0
+        self._sessions = [self._session(rows, 0, total + 1, case.chunk, i) for i in range(case.batch)]
+        self._steps(case.chunk)
+
+    def _session(self, rows: int, first_id: int, frames: int, chunk: int, seed: int) -> Session:
+        """A session whose prompt is `rows` text ids, from first_id on, and that no end token stops."""
+        known = max(1, min(self.model.config.text_vocab_size // 2, 2048))
+        ids = (np.arange(rows, dtype=np.int32) + first_id) % known
+        prompt = Prompt(ids, np.full(rows, -1, np.int32), np.zeros(0, np.int32), 0, [], [])
+        return Session(
+            self.model, prompt, talker=_TALKER, predictor=_PREDICTOR, seed=seed, key=0, max_frames=frames,
+            min_frames=frames, chunk_frames=chunk,
+        )  # fmt: skip
+
+    def _steps(self, frames: int) -> Samples:
+        """Make so many frames, a multiple of the chunk, and read what is decoded."""
+        sessions, chunk = self._sessions, self.case.chunk
+        found = Samples([], [], [], [], [])
+        before = self._spent()
+        for _ in range(frames // chunk):
+            start, decoded = time.perf_counter(), before[2]
+            for _ in range(chunk):
+                self.model.step(sessions)
+                for session in sessions:
+                    session.read()
+                now = self._spent()
+                found.talker.append(now[0] - before[0])
+                found.predictor.append(now[1] - before[1])
+                before = now
+            found.frame.append((time.perf_counter() - start) / chunk)
+            found.decoder.append((before[2] - decoded) / chunk)
+        return found
+
+    def _spent(self) -> tuple[float, float, float]:
+        infos = [session.info for session in self._sessions]
+        return (
+            sum(info.talker_seconds for info in infos),
+            sum(info.predictor_seconds for info in infos),
+            sum(info.codec_seconds for info in infos),
+        )
+
+    def run(self) -> Samples:
+        """The next frames of every session, and the first audio of new ones."""
+        found = self._steps(self._frames)
+        found.first_audio.append(self._first_audio())
+        return found
+
+    def _first_audio(self) -> float:
+        """Seconds from nothing but the opened engine to the first samples of new prompts, none of it in a cache."""
+        sessions = []
+        try:
+            start = time.perf_counter()
+            for i in range(self.case.batch):
+                self._spoken += 1
+                sessions.append(self._session(FIRST_AUDIO_ROWS, 1 + self._spoken * FIRST_AUDIO_ROWS, 8, 0, i))
+            while True:
+                self.model.step(sessions)
+                if all(len(session.read()) for session in sessions):
+                    return time.perf_counter() - start
+        finally:
+            for session in sessions:
+                session.close()
+
+    def facts(self) -> dict[str, float | str]:
+        """What the row cost at the least, and what it took of memory so far."""
+        config, case = self.model.config, self.case
+        return {
+            "decoder_precision": self.decoder_precision,
+            "lm_bytes": lm_bytes(config, self.model.weight_bytes, self.model.position_bytes, case.context, case.batch),
+            "lm_operations": lm_operations(config) * case.batch,
+            "decoder_operations": decoder_operations(config) * case.batch,
+            "frame_seconds": config.codec.samples_per_frame / config.codec.sample_rate,
+            "peak_rss_mb": peak_rss_mb(),
+        }
