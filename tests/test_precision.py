@@ -24,6 +24,12 @@ MASKS = {
 LIMITS = {"int8": 0.03, "int4": 0.15}
 
 
+def skip_unless_there(name):
+    flags = ("avx2", "avx512", "neon", "neon_dotprod")
+    if any(flag not in cpu_flags() for flag in flags if f"{name}_".startswith(flag)):
+        pytest.skip("not on this processor")
+
+
 @pytest.fixture(scope="module", params=["int8", "int4"])
 def voice(request):
     with open_checkpoint(POCKET) as checkpoint:
@@ -44,6 +50,30 @@ def test_near_the_reference(voice):
     assert 0.8 <= len(got["codes"]) / len(want["codes"]) <= 1.25
 
 
+@pytest.mark.parametrize("name", [*MASKS, "all"])
+def test_bf16_in_12_bits_has_the_bits_of_bf16(name):
+    """On each instruction set, with one column, and with several in a batch that is prefilled and stepped together."""
+    skip_unless_there(name)
+    golden = load_golden("pocket", ROW)
+    options = {"talker": Sampling(), "predictor": Sampling(), "key": 0, "max_frames": 6}
+    found = []
+    with open_checkpoint(POCKET) as checkpoint:
+        prompt = golden_prompt(checkpoint, ROW, golden)
+        coded = packed.pack_in_memory(checkpoint, "bf16", threads=2).matrices
+        assert {dtype for dtype, _ in coded.values()} == {"coded"}
+        for matrices in (None, coded):
+            with Model(checkpoint, threads=2, cpu_mask=MASKS.get(name, lib.Q3T_CPU_ALL), packed=matrices) as model:
+                for count in (1, 5):
+                    sessions = [Session(model, prompt, seed=i, **options) for i in range(count)]
+                    for _ in range(6):
+                        model.step(sessions)
+                    for session in sessions:
+                        parts = session.codes(0, 6), session.peek("LOGITS", (1280,)), session.read()
+                        found.append([part.tobytes() for part in parts])
+                        session.close()
+    assert found[: len(found) // 2] == found[len(found) // 2 :]
+
+
 def test_threads_do_not_change_a_byte(voice):
     _, checkpoint, matrices = voice
     one, two = spoken(checkpoint, matrices, 1), spoken(checkpoint, matrices, 3)
@@ -55,10 +85,7 @@ def test_threads_do_not_change_a_byte(voice):
 def test_instruction_sets_agree(voice, name):
     """The integer parts are the same bit for bit (tests/native/check_quant.c); what lies between them is float32, and a
     value at the edge of a level may fall to either side."""
-    if any(
-        flag not in cpu_flags() for flag in ("avx2", "avx512", "neon", "neon_dotprod") if f"{name}_".startswith(flag)
-    ):
-        pytest.skip("not on this processor")
+    skip_unless_there(name)
     _, checkpoint, matrices = voice
     best = spoken(checkpoint, matrices)
     other = spoken(checkpoint, matrices, mask=MASKS[name])
