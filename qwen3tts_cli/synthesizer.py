@@ -122,7 +122,7 @@ class Synthesizer:
         """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
 
         precision: of the talker and the code predictor; "auto" and "bf16": the checkpoint's own, exact.
-        The first opening packs weights (of int8, int4 and large models, and the speech decoder's) into the cache folder:
+        The first opening packs weights (int8, int4, large models', and the speech decoder's) into the cache folder:
         progress is called with bytes done and in all.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
+from helpers import GOLDENS, POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
+from make_precision_goldens import FOLDERS, FRAMES, PRECISIONS, precise
 
 from qwen3tts_cli import packed
 from qwen3tts_cli.checkpoint import open_checkpoint
@@ -90,6 +91,21 @@ def test_instruction_sets_agree(voice, name):
     best = spoken(checkpoint, matrices)
     other = spoken(checkpoint, matrices, mask=MASKS[name])
     assert relative_error(other["logits0"][0], best["logits0"][0]) <= 5e-3
+
+
+@pytest.mark.parametrize("name", [*MASKS, "all"])
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_goldens_of_plain_c(folder, precision, name):
+    """Plain C gives the stored codes, and so does every instruction set until rounding meets a near tie. What differs is
+    float32 between the products: sums of norms and attention."""
+    skip_unless_there(name)
+    found = precise(folder, precision, MASKS.get(name, lib.Q3T_CPU_ALL))
+    with np.load(GOLDENS / "precision.npz") as goldens:
+        codes, logits = (goldens[f"{folder}/{precision}/{what}"] for what in ("codes", "logits"))
+    frames = FRAMES if name == "scalar" else 4
+    np.testing.assert_array_equal(found["codes"][:frames], codes[:frames])
+    assert relative_error(found["logits"], logits) <= (1e-5 if name == "scalar" else 5e-3)
 
 
 def test_neighbours_in_a_batch_do_not_change_a_byte(voice):
