@@ -97,8 +97,8 @@ def test_instruction_sets_agree(voice, name):
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_goldens_of_plain_c(folder, precision, name):
-    """Plain C gives the stored codes, and so does every instruction set until rounding meets a near tie. What differs is
-    float32 between the products: sums of norms and attention."""
+    """Plain C gives the stored codes, and so does every instruction set until rounding meets a near tie: between the
+    products, which are the same bits, norms and attention are summed in float32."""
     skip_unless_there(name)
     found = precise(folder, precision, MASKS.get(name, lib.Q3T_CPU_ALL))
     with np.load(GOLDENS / "precision.npz") as goldens:
