@@ -1,8 +1,8 @@
 """make_precision_goldens.py: what plain C makes of int8 and int4, as tests/data/goldens/precision.npz.
 
 For the first utterance of the goldens of the embedded voice and of a tiny checkpoint: `<folder>/<precision>/codes`,
-int32 (frames, code groups), greedy, and `.../logits`, float32 (vocabulary,), of the first frame. Run it after a change of
-the packed formats that is meant to change results, with PYTHONPATH=tests.
+int32 (frames, code groups), greedy, and `.../logits`, float32 (vocabulary,), of the first frame. Run it after a change
+of the packed formats that is meant to change results, with PYTHONPATH=tests.
 """
 
 from __future__ import annotations
