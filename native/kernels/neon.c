@@ -10,6 +10,7 @@ enum { CONV_VECTORS = 4, CONV_TIMES = 6 };
 #include "body_attend.h"
 #include "body_conv.h"
 #include "body_linear.h"
+#include "body_toom.h"
 #include "quant_neon.h"
 #include "quant_neon_base.h"
 #include "body_probe.h"
