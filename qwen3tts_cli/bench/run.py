@@ -108,11 +108,12 @@ def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
             for threads, values in prober.call("measure").items():
                 results.bounds[threads].add(values)
 
-        for turn in [cases] if together else [[case] for case in cases]:
+        turns = [cases] if together else [[case] for case in cases]
+        for place, turn in enumerate(turns, 1):
             with contextlib.ExitStack() as stack:
                 workers = [stack.enter_context(_worker(opener, case, plan)) for case in turn]
                 for number in range(plan.rounds):
-                    if number and time.monotonic() - start > LIMIT_SECONDS:
+                    if number and time.monotonic() - start > LIMIT_SECONDS * place / len(turns):
                         note(f"{number} of {plan.rounds} rounds: the machine is slow")
                         break
                     for case, worker in zip(turn, workers, strict=True):
