@@ -11,7 +11,7 @@
 #include <time.h>
 
 enum { READ_BYTES = 1 << 18,     /* handed out at a time */
-       ROUNDS = 4000, ITEMS = 32, /* of arithmetic: some 0.1 ms in one item, ITEMS for each thread in a run */
+       ROUNDS = 4000, ITEMS = 32, /* of arithmetic: some 10 us in one item, ITEMS for each thread in a run */
        SPINS = 10000, LINE = 64 };
 
 typedef struct flag {

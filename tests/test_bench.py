@@ -14,6 +14,7 @@ from helpers import POCKET, open_model
 
 from qwen3tts_cli import cli
 from qwen3tts_cli.bench import advice, costs, machine
+from qwen3tts_cli.bench import run as run_module
 from qwen3tts_cli.bench.results import Row
 from qwen3tts_cli.config import load_config
 from qwen3tts_cli.synthetic import synthetic_config
@@ -203,6 +204,60 @@ def test_a_process_that_dies_is_named(monkeypatch, run):
     assert (
         err == "error: bf16, batch 1, 2 threads: the measuring process ended with signal 9; is there enough memory?\n"
     )
+
+
+TONE = """
+import struct, sys, wave
+assert sys.argv[1] == "A b."
+with wave.open(sys.argv[2], "wb") as out:
+    out.setnchannels(1), out.setsampwidth(2), out.setframerate(24000)
+    out.writeframes(struct.pack("<h", 99) * 12000)
+"""
+
+
+def test_any_command(run, tmp_path):
+    script = tmp_path / "tone.py"
+    script.write_text(TONE)
+    command = f"{sys.executable} {script} {{text}} {{out}}"
+    report = tmp_path / "report.json"
+    out, err = run("bench", "--command", command, "--text", "A b.", "--rounds", "2", "--json", str(report))
+    rows = json.loads(report.read_text())["commands"]
+    assert len(rows) == 2
+    for each in rows:
+        assert each["command"] == command
+        assert each["audio_seconds"] == 0.5
+        assert each["rtf"] == pytest.approx(each["wall_seconds"] / 0.5)
+        assert 3 < each["peak_rss_mb"] < 500
+    assert out.splitlines()[0] == command
+    assert out.splitlines()[-1].split()[:1] == ["median"]
+    assert "run 2 of 2" in err
+    markdown = run("bench", "--command", command, "--text", "A b.", "--rounds", "1", "--markdown", "-q")
+    assert "| median |" in markdown[0]
+    assert markdown[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("false {out}", "exit code 1"),
+        ("true {out}", "wrote no audio"),
+        ("/no/such/program {out}", "No such file"),
+        ("'open {out}", "No closing quotation"),
+    ],
+)
+def test_commands_that_fail(run, tmp_path, command, said):
+    code = 2 if "quotation" in said else 1
+    out, err = run("bench", "--command", command, "--json", str(tmp_path / "x.json"), "-q", code=code)
+    assert said in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_of_many_cores_is_tried():
+    plan = run_module.Plan(("bf16", "int4"), (1, 8), (4,), 150, 4, 12, 3, 2)
+    assert [(case.precision, case.batch, case.threads) for case in plan.cases()] == [
+        ("bf16", 1, 4), ("bf16", 8, 4), ("int4", 1, 4), ("int4", 8, 4), ("bf16", 1, 2), ("int4", 1, 2),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", ["0.6b", "1.7b"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from helpers import POCKET, golden_prompt, golden_rows, load_golden, open_model
@@ -48,6 +50,19 @@ def test_reading_and_meeting(threads):
         assert probe.threads == threads
         assert probe.read(memory) > 1e8
         assert probe.barrier(0.001) > 0
+
+
+def test_nothing_reads_faster():
+    """One thread against NumPy's largest of floats, which reads as much and does as little with it."""
+    memory = np.ones(256 << 20, np.uint8)
+    floats, read, other = memory.view(np.float32), 0.0, 0.0
+    with Probe(1) as probe:
+        for _ in range(6):
+            read = max(read, probe.read(memory))
+            start = time.perf_counter()
+            floats.max()
+            other = max(other, memory.nbytes / (time.perf_counter() - start))
+    assert read > 0.8 * other
 
 
 def test_memory_of_an_odd_size_is_refused():
