@@ -157,7 +157,7 @@ typedef struct q3t_session_params {
     q3t_sampling talker, predictor;
     uint64_t seed, key;          /* a draw depends on seed, key, frame and group alone */
     int32_t max_frames;          /* >= 1; at most this many are made */
-    int32_t chunk_frames;        /* frames decoded at a time, 1..64; 0 = 1, 2, then 4 */
+    int32_t chunk_frames;        /* frames decoded at a time, 1..64; 0 = 1, 2, 4, then 8, or as playback needs */
     int32_t pipeline;            /* 1: decode on a thread of its own; 0: as a slice of q3t_step */
 } q3t_session_params;
 

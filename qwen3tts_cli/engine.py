@@ -200,7 +200,7 @@ class Session:
     """One utterance of a model; a context manager. `read` and `codes` may be called between steps.
 
     prompt: see prompt.Prompt. speaker: float32 (hidden,). reference_codes: int32 (frames, code_groups).
-    key: what, with seed, the draws depend on. max_frames: most frames made. chunk_frames: 0 = 1, 2, then 4.
+    key: what, with seed, the draws depend on. max_frames: most frames made. chunk_frames: 0 = 1, 2, 4, then 8.
     pipeline: decode on a thread of its own instead of inside `Model.step`.
     """
 
