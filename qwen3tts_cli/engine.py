@@ -29,14 +29,20 @@ _STAGES = {
 }
 
 
-def _check(status: int, what: str) -> None:
-    """Raise for a q3t_status other than OK: GenerationError for non-finite values, MemoryError's kin else."""
+def _error(status: int, what: str) -> GenerationError | EngineError | None:
+    """What to raise for a q3t_status: None for OK, GenerationError for non-finite values, else EngineError."""
     if status == lib.Q3T_OK:
-        return
-    text = ffi.string(lib.q3t_status_text(status)).decode()
+        return None
     if status in _STAGES:
-        raise GenerationError(f"{what}: values that are not finite in the {_STAGES[status]}; the checkpoint is damaged")
-    raise EngineError(f"{what}: {text}")
+        return GenerationError(
+            f"{what}: values that are not finite in the {_STAGES[status]}; the checkpoint is damaged"
+        )
+    return EngineError(f"{what}: {ffi.string(lib.q3t_status_text(status)).decode()}")
+
+
+def _check(status: int, what: str) -> None:
+    if (error := _error(status, what)) is not None:
+        raise error
 
 
 def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
@@ -163,13 +169,17 @@ class Model:
 
     def step(self, sessions: Sequence[Session]) -> None:
         """Advance each session by one frame. Raises GenerationError or EngineError for the first that failed."""
+        for error in filter(None, self.advance(sessions)):
+            raise error
+
+    def advance(self, sessions: Sequence[Session]) -> list[Exception | None]:
+        """Advance each session by one frame; what went wrong with each."""
         handles = ffi.new("q3t_session *[]", [s._handle for s in sessions])
         status = ffi.new("int32_t[]", len(sessions))
         with self._lock:
             result = lib.q3t_step(self._handle, handles, len(sessions), status)
         _check(result, "step")
-        for code in status:
-            _check(code, "generation failed")
+        return [_error(code, "generation failed") for code in status]
 
     def sweep(self, memory: np.ndarray) -> float:
         """Seconds that all threads take to read `memory`, to compare with: uint8, a multiple of 256 KB."""
