@@ -143,8 +143,8 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const int alone
 }
 
 /* A block of rows of m at w by `cols` columns, into y; all rows of the block are written. alone: no other tile meets it. */
-V_INLINE void quant_tile(const int format, const int cols, const int chains, const int alone, const uint8_t *w, int32_t k, quant_ahead ahead,
-                         const int8_t *x, size_t ldx, float *y, size_t ldy) {
+V_INLINE void quant_tile(const int format, const int cols, const int chains, const int alone, const uint8_t *w, int32_t k,
+                         quant_ahead ahead, const int8_t *x, size_t ldx, float *y, size_t ldy) {
     const int group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;
     const int32_t groups = (k + group - 1) / group;
     const size_t step = q3t_group_bytes(format), scale_at = format == Q3T_FORMAT_INT8 ? groups * step : step - 2 * Q3T_BLOCK;
@@ -158,7 +158,8 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
         Q_UNROLL for (int c = 0; c < cols; c++)
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) total[v][c] = v_set1(0);
         for (size_t offset = 0, end = groups * step; offset < end; offset += step) {
-            const uint8_t *here = w + offset + v0 * sizeof(QB), *then = ahead.from + (offset >> ahead.shift) + (alone ? v0 * sizeof(QB) : 0);
+            const uint8_t *here = w + offset + v0 * sizeof(QB);
+            const uint8_t *then = ahead.from + (offset >> ahead.shift) + (alone ? v0 * sizeof(QB) : 0);
             QI sum[QUANT_VECTORS][QUANT_COLS];
             V scale[QUANT_VECTORS];
             if (format == Q3T_FORMAT_INT8) {
