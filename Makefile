@@ -84,7 +84,7 @@ endef
 $(eval $(call variant,check,$$(CC),-O3))
 $(eval $(call variant,asan,$$(CC),-O1 $$(SANITIZE)))
 $(eval $(call variant,tsan,$$(CC),-O1 -fsanitize=thread))
-$(eval $(call variant,aarch64,$$(CROSS),-O3 -static))
+$(eval $(call variant,aarch64,$$(CROSS),-O3 -static -DCHECK_STATIC))
 
 build/session.dump: tests/native/make_dump.py tests/helpers.py build/native.stamp
 	@PYTHONPATH=tests $(PY) tests/native/make_dump.py $@

@@ -13,7 +13,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { STEP_BYTES = 1 << 20 };  /* of a block's rows worked on at a time */
+enum { STEP_BYTES = 1 << 20,  /* of a block's rows worked on at a time */
+       MAX_PARTS = 16 };      /* threads with scratch of their own */
 
 static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
@@ -86,6 +87,7 @@ q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, 
     if (!weights && !packed) return Q3T_E_ARGUMENT;
     Q3T_TRY(measured(config, &c));
     c->kernels = kernels;
+    c->threads = q3t_pool_threads(pool);
     q3t_status status = c->weights.overflow ? Q3T_E_SIZE : reserve(c, packed);
     if (status != Q3T_OK) {
         q3t_codec_close(c);
@@ -153,12 +155,17 @@ static void carve_vocoder(const q3t_codec *c, q3t_codec_state *s, q3t_arena *a, 
         carve_window(a, &s->block[i], b->expand.taps - 1, from * b->frame_rows, b->in);
         from = min2(from, b->frames);
         int32_t rows = from * b->frame_rows * b->rate;
-        for (int32_t u = 0; u < Q3T_UNITS; u++)
+        for (int32_t u = 0; u < Q3T_UNITS; u++) {
             carve_window(a, &s->unit[i][u], (Q3T_TAPS - 1) * b->unit[u].conv1.dilation, rows, b->out);
+            q3t_toom_measure(&b->unit[u].conv1, b->frame_rows * b->rate, from, &s->toom);
+        }
         widest = max_size(widest, (size_t)rows * (size_t)b->out);
     }
     s->block_x = q3t_carve(a, widest, sizeof(float));
     s->block_h = q3t_carve(a, widest, sizeof(float));
+    s->toom.count = min2(c->threads, MAX_PARTS);
+    s->toom.shared = q3t_carve(a, s->toom.shared_floats, sizeof(float));
+    s->toom.parts = q3t_carve(a, s->toom.part_floats * (size_t)s->toom.count, sizeof(float));
     carve_window(a, &s->samples, Q3T_TAPS - 1, from * c->frame_samples, c->channels);
 }
 
@@ -332,11 +339,11 @@ static void run_block(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, in
         int32_t more = u + 1 < Q3T_UNITS;
         float *to = more ? q3t_window_rows(&s->unit[i][u + 1]) : q3t_window_rows(next);
         q3t_conv_step first = {.conv = &unit->conv1, .x = s->unit[i][u].x, .ldx = (size_t)b->out, .y = s->block_h, .rows = wide,
-                               .then = Q3T_THEN_SNAKE, .channels = b->out, .snake = unit->act2, .out = s->block_h};
+                               .frame_rows = b->frame_rows * b->rate, .then = Q3T_THEN_SNAKE, .channels = b->out, .snake = unit->act2, .out = s->block_h};
         q3t_conv_step second = {.conv = &unit->conv2, .x = s->block_h, .ldx = (size_t)b->out, .y = to, .rows = wide,
                                 .then = Q3T_THEN_ADD_SNAKE, .channels = b->out, .residual = s->block_x, .out = to,
                                 .snake = more ? b->unit[u + 1].act1 : last ? c->act : c->block[i + 1].act};
-        q3t_codec_unit(c, pool, &first, &second);
+        q3t_codec_unit(c, &s->toom, pool, &first, &second);
         advance(&s->unit[i][u], wide);
     }
 }

@@ -34,6 +34,12 @@ typedef struct q3t_unit {            /* x + conv2(act2(conv1(act1(x)))) */
     q3t_conv conv1, conv2;
 } q3t_unit;
 
+typedef struct q3t_toom_scratch {    /* of a stream, for codec_toom.c */
+    size_t shared_floats, part_floats;
+    float *shared, *parts;           /* (shared_floats,), (count, part_floats) */
+    int32_t count;                   /* threads that work at most */
+} q3t_toom_scratch;
+
 typedef struct q3t_vocoder_block {
     q3t_snake act;                   /* of the block's input */
     q3t_conv expand;
@@ -50,6 +56,7 @@ struct q3t_codec {
     q3t_arena weights;               /* everything they point to; dense */
     int borrowed;                    /* the weights' memory is the caller's */
     int32_t frame_samples, q_width, kv_width, qkv_width;
+    int32_t threads;                 /* of the pool that it was opened on */
     int32_t reach;                   /* see q3t_codec_reach */
     const float *books;              /* (code_groups, codebook_size, codebook_dim / 2) */
     const float *inv_freq;           /* (head_dim / 2,) */
@@ -99,6 +106,7 @@ struct q3t_codec_state {
     q3t_window block[8];             /* into the blocks' transposed convolutions */
     q3t_window unit[8][Q3T_UNITS];   /* into conv1 of the units */
     float *block_x, *block_h;        /* rows of the widest step of a block */
+    q3t_toom_scratch toom;
     q3t_window samples;              /* into the last convolution */
 };
 
@@ -123,7 +131,7 @@ typedef struct q3t_conv_step {
     const float *x;          /* row 0 of the window: the oldest that the first output needs */
     size_t ldx;
     float *y;                /* (rows, conv->out), dense */
-    int32_t rows;
+    int32_t rows, frame_rows;  /* frame_rows: of a frame, where conv->points */
     q3t_then then;
     int32_t channels;        /* of snake; conv->out is a multiple of it */
     q3t_snake snake;
@@ -133,9 +141,28 @@ typedef struct q3t_conv_step {
 
 void q3t_codec_conv(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *step);
 /* Two steps of a residual unit, the second with one tap: in one sweep where the rows are many. */
-void q3t_codec_unit(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *first, const q3t_conv_step *second);
+void q3t_codec_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
+                    const q3t_conv_step *second);
+/* On the caller alone: what follows the convolution, for rows [t0, t1), of which columns [n0, n1) are done. */
+void q3t_codec_then_columns(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1, int32_t n0, int32_t n1);
+/* The same for whole rows. */
+void q3t_codec_then(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1);
+/* Rows [t0, t1) of a step. */
+void q3t_codec_sweep(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1);
 /* Rotate, store and attend `frames` positions from s->position on: s->qkv -> s->mixed. */
 void q3t_codec_attend(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t layer, int32_t frames);
 /* Depthwise convolution and layer norm of the rows in stage i's window into s->up_h. */
 void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t i, int32_t rows);
+
+/* ---- codec_toom.c */
+
+/* Whether a convolution of Q3T_TAPS is worth it, for frames of so many rows. */
+int32_t q3t_toom_pays(int32_t channels, int32_t dilation, int32_t frame_rows);
+/* The taps of one input and Q3T_BLOCK outputs -> the weights of its points, `step` floats apart. */
+void q3t_toom_weights(float *to, size_t step, const float taps[Q3T_TOOM_TAPS][Q3T_BLOCK]);
+/* Enlarge what is asked of the scratch so that it suffices for `c` and `frames` frames. */
+void q3t_toom_measure(const q3t_conv *c, int32_t frame_rows, int32_t frames, q3t_toom_scratch *t);
+/* q3t_codec_unit where first->conv->points. */
+void q3t_toom_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
+                   const q3t_conv_step *second);
 #endif

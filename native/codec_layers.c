@@ -30,7 +30,7 @@ static void snake_columns(const q3t_kernels *k, const q3t_conv_step *s, float *o
     }
 }
 
-static void then_columns(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1, int32_t n0, int32_t n1) {
+void q3t_codec_then_columns(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1, int32_t n0, int32_t n1) {
     for (int32_t t = t0; t < t1; t++) {
         size_t at = (size_t)t * (size_t)s->conv->out;
         float *y = s->y + at;
@@ -45,7 +45,7 @@ static void then_columns(const q3t_kernels *k, const q3t_conv_step *s, int32_t t
 }
 
 /* Whole rows: they are dense, so that each step is one call. */
-static void then_rows(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1) {
+void q3t_codec_then(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1) {
     size_t at = (size_t)t0 * (size_t)s->conv->out;
     int32_t n = (t1 - t0) * s->conv->out;
     if (s->then == Q3T_THEN_ADD_SNAKE) k->add(s->residual + at, s->y + at, n);
@@ -53,7 +53,7 @@ static void then_rows(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, 
         const float *x = s->then == Q3T_THEN_SNAKE ? s->y : s->residual;
         k->snake(s->out + at, x + at, s->snake.alpha, s->snake.inv_beta, s->channels, n / s->channels);
     } else {
-        then_columns(k, s, t0, t1, 0, s->conv->out);
+        q3t_codec_then_columns(k, s, t0, t1, 0, s->conv->out);
     }
 }
 
@@ -73,16 +73,16 @@ static void panel_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
         int32_t panel = begin / p->tiles, tile = begin % p->tiles, n = p->tiles == 1 ? end - begin : 1;
         int32_t t0 = tile * p->tile, t1 = min2(t0 + p->tile, s->rows);
         p->kernels->conv(s->conv, s->x, s->ldx, s->y, (size_t)s->conv->out, t0, t1, panel, panel + n);
-        then_columns(p->kernels, s, t0, t1, panel * Q3T_BLOCK, min2((panel + n) * Q3T_BLOCK, s->conv->out));
+        q3t_codec_then_columns(p->kernels, s, t0, t1, panel * Q3T_BLOCK, min2((panel + n) * Q3T_BLOCK, s->conv->out));
         begin += n;
     }
 }
 
-static void sweep(const split *p, const q3t_conv_step *s, int32_t t0, int32_t t1) {
+void q3t_codec_sweep(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1) {
     /* panel by panel: one is read once and used for all rows of the piece */
     for (int32_t i = 0; i < panels(s->conv); i++)
-        p->kernels->conv(s->conv, s->x, s->ldx, s->y, (size_t)s->conv->out, t0, t1, i, i + 1);
-    then_rows(p->kernels, s, t0, t1);
+        k->conv(s->conv, s->x, s->ldx, s->y, (size_t)s->conv->out, t0, t1, i, i + 1);
+    q3t_codec_then(k, s, t0, t1);
 }
 
 static void row_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
@@ -90,8 +90,8 @@ static void row_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     (void)worker;
     for (int32_t i = begin; i < end; i++) {
         int32_t t0 = i * p->tile, t1 = min2(t0 + p->tile, p->step->rows);
-        sweep(p, p->step, t0, t1);
-        if (p->second) sweep(p, p->second, t0, t1);
+        q3t_codec_sweep(p->kernels, p->step, t0, t1);
+        if (p->second) q3t_codec_sweep(p->kernels, p->second, t0, t1);
     }
 }
 
@@ -129,8 +129,11 @@ void q3t_codec_conv(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *ste
     else run_panels(&p, pool, step->rows);
 }
 
-void q3t_codec_unit(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *first, const q3t_conv_step *second) {
-    if (by_rows(weight_bytes(first->conv) + weight_bytes(second->conv), first->rows, q3t_pool_threads(pool))) {
+void q3t_codec_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
+                    const q3t_conv_step *second) {
+    if (first->conv->points) {
+        q3t_toom_unit(c, scratch, pool, first, second);
+    } else if (by_rows(weight_bytes(first->conv) + weight_bytes(second->conv), first->rows, q3t_pool_threads(pool))) {
         split p = {.kernels = c->kernels, .step = first, .second = second};
         run_rows(&p, pool, first->rows);
     } else {

@@ -27,6 +27,13 @@ static void carve_conv(q3t_arena *a, q3t_conv *c, int32_t in, int32_t out, int32
     c->bias = q3t_carve(a, n, Q3T_BLOCK * sizeof(float));
 }
 
+static void carve_toom(q3t_arena *a, q3t_conv *c, int32_t channels, int32_t dilation) {
+    size_t n = (size_t)panels(channels);
+    *c = (q3t_conv){.in = channels, .out = channels, .taps = Q3T_TOOM_TAPS, .dilation = dilation, .points = Q3T_TOOM_POINTS};
+    c->w = q3t_carve(a, n * Q3T_TOOM_POINTS * (size_t)channels, Q3T_BLOCK * sizeof(float));
+    c->bias = q3t_carve(a, n, Q3T_BLOCK * sizeof(float));
+}
+
 static const float *carve_vector(q3t_arena *a, int32_t n) { return q3t_carve(a, (size_t)n, sizeof(float)); }
 
 static void carve_snake(q3t_arena *a, q3t_snake *s, int32_t channels) {
@@ -70,7 +77,8 @@ static void carve_block(q3t_arena *a, q3t_vocoder_block *b) {
     carve_conv(a, &b->expand, b->in, b->rate * b->out, 2, 1);
     for (int32_t u = 0, dilation = 1; u < Q3T_UNITS; u++, dilation *= 3) {
         carve_snake(a, &b->unit[u].act1, b->out);
-        carve_conv(a, &b->unit[u].conv1, b->out, b->out, Q3T_TAPS, dilation);
+        if (q3t_toom_pays(b->out, dilation, b->frame_rows * b->rate)) carve_toom(a, &b->unit[u].conv1, b->out, dilation);
+        else carve_conv(a, &b->unit[u].conv1, b->out, b->out, Q3T_TAPS, dilation);
         carve_snake(a, &b->unit[u].act2, b->out);
         carve_conv(a, &b->unit[u].conv2, b->out, b->out, 1, 1);
     }
@@ -172,10 +180,34 @@ static void dense_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
+/* The same of (channels, channels, Q3T_TOOM_TAPS), each input's taps brought to the points. */
+static void toom_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    enum { SOME = STAGE / Q3T_BLOCK / Q3T_TOOM_TAPS };
+    const job *j = arg;
+    const q3t_conv *c = j->conv;
+    size_t point = (size_t)c->in * Q3T_BLOCK, row = (size_t)c->in * Q3T_TOOM_TAPS;
+    float stage[Q3T_BLOCK][SOME * Q3T_TOOM_TAPS], taps[Q3T_TOOM_TAPS][Q3T_BLOCK];
+    (void)worker;
+    for (int32_t p = begin; p < end; p++) {
+        int32_t n = min2(Q3T_BLOCK, c->out - p * Q3T_BLOCK);
+        float *panel = (float *)c->w + (size_t)p * Q3T_TOOM_POINTS * point;
+        memset(taps, 0, sizeof taps);
+        for (int32_t i = 0; i < c->in; i++) {
+            int32_t at = i % SOME;
+            for (int32_t r = 0; at == 0 && r < n; r++)
+                q3t_tensor_widen(j->t, (size_t)(p * Q3T_BLOCK + r) * row + (size_t)i * Q3T_TOOM_TAPS,
+                                 (size_t)min2(SOME, c->in - i) * Q3T_TOOM_TAPS, stage[r]);
+            for (int32_t r = 0; r < n; r++)
+                for (int32_t tap = 0; tap < Q3T_TOOM_TAPS; tap++) taps[tap][r] = stage[r][at * Q3T_TOOM_TAPS + tap];
+            q3t_toom_weights(panel + (size_t)i * Q3T_BLOCK, point, (const float(*)[Q3T_BLOCK])taps);
+        }
+    }
+}
+
 /* Put an (outputs, inputs[, taps]) tensor at output out0 and input in0 of conv; bias may be NULL. */
 static void pack_dense(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t, const q3t_tensor *bias, int32_t out0, int32_t in0) {
     job j = {.t = t, .conv = conv, .out0 = out0, .in0 = in0};
-    q3t_pool_run(pool, panels(out0 + (int32_t)t->shape[0]) - out0 / Q3T_BLOCK, 1, dense_task, &j);
+    q3t_pool_run(pool, panels(out0 + (int32_t)t->shape[0]) - out0 / Q3T_BLOCK, 1, conv->points ? toom_task : dense_task, &j);
     if (bias) copy_vector(conv->bias + out0, bias);
 }
 

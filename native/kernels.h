@@ -56,7 +56,20 @@ typedef struct q3t_matrix {
 typedef struct q3t_conv {
     int32_t in, out, taps, dilation;
     const float *w, *bias;
+    int32_t points;         /* 0; or Q3T_TOOM_POINTS: w is [panel][point][in][Q3T_BLOCK], for toom_in and toom_out */
 } q3t_conv;
+
+/* Toom-Cook F(4, 7): four outputs of a convolution of seven taps from ten products instead of 28. Rows are cut in steps of
+ * 4 * dilation, the last one shorter; tile c of a step makes its rows c, c + dilation, .. The products of a tile's ten inputs,
+ * toom_in, with the panels are a matrix product at each point, whose results toom_out brings together.
+ * Points: 0, +-a, +-b, +-c, +-d, infinity. These four have the least error among fractions of few bits. */
+enum { Q3T_TOOM_TAPS = 7, Q3T_TOOM_OUT = 4, Q3T_TOOM_POINTS = Q3T_TOOM_TAPS + Q3T_TOOM_OUT - 1 };
+#define Q3T_TOOM_PAIRS(X) X(0.375f, 0.875f, 1.25f, 2.5f) X(0.875f, 0.375f, 1.25f, 2.5f) \
+    X(1.25f, 0.375f, 0.875f, 2.5f) X(2.5f, 0.375f, 0.875f, 1.25f) /* the point, and the other three */
+static inline int32_t q3t_toom_tiles(int32_t rows, int32_t dilation) {
+    int32_t rest = rows % (Q3T_TOOM_OUT * dilation);
+    return rows / (Q3T_TOOM_OUT * dilation) * dilation + (rest < dilation ? rest : dilation);
+}
 
 /* Bytes of one prepared activation column of length k: enough for every format and ISA; a multiple of 64. */
 static inline size_t q3t_act_bytes(int32_t k) { return ((size_t)k * 4 + 63) / 64 * 64 + ((size_t)k / 32 * 8 + 127) / 64 * 64; }
@@ -91,6 +104,13 @@ static inline int q3t_coded_place(int i) { return i / 64 * 64 + i % 32 / 8 * 16 
 #define Q3T_CONV(name) \
     void name(const q3t_conv *c, const float *x, size_t ldx, float *y, size_t ldy, int32_t t0, int32_t t1, int32_t block0, \
               int32_t block1)
+/* The tiles of `rows` rows of output: tile k, point p at u + k * ldu + p * ldp. x: as for conv, row t at x + t * ldx;
+ * rows from `rows` + 6 * dilation on count as zeros. */
+#define Q3T_TOOM_IN(name) \
+    void name(float *u, size_t ldu, size_t ldp, const float *x, size_t ldx, int32_t channels, int32_t dilation, int32_t rows)
+/* Those rows, n <= Q3T_BLOCK outputs of each, row t at y + t * ldy. m: (tiles, Q3T_TOOM_POINTS, Q3T_BLOCK). */
+#define Q3T_TOOM_OUT(name) \
+    void name(float *y, size_t ldy, const float *m, const float *bias, int32_t n, int32_t dilation, int32_t rows)
 /* Depthwise: y[t][c] = bias[c] + sum over tap of w[tap][c] * x[t + tap][c]; rows of `channels` floats, y and x apart. */
 #define Q3T_DEPTHWISE(name) \
     void name(float *y, const float *x, const float *w, const float *bias, int32_t channels, int32_t taps, int32_t rows)
@@ -139,7 +159,8 @@ static inline int q3t_coded_place(int i) { return i / 64 * 64 + i % 32 / 8 * 16 
 #define Q3T_KERNEL_TABLE(X) \
     X(prepare_f32, PREPARE) X(linear_f32, LINEAR) X(prepare_bf16, PREPARE) X(linear_bf16, LINEAR) \
     X(prepare_int8, PREPARE) X(linear_int8, LINEAR) X(prepare_int4, PREPARE) X(linear_int4, LINEAR) \
-    X(linear_coded, LINEAR) X(conv, CONV) X(depthwise, DEPTHWISE) X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
+    X(linear_coded, LINEAR) X(conv, CONV) X(toom_in, TOOM_IN) X(toom_out, TOOM_OUT) X(depthwise, DEPTHWISE) \
+    X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
     X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(elu, ELU) X(snake, SNAKE) X(add, ADD) X(add_scaled, ADD_SCALED) \
     X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP) X(sweep, SWEEP)
 

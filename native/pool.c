@@ -5,15 +5,22 @@
  * part of [0, n) with a cursor of its own that anyone may advance: first one's
  * own, then the others'. When nothing is left the caller closes the gate as
  * soon as it is empty: it waits for workers that are inside, never for one that
- * has not come, since its core may be gone to somebody else. */
+ * has not come, since its core may be gone to somebody else.
+ * A worker that has waited long sleeps until a word changes, on Linux on the
+ * futex itself: no run takes a lock, nor makes a system call but to wake it. */
 #define _GNU_SOURCE
 #include "pool.h"
 #include "kernels/target.h"
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
 
 /* Long enough to bridge the gaps inside one frame and a short visit to the caller's language, short enough to cost
  * nothing when the caller is away: about 100 microseconds. With more threads than cores a spinning one would keep
@@ -38,8 +45,11 @@ struct q3t_pool {
     _Alignas(LINE) _Atomic uint64_t gate;
     _Alignas(LINE) atomic_int sleepers;
     atomic_int stop;
+    atomic_uint called;  /* changes when sleepers are to look again */
+#ifndef __linux__
     pthread_mutex_t mutex;
     pthread_cond_t wake;
+#endif
     q3t_task task;
     void *arg;
     int32_t grain, threads, started, spins;
@@ -69,18 +79,44 @@ static int enter(q3t_pool *p, uint32_t *seen) {
     return 0;
 }
 
+#ifdef __linux__
+static void sleep_until_called(q3t_pool *p, unsigned seen) {
+    syscall(SYS_futex, &p->called, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void call(q3t_pool *p) {
+    atomic_fetch_add(&p->called, 1);
+    syscall(SYS_futex, &p->called, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+#else
+static void sleep_until_called(q3t_pool *p, unsigned seen) {
+    pthread_mutex_lock(&p->mutex);
+    while (atomic_load(&p->called) == seen) pthread_cond_wait(&p->wake, &p->mutex);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void call(q3t_pool *p) {
+    pthread_mutex_lock(&p->mutex);
+    atomic_fetch_add(&p->called, 1);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->mutex);
+}
+#endif
+
 /* Wait for a run and step inside it, or for the end of the pool. */
 static int await(q3t_pool *p, uint32_t *seen) {
     for (int i = 0; i < p->spins; i++) {
         if (enter(p, seen)) return 1;
         Q3T_PAUSE();
     }
-    pthread_mutex_lock(&p->mutex);
     atomic_fetch_add(&p->sleepers, 1);
     int in = 0;
-    while (!(in = enter(p, seen)) && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->mutex);
+    for (;;) {
+        unsigned called = atomic_load(&p->called);
+        if ((in = enter(p, seen)) || atomic_load(&p->stop)) break;
+        sleep_until_called(p, called);
+    }
     atomic_fetch_sub(&p->sleepers, 1);
-    pthread_mutex_unlock(&p->mutex);
     return in;
 }
 
@@ -97,10 +133,7 @@ static void *worker_main(void *arg) {
 /* Sequentially consistent on both sides of (gate or stop, sleepers): either the worker sees the change before it
  * sleeps, or this sees the sleeper and wakes it. */
 static void wake(q3t_pool *p) {
-    if (atomic_load(&p->sleepers) == 0) return;
-    pthread_mutex_lock(&p->mutex);
-    pthread_cond_broadcast(&p->wake);
-    pthread_mutex_unlock(&p->mutex);
+    if (atomic_load(&p->sleepers) > 0) call(p);
 }
 
 static int32_t cores(void) {
@@ -118,8 +151,10 @@ q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
     *p = (q3t_pool){.threads = threads, .spins = threads <= cores() ? SPINS : SPINS_CROWDED};
     if (posix_memalign((void **)&p->parts, LINE, sizeof(part) * (size_t)threads)) p->parts = NULL;
     p->workers = calloc((size_t)threads, sizeof(worker));
+#ifndef __linux__
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);
+#endif
     q3t_status status = p->parts && p->workers ? Q3T_OK : Q3T_E_MEMORY;
     for (int32_t i = 1; status == Q3T_OK && i < threads; i++) {
         worker *w = &p->workers[i];
@@ -141,8 +176,10 @@ void q3t_pool_close(q3t_pool *p) {
     atomic_store(&p->stop, 1);
     wake(p);
     for (int32_t i = 1; i <= p->started; i++) pthread_join(p->workers[i].thread, NULL);
+#ifndef __linux__
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->mutex);
+#endif
     free(p->workers);
     free(p->parts);
     free(p);

@@ -11,7 +11,7 @@
 #include <time.h>
 
 enum { READ_BYTES = 1 << 18,     /* handed out at a time */
-       ROUNDS = 4000, ITEMS = 32, /* of arithmetic: some 0.1 ms in one item, ITEMS for each thread in a run */
+       ROUNDS = 4000, ITEMS = 32, /* of arithmetic: some 10 us in one item, ITEMS for each thread in a run */
        SPINS = 10000, LINE = 64 };
 
 typedef struct flag {
@@ -103,10 +103,11 @@ q3t_status q3t_probe_peak(q3t_probe *probe, q3t_peak what, double seconds, doubl
     }
     *rate = 0;
     if (!a.loop) return Q3T_OK;
+    int32_t items = (seconds > 0 ? ITEMS : 1) * probe->threads;
     double start = now(), spent, operations = 0, each = a.loop(1) * ROUNDS;
     do {
-        q3t_pool_run(probe->pool, ITEMS * probe->threads, 1, arithmetic_task, &a);
-        operations += each * ITEMS * probe->threads;
+        q3t_pool_run(probe->pool, items, 1, arithmetic_task, &a);
+        operations += each * items;
         spent = now() - start;
     } while (spent < seconds);
     *rate = operations / spent;

@@ -133,7 +133,7 @@ typedef struct q3t_model_options {
 } q3t_model_options;
 
 /* Of the weights that q3t_pack_codec makes: another number, another order of the same bytes. */
-enum { Q3T_CODEC_LAYOUT = 1 };
+enum { Q3T_CODEC_LAYOUT = 2 };
 
 /* How one code is chosen. Source: transformers LogitsProcessor order, SPEC of the reference's generate(). */
 typedef struct q3t_sampling {
@@ -165,7 +165,7 @@ typedef struct q3t_session_params {
     uint64_t seed, key;          /* a draw depends on seed, key, frame and group alone */
     int32_t max_frames;          /* >= 1; at most this many are made */
     int32_t min_frames;          /* 0 .. max_frames: the model may not end the utterance before; 2 at the least, as in the reference */
-    int32_t chunk_frames;        /* frames decoded at a time, 1..64; 0 = 1, 2, then 4 */
+    int32_t chunk_frames;        /* frames decoded at a time, 1..64; 0 = 1, 2, 4, then 8, or as playback needs */
     int32_t pipeline;            /* 1: decode on a thread of its own; 0: as a slice of q3t_step */
 } q3t_session_params;
 

@@ -4,7 +4,15 @@
 #include "stage.h"
 #include <time.h>
 
-enum { RING_FRAMES = 32, STEADY_CHUNK = 4 };
+enum { RING_FRAMES = 32, STEADY_CHUNK = 8, SAMPLE_RATE = 24000 };
+
+static const double MARGIN = 1.5; /* of the time that another frame and decoding what waits then would take */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 int32_t q3t_stage_chunk(int32_t chunk_frames) { return chunk_frames ? chunk_frames : STEADY_CHUNK; }
 
@@ -13,6 +21,7 @@ void q3t_stage_carve(q3t_stage *s, q3t_arena *a, int32_t chunk_frames, int32_t f
     s->chunk = chunk_frames;
     s->frame_samples = frame_samples;
     s->capacity = (int64_t)frames * frame_samples;
+    s->schedule = (q3t_schedule){.chunk = 1, .frame = (double)frame_samples / SAMPLE_RATE};
     s->ring = q3t_carve(a, (size_t)s->capacity, sizeof(float));
     s->scratch = q3t_carve(a, (size_t)longest * (size_t)frame_samples, sizeof(float));
 }
@@ -23,16 +32,34 @@ static int32_t skipped(const q3t_stage *s) {
     return s->silent > reach ? s->silent - reach : 0;
 }
 
-/* Frames to decode next, or 0: without a fixed chunk the first is 1, then 2, then 4, so that sound begins at once. */
+int q3t_schedule_push(q3t_schedule *s, double at, int32_t waiting, int32_t heard) {
+    double make = at - s->begun, lead = heard * s->frame - (at - s->origin);
+    s->begun = at;
+    if (heard <= 0) return 0;
+    if (lead < 0) {
+        s->origin -= lead;
+        lead = 0;
+    }
+    /* Slower than playing, no chunk helps. */
+    return make + s->cost < s->frame && lead < MARGIN * (make + (waiting + 1) * s->cost);
+}
+
+void q3t_schedule_decoded(q3t_schedule *s, double at, double seconds, int32_t frames, int32_t heard) {
+    s->cost = seconds / frames;
+    if (heard == frames) s->origin = at;
+    if (frames >= s->chunk && s->chunk < STEADY_CHUNK) s->chunk *= 2;
+}
+
+/* Frames to decode next, or 0. */
 static int32_t due(q3t_stage *s) {
     int32_t done = atomic_load(&s->decoded), waiting = atomic_load(&s->available) - done;
-    int32_t next = s->chunk ? s->chunk : done < s->silent || done - s->silent >= 3 ? STEADY_CHUNK : done - s->silent + 1;
+    int32_t next = s->chunk ? s->chunk : done < s->silent ? STEADY_CHUNK : s->schedule.chunk;
     if (done < s->silent) {
         int32_t border = done < skipped(s) ? skipped(s) : s->silent;
         if (next > border - done) next = border - done;
     }
     if (waiting >= next) return next;
-    return atomic_load(&s->finished) ? waiting : 0;
+    return (s->early && !s->chunk) || atomic_load(&s->finished) ? waiting : 0;
 }
 
 static int has_room(q3t_stage *s, int32_t frames) {
@@ -52,6 +79,7 @@ static void append(q3t_stage *s, const float *samples, int64_t n) {
 static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
     int32_t done = atomic_load(&s->decoded);
     const int32_t *codes = s->codes + (size_t)done * (size_t)s->groups;
+    double start = now();
     q3t_status status = Q3T_OK;
     if (done < skipped(s)) q3t_codec_skip(s->codec, s->state, pool, codes, n);
     else status = q3t_codec_run(s->codec, s->state, pool, codes, n, s->scratch);
@@ -59,6 +87,10 @@ static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
     if (status == Q3T_OK) {
         if (done >= s->silent) append(s, s->scratch, (int64_t)n * s->frame_samples);
         atomic_store(&s->decoded, done + n);
+        double end = now();
+        if (done >= s->silent) q3t_schedule_decoded(&s->schedule, end, end - start, n, done + n - s->silent);
+        if (!s->pipeline) s->schedule.begun = end;
+        s->early = 0;
     } else {
         atomic_store(&s->status, (int)status);
     }
@@ -67,12 +99,6 @@ static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
         pthread_mutex_unlock(&s->mutex);
     }
     return status;
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 q3t_status q3t_stage_run(q3t_stage *s, q3t_pool *pool) {
@@ -120,6 +146,10 @@ void q3t_stage_close(q3t_stage *s) {
 
 void q3t_stage_push(q3t_stage *s, int32_t available, int finished) {
     if (s->pipeline) pthread_mutex_lock(&s->mutex);
+    if (available > atomic_load(&s->available)) {
+        int32_t done = atomic_load(&s->decoded);
+        s->early = q3t_schedule_push(&s->schedule, now(), available - done, done - s->silent);
+    }
     atomic_store(&s->available, available);
     atomic_store(&s->finished, finished);
     if (s->pipeline) {

@@ -9,12 +9,29 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* When to decode, where nobody fixed the chunk: 1 frame, so that sound begins at once, then 2, 4 and 8; fewer as soon as
+ * waiting for another frame could let what has been decoded be played to its end. `at`: seconds of any clock. */
+typedef struct q3t_schedule {
+    int32_t chunk;                  /* frames to wait for, 1 at first */
+    double frame;                   /* length of a frame */
+    double origin;                  /* when playing began, later by every time it ran dry */
+    double begun;                   /* since when the next frame is being made */
+    double cost;                    /* of decoding a frame */
+} q3t_schedule;
+
+/* A frame has come, `waiting` are not decoded, `heard` are: 1 if those should be decoded at once. */
+int q3t_schedule_push(q3t_schedule *s, double at, int32_t waiting, int32_t heard);
+/* `frames` more have been decoded in `seconds`, `heard` in all. */
+void q3t_schedule_decoded(q3t_schedule *s, double at, double seconds, int32_t frames, int32_t heard);
+
 typedef struct q3t_stage {
     const q3t_codec *codec;
     q3t_codec_state *state;
     const int32_t *codes;           /* (frames, groups), appended to before q3t_stage_push tells */
     int32_t groups, frame_samples, chunk;
     int32_t silent;                 /* leading frames whose samples are dropped: the reference of a clone */
+    q3t_schedule schedule;
+    int early;                      /* decode what waits: q3t_schedule_push said so */
     float *ring, *scratch;          /* (capacity,) and one chunk */
     int64_t capacity;
     atomic_int available, decoded;  /* frames */

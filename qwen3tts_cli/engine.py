@@ -29,36 +29,20 @@ _STAGES = {
 }
 
 
-def _check(status: int, what: str) -> None:
-    """Raise for a q3t_status other than OK: GenerationError for non-finite values, MemoryError's kin else."""
+def _error(status: int, what: str) -> GenerationError | EngineError | None:
+    """What to raise for a q3t_status: None for OK, GenerationError for non-finite values, else EngineError."""
     if status == lib.Q3T_OK:
-        return
-    text = ffi.string(lib.q3t_status_text(status)).decode()
+        return None
     if status in _STAGES:
-        raise GenerationError(f"{what}: values that are not finite in the {_STAGES[status]}; the checkpoint is damaged")
-    raise EngineError(f"{what}: {text}")
+        return GenerationError(
+            f"{what}: values that are not finite in the {_STAGES[status]}; the checkpoint is damaged"
+        )
+    return EngineError(f"{what}: {ffi.string(lib.q3t_status_text(status)).decode()}")
 
 
-def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Bytes of a (rows, columns) matrix packed as "int8", "int4" or "coded", which is bf16 in 12 bits."""
-    size = ffi.new("size_t *")
-    _check(lib.q3t_pack_bytes(_DTYPES[dtype], *shape, size), "packing weights")
-    return size[0]
-
-
-def pack_rows(matrix: np.ndarray, dtype: str, first: int, last: int, out: np.ndarray) -> bool:
-    """Pack rows `first` up to `last`, multiples of 32 or the end, of a matrix of uint16 (bf16) or float32 into `out`,
-    uint8 (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix.
-    "coded" is of uint16 only; False if it has no room for the exponents there are."""
-    if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(dtype, matrix.shape),):
-        raise EngineError(f"packing {matrix.shape} into {out.dtype} {out.shape}")
-    tensor = ffi.new("q3t_tensor *")
-    _describe(tensor, matrix)
-    packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
-    status = lib.q3t_pack(tensor, _DTYPES[dtype], first // 32, -(-last // 32), packed)
-    if status != lib.Q3T_E_SIZE:
-        _check(status, "packing weights")
-    return status == lib.Q3T_OK
+def _check(status: int, what: str) -> None:
+    if (error := _error(status, what)) is not None:
+        raise error
 
 
 def _transformer(out, c: TransformerConfig) -> None:
@@ -182,13 +166,17 @@ class Model:
 
     def step(self, sessions: Sequence[Session]) -> None:
         """Advance each session by one frame. Raises GenerationError or EngineError for the first that failed."""
+        for error in filter(None, self.advance(sessions)):
+            raise error
+
+    def advance(self, sessions: Sequence[Session]) -> list[Exception | None]:
+        """Advance each session by one frame; what went wrong with each."""
         handles = ffi.new("q3t_session *[]", [s._handle for s in sessions])
         status = ffi.new("int32_t[]", len(sessions))
         with self._lock:
             result = lib.q3t_step(self._handle, handles, len(sessions), status)
         _check(result, "step")
-        for code in status:
-            _check(code, "generation failed")
+        return [_error(code, "generation failed") for code in status]
 
     def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
         """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""
@@ -213,7 +201,7 @@ class Session:
 
     prompt: see prompt.Prompt. speaker: float32 (hidden,). reference_codes: int32 (frames, code_groups).
     key: what, with seed, the draws depend on. max_frames: most frames made; min_frames: the model may not end before.
-    chunk_frames: 0 = 1, 2, then 4.
+    chunk_frames: 0 = 1, 2, 4, then 8.
     pipeline: decode on a thread of its own instead of inside `Model.step`.
     """
 

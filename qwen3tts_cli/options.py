@@ -70,6 +70,26 @@ class Number(click.ParamType):
         return "NUMBER"
 
 
+class CountOrAuto(click.ParamType):
+    """An integer from 1 to `most`, or "auto", which is 0."""
+
+    name = "count"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        if value in (0, "auto"):
+            return 0
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if not 1 <= number <= self.most:
+            self.fail(f"{value!r} is neither auto nor within 1 .. {self.most}.", parameter, context)
+        return number
+
+
 class Choice(click.Choice):
     """A case-insensitive choice."""
 
@@ -97,6 +117,14 @@ model = setting(
     help="Embedded voice, alias (0.6b, 1.7b, ...), repo id, or folder. [default: the embedded voice]",
 )
 quiet = setting("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")
+
+batch = setting(
+    "--batch",
+    type=CountOrAuto(64),
+    default="auto",
+    metavar="N",
+    help="Utterances of a long text made at a time. [default: auto]",
+)
 
 
 def as_json(text: str) -> Any:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from . import packed_file
-from .engine import pack_rows, packed_bytes
 from .engine_cpu import kernels_text
+from .engine_pack import pack_rows, packed_bytes
 from .packed_file import HEADER_ROOM, Unfit, cache_path, cached, remove
 
 if TYPE_CHECKING:

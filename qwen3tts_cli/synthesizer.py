@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import secrets
 import warnings
-from dataclasses import asdict, dataclass, fields
+from contextlib import closing
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import cloning, hub, packed, packed_codec
 from .checkpoint import open_checkpoint
-from .engine import Model, Sampling
+from .engine import Model
 from .engine_cpu import kernels_text
 from .errors import UsageError
 from .pipeline import Plan, Speech
+from .pipeline_batch import MOST, default_batch, made
 from .prompt import build_prompt, default_text_mode, resolve_language, resolve_speaker
+from .synthesizer_options import SpeakOptions, options_of, ranged, sampling_of
 from .threads import default_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .cloning import Audio
     from .config import ModelConfig
@@ -31,72 +34,6 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "bf16", "int8", "int4")
 DECODER_PRECISIONS = ("auto", "f32")
 DEFAULT_UTTERANCE_CHARACTERS = 300
-
-
-@dataclass(frozen=True)
-class SpeakOptions:
-    """How to speak. None takes the default of the checkpoint (generation_config.json, voice.json) or of the reference.
-
-    seed: 0 <= seed < 2**64; drawn when None. max_frames: of the whole output, 12.5 a second. split: long texts at
-    sentence ends. retries: new attempts when an utterance runs away; 0 turns the guard off. live: yield audio as it is
-    made rather than an utterance at a time. chunk_frames and pipeline: how the decoder runs; never what it makes.
-    voice: a preset, the name of a kept voice or its file, or a Voice. ref_audio: speak with the voice of a recording,
-    as Synthesizer.clone takes it; ref_text: what it says. design: the description of a voice, for a model that
-    makes them.
-    """
-
-    voice: str | Voice | None = None
-    ref_audio: Audio | None = None
-    ref_text: str | None = None
-    design: str | None = None
-    language: str | None = None
-    instruct: str | None = None
-    seed: int | None = None
-    greedy: bool = False
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    repetition_penalty: float | None = None
-    subtalker_temperature: float | None = None
-    subtalker_top_k: int | None = None
-    subtalker_top_p: float | None = None
-    max_frames: int | None = None
-    text_mode: str | None = None
-    split: bool = True
-    retries: int = 2
-    live: bool = False
-    chunk_frames: int = 0
-    pipeline: bool | None = None
-
-
-def _ranged(name: str, value: float | None, low: float, high: float, default: float) -> float:
-    if value is None:
-        return default
-    if not low <= value <= high:
-        raise UsageError(f"{name}: {value} is not within {low:g} .. {high:g}")
-    return value
-
-
-def _sampling(options: SpeakOptions, config: ModelConfig) -> tuple[Sampling, Sampling]:
-    g, o = config.generation, options
-    temperature = _ranged("temperature", o.temperature, 0, 100, g.temperature)
-    sub_temperature = _ranged("subtalker temperature", o.subtalker_temperature, 0, 100, g.subtalker_temperature)
-    talker_greedy = o.greedy or temperature == 0 or (o.temperature is None and not g.do_sample)
-    sub_greedy = o.greedy or sub_temperature == 0 or (o.subtalker_temperature is None and not g.subtalker_dosample)
-    talker = Sampling(
-        greedy=talker_greedy,
-        temperature=temperature or 1.0,
-        top_k=int(_ranged("top-k", o.top_k, 0, 1 << 20, g.top_k)),
-        top_p=_ranged("top-p", o.top_p, 1e-6, 1, g.top_p),
-        repetition_penalty=_ranged("repetition penalty", o.repetition_penalty, 1e-3, 1e3, g.repetition_penalty),
-    )
-    predictor = Sampling(
-        greedy=sub_greedy,
-        temperature=sub_temperature or 1.0,
-        top_k=int(_ranged("subtalker top-k", o.subtalker_top_k, 0, 1 << 20, g.subtalker_top_k)),
-        top_p=_ranged("subtalker top-p", o.subtalker_top_p, 1e-6, 1, g.subtalker_top_p),
-    )
-    return talker, predictor
 
 
 class Synthesizer:
@@ -185,9 +122,10 @@ class Synthesizer:
             ("retries", o.retries, 1000),
             ("seed", o.seed, (1 << 64) - 1),
             ("chunk frames", o.chunk_frames, 64),
+            ("batch", o.batch, MOST),
         ):
-            _ranged(name, value, 0, high, 0)
-        _ranged("max frames", o.max_frames, 1, 1 << 31, 1)
+            ranged(name, value, 0, high, 0)
+        ranged("max frames", o.max_frames, 1, 1 << 31, 1)
         text_mode = o.text_mode or default_text_mode(config)
         if text_mode not in ("full", "streaming"):
             raise UsageError(f"text mode: {text_mode!r} is neither full nor streaming")
@@ -195,7 +133,7 @@ class Synthesizer:
         cloned = cloning.asked_voice(self, o.voice, o.ref_audio, o.ref_text)
         voice = cloned.name if cloned else resolve_speaker(config, o.voice)
         language = resolve_language(config, o.language if o.language or not cloned else cloned.language)
-        talker, predictor = _sampling(o, config)
+        talker, predictor = sampling_of(o, config)
         plan = Plan(
             voice=voice,
             language=language,
@@ -215,6 +153,7 @@ class Synthesizer:
             live=o.live,
             chunk_frames=o.chunk_frames,
             pipeline=bool(o.pipeline),
+            batch=o.batch,
             instruct=instruct,
             text_mode=text_mode,
             cloned=cloned,
@@ -270,18 +209,57 @@ class Synthesizer:
 
     def say(self, text: str, **options: object) -> np.ndarray:
         """Speak all of it: float32 (samples,) at 24 kHz. options: fields of SpeakOptions."""
-        with self.speak(text, _options(options)) as speech:
+        with self.speak(text, options_of(options)) as speech:
             chunks = list(speech)
         return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
 
     def stream(self, text: str, **options: object) -> Iterator[np.ndarray]:
         """Speak as it is made: an iterator of float32 chunks at 24 kHz. options: fields of SpeakOptions."""
-        return self.speak(text, _options({"live": True, **options}))
+        return self.speak(text, options_of({"live": True, **options}))
 
+    def say_many(
+        self, items: Iterable[str | Mapping[str, Any]], *, batch: int = 0, **options: object
+    ) -> list[np.ndarray]:
+        """Speak many texts, some of them at a time: the arrays that `say` would return for each, in order.
 
-def _options(options: dict[str, object]) -> SpeakOptions:
-    known = {f.name for f in fields(SpeakOptions)}
-    for name in options:
-        if name not in known:
-            raise UsageError(f"{name}: no such option; there are {', '.join(sorted(known))}")
-    return SpeakOptions(**options)  # type: ignore[arg-type]
+        items: texts, or mappings of "text" and fields of SpeakOptions that go before those of `options`. batch:
+        utterances made at a time; 0: what suits the machine. Raises what the first item that fails raises, once
+        those before it are done; `stream_many` has yielded them by then.
+        """
+        out: list[list[np.ndarray]] = []
+        for index, pcm in self._many(items, batch, {**options, "live": False}, out):
+            out[index].append(pcm)
+        return [np.concatenate(chunks) if chunks else np.empty(0, np.float32) for chunks in out]
+
+    def stream_many(
+        self, items: Iterable[str | Mapping[str, Any]], *, batch: int = 0, **options: object
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The same as it is made: (index, float32 chunk), in order. `items` may be endless: it is read as needed."""
+        return self._many(items, batch, {**options, "live": True}, [])
+
+    def _many(
+        self, items: Iterable[str | Mapping[str, Any]], batch: int, options: dict[str, object], begun: list[list[Any]]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        ranged("batch", batch, 0, MOST, 0)
+        options_of(options)  # errors of those show at once
+
+        def utterances() -> Iterator[Any]:
+            for index, item in enumerate(items):
+                given = {"text": item} if isinstance(item, str) else dict(item)
+                if not isinstance(text := given.pop("text", None), str):
+                    raise UsageError(f"item {index}: no text")
+                try:
+                    speech = self.speak(text, options_of({**options, **given, "live": options["live"]}))
+                except UsageError as error:
+                    raise UsageError(f"item {index}: {error}") from None
+                speech.index = index
+                begun.append([])
+                yield from speech.utterances()
+
+        def chunks() -> Iterator[tuple[int, np.ndarray]]:
+            size = batch or default_batch(self.model)
+            with closing(made(self.model, utterances(), size, bool(options["live"]))) as all_of_them:
+                for speech, pcm in all_of_them:
+                    yield speech.index, pcm
+
+        return chunks()

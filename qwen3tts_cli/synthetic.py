@@ -30,7 +30,7 @@ def synthetic_checkpoint(
     Greedy decoding never ends by itself: the row of the end token in the codec head is zero. small_codec: a codec of
     few channels, where only the language models are looked at. place: returns the copy of an array to be kept.
     """
-    config = _config(size, small_codec)
+    config = synthetic_config(size, small_codec)
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(_POOL, np.float32)
     bits = ((values * 0.02).view(np.uint32) >> 16).astype(np.uint16)
@@ -64,8 +64,11 @@ def _tensors(
         yield row.slot, row.layer, array.reshape(row.shape)
 
 
-def _config(size: str, small_codec: bool) -> ModelConfig:
-    """Source: config.json and speech_tokenizer/config.json of the released CustomVoice checkpoints."""
+def synthetic_config(size: str, small_codec: bool = False) -> ModelConfig:
+    """The dimensions of size "0.6b" or "1.7b".
+
+    Source: config.json and speech_tokenizer/config.json of the released CustomVoice checkpoints.
+    """
     hidden, intermediate = {"0.6b": (1024, 3072), "1.7b": (2048, 6144)}[size]
     talker = TransformerConfig(hidden, intermediate, 28, 16, 8, 128, 1e-6, 1e6)
     predictor = TransformerConfig(1024, 3072, 5, 16, 8, 128, 1e-6, 1e6)

@@ -44,6 +44,7 @@ class SpeakOptions:
     live: bool = False
     chunk_frames: int = 0
     pipeline: bool | None = None
+    batch: int = 0
 
 
 def frames_of(seed: int, frames: int) -> Iterator[np.ndarray]:
@@ -68,7 +69,8 @@ class Speech:
         self.total = min(wanted, options.max_frames or wanted)
         self.stop = "eos" if self.total == wanted else "max_frames"
         self.voice, self.language = options.voice or "anna", options.language or "english"
-        self.frames, self.first_audio_seconds = 0, None
+        self.frames, self.first_audio_seconds, self.batch = 0, None, options.batch or 4
+        self.timings = {"text": 0.25, "talker": 1e-3}
         self.codes = np.arange(self.total * 16, dtype=np.int64).reshape(-1, 16)
 
     @property

@@ -88,10 +88,14 @@ def test_report(say):
         "language",
         "precision",
         "threads",
+        "batch",
+        "timings",
     ]
     digest = hashlib.sha256(to_pcm16(samples_of((1 << 64) - 1, 10)).tobytes()).hexdigest()
-    rtf = facts.pop("rtf")
+    rtf, timings = facts.pop("rtf"), facts.pop("timings")
     assert rtf > 0
+    assert timings["text_ms"] == 250
+    assert timings["start_ms"] + timings["open_ms"] <= timings["first_audio_ms"] <= timings["total_ms"]
     assert facts == {
         "frames": 10,
         "seconds": 0.8,
@@ -105,7 +109,16 @@ def test_report(say):
         "language": "EN",
         "precision": "bf16",
         "threads": 2,
+        "batch": 4,
     }
+
+
+def test_timings(say):
+    lines = say("-q", "Hello.", "-o", "a.wav", "--timings").splitlines()
+    assert [line[:16].strip() for line in lines] == [
+        *("start-up", "open model", "text", "talker", "output", "total", "first audio")
+    ]
+    assert lines[2].split()[1:3] == ["250.0", "ms"]
 
 
 def test_report_on_stderr_and_the_drawn_seed(say, calls):
@@ -218,6 +231,8 @@ def test_the_note_about_large_models_comes_once(say, monkeypatch, tmp_path):
         (("Hello.", "-o", "a.wav", "--max-seconds", "0.01"), "--max-seconds"),
         (("Hello.", "-o", "a.wav", "--text-mode", "half"), "--text-mode"),
         (("Hello.", "-o", "a.wav", "--retries", "-1"), "--retries"),
+        (("Hello.", "-o", "a.wav", "--batch", "0x"), "--batch"),
+        (("Hello.", "-o", "a.wav", "--batch", "65"), "neither auto nor within 1 .. 64"),
         (("Hello.", "-o", "a.wav", "--voise", "x"), "--voice"),
         (("Hello.", "-o", "a.wav", "-v", "ryna"), "did you mean ryan?"),
         (("Hello", "world.", "-o", "a.wav"), "quotes"),

@@ -227,7 +227,7 @@ def test_only_the_front_prints_and_exits(path):
 
 def test_only_the_engine_imports_native():
     importers = {path.stem for path in PY_FILES if "_native" in imports_of(path)}
-    assert importers <= {"engine", "engine_audio", "engine_codec", "engine_cpu", "engine_probe"}
+    assert importers <= {"engine", "engine_audio", "engine_codec", "engine_cpu", "engine_pack", "engine_probe"}
 
 
 def test_the_stub_lists_the_functions_of_the_header():

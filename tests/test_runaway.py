@@ -12,7 +12,7 @@ from helpers import CHECKPOINTS, POCKET
 
 from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.errors import GenerationError, UsageError
-from qwen3tts_cli.pipeline import retry_seed
+from qwen3tts_cli.pipeline_plan import retry_seed
 from qwen3tts_cli.safetensors import open_safetensors
 from qwen3tts_cli.synthesizer import SpeakOptions
 
@@ -56,9 +56,8 @@ def test_it_fails_after_retries(voice):
 def test_without_the_guard_it_goes_on(voice):
     speech = voice.speak("Hi.", SpeakOptions(seed=1, retries=0, live=True))
     with speech:
-        for _ in range(150):
+        while speech.seconds < 30:
             next(speech)
-    assert speech.seconds > 30
 
 
 def test_a_stated_length_is_success(voice):

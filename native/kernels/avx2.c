@@ -14,6 +14,7 @@ enum { CONV_VECTORS = 2, CONV_TIMES = 6 };
 #include "body_linear.h"
 #include "coded_avx2.h"
 #include "body_coded.h"
+#include "body_toom.h"
 #include "quant_avx2.h"
 #include "body_probe.h"
 #include "body_quant.h"

@@ -14,6 +14,7 @@ enum { CONV_VECTORS = 2, CONV_TIMES = 12 };
 #include "body_linear.h"
 #include "coded_avx512.h"
 #include "body_coded.h"
+#include "body_toom.h"
 #include "quant_avx512.h"
 #include "quant_avx512bw.h"
 #define QUANT_TILES(X) X(6, 1) X(4, 1) X(2, 1) X(1, 2)

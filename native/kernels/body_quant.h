@@ -30,7 +30,16 @@ typedef struct quant_ahead {
     int shift;                       /* of the offset */
 } quant_ahead;
 
-V_INLINE void q_fetch(quant_ahead ahead, size_t offset) { __builtin_prefetch(ahead.from + (offset >> ahead.shift), 0, 2); }
+/* Every third column of a tile, and the groups of them: few enough pointers that vectors keep their registers. */
+typedef struct quant_at {
+    const int8_t *x[(QUANT_COLS + 2) / 3], *g[(QUANT_COLS + 2) / 3];
+    size_t ldx;
+} quant_at;
+
+#define QUANT_X(at, c) ((at)->x[(c) / 3] + (c) % 3 * (at)->ldx)
+#define QUANT_G(at, c) ((const q3t_group *)(const void *)((at)->g[(c) / 3] + (c) % 3 * (at)->ldx))
+/* Compilers would otherwise keep a pointer to every column. */
+#define QUANT_HIDE(at) __asm__("" : "+r"((at)->x[0]), "+r"((at)->g[0]), "+r"((at)->ldx))
 
 /* x (k,) in groups: bytes, then a q3t_group for each. `zero`: the offset of the weights that will meet it. */
 V_INLINE void quant_column(const int group, const int zero, void *act, const float *x, int32_t k) {
@@ -65,27 +74,33 @@ V_INLINE quant_ahead quant_part(const uint8_t *w, size_t block_bytes, int32_t c,
     return (quant_ahead){part < 4 ? w + block_bytes + (block_bytes >> shift) * part : w, shift};
 }
 
-/* The lines of a tile's part of a byte row. */
-#define QUANT_FETCH(at) \
-    Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) q_fetch(ahead, (at) + line)
+/* What a tile asks for at byte row `row` of a group: the lines of its rows if it is the only one, else one line. */
+#define QUANT_FETCH(row) \
+    if (alone) { \
+        Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) \
+            __builtin_prefetch(ahead + (size_t)(row) * QUANT_ROW + line, 0, 2); \
+    } else { \
+        __builtin_prefetch(ahead + (size_t)(row) * (QUANT_ROW / 2), 0, 2); \
+    }
 
 /* One group of 8-bit weights at w, already at the tile's rows, into sum. */
-V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *w, quant_ahead ahead, size_t offset, const int8_t *x, size_t ldx,
-                               const q3t_group *const *g, QI sum[QUANT_VECTORS][QUANT_COLS]) {
+V_INLINE void quant_group_int8(const int cols, const int chains, const int alone, const uint8_t *w, const uint8_t *ahead, quant_at *at,
+                               QI sum[QUANT_VECTORS][QUANT_COLS]) {
     QI part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
     Q_UNROLL for (int c = 0; c < cols; c++)
         Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
-            part[0][v][c] = q_set1(Q8_ZERO ? g[c]->start : 0);
+            part[0][v][c] = q_set1(Q8_ZERO ? QUANT_G(at, c)->start : 0);
             part[1][v][c] = q_set1(0);
         }
     Q_UNROLL_2 for (int quad = 0; quad < Q3T_GROUP_INT8 / 4; quad += chains)
         Q_UNROLL for (int chain = 0; chain < chains; chain++) {
             QW held[QUANT_VECTORS];
-            QUANT_FETCH(offset + (size_t)(quad + chain) * QUANT_ROW);
+            QUANT_HIDE(at);
+            QUANT_FETCH(quad + chain)
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++)
                 held[v] = q8_weights(q_bytes(w + (size_t)(quad + chain) * QUANT_ROW + v * sizeof(QB)));
             Q_UNROLL for (int c = 0; c < cols; c++) {
-                QB four = q_quad(x + c * ldx + (quad + chain) * 4);
+                QB four = q_quad(QUANT_X(at, c) + (quad + chain) * 4);
                 Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) part[chain][v][c] = q8_dot(part[chain][v][c], held[v], four);
             }
         }
@@ -95,24 +110,25 @@ V_INLINE void quant_group_int8(const int cols, const int chains, const uint8_t *
 }
 
 /* Likewise of 4-bit weights: the low halves of a byte row are one quad of inputs, the high halves the next. */
-V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *w, quant_ahead ahead, size_t offset, const int8_t *x, size_t ldx,
-                               const q3t_group *const *g, QI sum[QUANT_VECTORS][QUANT_COLS]) {
+V_INLINE void quant_group_int4(const int cols, const int chains, const int alone, const uint8_t *w, const uint8_t *ahead, quant_at *at,
+                               QI sum[QUANT_VECTORS][QUANT_COLS]) {
     Q4 part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
     Q_UNROLL for (int c = 0; c < cols; c++)
         Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
-            part[0][v][c] = q4_start(g[c]->start);
+            part[0][v][c] = q4_start(QUANT_G(at, c)->start);
             part[1][v][c] = q4_start(0);
         }
     Q_UNROLL_2 for (int row = 0; row < Q3T_GROUP_INT4 / 8; row++) {
         QB low[QUANT_VECTORS], high[QUANT_VECTORS];
-        QUANT_FETCH(offset + (size_t)row * QUANT_ROW);
+        QUANT_HIDE(at);
+        QUANT_FETCH(row)
         Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
             QB both = q_bytes(w + (size_t)row * QUANT_ROW + v * sizeof(QB));
             low[v] = q4_low(both);
             high[v] = q4_high(both);
         }
         Q_UNROLL for (int c = 0; c < cols; c++) {
-            QB first = q_quad(x + c * ldx + row * 8), second = q_quad(x + c * ldx + row * 8 + 4);
+            QB first = q_quad(QUANT_X(at, c) + row * 8), second = q_quad(QUANT_X(at, c) + row * 8 + 4);
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
                 part[0][v][c] = q4_dot(part[0][v][c], low[v], first);
                 part[chains - 1][v][c] = q4_dot(part[chains - 1][v][c], high[v], second);
@@ -121,39 +137,46 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const uint8_t *
     }
     Q_UNROLL for (int c = 0; c < cols; c++)
         Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
-            sum[v][c] = q4_sum(part[0][v][c], g[c]->start);
+            sum[v][c] = q4_sum(part[0][v][c], QUANT_G(at, c)->start);
             if (chains > 1) sum[v][c] = q_add(sum[v][c], q4_sum(part[1][v][c], 0));
         }
 }
 
-/* A block of rows of m at w by `cols` columns, into y; all rows of the block are written. */
-V_INLINE void quant_tile(const int format, const int cols, const int chains, const uint8_t *w, int32_t k, quant_ahead ahead,
-                         const int8_t *x, size_t ldx, float *y, size_t ldy) {
+/* A block of rows of m at w by `cols` columns, into y; all rows of the block are written. alone: no other tile meets it. */
+V_INLINE void quant_tile(const int format, const int cols, const int chains, const int alone, const uint8_t *w, int32_t k,
+                         quant_ahead ahead, const int8_t *x, size_t ldx, float *y, size_t ldy) {
     const int group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;
     const int32_t groups = (k + group - 1) / group;
     const size_t step = q3t_group_bytes(format), scale_at = format == Q3T_FORMAT_INT8 ? groups * step : step - 2 * Q3T_BLOCK;
     for (int v0 = 0; v0 < Q3T_BLOCK / V_LEN; v0 += QUANT_VECTORS) {
-        const uint8_t *at = w + v0 * sizeof(QB);
         V total[QUANT_VECTORS][QUANT_COLS];
-        const q3t_group *g[QUANT_COLS];
-        Q_UNROLL for (int c = 0; c < cols; c++) {
-            g[c] = (const q3t_group *)(x + c * ldx + (size_t)groups * group);
-            Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) total[v][c] = v_set1(0);
+        quant_at at = {.ldx = ldx};
+        Q_UNROLL for (int c = 0; c < cols; c += 3) {
+            at.x[c / 3] = x + c * ldx;
+            at.g[c / 3] = at.x[c / 3] + (size_t)groups * group;
         }
-        for (int32_t i = 0; i < groups; i++, at += step) {
+        Q_UNROLL for (int c = 0; c < cols; c++)
+            Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) total[v][c] = v_set1(0);
+        for (size_t offset = 0, end = groups * step; offset < end; offset += step) {
+            const uint8_t *here = w + offset + v0 * sizeof(QB);
+            const uint8_t *then = ahead.from + (offset >> ahead.shift) + (alone ? v0 * sizeof(QB) : 0);
             QI sum[QUANT_VECTORS][QUANT_COLS];
             V scale[QUANT_VECTORS];
             if (format == Q3T_FORMAT_INT8) {
-                quant_group_int8(cols, chains, at, ahead, at - w, x + i * group, ldx, g, sum);
+                quant_group_int8(cols, chains, alone, here, then, &at, sum);
             } else {
-                quant_group_int4(cols, chains, at, ahead, at - w, x + i * group, ldx, g, sum);
-                q_fetch(ahead, i * step + scale_at);
-                Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) scale[v] = q_scales(w + i * step + scale_at, v0 + v);
+                quant_group_int4(cols, chains, alone, here, then, &at, sum);
+                __builtin_prefetch(ahead.from + ((offset + scale_at) >> ahead.shift), 0, 2);
+                Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) scale[v] = q_scales(w + offset + scale_at, v0 + v);
             }
-            Q_UNROLL for (int c = 0; c < cols; c++, g[c - 1]++) {
-                V s = v_set1(g[c]->scale);
+            Q_UNROLL for (int c = 0; c < cols; c++) {
+                V s = v_set1(QUANT_G(&at, c)->scale);
                 Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++)
                     total[v][c] = v_fma(q_float(sum[v][c]), format == Q3T_FORMAT_INT8 ? s : v_mul(scale[v], s), total[v][c]);
+            }
+            Q_UNROLL for (int c = 0; c < cols; c += 3) {
+                at.x[c / 3] += group;
+                at.g[c / 3] += sizeof(q3t_group);
             }
         }
         Q_UNROLL for (int c = 0; c < cols; c++)
@@ -181,8 +204,8 @@ V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, in
             int32_t done = 0;
 #define QUANT_PASS(width, chains) \
             if (!done && cols - c >= width) { \
-                const quant_ahead ahead = cols <= width ? (quant_ahead){w + QUANT_AHEAD, 0} : quant_part(w, block_bytes, c, width, cols); \
-                quant_tile(format, width, chains, w, m->k, ahead, x, ldx, to, stride); \
+                if (cols <= width) quant_tile(format, width, chains, 1, w, m->k, (quant_ahead){w + QUANT_AHEAD, 0}, x, ldx, to, stride); \
+                else quant_tile(format, width, chains, 0, w, m->k, quant_part(w, block_bytes, c, width, cols), x, ldx, to, stride); \
                 done = width; \
             }
             QUANT_TILES(QUANT_PASS)

@@ -12,6 +12,7 @@ enum { CONV_VECTORS = 4, CONV_TIMES = 6 };
 #include "body_linear.h"
 #include "coded_neon.h"
 #include "body_coded.h"
+#include "body_toom.h"
 #include "quant_neon.h"
 #include "quant_neon_base.h"
 #include "body_probe.h"

@@ -49,6 +49,44 @@ static Q3T_CONV(conv) {
     }
 }
 
+/* The row of point p is that of the coefficients of M(z) / (z - p), M(z) = z * product of (z^2 - q^2); at infinity of M(z). */
+static Q3T_TOOM_IN(toom_in) {
+    static const double at[] = {0.375, 0.875, 1.25, 2.5};
+    double by[Q3T_TOOM_POINTS][Q3T_TOOM_POINTS] = {{0}};
+    for (int p = 0; p < Q3T_TOOM_POINTS; p++) {
+        double *b = by[p], sign = p % 2 ? 1 : -1;
+        int alone = p == 0 || p == Q3T_TOOM_POINTS - 1, of = (p - 1) / 2, first = p == 0 ? 0 : 1;
+        b[first] = alone ? 1 : sign * at[of];
+        if (!alone) b[first + 1] = 1;
+        for (int q = 0; q < 4; q++)
+            for (int i = Q3T_TOOM_POINTS - 1; (alone || q != of) && i >= 0; i--)
+                b[i] = (i >= 2 ? b[i - 2] : 0) - at[q] * at[q] * b[i];
+    }
+    for (int32_t k = 0, first = 0; first < rows; first += Q3T_TOOM_OUT * dilation)
+        for (int32_t t = first; t < first + dilation && t < rows; t++, k++)
+            for (int32_t p = 0; p < Q3T_TOOM_POINTS; p++)
+                for (int32_t c = 0; c < channels; c++) {
+                    double sum = 0;
+                    for (int32_t i = 0; i < Q3T_TOOM_POINTS; i++)
+                        if (t + i * dilation < rows + (Q3T_TOOM_TAPS - 1) * dilation && by[p][i] != 0)
+                            sum += by[p][i] * x[(size_t)(t + i * dilation) * ldx + c];
+                    u[k * ldu + p * ldp + c] = (float)sum;
+                }
+}
+
+/* Output j is the sum of p^j m[p], and of m at infinity for the last one. */
+static Q3T_TOOM_OUT(toom_out) {
+    static const double at[] = {0, 0.375, -0.375, 0.875, -0.875, 1.25, -1.25, 2.5, -2.5};
+    for (int32_t first = 0; first < rows; first += Q3T_TOOM_OUT * dilation)
+        for (int32_t c = first; c < first + dilation && c < rows; c++, m += Q3T_TOOM_POINTS * Q3T_BLOCK)
+            for (int32_t j = 0, t = c; j < Q3T_TOOM_OUT && t < rows; j++, t += dilation)
+                for (int32_t o = 0; o < n; o++) {
+                    double sum = bias[o] + (j == Q3T_TOOM_OUT - 1 ? m[(Q3T_TOOM_POINTS - 1) * Q3T_BLOCK + o] : 0.0);
+                    for (int32_t p = 0; p < Q3T_TOOM_POINTS - 1; p++) sum += pow(at[p], j) * m[p * Q3T_BLOCK + o];
+                    y[(size_t)t * ldy + o] = (float)sum;
+                }
+}
+
 static Q3T_DEPTHWISE(depthwise) {
     for (int32_t t = 0; t < rows; t++)
         for (int32_t c = 0; c < channels; c++) {
@@ -190,6 +228,8 @@ void q3t_kernels_init_scalar(q3t_kernels *k) {
     Q3T_SET(k, prepare_bf16, isa);
     Q3T_SET(k, linear_bf16, isa);
     Q3T_SET(k, conv, isa);
+    Q3T_SET(k, toom_in, isa);
+    Q3T_SET(k, toom_out, isa);
     Q3T_SET(k, depthwise, isa);
     Q3T_SET(k, rmsnorm, isa);
     Q3T_SET(k, layernorm, isa);

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def _lm_passes(config: ModelConfig, slot: str) -> int:
-    """How often a frame meets the tensors of a slot: the predictor runs once for each code but the first, each time with
-    one of its heads."""
+    """How often a frame meets the tensors of a slot: the predictor runs once for each code but the first, each time
+    with one of its heads."""
     if slot.startswith("TALKER_") or slot in ("CODEC_HEAD", "PREDICTOR_HEAD"):
         return 1
     runs = slot.startswith(("PREDICTOR_", "PROJECTION")) and slot != "PREDICTOR_EMBEDDING"

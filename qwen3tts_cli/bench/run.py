@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Opener = Callable[[str, int], tuple[Model, str]]  # of precision and threads: model, precision of the decoder
     Note = Callable[[str], None]
 
-ROUNDS = 3
 PROBES = 5  # of the bounds, at least
 LIMIT_SECONDS = 300  # no new round after
 DECODER_PRECISION = "f32"
@@ -34,7 +33,7 @@ _ROW_BYTES, _SESSION_BYTES = 400e6, 60e6  # of a row's process and of each of it
 
 @dataclass(frozen=True)
 class Plan:
-    """frames: of each row in each round, a multiple of `chunk`."""
+    """frames: of each row in each round, a multiple of `chunk`. trial: a thread count for the smallest batch alone."""
 
     precisions: Sequence[str]
     batches: Sequence[int]
@@ -42,15 +41,21 @@ class Plan:
     context: int
     chunk: int
     frames: int
-    rounds: int = ROUNDS
+    rounds: int
+    trial: int | None = None
+
+    @property
+    def counts(self) -> list[int]:
+        """Every thread count."""
+        return [*self.threads, *([self.trial] if self.trial else [])]
 
     def cases(self) -> list[Case]:
         """Every row, in order."""
         return [
             Case(precision, batch, threads, self.context, self.chunk)
-            for threads in self.threads
+            for threads in self.counts
             for precision in self.precisions
-            for batch in self.batches
+            for batch in (self.batches if threads != self.trial else [min(self.batches)])
         ]
 
 
@@ -97,22 +102,23 @@ def _room() -> float:
 def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
     """Measure every case of the plan. Rows take turns where there is memory for all of them at once."""
     stolen, start = StolenTime(), time.monotonic()
-    results = Results({threads: Bounds(threads) for threads in plan.threads})
+    results = Results({threads: Bounds(threads) for threads in plan.counts})
     cases = plan.cases()
     together = sum(_ROW_BYTES + case.batch * _SESSION_BYTES for case in cases) < _room()
     found: dict[Case, list[Samples]] = {case: [] for case in cases}
     facts = {}
-    with Worker("the machine", Prober, plan.threads) as prober:
+    with Worker("the machine", Prober, plan.counts) as prober:
 
         def probe() -> None:
             for threads, values in prober.call("measure").items():
                 results.bounds[threads].add(values)
 
-        for turn in [cases] if together else [[case] for case in cases]:
+        turns = [cases] if together else [[case] for case in cases]
+        for place, turn in enumerate(turns, 1):
             with contextlib.ExitStack() as stack:
                 workers = [stack.enter_context(_worker(opener, case, plan)) for case in turn]
                 for number in range(plan.rounds):
-                    if number and time.monotonic() - start > LIMIT_SECONDS:
+                    if number and time.monotonic() - start > LIMIT_SECONDS * place / len(turns):
                         note(f"{number} of {plan.rounds} rounds: the machine is slow")
                         break
                     for case, worker in zip(turn, workers, strict=True):

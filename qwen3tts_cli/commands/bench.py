@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..bench.results import Results
 
 _PRECISIONS = ("bf16", "int8", "int4")
+_MANY_CORES = 4  # where half of them may be as fast: memory is shared, and two may be one core
 
 
 class _List(click.ParamType):
@@ -42,7 +43,12 @@ class _List(click.ParamType):
     "--batch", "batches", type=_List(click.IntRange(1, 64)), default="1,8", show_default=True, metavar="LIST",
     help="Streams spoken together.",
 )  # fmt: skip
-@click.option("--threads", type=_List(click.IntRange(1, 1024)), metavar="LIST", help="[default: one per core]")
+@click.option(
+    "--threads",
+    type=_List(click.IntRange(1, 1024)),
+    metavar="LIST",
+    help="[default: one per core; from 4 on, also half]",
+)
 @click.option(
     "--frames", type=click.IntRange(1, 1000), default=12, show_default=True, metavar="N", help="In each round."
 )
@@ -164,11 +170,14 @@ def _run(given: dict[str, Any], console: Console) -> Results:
     from ..bench import run
     from ..threads import default_threads
 
-    threads = given["threads"] or (default_threads(),)
+    cores = default_threads()
+    threads = given["threads"] or (cores,)
+    trial = cores // 2 if given["threads"] is None and cores >= _MANY_CORES else None
     precisions = given["precisions"] or _PRECISIONS
     plan = run.Plan(
-        precisions, given["batches"], threads, given["context"], given["chunk"], given["frames"], given["rounds"]
-    )
+        precisions, given["batches"], threads, given["context"], given["chunk"], given["frames"], given["rounds"],
+        trial,
+    )  # fmt: skip
     if given["model"] is not None:
         name = hub.resolve_model(given["model"]).name
         opener = run.model_opener(given["model"])

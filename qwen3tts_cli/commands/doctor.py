@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .. import __version__, hub, options, play, settings
+from .. import __version__, hub, options, play, settings, threads
 from ..bench import advice
 from ..bench.host import processor
 from ..errors import Qwen3TTSError
@@ -80,20 +80,23 @@ def _facts() -> dict[str, Any]:
 def _engine(missing: list[str]) -> dict[str, Any]:
     try:
         from ..engine_cpu import cpu_report
-        from ..synthesizer import default_threads
 
-        return {**cpu_report(), "threads": default_threads()}
+        return {**cpu_report(), "threads": threads.default_threads()}
     except (ImportError, OSError, Qwen3TTSError) as error:
         missing.append(f"the engine: {error}; build it with `make` or install the package again")
         return {"cpu": platform.machine(), "flags": [], "kernels": None, "threads": None}
 
 
-def _cores() -> dict[str, int | None]:
-    try:
-        usable = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        usable = os.cpu_count() or 1
-    return {"usable": usable, "all": os.cpu_count()}
+def _cores() -> dict[str, float | None]:
+    """limit: the cores' worth of time that a control group leaves. stolen_percent: of the time that all cores wanted
+    since the machine started, what a host gave to others."""
+    found: dict[str, float | None] = {"usable": threads.cores(), "all": os.cpu_count()}
+    limit, times = threads.cgroup_limit(), threads.cpu_times()
+    if limit is not None:
+        found["limit"] = round(limit, 2)
+    if times and times.busy:
+        found["stolen_percent"] = round(100 * times.stolen / times.busy, 1)
+    return found
 
 
 def _memory() -> dict[str, float]:

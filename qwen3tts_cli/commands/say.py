@@ -47,8 +47,10 @@ _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [
 @options.setting(
     "--retries", type=click.IntRange(0, 1000), default=2, show_default=True, metavar="N", help="0: no runaway guard."
 )
+@options.batch
 @click.option("--codes", metavar="FILE.npy", help="Write the codes that were spoken: int32, (frames, 16).")
 @click.option("--json", "report", metavar="FILE", help="Write facts about the run as JSON; - is stderr.")
+@click.option("--timings", is_flag=True, help="Show on stderr where the time went.")
 @options.quiet
 @click.pass_context
 def say(context: click.Context, **given: Any) -> None:

@@ -20,6 +20,7 @@ from ..errors import GenerationError, UsageError
 from ..pcm import to_pcm16
 from .console import Console
 from .plan import SAMPLE_RATE, Plan
+from .timing import Timings
 
 _NOTED = "large-models-note"
 _LARGE_MODELS = (
@@ -40,23 +41,25 @@ _PASSED_ON = (
     "subtalker_top_p",
     "text_mode",
     "retries",
+    "batch",
 )
 
 
 def speak(text: str, given: dict[str, Any]) -> None:
     """Speak `text` as the options of `say` ask for. Raises Qwen3TTSError, and BrokenPipeError of a reader that left."""
-    from ..synthesizer import Synthesizer
-
-    plan, console = Plan(given), Console(given["quiet"])
+    plan, console, timings = Plan(given), Console(given["quiet"]), Timings()
+    with timings.of("start"):
+        from ..synthesizer import Synthesizer
     engine = {name: given[name] for name in ("precision", "decoder_precision", "threads")}
-    with _open(Synthesizer, console, given["model"], engine) as synthesizer:
+    with _open(Synthesizer, console, timings, given["model"], engine) as synthesizer:
         if given["model"] is None:
             _note_large_models(console)
         if console.is_terminal and (hint := plan.player_hint()):
             console.note(hint)
         if given["ref"] is not None:
-            given = {**given, "voice": _cloned(synthesizer, console, given)}
-        Take(given, plan, console).record(synthesizer, text)
+            with timings.of("voice"):
+                given = {**given, "voice": _cloned(synthesizer, console, given)}
+        Take(given, plan, console, timings).record(synthesizer, text)
 
 
 def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:
@@ -68,12 +71,14 @@ def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:
     return clone(synthesizer, console, given["ref"], given["ref_text"], given)
 
 
-def _open(synthesizer, console: Console, model: str | None, engine: dict[str, object]):
+def _open(synthesizer, console: Console, timings: Timings, model: str | None, engine: dict[str, object]):
     """Open the model, with a line while its weights are packed for the first time."""
     done = [0, 0]
+    began = time.perf_counter()
 
     def report(there: int, total: int) -> None:
         done[:] = there, total
+        timings.stages["pack"] = time.perf_counter() - began
 
     def line() -> str:
         return f"packing the weights for the first time, {100 * done[0] // done[1]} %" if done[1] else ""
@@ -81,6 +86,7 @@ def _open(synthesizer, console: Console, model: str | None, engine: dict[str, ob
     with console.progress(line), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         opened = synthesizer.open(model, progress=report, **engine)
+    timings.stages["open"] = time.perf_counter() - began - timings.stages["pack"]
     for warning in caught:
         console.note(f"warning: {warning.message}")
     return opened
@@ -100,8 +106,8 @@ def _note_large_models(console: Console) -> None:
 class Take:
     """The outputs of one run, opened before the first sample so that a full or read-only disk is known early."""
 
-    def __init__(self, given: dict[str, Any], plan: Plan, console: Console) -> None:
-        self.given, self.plan, self.console = given, plan, console
+    def __init__(self, given: dict[str, Any], plan: Plan, console: Console, timings: Timings) -> None:
+        self.given, self.plan, self.console, self.timings = given, plan, console, timings
         self.seed: int = secrets.randbits(64) if given["seed"] is None else given["seed"]
         self.samples = 0
         self.digest = hashlib.sha256()
@@ -121,7 +127,9 @@ class Take:
                     stack.callback(close)
                 with self.console.progress(lambda: self._progress(time.perf_counter() - started)):
                     for samples in speech:
-                        self._write(samples)
+                        self.timings.sound()
+                        with self.timings.of("output"):
+                            self._write(samples)
                 elapsed = time.perf_counter() - started
                 self._finish(synthesizer, speech, elapsed)
             except BaseException as error:
@@ -173,7 +181,8 @@ class Take:
     def _finish(self, synthesizer: Any, speech: Any, elapsed: float) -> None:
         """Everything that can fail for want of space comes first, the renames last."""
         if self.audio is not None:
-            self.audio.finish()
+            with self.timings.of("output"):
+                self.audio.finish()
         if "codes" in self.outputs:
             import numpy as np
 
@@ -209,12 +218,16 @@ class Take:
             "language": speech.language,
             "precision": synthesizer.precision,
             "threads": synthesizer.threads,
+            "batch": speech.batch,
+            "timings": self.timings.facts(speech),
         }
 
     def _report_end(self, speech: Any, elapsed: float) -> None:
         rtf = f" (RTF {elapsed / speech.seconds:.2f})" if speech.seconds else ""
         name = "" if self.plan.path is None or outputs.is_stdout(self.plan.path) else f"{self.plan.path}: "
         self.console.note(f"{name}{speech.seconds:.2f} s of audio in {elapsed:.2f} s{rtf}, seed {self.seed}")
+        if self.given["timings"]:
+            click.echo(self.timings.table(speech), err=True)
 
     def _abandon(self, error: BaseException) -> None:
         """Leave nothing that looks like a result; a stream keeps, and closes properly, what was good."""

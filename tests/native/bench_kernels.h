@@ -56,7 +56,7 @@ static void bench_conv(const q3t_kernels *k, int32_t in, int32_t out, int32_t ta
     size_t weights = (size_t)panels * taps * in * Q3T_BLOCK;
     float *w = bench_buffer(weights * 4), *bias = bench_buffer((size_t)panels * Q3T_BLOCK * 4);
     float *x = bench_buffer((size_t)(times + before) * ldx * 4), *y = bench_buffer((size_t)times * out * 4);
-    q3t_conv c = {in, out, taps, dilation, w, bias};
+    q3t_conv c = {in, out, taps, dilation, w, bias, 0};
     double best;
     char what[80];
     BENCH_BEST(best, k->conv(&c, x, ldx, y, out, 0, times, 0, panels));

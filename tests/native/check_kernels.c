@@ -106,7 +106,7 @@ static void check_conv_case(const q3t_kernels *k, const q3t_kernels *scalar, con
     const size_t inputs = (t1 - 1 + (size_t)(s->taps - 1) * s->dilation) * ldx + s->in, outputs = (t1 - 1) * ldy + s->out;
     float *w = guarded_floats(weights), *bias = guarded_floats((size_t)panels * Q3T_BLOCK), *x = guarded_floats(inputs);
     float *want = guarded_floats(outputs), *got = guarded_floats(outputs), *parts = guarded_floats(outputs);
-    q3t_conv c = {s->in, s->out, s->taps, s->dilation, w, bias};
+    q3t_conv c = {s->in, s->out, s->taps, s->dilation, w, bias, 0};
     int ok = 1;
     snprintf(check.what, sizeof check.what, "%s conv %d to %d, %d taps by %d, %d times", isa, s->in, s->out, s->taps, s->dilation, s->times);
     numbers(w, weights, s->how), numbers(bias, (size_t)panels * Q3T_BLOCK, s->how);

@@ -13,6 +13,10 @@ for source in "$(dirname "$0")"/check_*.c; do
       [ $# -lt 3 ] || continue
       arguments=(build/codec.dump)
       ;;
+    check_quiet)
+      [ $# -lt 3 ] || continue
+      arguments=("$session")
+      ;;
     check_kernels) arguments=(${expected[@]+"${expected[@]}"}) ;;
     *) arguments=() ;;
   esac

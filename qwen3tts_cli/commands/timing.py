@@ -1,0 +1,88 @@
+"""Where the time of a run went: always measured, shown by --timings and kept in the report of --json."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_STAGES = {
+    "start": "start-up",  # the interpreter, imports, options
+    "open": "open model",
+    "pack": "pack weights",
+    "voice": "voice",  # of a recording
+    "text": "text",
+    "prefill": "prefill",
+    "talker": "talker",
+    "predictor": "code predictor",
+    "codec": "speech decoder",
+    "output": "output",
+    "other": "other",
+}
+
+
+def process_seconds() -> float:
+    """Seconds since this process began, in steps of 10 ms; where the system does not say, those it has computed for."""
+    try:
+        with open("/proc/self/stat", encoding="ascii") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.process_time()
+
+
+class Timings:
+    """A clock that begins with the process, and seconds by stage."""
+
+    def __init__(self) -> None:
+        started = process_seconds()
+        self._began = time.perf_counter() - started
+        self.stages: Counter[str] = Counter(start=started)
+        self.first_audio: float | None = None
+
+    @property
+    def total(self) -> float:
+        """Seconds since the process began."""
+        return time.perf_counter() - self._began
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Count the time of a block for a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[stage] += time.perf_counter() - begin
+
+    def sound(self) -> None:
+        """The first samples are about to go out."""
+        if self.first_audio is None:
+            self.first_audio = self.total
+
+    def facts(self, speech: Any) -> dict[str, float | None]:
+        """Milliseconds by stage, of the whole and to the first audio, for the report."""
+        stages = self.stages + Counter(speech.timings)
+        total = self.total
+        stages["other"] = max(0.0, total - sum(stages.values()))
+        facts: dict[str, float | None] = {f"{name}_ms": 1000 * stages[name] for name in _STAGES}
+        facts["total_ms"] = 1000 * total
+        facts["first_audio_ms"] = None if self.first_audio is None else 1000 * self.first_audio
+        return facts
+
+    def table(self, speech: Any) -> str:
+        """The same as lines to read: the stages that took time, and their shares."""
+        facts = self.facts(speech)
+        total = facts["total_ms"]
+        lines = [
+            f"{label:<16}{facts[f'{name}_ms']:>10.1f} ms {100 * facts[f'{name}_ms'] / total:>5.1f} %"
+            for name, label in _STAGES.items()
+            if facts[f"{name}_ms"]
+        ]
+        rtf = f"   {total / 1000 / speech.seconds:.3f} of the audio's length" if speech.seconds else ""
+        lines.append(f"{'total':<16}{total:>10.1f} ms{rtf}")
+        if self.first_audio is not None:
+            lines.append(f"{'first audio':<16}{facts['first_audio_ms']:>10.1f} ms   after the process began")
+        return "\n".join(lines)

@@ -1,0 +1,126 @@
+/* check_quiet.c - what the frame loop asks of the system: no memory, no lock, and with one thread no system call.
+ *
+ *   check_quiet DUMP               counts calls of malloc and its like and of pthread_mutex_lock
+ *   check_quiet --loop THREADS DUMP  for strace: the loop stands between two calls of getppid
+ *
+ * Counting needs functions of the C library replaced, which sanitizers and a static program do themselves or not at all. */
+#define _GNU_SOURCE
+#include "dump.h"
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { WARM = 3, THREADS = 3 };
+static atomic_int counting, allocations, locks;
+
+#if defined(__GLIBC__) && !defined(CHECK_STATIC) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+enum { COUNTED = 1 };
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+static int (*real_lock)(pthread_mutex_t *);
+
+static void count(atomic_int *what) {
+    if (atomic_load(&counting)) atomic_fetch_add(what, 1);
+}
+void *malloc(size_t bytes) { return count(&allocations), __libc_malloc(bytes); }
+void *calloc(size_t n, size_t bytes) { return count(&allocations), __libc_calloc(n, bytes); }
+void *realloc(void *p, size_t bytes) { return count(&allocations), __libc_realloc(p, bytes); }
+void *aligned_alloc(size_t align, size_t bytes) { return count(&allocations), __libc_memalign(align, bytes); }
+int posix_memalign(void **p, size_t align, size_t bytes) {
+    count(&allocations);
+    *p = __libc_memalign(align, bytes);
+    return *p ? 0 : 12;
+}
+int pthread_mutex_lock(pthread_mutex_t *mutex) {
+    count(&locks);
+    return real_lock(mutex);
+}
+static void find_real(void) {
+    void *found = dlsym(RTLD_NEXT, "pthread_mutex_lock");
+    memcpy(&real_lock, &found, sizeof real_lock);
+}
+#else
+enum { COUNTED = 0 };
+static void find_real(void) {}
+#endif
+
+typedef struct loop {
+    q3t_model *model;
+    q3t_session *session;
+    float *wav;
+    int32_t room, frames;
+} loop;
+
+static void need(q3t_status status) {
+    if (status == Q3T_OK) return;
+    printf("%s\n", q3t_status_text(status));
+    exit(2);
+}
+
+static loop open_loop(const dump *d, int32_t threads) {
+    const dump_case *c = &d->cases[0];
+    q3t_model_options options = {Q3T_CPU_ALL, threads};
+    q3t_sampling sampling = {0, 0.9f, 20, 0.95f, c->repetition_penalty};
+    q3t_session_params p = {
+        .rows = c->rows, .text_ids = c->text_ids, .codec_ids = c->codec_ids, .prefix_rows = c->prefix_rows,
+        .trailing = c->trailing, .trailing_ids = c->trailing_ids, .talker = sampling, .predictor = sampling,
+        .seed = 5, .key = 77, .max_frames = c->max_frames,
+    };
+    loop l = {.room = c->samples + 1};
+    l.wav = calloc((size_t)l.room, sizeof(float));
+    need(q3t_model_open(&d->config, d->tensors, (size_t)d->tensor_count, &options, &l.model));
+    need(q3t_session_open(l.model, &p, &l.session));
+    return l;
+}
+
+/* Frames until the end, or `most` of them; what is decoded is read. */
+static void step(loop *l, int32_t most) {
+    q3t_session_info info = {0};
+    for (int32_t i = 0; i < most && info.state == Q3T_RUNNING; i++, l->frames++) {
+        int32_t status, n;
+        need(q3t_step(l->model, &l->session, 1, &status));
+        need((q3t_status)status);
+        need(q3t_session_read(l->session, l->wav, l->room, 0, &n));
+        q3t_session_info_get(l->session, &info);
+    }
+}
+
+static void close_loop(loop *l) {
+    q3t_session_close(l->session);
+    q3t_model_close(l->model);
+    free(l->wav);
+}
+
+int main(int argc, char **argv) {
+    const int traced = argc == 4 && !strcmp(argv[1], "--loop");
+    int failures = 0;
+    if (!traced && argc != 2) return 2;
+    dump d;
+    dump_open(argv[argc - 1], &d);
+    find_real();
+    for (int32_t threads = traced ? atoi(argv[2]) : 1, last = traced ? threads : THREADS; threads <= last; threads++) {
+        loop l = open_loop(&d, threads);
+        step(&l, WARM);
+        if (traced) (void)getppid();
+        atomic_store(&counting, 1);
+        step(&l, INT32_MAX);
+        atomic_store(&counting, 0);
+        if (traced) (void)getppid();
+        if (l.frames < 2 * WARM || allocations || locks) {
+            failures++;
+            printf("  FAIL %d threads: %d frames, %d allocations, %d locks\n", threads, l.frames, allocations, locks);
+        }
+        close_loop(&l);
+    }
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    atomic_store(&counting, 1); /* what counts nothing finds nothing */
+    loop l = open_loop(&d, 1);
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_unlock(&mutex);
+    atomic_store(&counting, 0);
+    if (COUNTED && (!allocations || locks != 1)) failures++, printf("  FAIL counted %d allocations, %d locks\n", allocations, locks);
+    close_loop(&l);
+    dump_close(&d);
+    printf("%s%d failed\n", COUNTED ? "" : "not counted here: ", failures);
+    return failures != 0;
+}

@@ -1,0 +1,401 @@
+"""Utterances made together: the bytes of one at a time, in order, within bounds, whatever goes wrong with one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from helpers import allowed
+
+from qwen3tts_cli import Synthesizer, pipeline_batch, pipeline_utterance
+from qwen3tts_cli.engine import Model
+from qwen3tts_cli.errors import EngineError, GenerationError, UsageError
+from qwen3tts_cli.synthesizer import SpeakOptions
+
+PIECES = [
+    "The train leaves at seven.",
+    "No.",
+    "Nobody said a word, and then we all went home in the rain, which had not stopped for three days or more.",
+    "Wait.",
+    "It was late that evening.",
+    "Yes, I know that, and you know it, and so does everybody who has ever lived in a house by a river.",
+    "Good night.",
+    "Hm.",
+    "They came.",
+]
+TEXT = "\n\n".join(PIECES)  # more than 300 characters; one utterance each, since none crosses a blank line
+SEED = 20260401
+
+
+@pytest.fixture(scope="module")
+def voice():
+    with Synthesizer.open(threads=1) as opened:
+        yield opened
+
+
+def spoken(voice, text=TEXT, **options):
+    """(samples, codes, stop) of a text."""
+    with voice.speak(text, SpeakOptions(**{"seed": SEED, **options})) as speech:
+        pcm = np.concatenate([np.empty(0, np.float32), *speech])
+    assert len(pcm) == speech.samples == speech.frames * 1920
+    return pcm, speech.codes, speech.stop
+
+
+def assert_same(got, want):
+    np.testing.assert_array_equal(got[0], want[0])
+    np.testing.assert_array_equal(got[1], want[1])
+    assert got[2] == want[2]
+
+
+def piece_by_piece(voice, **options):
+    """The same from one utterance at a time."""
+    parts = [spoken(voice, piece, batch=1, **options) for piece in PIECES]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]), parts[-1][2]
+
+
+@pytest.mark.parametrize("how", [{}, {"greedy": True}, {"live": True}, {"pipeline": True}, {"retries": 0}], ids=str)
+def test_the_size_of_the_batch_changes_nothing(voice, how):
+    want = piece_by_piece(voice, **how)
+    for batch in (2, 8):
+        assert_same(spoken(voice, batch=batch, **how), want)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_nor_in_other_precisions(precision):
+    with Synthesizer.open(precision=precision) as packed:
+        want = piece_by_piece(packed)
+        assert_same(spoken(packed, batch=8), want)
+        assert_same(spoken(packed, batch=3, live=True), want)
+
+
+class Choosy:
+    """A guard that dislikes attempts for what their first frames are, at the twelfth."""
+
+    def __init__(self, budget):
+        self.seen = []
+
+    def feed(self, codes):
+        self.seen += codes.tolist()
+        return self.reason
+
+    @property
+    def reason(self):
+        return "loop" if len(self.seen) >= 12 and sum(self.seen[8]) % 3 == 0 else None
+
+    @property
+    def good_frames(self):
+        return 5
+
+
+@pytest.fixture
+def choosy(monkeypatch):
+    monkeypatch.setattr(pipeline_utterance, "Guard", Choosy)
+
+
+def test_retries(voice, choosy, monkeypatch):
+    attempts = []
+    monkeypatch.setattr(pipeline_utterance, "retry_seed", lambda seed, n: attempts.append(n) or seed + n)
+    want = piece_by_piece(voice, retries=50)
+    assert max(attempts) > 0
+    for batch in (1, 8):
+        assert_same(spoken(voice, batch=batch, retries=50), want)
+
+
+def test_most_frames_of_the_whole(voice, choosy, monkeypatch):
+    """Cuts within an utterance, between two, in an attempt that will be dropped (the twelfth frame) and behind it."""
+    alone = [spoken(voice, piece, retries=50, max_frames=1000) for piece in PIECES]
+    ends = np.cumsum([len(codes) for _, codes, _ in alone])
+    cuts = {1, 12, *ends[1:7:3], *(ends[:6:2] + 11), *(ends[:6:2] + 12), ends[-1] - 1, ends[-1], ends[-1] + 1}
+    for frames in sorted(map(int, cuts)):
+        left, parts, stop = frames, [], "eos"
+        for piece, whole in zip(PIECES, alone, strict=True):
+            if left == 0:
+                stop = "max_frames"
+                break
+            # More frames than the utterance and its bad attempts have are no limit.
+            part = whole if left > max(12, len(whole[1])) else spoken(voice, piece, retries=50, max_frames=left)
+            parts.append(part)
+            left, stop = left - len(part[1]), part[2]
+        want = (*(np.concatenate([part[i] for part in parts]) for i in (0, 1)), stop)
+        assert_same(spoken(voice, batch=8, retries=50, max_frames=frames), want)
+        if frames % 4 == 0:
+            live = {"live": True, "retries": 0, "max_frames": frames}
+            assert_same(spoken(voice, batch=8, **live), spoken(voice, batch=1, **live))
+
+
+def failed(voice, **options):
+    """What came out before the failure, and what it says."""
+    out = []
+    with (
+        voice.speak(TEXT, SpeakOptions(seed=SEED, **options)) as speech,
+        pytest.raises((GenerationError, EngineError)) as caught,
+    ):
+        out.extend(speech)
+    return np.concatenate([np.empty(0, np.float32), *out]), str(caught.value)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_runaway_fails_in_its_turn(voice, monkeypatch, live):
+    class Endless(Choosy):
+        reason = property(lambda self: "loop" if len(self.seen) >= 40 else None)
+
+    monkeypatch.setattr(pipeline_utterance, "Guard", Endless)
+    want, message = failed(voice, batch=1, live=live)
+    assert PIECES[2][:40] in message
+    before = np.concatenate([voice.say(piece, seed=SEED) for piece in PIECES[:2]])
+    np.testing.assert_array_equal(want[: len(before)], before)
+    assert len(want) - len(before) == (40 * 1920 if live else 0)
+    for batch in (2, 8):
+        got, told = failed(voice, batch=batch, live=live)
+        np.testing.assert_array_equal(got, want)
+        assert told == message
+
+
+def test_an_error_of_one_leaves_the_others(voice, monkeypatch):
+    """The third that is opened is said to fail at its fifth frame: the two before it are spoken whole."""
+    step, opened = Model.advance, []
+
+    def advance(self, sessions):
+        opened.extend(s for s in sessions if s not in opened)
+        errors = step(self, sessions)
+        return [
+            GenerationError("broken") if opened.index(s) == 2 and s.info.frames >= 5 else e
+            for s, e in zip(sessions, errors, strict=True)
+        ]
+
+    want = np.concatenate([voice.say(piece, seed=SEED) for piece in PIECES[:2]])
+    monkeypatch.setattr(Model, "advance", advance)
+    for batch in (1, 4):
+        opened.clear()
+        got, message = failed(voice, batch=batch)
+        np.testing.assert_array_equal(got, want)
+        assert message == "broken"
+
+
+def test_an_error_of_the_text_comes_in_its_turn(voice):
+    with voice.speak(TEXT, SpeakOptions(seed=SEED, batch=4)) as speech:
+        pieces = speech._prompts
+
+        def broken():
+            yield from itertools.islice(pieces, 3)
+            raise UsageError("no such word")
+
+        speech._prompts = broken()
+        out = []
+        with pytest.raises(UsageError, match="no such word"):
+            out.extend(speech)
+    np.testing.assert_array_equal(
+        np.concatenate(out), np.concatenate([voice.say(piece, seed=SEED) for piece in PIECES[:3]])
+    )
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Sizes of the steps that are made."""
+    sizes, step = [], Model.advance
+
+    def advance(self, sessions):
+        sizes.append(len(sessions))
+        return step(self, sessions)
+
+    monkeypatch.setattr(Model, "advance", advance)
+    return sizes
+
+
+def test_they_join_and_leave_between_frames(voice, steps):
+    frames = len(spoken(voice, batch=4)[1])
+    assert max(steps) == 4
+    together, steps[:] = len(steps), []
+    spoken(voice, batch=1)
+    assert max(steps) == 1
+    assert together < 0.6 * len(steps)
+    assert frames <= len(steps)
+
+
+def test_a_stream_begins_alone(voice, steps):
+    with voice.speak(TEXT, SpeakOptions(seed=SEED, batch=8, live=True)) as speech:
+        assert len(next(speech)) == 1920
+    assert steps == [1]
+
+
+def test_what_is_ahead_is_bounded(voice, steps, monkeypatch):
+    """A first utterance that is long, and endless short ones: few are begun, and few samples of them are kept."""
+    begun, held = [0], [0]
+
+    def items():
+        yield {"text": PIECES[2] * 3, "split": False, "seed": 1}
+        while True:
+            begun[0] += 1
+            yield {"text": "Yes, I know.", "seed": begun[0]}
+
+    def wait(seconds):
+        many = voice.stream_many(items(), batch=4)
+        first = 0
+        for index, pcm in many:
+            if index > 0:
+                break
+            first += len(pcm)
+        many.close()
+        return first
+
+    settle = pipeline_utterance.Utterance.settle
+
+    def watch(self, most):
+        if self.text.startswith("Yes"):
+            held[0] = max(held[0], self.held)
+        settle(self, most)
+
+    monkeypatch.setattr(pipeline_batch.Listener, "has_time", lambda self, n: True)
+    monkeypatch.setattr(pipeline_utterance.Utterance, "settle", watch)
+    assert wait(0) > 5 * 24000
+    assert begun[0] <= 2 * 4
+    begun[0] = 0
+    steps.clear()
+    monkeypatch.setattr(pipeline_batch, "_AHEAD_SAMPLES", 6 * 1920)
+    wait(0)
+    assert begun[0] <= 4
+    assert steps.count(1) > 20
+
+
+def test_a_book_is_read_as_needed(voice):
+    book = TEXT * 20_000  # 6 MB
+    start = time.process_time()
+    with voice.speak(book, SpeakOptions(seed=1, batch=8, live=True)) as speech:
+        for _ in range(20):
+            next(speech)
+    assert time.process_time() - start < allowed(20)
+
+
+def test_many(voice):
+    items = [
+        {"text": piece, "seed": i, "greedy": i == 4, "max_frames": 9 if i == 2 else None}
+        for i, piece in enumerate(PIECES)
+    ]
+    want = [voice.say(**item) for item in items]
+    for batch in (1, 3, 0):
+        got = voice.say_many(items, batch=batch)
+        assert len(got) == len(want)
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_array_equal(a, b)
+    streamed = list(voice.stream_many(iter(items), batch=4))
+    assert [index for index, _ in itertools.groupby(i for i, _ in streamed)] == list(range(len(items)))
+    for index, samples in enumerate(want):
+        np.testing.assert_array_equal(np.concatenate([pcm for i, pcm in streamed if i == index]), samples)
+    np.testing.assert_array_equal(voice.say_many([TEXT, "No."], seed=SEED)[0], piece_by_piece(voice)[0])
+    assert voice.say_many([]) == []
+
+
+def test_many_that_cannot_be(voice):
+    for items, message in (
+        ([{"seed": 1}], "item 0: no text"),
+        (["Yes.", {"text": "No.", "voise": 1}], "item 1: voise: no such option"),
+        (["Yes.", {"text": "No.", "voice": "nobody"}], "item 1: "),
+    ):
+        with pytest.raises(UsageError, match=message):
+            voice.say_many(items, seed=1)
+    heard = voice.stream_many(["No.", {"text": "..."}], seed=SEED)
+    np.testing.assert_array_equal(
+        np.concatenate([pcm for _, pcm in itertools.islice(heard, 3)])[:1920], voice.say("No.", seed=SEED)[:1920]
+    )
+    with pytest.raises(UsageError, match="item 1: nothing to speak"):
+        list(heard)
+    for wrong in ({"batch": 65}, {"batch": -1}, {"batch": 2, "seeds": 1}):
+        with pytest.raises(UsageError):
+            voice.stream_many(["No."], **wrong)
+
+
+def test_several_threads_with_batches(voice):
+    want, out = piece_by_piece(voice), {}
+
+    def speak(i):
+        out[i] = spoken(voice, batch=i + 2, live=i % 2 == 0)
+
+    threads = [threading.Thread(target=speak, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(3):
+        assert_same(out[i], want)
+
+
+def test_the_listener_comes_first():
+    clock = [0.0]
+    listener = pipeline_batch.Listener(lambda: clock[0])
+    assert not listener.has_time(8)  # nothing is out
+    listener.stepped(1, 0.04)
+    listener.hears(24000)
+    assert not listener.has_time(8)  # eight steps of perhaps 0.16 s
+    listener.hears(24000)
+    assert listener.has_time(8)
+    listener.stepped(8, 0.3)
+    assert not listener.has_time(8)  # longer than thought
+    listener.hears(24000)
+    clock[0] = 0.5
+    assert listener.has_time(8)
+    clock[0] = 10
+    assert not listener.has_time(8)  # it ran dry: what comes next counts from now
+    listener.hears(3 * 24000)
+    assert listener.has_time(8)
+    clock[0] = 20
+    listener.has_time(8)
+    for _ in range(50):
+        listener.stepped(1, 0.1)
+    assert listener.has_time(8)  # slower than speech anyway
+
+
+COMMAND = [sys.executable, "-m", "qwen3tts_cli", "say", "-q", "--seed", str(SEED)]
+
+
+def say(*arguments, **how):
+    done = subprocess.run([*COMMAND, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=120, **how)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def test_command_line(tmp_path):
+    raw = say(TEXT, "--raw", "--batch", "1")
+    assert say(TEXT, "--raw", "--stream", "--batch", "8", "--threads", "1") == raw
+    facts = []
+    for batch in ("1", "auto"):
+        files = ["-o", "a.wav", "--codes", "a.npy", "--json", "a.json"]
+        say(TEXT, *files, "--batch", batch, "--max-seconds", "6", cwd=tmp_path)
+        facts.append(json.loads((tmp_path / "a.json").read_text()))
+        assert (tmp_path / "a.wav").read_bytes()[44:] == raw[: 75 * 3840]
+        assert len(np.load(tmp_path / "a.npy")) == facts[-1]["frames"] == 75
+    assert facts[0]["pcm_sha256"] == facts[1]["pcm_sha256"]
+    assert facts[0]["batch"] == 1 < facts[1]["batch"]
+    assert facts[0]["stop"] == facts[1]["stop"] == "max_frames"
+    assert facts[1]["timings"]["talker_ms"] > 0
+
+
+def test_an_interrupt_leaves_no_file(tmp_path):
+    (tmp_path / "text").write_text(TEXT * 200)
+    arguments = ["-f", "text", "-o", "a.wav", "--batch", "4"]
+    process = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while len(os.listdir(tmp_path)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == b""
+    assert process.returncode == 130
+    assert os.listdir(tmp_path) == ["text"]
+
+
+def test_a_reader_that_leaves(tmp_path):
+    arguments = [TEXT * 20, "--raw", "--stream", "--batch", "4"]
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.read(200_000) == say(TEXT * 20, "--raw", "--batch", "8", "--max-seconds", "10")[:200_000]
+    process.stdout.close()
+    assert process.wait(30) == 0
+    assert process.stderr.read() == b""
