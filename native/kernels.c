@@ -6,6 +6,7 @@
 void q3t_kernels_init(q3t_kernels *k, uint32_t flags) {
     q3t_kernels_init_scalar(k);
     q3t_kernels_init_scalar_quant(k);
+    q3t_kernels_init_scalar_coded(k);
 #if defined(__x86_64__)
     if (!(flags & Q3T_CPU_AVX2)) return;
     q3t_kernels_init_avx2(k);

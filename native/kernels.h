@@ -17,7 +17,7 @@ enum { Q3T_BLOCK = 32,     /* outputs in one panel of packed weights */
        Q3T_KEYS = 16 };    /* positions in one block of the key cache */
 
 /* Formats of a matrix of the language models. */
-typedef enum q3t_format { Q3T_FORMAT_F32, Q3T_FORMAT_BF16, Q3T_FORMAT_INT8, Q3T_FORMAT_INT4, Q3T_FORMATS } q3t_format;
+typedef enum q3t_format { Q3T_FORMAT_F32, Q3T_FORMAT_BF16, Q3T_FORMAT_INT8, Q3T_FORMAT_INT4, Q3T_FORMAT_CODED } q3t_format;
 
 /* Packed formats, INT8 and INT4: blocks of Q3T_BLOCK rows, the last one filled up with zeros, each a run of groups of
  * consecutive inputs, the last one likewise. A byte row is what Q3T_BLOCK rows hold of four inputs: row r in bytes 4 r .. 4 r + 3.
@@ -34,6 +34,16 @@ typedef struct q3t_group {  /* of a prepared column: its k bytes, filled up, are
 #define Q3T_INFINITY_BITS 0x7f800000
 #define Q3T_NAN_BF16 0x7fc0
 #define Q3T_SMALLEST_GROUP 1e-30f  /* a group of less is zero: its inverse might not be finite */
+
+/* CODED: bf16 in 12 bits, without loss: the low byte as it is, the high byte (sign and all but one bit of the exponent) as one
+ * of the 16 that are most frequent among Q3T_CODED_ROWS rows. A block of them is
+ *   16 high bytes; the exceptions, of increasing place, and Q3T_CODED_END, each input / 128 << 18 | row << 15 |
+ *   input % 128 << 8 | high byte, uint32; filled up to q3t_coded_head(k) bytes;
+ *   then for each 128 inputs, the last ones filled up, for each row 128 low bytes and 64 codes: input i has its low byte at
+ *   place q3t_coded_place(i), its code at that place % 64, in the low half of the byte for the first 64.
+ * The places are such that low and high bytes which are interleaved by 16 come out in the order of the inputs. */
+enum { Q3T_CODED_ROWS = 8, Q3T_CODED_STEP = 128, Q3T_CODED_ROW_BYTES = Q3T_CODED_STEP / 2 * 3 };
+#define Q3T_CODED_END 0xffffffffu
 
 /* rows x k weights; F32 and BF16: row-major, straight from the checkpoint, any alignment of 2 or 4 bytes; packed: 64-byte aligned. */
 typedef struct q3t_matrix {
@@ -73,10 +83,20 @@ static inline size_t q3t_block_bytes(int32_t format, int32_t k) {
     return ((size_t)k + group - 1) / group * q3t_group_bytes(format) + (format == Q3T_FORMAT_INT8 ? 4 * Q3T_BLOCK : 0);
 }
 
+/* Exceptions that one block of rows may have, the bytes before its weights, and all its bytes. */
+static inline size_t q3t_coded_steps(int32_t k) { return ((size_t)k + Q3T_CODED_STEP - 1) / Q3T_CODED_STEP; }
+static inline size_t q3t_coded_exceptions(int32_t k) { return 4 * q3t_coded_steps(k) + 10; }
+static inline size_t q3t_coded_head(int32_t k) { return (16 + 4 * (q3t_coded_exceptions(k) + 1) + 63) / 64 * 64; }
+static inline size_t q3t_coded_bytes(int32_t k) {
+    return q3t_coded_head(k) + q3t_coded_steps(k) * Q3T_CODED_ROWS * Q3T_CODED_ROW_BYTES;
+}
+static inline int q3t_coded_place(int i) { return i / 64 * 64 + i % 32 / 8 * 16 + i % 64 / 32 * 8 + i % 8; }
+
 /* Bring x (k,) into the form that the linear kernel of the same format reads. act: 64-byte aligned. */
 #define Q3T_PREPARE(name) void name(void *act, const float *x, int32_t k)
 /* y[c * ldy + r] = dot(row r of m, column c) for r in [row0, row1), c in [0, cols).
- * act: `cols` prepared columns, q3t_act_bytes(k) apart. */
+ * act: `cols` prepared columns, q3t_act_bytes(k) apart. linear_coded takes those of prepare_bf16 and gives the bits of
+ * linear_bf16. */
 #define Q3T_LINEAR(name) \
     void name(const q3t_matrix *m, int32_t row0, int32_t row1, const void *act, int32_t cols, float *y, size_t ldy)
 /* y[t * ldy + o] for t in [t0, t1) and the outputs of panels [block0, block1) that are below c->out; x row t at x + t * ldx.
@@ -138,8 +158,9 @@ static inline size_t q3t_block_bytes(int32_t format, int32_t k) {
 /* The table: one row an entry. Used for the struct, for q3t_kernels_text, the checks and the benches. */
 #define Q3T_KERNEL_TABLE(X) \
     X(prepare_f32, PREPARE) X(linear_f32, LINEAR) X(prepare_bf16, PREPARE) X(linear_bf16, LINEAR) \
-    X(prepare_int8, PREPARE) X(linear_int8, LINEAR) X(prepare_int4, PREPARE) X(linear_int4, LINEAR) X(conv, CONV) \
-    X(toom_in, TOOM_IN) X(toom_out, TOOM_OUT) X(depthwise, DEPTHWISE) X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
+    X(prepare_int8, PREPARE) X(linear_int8, LINEAR) X(prepare_int4, PREPARE) X(linear_int4, LINEAR) \
+    X(linear_coded, LINEAR) X(conv, CONV) X(toom_in, TOOM_IN) X(toom_out, TOOM_OUT) X(depthwise, DEPTHWISE) \
+    X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
     X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(elu, ELU) X(snake, SNAKE) X(add, ADD) X(add_scaled, ADD_SCALED) \
     X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP) X(sweep, SWEEP)
 
@@ -152,6 +173,7 @@ typedef struct q3t_kernels { Q3T_KERNEL_TABLE(Q3T_KERNEL_FIELD) } q3t_kernels;
 void q3t_kernels_init(q3t_kernels *k, uint32_t flags);
 void q3t_kernels_init_scalar(q3t_kernels *k);
 void q3t_kernels_init_scalar_quant(q3t_kernels *k);
+void q3t_kernels_init_scalar_coded(q3t_kernels *k);
 void q3t_kernels_init_avx2(q3t_kernels *k);
 void q3t_kernels_init_avx512(q3t_kernels *k);
 void q3t_kernels_init_avx512_vnni(q3t_kernels *k);

@@ -75,7 +75,8 @@ typedef struct phase {
 
 static void kernel_prepare(const q3t_workspace *w, int32_t format, void *act, const float *x, int32_t k) {
     switch ((q3t_format)format) {
-    case Q3T_FORMAT_BF16: w->kernels->prepare_bf16(act, x, k); break;
+    case Q3T_FORMAT_BF16:
+    case Q3T_FORMAT_CODED: w->kernels->prepare_bf16(act, x, k); break;
     case Q3T_FORMAT_INT8: w->kernels->prepare_int8(act, x, k); break;
     case Q3T_FORMAT_INT4: w->kernels->prepare_int4(act, x, k); break;
     default: w->kernels->prepare_f32(act, x, k);
@@ -88,6 +89,7 @@ static void kernel_linear(const q3t_workspace *w, const q3t_matrix *m, int32_t b
     case Q3T_FORMAT_BF16: w->kernels->linear_bf16(m, begin, end, w->act, cols, y, ldy); break;
     case Q3T_FORMAT_INT8: w->kernels->linear_int8(m, begin, end, w->act, cols, y, ldy); break;
     case Q3T_FORMAT_INT4: w->kernels->linear_int4(m, begin, end, w->act, cols, y, ldy); break;
+    case Q3T_FORMAT_CODED: w->kernels->linear_coded(m, begin, end, w->act, cols, y, ldy); break;
     default: w->kernels->linear_f32(m, begin, end, w->act, cols, y, ldy);
     }
 }

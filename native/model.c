@@ -7,7 +7,8 @@
 
 static q3t_matrix matrix(const q3t_tensor *t) {
     static const int32_t format[] = {
-        [Q3T_F32] = Q3T_FORMAT_F32, [Q3T_BF16] = Q3T_FORMAT_BF16, [Q3T_INT8] = Q3T_FORMAT_INT8, [Q3T_INT4] = Q3T_FORMAT_INT4};
+        [Q3T_F32] = Q3T_FORMAT_F32, [Q3T_BF16] = Q3T_FORMAT_BF16, [Q3T_INT8] = Q3T_FORMAT_INT8, [Q3T_INT4] = Q3T_FORMAT_INT4,
+        [Q3T_CODED] = Q3T_FORMAT_CODED};
     return (q3t_matrix){format[t->dtype], (int32_t)t->shape[0], (int32_t)t->shape[1], t->data};
 }
 
@@ -47,11 +48,14 @@ static void carve_transformer(q3t_transformer *t, q3t_arena *a, const q3t_weight
     }
 }
 
+/* CODED reads an activation as BF16 does. */
+static int32_t read_as(const q3t_matrix *m) { return m->format == Q3T_FORMAT_CODED ? Q3T_FORMAT_BF16 : m->format; }
+
 /* Matrices that read the same prepared activation must be of one format. */
 static q3t_status check_formats(const q3t_transformer *t) {
     for (int32_t i = 0; i < t->c.layers; i++) {
         const q3t_block *b = &t->blocks[i];
-        if (b->q.format != b->k.format || b->q.format != b->v.format || b->gate.format != b->up.format) return Q3T_E_SHAPE;
+        if (read_as(&b->q) != read_as(&b->k) || read_as(&b->q) != read_as(&b->v) || read_as(&b->gate) != read_as(&b->up)) return Q3T_E_SHAPE;
     }
     return Q3T_OK;
 }

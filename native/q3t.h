@@ -31,7 +31,8 @@ typedef enum q3t_status {
 typedef enum q3t_dtype {
     Q3T_F32 = 0, Q3T_BF16 = 1,
     Q3T_INT8 = 2,                /* packed by q3t_pack: 8 bits a weight and a scale for each row */
-    Q3T_INT4 = 3                 /* packed: 4 bits a weight and a scale for each 32 of a row, 4.5 bits in all */
+    Q3T_INT4 = 3,                /* packed: 4 bits a weight and a scale for each 32 of a row, 4.5 bits in all */
+    Q3T_CODED = 4                /* packed without loss: bf16 in 12 bits */
 } q3t_dtype;
 
 /* Instruction sets. A mask narrows what the processor offers; it never widens. */
@@ -116,7 +117,7 @@ typedef enum q3t_slot {
 
 /* A tensor in the caller's memory (usually a mapped file): of the checkpoint, row-major, any alignment; or packed, 64-byte
  * aligned, shape that of the matrix. Packed may be the matrices of the talker's and the predictor's layers, and heads and
- * PROJECTION; Q, K and V of a layer alike, GATE and UP too. */
+ * PROJECTION; Q, K and V of a layer alike, GATE and UP too, where CODED and BF16 count as one. */
 typedef struct q3t_tensor {
     int32_t slot, layer, dtype, dims;
     int64_t shape[4];
@@ -200,10 +201,11 @@ uint32_t q3t_cpu_flags(void);
 /* Write "entry=isa entry=isa ..." of the table chosen under mask; returns the length needed without the NUL. */
 size_t q3t_kernels_text(uint32_t cpu_mask, char *text, size_t size);
 
-/* Bytes of a (rows, columns) matrix packed as dtype INT8 or INT4: a multiple of 64. */
+/* Bytes of a (rows, columns) matrix packed as dtype INT8, INT4 or CODED: a multiple of 64. */
 q3t_status q3t_pack_bytes(int32_t dtype, int64_t rows, int64_t columns, size_t *bytes);
 /* Pack rows [32 * block0, 32 * block1), as far as they exist, of a matrix of dims 2, F32 or BF16, into their place in
- * packed: all of q3t_pack_bytes, 64-byte aligned. Threads may share a matrix, each with blocks of its own. */
+ * packed: all of q3t_pack_bytes, 64-byte aligned. Threads may share a matrix, each with blocks of its own.
+ * CODED: of BF16 only; Q3T_E_SIZE where a few rows have more kinds of exponents than there is room for. */
 q3t_status q3t_pack(const q3t_tensor *matrix, int32_t dtype, int32_t block0, int32_t block1, void *packed);
 
 /* Bytes of the codec's packed weights, a multiple of 64. The fields of config that q3t_decoder_open reads are read. */

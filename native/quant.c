@@ -6,11 +6,14 @@
 
 enum { LEVELS8 = 127, LOW4 = -8, HIGH4 = 7, TRIES = 5 };
 
-static int32_t format_of(int32_t dtype) { return dtype == Q3T_INT8 ? Q3T_FORMAT_INT8 : Q3T_FORMAT_INT4; }
+static int32_t format_of(int32_t dtype) {
+    return dtype == Q3T_CODED ? Q3T_FORMAT_CODED : dtype == Q3T_INT8 ? Q3T_FORMAT_INT8 : Q3T_FORMAT_INT4;
+}
 
 q3t_status q3t_pack_bytes(int32_t dtype, int64_t rows, int64_t columns, size_t *bytes) {
-    if ((dtype != Q3T_INT8 && dtype != Q3T_INT4) || rows < 1 || columns < 1 || rows > INT32_MAX || columns > INT32_MAX || !bytes)
+    if ((dtype != Q3T_INT8 && dtype != Q3T_INT4 && dtype != Q3T_CODED) || rows < 1 || columns < 1 || rows > INT32_MAX || columns > INT32_MAX || !bytes)
         return Q3T_E_ARGUMENT;
+    if (dtype == Q3T_CODED) return q3t_coded_size((int32_t)rows, (int32_t)columns, bytes);
     return q3t_quant_bytes(format_of(dtype), (int32_t)rows, (int32_t)columns, bytes);
 }
 
@@ -20,7 +23,9 @@ q3t_status q3t_pack(const q3t_tensor *t, int32_t dtype, int32_t block0, int32_t 
         return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_pack_bytes(dtype, t->shape[0], t->shape[1], &bytes));
     if (block0 < 0 || block0 > block1 || block1 > (t->shape[0] - 1) / Q3T_BLOCK + 1) return Q3T_E_ARGUMENT;
+    if (dtype == Q3T_CODED && t->dtype != Q3T_BF16) return Q3T_E_ARGUMENT;
     q3t_matrix m = {t->dtype == Q3T_BF16 ? Q3T_FORMAT_BF16 : Q3T_FORMAT_F32, (int32_t)t->shape[0], (int32_t)t->shape[1], t->data};
+    if (dtype == Q3T_CODED) return q3t_coded_pack(&m, block0 * (Q3T_BLOCK / Q3T_CODED_ROWS), block1 * (Q3T_BLOCK / Q3T_CODED_ROWS), packed);
     q3t_quant_pack(format_of(dtype), &m, block0, block1, packed);
     return Q3T_OK;
 }

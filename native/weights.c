@@ -193,7 +193,7 @@ static int shape_ok(const q3t_config *c, const rule *r, const q3t_tensor *t) {
     int32_t n = 0;
     while (n < 3 && r->dim[n] != D_END) n++;
     if (t->dims != n || !t->data) return 0;
-    if (t->dtype == Q3T_INT8 || t->dtype == Q3T_INT4) {
+    if (t->dtype == Q3T_INT8 || t->dtype == Q3T_INT4 || t->dtype == Q3T_CODED) {
         if (!may_be_packed(t->slot) || (uintptr_t)t->data % 64) return 0;
     } else if (t->dtype != Q3T_F32 && t->dtype != Q3T_BF16) {
         return 0;

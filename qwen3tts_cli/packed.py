@@ -1,6 +1,7 @@
-"""Weights of 8 and 4 bits, packed once for each model and precision and then mapped from the user's cache folder.
+"""Packed weights: made once for each model and precision and then mapped from the user's cache folder.
 
-See packed_file for the files. Where nothing can be written the matrices stay in memory.
+See packed_file for the files. Where nothing can be written the matrices stay in memory, but for bf16, whose file only
+saves time: there the checkpoint's own are used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from . import packed_file
+from .engine_cpu import kernels_text
 from .engine_pack import pack_rows, packed_bytes
 from .packed_file import HEADER_ROOM, Unfit, cache_path, cached, remove
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
     from .packed_file import Progress
 
-__all__ = ["PRECISIONS", "PackedWeights", "cache_path", "cached", "open_packed", "remove", "verify"]
-PRECISIONS = ("int8", "int4")
+__all__ = ["PRECISIONS", "PackedWeights", "cache_path", "cached", "open_packed", "remove", "saves_time", "verify"]
+PRECISIONS = ("bf16", "int8", "int4")
+LARGE_MODEL_BYTES = 256 << 20  # of matrices: less may stay in the processor's cache, where fewer bytes gain nothing
 
 _ALIGN = 64
+_LARGEST_CODED = 0.85  # of the bytes of bf16; short rows are filled up
 _LAYER = frozenset(f"{m}_{w}" for m in ("TALKER", "PREDICTOR") for w in ("Q", "K", "V", "O", "GATE", "UP", "DOWN"))
 _HEADS = frozenset(("CODEC_HEAD", "PREDICTOR_HEAD", "PROJECTION"))
 
@@ -53,6 +57,7 @@ def open_packed(
 ) -> PackedWeights:
     """The matrices of a checkpoint in `precision`, from the cache where it has them, else packed now.
 
+    bf16 gives those that 12 bits hold; the others, and without a cache all, stay as they are in the checkpoint.
     progress: called with bytes done and in all while packing. warn: called with a line where the cache is of no use.
     """
     path, source = cache_path(checkpoint.config.path, precision), _source(checkpoint.config.path)
@@ -68,7 +73,10 @@ def open_packed(
             )
     except OSError as error:
         if warn is not None:
-            warn(packed_file.in_memory(path, error))
+            note = f"{path}: {error.strerror or error}; the weights are used as they are, which takes longer"
+            warn(note if precision == "bf16" else packed_file.in_memory(path, error))
+    if precision == "bf16":
+        return PackedWeights({}, None)
     return pack_in_memory(checkpoint, precision, threads=threads, progress=progress)
 
 
@@ -79,6 +87,15 @@ def pack_in_memory(
     memory = mmap.mmap(-1, _layout(checkpoint, precision)[1])
     _write(memory, [], checkpoint, precision, threads, progress)
     return _matrices(_header(memory, [], precision), memory, checkpoint, precision, None)
+
+
+def saves_time(checkpoint: Checkpoint) -> bool:
+    """Whether bf16 weights are worth a packed file: large, and on a processor with kernels that decode them in time;
+    or there is one."""
+    if "bf16" in cached(checkpoint.config.path):
+        return True
+    size = sum(array.nbytes for slot, _, array in checkpoint.tensors if slot in _LAYER or slot in _HEADS)
+    return size >= LARGE_MODEL_BYTES and "linear_coded=scalar" not in kernels_text()
 
 
 def verify(folder: Path, kind: str, threads: int = 1) -> bool:
@@ -108,7 +125,10 @@ def _layout(checkpoint: Checkpoint, precision: str) -> tuple[list[tuple], int]: 
     for slot, layer, array in checkpoint.tensors:
         if slot in _LAYER or slot in _HEADS:
             dtype = precision if slot in _LAYER else "int8"  # heads lose most and are few
+            dtype = "coded" if precision == "bf16" else dtype
             size = packed_bytes(dtype, array.shape)
+            if dtype == "coded" and (array.dtype != np.uint16 or size > _LARGEST_CODED * array.nbytes):
+                continue
             rows.append((slot, layer, array, dtype, at, size))
             at += -(-size // _ALIGN) * _ALIGN
     return rows, at
@@ -117,10 +137,10 @@ def _layout(checkpoint: Checkpoint, precision: str) -> tuple[list[tuple], int]: 
 def _packed(  # type: ignore[type-arg]
     checkpoint: Checkpoint, rows: list[tuple], threads: int
 ) -> Iterator[tuple[tuple, np.ndarray]]:
-    """Each row and its packed matrix, in a buffer that the next one reuses."""
+    """Each row and its packed matrix, in a buffer that the next one reuses; not those that 12 bits do not hold."""
     from concurrent.futures import ThreadPoolExecutor
 
-    largest = max(row[5] for row in rows)
+    largest = max((row[5] for row in rows), default=0)
     room = np.empty(largest + _ALIGN, np.uint8)
     room = room[-room.ctypes.data % _ALIGN :][:largest]
     with ThreadPoolExecutor(threads) as pool:
@@ -130,9 +150,10 @@ def _packed(  # type: ignore[type-arg]
                 array = array.copy()
             share = -(-array.shape[0] // (32 * threads)) * 32
             parts = [(first, min(first + share, array.shape[0])) for first in range(0, array.shape[0], share)]
-            list(pool.map(lambda part, a=array, d=dtype, o=out: pack_rows(a, d, *part, o), parts))
+            held = list(pool.map(lambda part, a=array, d=dtype, o=out: pack_rows(a, d, *part, o), parts))
             checkpoint.forget()
-            yield row, out
+            if all(held):
+                yield row, out
 
 
 def _write(
@@ -163,10 +184,9 @@ def _matrices(
     path: Path | None,
 ) -> PackedWeights:
     """The matrices, if they lie where the shapes of the checkpoint put them. Raises Unfit."""
-    rows = [
-        (slot, layer, dtype, start, start + n) for slot, layer, _, dtype, start, n in _layout(checkpoint, precision)[0]
-    ]
-    if [(e["slot"], e["layer"], e["dtype"], e["start"], e["end"]) for e in header["pieces"]] != rows:
+    rows = [(slot, layer, dtype, at, at + n) for slot, layer, _, dtype, at, n in _layout(checkpoint, precision)[0]]
+    found = [(e["slot"], e["layer"], e["dtype"], e["start"], e["end"]) for e in header["pieces"]]
+    if found != rows and (precision != "bf16" or not set(found) <= set(rows)):
         raise Unfit
     whole = np.frombuffer(file, np.uint8)
-    return PackedWeights({(slot, layer): (dtype, whole[start:end]) for slot, layer, dtype, start, end in rows}, path)
+    return PackedWeights({(slot, layer): (dtype, whole[at:end]) for slot, layer, dtype, at, end in found}, path)

@@ -59,8 +59,8 @@ class Synthesizer:
         """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
 
         precision: of the talker and the code predictor; "auto" and "bf16": the checkpoint's own, exact.
-        The first opening packs weights (of int8 and int4, and the speech decoder's) into the cache folder: progress is
-        called with bytes done and in all.
+        The first opening packs weights (int8, int4, large models', and the speech decoder's) into the cache folder:
+        progress is called with bytes done and in all.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """
         if precision not in PRECISIONS:
@@ -76,13 +76,13 @@ class Synthesizer:
         try:
             threads = threads or default_threads()
             matrices, codec, warn = None, None, warnings.warn
-            if precision not in ("auto", "bf16"):
+            precision = "bf16" if precision == "auto" else precision
+            if precision != "bf16" or packed.saves_time(checkpoint):
                 weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warn)
                 matrices, warn = weights.matrices, warn if weights.path else None
             if not resolved.embedded:
                 codec = packed_codec.open_codec(checkpoint, threads=threads, progress=progress, warn=warn)
-            model = Model(checkpoint, threads=threads, packed=matrices, codec=codec)
-            return cls(model, resolved.name, "bf16" if precision == "auto" else precision)
+            return cls(Model(checkpoint, threads=threads, packed=matrices, codec=codec), resolved.name, precision)
         except BaseException:
             checkpoint.close()
             raise

@@ -216,15 +216,16 @@ def test_models_pack_list_unpack(run, tmp_path, monkeypatch):
 def test_models_pack_the_decoder_of_a_folder_too(run, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = str(CHECKPOINTS / "tiny-customvoice")
-    assert run("models", "pack", folder, "--precision", "bf16")[0].strip().endswith("-codec.q3t")
+    assert run("models", "pack", folder, "--precision", "bf16")[0].strip().endswith("-bf16.q3t")
     run("models", "pack", folder)
     packed = tmp_path / "qwen3tts" / "packed"
-    assert len(list(packed.glob("*.q3t"))) == 2
+    assert len(list(packed.glob("*.q3t"))) == 3
     assert run("models", "verify", folder)[0].endswith("ok\n")
     (codec,) = packed.glob("*-codec.q3t")
     with open(codec, "r+b") as file:
         file.seek(-100, 2)
         file.write(b"\xff")
     assert "packed codec weights are damaged" in run("models", "verify", folder, code=1)[1]
+    run("models", "unpack", folder, "--precision", "bf16")
     run("models", "unpack", folder)
     assert list(packed.glob("*.q3t")) == []

@@ -18,6 +18,7 @@ from qwen3tts_cli import Synthesizer, packed, packed_codec, packed_file
 from qwen3tts_cli.checkpoint import open_checkpoint
 from qwen3tts_cli.engine import Model
 from qwen3tts_cli.engine_codec import CODEC_LAYOUT, codec_bytes, pack_codec
+from qwen3tts_cli.engine_cpu import kernels_text
 from qwen3tts_cli.errors import CheckpointError
 from qwen3tts_cli.weights import collect_decoder
 
@@ -49,7 +50,8 @@ def test_packed_once_and_found_again(model, precision):
     assert (again, calls, same) == (made, [], path)
     assert packed.verify(model, precision)
     assert packed.cached(model) == {precision: path.stat().st_size}
-    assert {dtype for dtype, _ in made.values()} == ({"int8"} if precision == "int8" else {"int4", "int8"})
+    dtypes = {"bf16": {"coded"}, "int8": {"int8"}, "int4": {"int4", "int8"}}[precision]
+    assert {dtype for dtype, _ in made.values()} == dtypes
     assert packed.remove(model, precision) > 0
     assert packed.remove(model, precision) == 0
     assert not packed.verify(model, precision)
@@ -249,6 +251,65 @@ def test_two_processes_at_once(model):
 def test_auto_is_exact(model):
     with Synthesizer.open(model) as opened:
         assert opened.precision == "bf16"
+
+
+def spoken(folder, **options):
+    with Synthesizer.open(folder) as opened:
+        return opened.say("A cat sat. Nobody said a word.", max_frames=12, **options)
+
+
+def coded(folder):
+    return {dtype for dtype, _ in opened(folder, "bf16")[0].values()}
+
+
+@pytest.mark.parametrize("options", [{"greedy": True}, {"seed": 5}], ids=["greedy", "sampled"])
+def test_bf16_in_12_bits_changes_no_byte(model, monkeypatch, options):
+    """Nothing, a file that is found, one that the opening makes since the model counts as large, and a wrong one."""
+    want = spoken(model, **options)
+    assert "bf16" not in packed.cached(model)
+    monkeypatch.setattr(packed, "LARGE_MODEL_BYTES", 1)
+    np.testing.assert_array_equal(spoken(model, **options), want)
+    path = packed.cache_path(model, "bf16")
+    if "linear_coded=scalar" in kernels_text():
+        assert not path.exists()
+        opened(model, "bf16")
+    assert packed.verify(model, "bf16")
+    assert coded(model) == {"coded"}
+    monkeypatch.setattr(packed, "LARGE_MODEL_BYTES", 1 << 40)
+    np.testing.assert_array_equal(spoken(model, **options), want)
+    damage(path, packed.HEADER_ROOM + 5)
+    np.testing.assert_array_equal(spoken(model, **options), want)
+    assert packed.verify(model, "bf16")
+    packed.remove(model, "bf16")
+    np.testing.assert_array_equal(spoken(model, **options), want)
+
+
+def test_what_12_bits_do_not_hold_stays_as_it_is(model):
+    """A layer whose keys have every exponent below 2, beside queries that are packed."""
+    wild = np.random.default_rng(1)
+    found = []
+    with open_checkpoint(model) as checkpoint:
+        at = next(i for i, (slot, _, _) in enumerate(checkpoint.tensors) if slot == "TALKER_K")
+        slot, layer, array = checkpoint.tensors[at]
+        bits = wild.integers(0, 1 << 16, array.shape).astype(np.uint16) & np.uint16(0xBFFF)
+        checkpoint.tensors[at] = (slot, layer, bits)
+        weights = packed.open_packed(checkpoint, "bf16", threads=2)
+        assert ("TALKER_K", layer) not in weights.matrices
+        assert ("TALKER_Q", layer) in weights.matrices
+        assert packed.open_packed(checkpoint, "bf16").matrices.keys() == weights.matrices.keys()
+        for matrices in (None, weights.matrices):
+            with Model(checkpoint, packed=matrices) as made:
+                found.append(Synthesizer(made, "wild").say("A cat sat.", seed=3, max_frames=6))
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_bf16_without_a_place_to_write_stays_as_it_is(model, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    lines = []
+    assert opened(model, "bf16", warn=lines.append) == ({}, [], None)
+    assert len(lines) == 1
+    assert "used as they are" in lines[0]
 
 
 def test_packing_keeps_what_8_bits_can(model):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
+from helpers import GOLDENS, POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
+from make_precision_goldens import FOLDERS, FRAMES, PRECISIONS, precise
 
 from qwen3tts_cli import packed
 from qwen3tts_cli.checkpoint import open_checkpoint
@@ -24,7 +25,13 @@ MASKS = {
 LIMITS = {"int8": 0.03, "int4": 0.15}
 
 
-@pytest.fixture(scope="module", params=packed.PRECISIONS)
+def skip_unless_there(name):
+    flags = ("avx2", "avx512", "neon", "neon_dotprod")
+    if any(flag not in cpu_flags() for flag in flags if f"{name}_".startswith(flag)):
+        pytest.skip("not on this processor")
+
+
+@pytest.fixture(scope="module", params=["int8", "int4"])
 def voice(request):
     with open_checkpoint(POCKET) as checkpoint:
         weights = packed.open_packed(checkpoint, request.param)
@@ -44,6 +51,30 @@ def test_near_the_reference(voice):
     assert 0.8 <= len(got["codes"]) / len(want["codes"]) <= 1.25
 
 
+@pytest.mark.parametrize("name", [*MASKS, "all"])
+def test_bf16_in_12_bits_has_the_bits_of_bf16(name):
+    """On each instruction set, with one column, and with several in a batch that is prefilled and stepped together."""
+    skip_unless_there(name)
+    golden = load_golden("pocket", ROW)
+    options = {"talker": Sampling(), "predictor": Sampling(), "key": 0, "max_frames": 6}
+    found = []
+    with open_checkpoint(POCKET) as checkpoint:
+        prompt = golden_prompt(checkpoint, ROW, golden)
+        coded = packed.pack_in_memory(checkpoint, "bf16", threads=2).matrices
+        assert {dtype for dtype, _ in coded.values()} == {"coded"}
+        for matrices in (None, coded):
+            with Model(checkpoint, threads=2, cpu_mask=MASKS.get(name, lib.Q3T_CPU_ALL), packed=matrices) as model:
+                for count in (1, 5):
+                    sessions = [Session(model, prompt, seed=i, **options) for i in range(count)]
+                    for _ in range(6):
+                        model.step(sessions)
+                    for session in sessions:
+                        parts = session.codes(0, 6), session.peek("LOGITS", (1280,)), session.read()
+                        found.append([part.tobytes() for part in parts])
+                        session.close()
+    assert found[: len(found) // 2] == found[len(found) // 2 :]
+
+
 def test_threads_do_not_change_a_byte(voice):
     _, checkpoint, matrices = voice
     one, two = spoken(checkpoint, matrices, 1), spoken(checkpoint, matrices, 3)
@@ -55,14 +86,26 @@ def test_threads_do_not_change_a_byte(voice):
 def test_instruction_sets_agree(voice, name):
     """The integer parts are the same bit for bit (tests/native/check_quant.c); what lies between them is float32, and a
     value at the edge of a level may fall to either side."""
-    if any(
-        flag not in cpu_flags() for flag in ("avx2", "avx512", "neon", "neon_dotprod") if f"{name}_".startswith(flag)
-    ):
-        pytest.skip("not on this processor")
+    skip_unless_there(name)
     _, checkpoint, matrices = voice
     best = spoken(checkpoint, matrices)
     other = spoken(checkpoint, matrices, mask=MASKS[name])
     assert relative_error(other["logits0"][0], best["logits0"][0]) <= 5e-3
+
+
+@pytest.mark.parametrize("name", [*MASKS, "all"])
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_goldens_of_plain_c(folder, precision, name):
+    """Plain C gives the stored codes, and so does every instruction set until rounding meets a near tie: between the
+    products, which are the same bits, norms and attention are summed in float32."""
+    skip_unless_there(name)
+    found = precise(folder, precision, MASKS.get(name, lib.Q3T_CPU_ALL))
+    with np.load(GOLDENS / "precision.npz") as goldens:
+        codes, logits = (goldens[f"{folder}/{precision}/{what}"] for what in ("codes", "logits"))
+    frames = FRAMES if name == "scalar" else 4
+    np.testing.assert_array_equal(found["codes"][:frames], codes[:frames])
+    assert relative_error(found["logits"], logits) <= (1e-5 if name == "scalar" else 5e-3)
 
 
 def test_neighbours_in_a_batch_do_not_change_a_byte(voice):

@@ -12,6 +12,8 @@ enum { CONV_VECTORS = 2, CONV_TIMES = 6 };
 #include "body_attend.h"
 #include "body_conv.h"
 #include "body_linear.h"
+#include "coded_avx2.h"
+#include "body_coded.h"
 #include "body_toom.h"
 #include "quant_avx2.h"
 #include "body_probe.h"

@@ -42,6 +42,7 @@ static Q3T_PREPARE(prepare_bf16) {
 typedef struct linear_at {
     const char *w[(LINEAR_ROWS + 2) / 3], *x[(LINEAR_COLS + 2) / 3];
     size_t row_bytes, column_bytes, ahead;  /* ahead: from a weight to the one to fetch meanwhile */
+    const char *fetch;                      /* CODED: what to fetch meanwhile, as much as a step takes */
 } linear_at;
 
 V_INLINE linear_at linear_start(const int rows, const int cols, const char *w, size_t row_bytes, const char *x,
@@ -65,7 +66,7 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
             V_UNROLL for (int c = 0; c < cols; c++) held[c] = LINEAR_X(c);
             V_UNROLL for (int r = 0; r < rows; r++) {
                 /* the rows of the next tile: hardware looks no further than the end of a page */
-                if (cols == 1) __builtin_prefetch(LINEAR_ROW(r) + rows * at->row_bytes + half * V_LEN * sizeof(float), 0, 2);
+                if (cols == 1 && format != Q3T_FORMAT_CODED) __builtin_prefetch(LINEAR_ROW(r) + rows * at->row_bytes + half * V_LEN * sizeof(float), 0, 2);
                 V v = LINEAR_W(r);
                 V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, held[c], sum[r][c]);
             }
@@ -80,33 +81,15 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
 #undef LINEAR_W
 #undef LINEAR_X
     }
-    V_UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
+    const int coded = format == Q3T_FORMAT_CODED ? rows * LINEAR_STEP / 2 * 3 : 0;
+    V_UNROLL for (int line = 0; line < coded; line += 64) __builtin_prefetch(at->fetch + line, 0, 2);
+    if (coded) at->fetch += coded;
+    V_UNROLL for (int r = 0; r < rows && !coded; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
     V_UNROLL for (int r = 0; r < rows; r += 3) at->w[r / 3] += LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
     V_UNROLL for (int c = 0; c < cols; c += 3) at->x[c / 3] += LINEAR_STEP * sizeof(float);
 }
 
-/* Weights [k0, k1) of a tile at w and x; y NULL: leave the chains in partial. */
-V_INLINE void linear_tile(const int format, const int rows, const int cols, const char *w, size_t row_bytes, const float *x,
-                          size_t ldx, size_t ahead, int32_t k0, int32_t k1, V (*partial)[LINEAR_COLS], float *y, size_t ldy) {
-    const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2;
-    V sum[LINEAR_ROWS][LINEAR_COLS];
-    linear_at at = linear_start(rows, cols, w + k0 * item, row_bytes, (const char *)(x + k0), ldx * sizeof *x, ahead);
-    int32_t i = k0;
-    V_UNROLL for (int r = 0; r < rows; r++)
-        V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = k0 ? partial[r][c] : v_set1(0);
-    for (; i + LINEAR_STEP <= k1; i += LINEAR_STEP) linear_step(format, rows, cols, sum, &at);
-    if (i < k1) {  /* the rows may end where the mapped file does */
-        float tail[LINEAR_ROWS][LINEAR_STEP];
-        memset(tail, 0, sizeof tail);
-        for (int r = 0; r < rows; r++) memcpy(tail[r], w + r * row_bytes + i * item, (k1 - i) * item);
-        at = linear_start(rows, cols, (const char *)tail, sizeof tail[0], (const char *)(x + i), ldx * sizeof *x, 0);
-        linear_step(format, rows, cols, sum, &at);
-    }
-    if (!y) {
-        V_UNROLL for (int r = 0; r < rows; r++)
-            V_UNROLL for (int c = 0; c < cols; c++) partial[r][c] = sum[r][c];
-        return;
-    }
+V_INLINE void linear_store(const int rows, const int cols, V sum[LINEAR_ROWS][LINEAR_COLS], float *y, size_t ldy) {
     V_UNROLL for (int n = 0; n < rows * cols; n += 4) {
         float four[4];
         const int left = rows * cols - n;
@@ -118,23 +101,60 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
     }
 }
 
+/* n weights of a tile at w and inputs at x; start: the first of their rows. y NULL: leave the chains in partial. */
+V_INLINE void linear_tile(const int format, const int rows, const int cols, const char *w, size_t row_bytes, const float *x,
+                          size_t ldx, size_t ahead, const char *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS], float *y,
+                          size_t ldy) {
+    const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2;
+    V sum[LINEAR_ROWS][LINEAR_COLS];
+    linear_at at = linear_start(rows, cols, w, row_bytes, (const char *)x, ldx * sizeof *x, ahead);
+    int32_t i = 0;
+    at.fetch = fetch;
+    V_UNROLL for (int r = 0; r < rows; r++)
+        V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = start ? v_set1(0) : partial[r][c];
+    for (; i + LINEAR_STEP <= n; i += LINEAR_STEP) linear_step(format, rows, cols, sum, &at);
+    if (i < n) {  /* the rows may end where the mapped file does */
+        float tail[LINEAR_ROWS][LINEAR_STEP];
+        memset(tail, 0, sizeof tail);
+        for (int r = 0; r < rows; r++) memcpy(tail[r], w + r * row_bytes + i * item, (n - i) * item);
+        at = linear_start(rows, cols, (const char *)tail, sizeof tail[0], (const char *)(x + i), ldx * sizeof *x, 0);
+        at.fetch = at.w[0];
+        linear_step(format, rows, cols, sum, &at);
+    }
+    if (!y) {
+        V_UNROLL for (int r = 0; r < rows; r++)
+            V_UNROLL for (int c = 0; c < cols; c++) partial[r][c] = sum[r][c];
+        return;
+    }
+    linear_store(rows, cols, sum, y, ldy);
+}
+
+/* The same for `count` rows, at most LINEAR_STRIP, in tiles of `rows`. CODED: fetch for each eight rows of the strip. */
+V_INLINE void linear_chunk(const int format, const int rows, const int cols, const char *w, size_t row_bytes, int32_t count, const float *x,
+                           size_t ldx, size_t ahead, const char *const *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS],
+                           float *y, size_t ldy) {
+    int32_t r = 0;
+#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (LINEAR_CHUNK / 2 * 3) : NULL)
+#define LINEAR_NEXT(rows) \
+        linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, LINEAR_FETCH, n, start, partial + r, y ? y + r : NULL, ldy)
+    for (; r + rows <= count; r += rows) LINEAR_NEXT(rows);
+    for (; r < count; r++) LINEAR_NEXT(1);
+#undef LINEAR_NEXT
+#undef LINEAR_FETCH
+}
+
 /* Rows [row0, row1), at most LINEAR_STRIP, of `cols` columns. */
 V_INLINE void linear_strip(const int format, const int rows, const int cols, const q3t_matrix *m, int32_t row0, int32_t row1,
                            const float *x, size_t ldx, float *y, size_t ldy, int last) {
-    const size_t row_bytes = (size_t)m->k * (format == Q3T_FORMAT_F32 ? 4 : 2);
+    const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2, row_bytes = (size_t)m->k * item;
     const int32_t chunk = cols > 2 ? LINEAR_CHUNK : INT32_MAX;
-    const char *w = m->data;
+    const char *w = (const char *)m->data + row0 * row_bytes;
     const size_t ahead = last ? (cols > 2 ? LINEAR_STRIP : rows) * row_bytes : 0;
     V partial[LINEAR_STRIP][LINEAR_COLS];
     for (int32_t k0 = 0, k1; k0 < m->k; k0 = k1) {
         k1 = m->k - k0 > chunk ? k0 + chunk : m->k;
-        int32_t r = row0;
-        for (; r + rows <= row1; r += rows)
-            linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, k0, k1, partial + (r - row0),
-                        k1 < m->k ? NULL : y + r, ldy);
-        for (; r < row1; r++)
-            linear_tile(format, 1, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, k0, k1, partial + (r - row0),
-                        k1 < m->k ? NULL : y + r, ldy);
+        linear_chunk(format, rows, cols, w + k0 * item, row_bytes, row1 - row0, x + k0, ldx, ahead, NULL, k1 - k0, k0 == 0, partial,
+                     k1 < m->k ? NULL : y + row0, ldy);
     }
 }
 

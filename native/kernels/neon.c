@@ -10,6 +10,8 @@ enum { CONV_VECTORS = 4, CONV_TIMES = 6 };
 #include "body_attend.h"
 #include "body_conv.h"
 #include "body_linear.h"
+#include "coded_neon.h"
+#include "body_coded.h"
 #include "body_toom.h"
 #include "quant_neon.h"
 #include "quant_neon_base.h"

@@ -19,11 +19,14 @@ V_INLINE V v_dot(const int format, V w, V x, V sum) {
 #define LINEAR_SPLIT
 #define LINEAR_TILES(X) X(6, 3) X(4, 4) X(3, 4) X(2, 8) X(1, 8)
 #include "body_linear.h"
+#include "coded_neon.h"
+#include "body_coded.h"
 
 void q3t_kernels_init_neon_bf16(q3t_kernels *k) {
     static const char isa[] = "neon_bf16";
     Q3T_SET(k, prepare_bf16, isa);
     Q3T_SET(k, linear_bf16, isa);
+    Q3T_SET(k, linear_coded, isa);
 }
 Q3T_TARGET_END
 #else

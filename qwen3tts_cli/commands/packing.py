@@ -32,7 +32,7 @@ _precision = click.option(
 def pack(name: str, precision: str, quiet: bool) -> None:
     """Pack the weights of a model into the cache folder, and print the file; `say` does this where it needs to.
 
-    The speech decoder's are packed beside them, once for all precisions; for bf16 they are all there is to pack.
+    The speech decoder's are packed beside them, once for all precisions. bf16 takes 12 bits then, to the same bytes.
 
     \b
     Examples:
@@ -54,15 +54,14 @@ def pack(name: str, precision: str, quiet: bool) -> None:
     def fail(problem: str) -> None:
         raise OutputError(problem)
 
-    resolved, threads, packs = hub.resolve_model(name), default_threads(), precision in packed.PRECISIONS
-    if resolved.embedded and not packs:
+    resolved, threads = hub.resolve_model(name), default_threads()
+    if resolved.embedded and precision == "bf16":
         raise UsageError(f"{name} in {precision} needs no packing")
     with open_checkpoint(resolved.path, codec=False) as checkpoint, console.progress(line):
         if not resolved.embedded:
             packed_codec.open_codec(checkpoint, threads=threads, progress=report, warn=fail)
-        if packs:
-            packed.open_packed(checkpoint, precision, threads=threads, progress=report, warn=fail)
-    path = packed.cache_path(resolved.path, precision if packs else "codec")
+        packed.open_packed(checkpoint, precision, threads=threads, progress=report, warn=fail)
+    path = packed.cache_path(resolved.path, precision)
     if path is None:
         raise OutputError("no cache folder: neither XDG_CACHE_HOME nor a home folder is known")
     console.note(f"{name}: {precision}, {path.stat().st_size / 1e9:.2f} GB")
