@@ -30,7 +30,7 @@ HEADER_ROOM = 1 << 20
 
 _MAGIC = b"Q3TPACK\0"
 _PREAMBLE = struct.Struct("<8sIIQI")  # magic, version, bytes of the header, bytes of the file, checksum of the header
-_ENDS = 4096
+_ENDS = 512
 
 
 class Unfit(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from . import cloning, hub, packed, packed_codec
 from .checkpoint import open_checkpoint
 from .engine import Model, Sampling
 from .engine_cpu import kernels_text
+from .engine_warm import warm
 from .errors import UsageError
 from .pipeline import Plan, Speech
 from .prompt import build_prompt, default_text_mode, resolve_language, resolve_speaker
@@ -144,6 +144,7 @@ class Synthesizer:
                 matrices, warn = weights.matrices, warn if weights.path else None
             if not resolved.embedded:
                 codec = packed_codec.open_codec(checkpoint, threads=threads, progress=progress, warn=warn)
+                warm([*(array for _, array in (matrices or {}).values()), codec])
             model = Model(checkpoint, threads=threads, packed=matrices, codec=codec)
             return cls(model, resolved.name, "bf16" if precision == "auto" else precision)
         except BaseException:
@@ -209,7 +210,7 @@ class Synthesizer:
             },
             talker=talker,
             predictor=predictor,
-            seed=secrets.randbits(64) if o.seed is None else o.seed,
+            seed=int.from_bytes(os.urandom(8), "little") if o.seed is None else o.seed,
             max_frames=o.max_frames,
             retries=o.retries,
             live=o.live,
