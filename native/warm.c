@@ -13,7 +13,10 @@ q3t_status q3t_warm(const void *memory, size_t bytes) {
 #ifdef __linux__
     size_t page = (size_t)sysconf(_SC_PAGESIZE), skew = (uintptr_t)memory % page;
     char *first = (char *)(uintptr_t)memory - skew;
-    for (size_t at = 0; at < bytes + skew; at += STEP) madvise(first + at, bytes + skew - at < STEP ? bytes + skew - at : STEP, POPULATE_READ);
+    for (size_t left = bytes + skew, n; left > 0; left -= n, first += n) {
+        n = left < STEP ? left : STEP;
+        madvise(first, n, POPULATE_READ);
+    }
 #endif
     return Q3T_OK;
 }
