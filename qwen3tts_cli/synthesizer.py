@@ -153,7 +153,7 @@ class Synthesizer:
             retries=o.retries,
             live=o.live,
             chunk_frames=o.chunk_frames,
-            pipeline=bool(o.pipeline),
+            pipeline=o.pipeline,
             batch=o.batch,
             instruct=instruct,
             text_mode=text_mode,
