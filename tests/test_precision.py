@@ -56,7 +56,7 @@ def test_bf16_in_12_bits_has_the_bits_of_bf16(name):
     """On each instruction set, with one column, and with several in a batch that is prefilled and stepped together."""
     skip_unless_there(name)
     golden = load_golden("pocket", ROW)
-    options = {"talker": Sampling(), "predictor": Sampling(), "key": 0, "max_frames": 6}
+    options = {"talker": Sampling(), "predictor": Sampling(), "key": 0, "max_frames": 6, "chunk_frames": 1}
     found = []
     with open_checkpoint(POCKET) as checkpoint:
         prompt = golden_prompt(checkpoint, ROW, golden)
