@@ -164,7 +164,7 @@ def engine(command: Any) -> Any:
             "--precision",
             type=Choice("auto", "bf16", "int8", "int4"),
             default="auto",
-            help="Weights of the language model. [default: auto]",
+            help="Weights of the language model. [default: auto: int8 where it is large, else bf16, exact]",
         ),
     ):
         command = decorate(command)

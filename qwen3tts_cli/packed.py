@@ -24,9 +24,19 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
     from .packed_file import Progress
 
-__all__ = ["PRECISIONS", "PackedWeights", "cache_path", "cached", "open_packed", "remove", "saves_time", "verify"]
+__all__ = [
+    "PRECISIONS",
+    "PackedWeights",
+    "cache_path",
+    "cached",
+    "choose_precision",
+    "open_packed",
+    "remove",
+    "saves_time",
+    "verify",
+]
 PRECISIONS = ("bf16", "int8", "int4")
-LARGE_MODEL_BYTES = 256 << 20  # of matrices: less may stay in the processor's cache, where fewer bytes gain nothing
+LARGE_MODEL_BYTES = 256 << 20  # of matrices, 16 bits a weight
 
 _ALIGN = 64
 _LARGEST_CODED = 0.85  # of the bytes of bf16; short rows are filled up
@@ -89,13 +99,23 @@ def pack_in_memory(
     return _matrices(_header(memory, [], precision), memory, checkpoint, precision, None)
 
 
+def is_large(checkpoint: Checkpoint) -> bool:
+    """Whether the language models' matrices are many: less may stay in the processor's cache, and is fast anyway."""
+    size = sum(array.size for slot, _, array in checkpoint.opened if slot in _LAYER or slot in _HEADS)
+    return 2 * size >= LARGE_MODEL_BYTES
+
+
+def choose_precision(checkpoint: Checkpoint) -> str:
+    """What "auto" means for a model: int8 where it is large, else bf16."""
+    return "int8" if is_large(checkpoint) else "bf16"
+
+
 def saves_time(checkpoint: Checkpoint) -> bool:
     """Whether bf16 weights are worth a packed file: large, and on a processor with kernels that decode them in time;
     or there is one."""
     if "bf16" in cached(checkpoint.config.path):
         return True
-    size = sum(array.nbytes for slot, _, array in checkpoint.tensors if slot in _LAYER or slot in _HEADS)
-    return size >= LARGE_MODEL_BYTES and "linear_coded=scalar" not in kernels_text()
+    return is_large(checkpoint) and "linear_coded=scalar" not in kernels_text()
 
 
 def verify(folder: Path, kind: str, threads: int = 1) -> bool:

@@ -58,7 +58,7 @@ class Synthesizer:
     ) -> Synthesizer:
         """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
 
-        precision: of the talker and the code predictor; "auto" and "bf16": the checkpoint's own, exact.
+        precision: of the talker and the code predictor; "bf16" is exact; "auto" is int8 for a large model, else bf16.
         The first opening packs weights (int8, int4, large models', and the speech decoder's) into the cache folder:
         progress is called with bytes done and in all.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
@@ -76,7 +76,7 @@ class Synthesizer:
         try:
             threads = threads or default_threads()
             matrices, codec, warn = None, None, warnings.warn
-            precision = "bf16" if precision == "auto" else precision
+            precision = packed.choose_precision(checkpoint) if precision == "auto" else precision
             if precision != "bf16" or packed.saves_time(checkpoint):
                 weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warn)
                 matrices, warn = weights.matrices, warn if weights.path else None

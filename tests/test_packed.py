@@ -254,7 +254,7 @@ def test_auto_is_exact(model):
 
 
 def spoken(folder, **options):
-    with Synthesizer.open(folder) as opened:
+    with Synthesizer.open(folder, precision="bf16") as opened:
         return opened.say("A cat sat. Nobody said a word.", max_frames=12, **options)
 
 
@@ -282,6 +282,13 @@ def test_bf16_in_12_bits_changes_no_byte(model, monkeypatch, options):
     assert packed.verify(model, "bf16")
     packed.remove(model, "bf16")
     np.testing.assert_array_equal(spoken(model, **options), want)
+
+
+def test_auto_is_int8_for_large_models(model, monkeypatch):
+    for least, precision in ((1, "int8"), (1 << 40, "bf16")):
+        monkeypatch.setattr(packed, "LARGE_MODEL_BYTES", least)
+        with Synthesizer.open(model) as opened:
+            assert opened.precision == precision
 
 
 def test_what_12_bits_do_not_hold_stays_as_it_is(model):
