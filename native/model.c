@@ -99,8 +99,8 @@ static void carve(q3t_model *m, q3t_arena *a) {
 }
 
 static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t count, const q3t_model_options *o) {
-    q3t_status (*take)(const q3t_config *, const q3t_tensor *, size_t, q3t_weights *) = o->codec ? q3t_lm_weights_open : q3t_weights_open;
-    Q3T_TRY(take(&m->config, tensors, count, &m->weights));
+    if (o->codec) Q3T_TRY(q3t_lm_weights_open(&m->config, tensors, count, &m->weights));
+    else Q3T_TRY(q3t_weights_open(&m->config, tensors, count, &m->weights));
     Q3T_TRY(q3t_pool_open(o->threads, &m->pool));
     carve(m, &m->arena);
     Q3T_TRY(q3t_arena_reserve(&m->arena));

@@ -214,6 +214,10 @@ q3t_status q3t_pack_codec_bytes(const q3t_config *config, size_t *bytes);
  * of threads, without a pointer in them. tensors: the slots from FIRST_SUM on, each once. */
 q3t_status q3t_pack_codec(const q3t_config *config, const q3t_tensor *tensors, size_t count, int32_t threads, void *packed);
 
+/* Have mapped memory that is about to be read put into the page table at once. It takes as long as that takes: call it on
+ * a thread of its own. Where the system cannot, nothing happens. */
+q3t_status q3t_warm(const void *memory, size_t bytes);
+
 /* Check config and tensors, pack the codec's weights where they are not yet, start the pool.
  * tensors: count of them, each slot and layer of the config exactly once, in any order. */
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import tempfile
 import zlib
 from array import array
 from bisect import bisect_left
@@ -172,6 +171,8 @@ def _read_cache(path: Path, digest: bytes) -> bytes | None:
 
 def _write_cache(path: Path, packed: bytes) -> None:
     """Put a packed table in place in one step, or leave it: the cache only saves time."""
+    import tempfile
+
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".tokenizer-", dir=path.parent)

@@ -41,6 +41,12 @@ class Checkpoint:
         return self.opened + self.codec_tensors if self._codec_folder else self.opened
 
     @property
+    def codec_weights(self) -> WeightSet:
+        """The codec's file, opened now if it was not yet. Raises CheckpointError."""
+        self.codec_tensors  # noqa: B018  (opens it)
+        return self.files[1]
+
+    @property
     def codec_tensors(self) -> list[tuple[str, int, np.ndarray]]:
         """Those of the codec's decoder that are not among `opened`. Raises CheckpointError."""
         with self._lock:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failure, 2 usage, 3 model not there, 4 generation failed, 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -198,6 +199,7 @@ def _explain(error: BaseException) -> int:
 
 def main() -> NoReturn:
     """Entry of the command `qwen3tts`."""
+    gc.set_threshold(20_000)  # imports leave much behind and nothing to collect
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second one, during the cleanup after the first

@@ -9,21 +9,18 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from . import voicestore
-from .audio import Recording, load_recording, transcript_warning
-from .config_encoders import load_encoder_config, load_speaker_config
-from .engine_audio import CodecEncoder, SpeakerEncoder
 from .errors import CheckpointError, UsageError
 from .jsonfile import shown
 from .languages import PRESET_VOICE_MODELS, did_you_mean, resolve_language
-from .voicefile import MAX_TRANSCRIPT, Voice
-from .weights_encoders import collect_encoder, collect_speaker
 
+# What only a recording or a kept voice needs is imported where it is used: presets speak sooner without it.
 if TYPE_CHECKING:
     import numpy as np
 
+    from .audio import Recording
     from .checkpoint import Checkpoint
     from .config import ModelConfig
+    from .voicefile import Voice
 
     Audio: TypeAlias = str | os.PathLike[str] | tuple[np.ndarray, int] | Recording
 
@@ -66,9 +63,14 @@ def asked_voice(synthesizer: Cloner, voice: str | Voice | None, audio: Audio | N
         return synthesizer.clone(audio, text)
     if text is not None:
         raise UsageError("reference text: there is no reference recording that it could be of")
+    preset = voice is None or (isinstance(voice, str) and voice.strip().lower() in config.speakers)
+    if preset and config.model_type != "base":
+        return None
+    from . import voicestore
+
     asked = voice
     if isinstance(voice, str):
-        voice = None if voice.strip().lower() in config.speakers else voicestore.find(voice)
+        voice = None if preset else voicestore.find(voice)
     if voice is not None:
         voice.check_fits(config, model)
     elif config.model_type == "base" and asked is not None:
@@ -112,6 +114,9 @@ def clone(
     voice is a UserWarning. Raises UsageError for a model that cannot clone and an empty or endless transcript,
     InputError for a recording that cannot be used, CheckpointError for encoders that are missing or damaged.
     """
+    from .audio import Recording, load_recording, transcript_warning
+    from .voicefile import MAX_TRANSCRIPT, Voice
+
     config = checkpoint.config
     check_clones(config, model, "clone")
     if transcript is not None and not transcript.strip():
@@ -140,6 +145,10 @@ def clone(
 
 def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int) -> np.ndarray:
     """float32 (hidden,)"""
+    from .config_encoders import load_speaker_config
+    from .engine_audio import SpeakerEncoder
+    from .weights_encoders import collect_speaker
+
     path, width = checkpoint.config.path, checkpoint.config.talker.hidden_size
     config = load_speaker_config(path)
     if config is None:
@@ -154,11 +163,15 @@ def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int) -> np
 
 def _codes(checkpoint: Checkpoint, recording: Recording, threads: int) -> np.ndarray:
     """int32 (frames, code groups)"""
+    from .config_encoders import load_encoder_config
+    from .engine_audio import CodecEncoder
+    from .weights_encoders import collect_encoder
+
     path, groups = checkpoint.config.path / "speech_tokenizer", checkpoint.config.num_code_groups
     config = load_encoder_config(path / "config.json")
     if config.num_quantizers != groups or config.samples_per_frame != checkpoint.config.codec.samples_per_frame:
         found = f"found {config.num_quantizers} codes for {config.samples_per_frame} samples"
         expected = f"{groups} for {checkpoint.config.codec.samples_per_frame}, as the model has"
         raise CheckpointError(f"{path / 'config.json'}: encoder_valid_num_quantizers: {found}, expected {expected}")
-    with CodecEncoder(path, config, collect_encoder(config, checkpoint.files[1]), threads=threads) as encoder:
+    with CodecEncoder(path, config, collect_encoder(config, checkpoint.codec_weights), threads=threads) as encoder:
         return encoder.encode(recording.samples)

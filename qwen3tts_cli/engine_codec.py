@@ -8,7 +8,6 @@ import numpy as np
 
 from ._native import ffi, lib
 from .engine import _check, _codec
-from .engine_audio import _native_tensors
 from .errors import EngineError
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ def pack_codec(config: CodecConfig, tensors: list[tuple[str, int, np.ndarray]], 
     zeros on a 64-byte boundary. The result does not depend on threads. Raises EngineError."""
     if out.dtype != np.uint8 or out.shape != (codec_bytes(config),):
         raise EngineError(f"packing the codec into {out.dtype} {out.shape}")
+    from .engine_audio import _native_tensors
+
     native = ffi.new("q3t_config *")
     _codec(native, config)
     described, _kept = _native_tensors(tensors)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import select
 import stat
 import sys
@@ -61,7 +60,7 @@ class AtomicFile:
             self._target = os.path.realpath(path)
             folder = os.path.dirname(self._target)
             mode = self._mode_of_target(folder)
-            self._temporary = os.path.join(folder, f".qwen3tts-{secrets.token_hex(8)}.part")
+            self._temporary = os.path.join(folder, f".qwen3tts-{os.urandom(8).hex()}.part")
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
             descriptor = os.open(self._temporary, flags, 0o666)
         except (OSError, ValueError) as error:

@@ -122,7 +122,7 @@ def _source(folder: Path) -> list[list[object]]:
 def _layout(checkpoint: Checkpoint, precision: str) -> tuple[list[tuple], int]:  # type: ignore[type-arg]
     """Rows (slot, layer, array, dtype, start, bytes) and the size of the file; the header has room in front."""
     rows, at = [], HEADER_ROOM
-    for slot, layer, array in checkpoint.tensors:
+    for slot, layer, array in checkpoint.opened:
         if slot in _LAYER or slot in _HEADS:
             dtype = precision if slot in _LAYER else "int8"  # heads lose most and are few
             dtype = "coded" if precision == "bf16" else dtype

@@ -46,6 +46,7 @@ def open_codec(
     def fill(file: Any) -> None:
         block.append(_pack(checkpoint, size, threads))
         packed_file.write(file, facts, _pieces(block[0]), HEADER_ROOM + size, size, progress)
+        block.clear()
 
     try:
         if path is not None:

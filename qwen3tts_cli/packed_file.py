@@ -30,7 +30,7 @@ HEADER_ROOM = 1 << 20
 
 _MAGIC = b"Q3TPACK\0"
 _PREAMBLE = struct.Struct("<8sIIQI")  # magic, version, bytes of the header, bytes of the file, checksum of the header
-_ENDS = 4096
+_ENDS = 512
 
 
 class Unfit(Exception):
@@ -111,6 +111,8 @@ def read(path: Path, facts: dict[str, Any], threads: int = 1) -> tuple[dict[str,
     if _stamped(path) != identity:
         if not _whole(header, mapped, threads):
             raise Unfit
+        if hasattr(mmap, "MADV_DONTNEED"):  # what was only read to be checked need not stay in memory
+            mapped.madvise(mmap.MADV_DONTNEED)
         with contextlib.suppress(OSError):  # without a stamp it is only read again
             _stamp(path).write_text(identity, encoding="ascii")
     return header, mapped

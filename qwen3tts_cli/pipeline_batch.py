@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST = 64
 STEADY_CHUNK = 8  # frames; decoding them at a time is the cheapest
+_PIPELINED = 6  # utterances from which decoders on threads of their own are faster than taking turns with the rest
 _AHEAD_SAMPLES = 600 * SAMPLE_RATE  # 58 MB of samples that wait for their turn
 _FRAME_SECONDS = 0.08
 
@@ -100,15 +101,17 @@ def made(
     failure: Exception | None = None  # of the next one, to be raised in its turn
     try:
         while True:
-            others = [u for _, u in window if u.session is not None][1:]
             share = not live or listener.has_time(batch)
-            room = len(others) + 1 < batch and len(window) < 2 * batch and share
-            if more and (not window or room):
+            room = sum(u.session is not None for _, u in window) < batch and len(window) < 2 * batch
+            if more and (not window or (room and share)):
                 more = False
                 try:
                     for speech, utterance in utterances:
                         chunk = 0 if first or (live and not window) else STEADY_CHUNK
-                        utterance.begin(speech.left, speech.plan.chunk_frames or chunk)
+                        pipeline = speech.plan.pipeline
+                        if pipeline is None:
+                            pipeline = batch >= _PIPELINED and model.threads > 1 and bool(window)
+                        utterance.begin(speech.left, speech.plan.chunk_frames or chunk, pipeline)
                         window.append((speech, utterance))
                         first, more = False, True
                         break
@@ -138,10 +141,11 @@ def made(
             together = [u for _, u in window if u.session is not None and (u is head or share)]
             if sum(u.held for _, u in list(window)[1:]) > _AHEAD_SAMPLES:
                 together = [head]
+            wait = all(u.ended for u in together)
             start = time.perf_counter()
             errors = model.advance([u.session for u in together])
             for utterance, error in zip(together, errors, strict=True):
-                utterance.absorb(error, wait=len(together) == 1)
+                utterance.absorb(error, wait)
             listener.stepped(len(together), time.perf_counter() - start)
     finally:
         for _, utterance in window:

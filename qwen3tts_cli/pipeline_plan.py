@@ -27,7 +27,7 @@ class Plan:
     retries: int
     live: bool
     chunk_frames: int
-    pipeline: bool
+    pipeline: bool | None
     batch: int
     instruct: str | None = None
     text_mode: str = "full"

@@ -39,7 +39,6 @@ class Utterance:
         self._frame = model.config.codec.samples_per_frame
         # A stream cannot take back what has been heard.
         self._attempts = 1 if plan.live or plan.talker.greedy or plan.retries == 0 else plan.retries + 1
-        self._chunk = 0
         self._most: int | None = None
         self._renew()
         self.error = error
@@ -70,9 +69,9 @@ class Utterance:
         """Samples that wait."""
         return self._decoded - self._taken
 
-    def begin(self, most: int | None, chunk: int) -> None:
-        """Open the session; what is wrong is kept as the error. most: frames that may be left; chunk: see Session."""
-        self._chunk = chunk
+    def begin(self, most: int | None, chunk: int, pipeline: bool) -> None:
+        """Open the session; what is wrong is kept as the error. most: frames that may be left; others: see Session."""
+        self._most, self._chunk, self._pipeline = most, chunk, pipeline
         try:
             if self.error is None:
                 self._open(most)
@@ -103,7 +102,7 @@ class Utterance:
         self._guard = Guard(limit if self._budgeted else 1 << 30) if guarded else None
         self.session = Session(
             self.model, self.prompt, talker=plan.talker, predictor=plan.predictor, key=self.key, max_frames=limit,
-            seed=retry_seed(plan.seed, self.attempt), chunk_frames=self._chunk, pipeline=plan.pipeline,
+            seed=retry_seed(plan.seed, self.attempt), chunk_frames=self._chunk, pipeline=self._pipeline,
             speaker=cloned.embedding if cloned else None, reference_codes=cloned.codes if cloned else None,
         )  # fmt: skip
 
@@ -135,7 +134,7 @@ class Utterance:
 
     def _restart(self) -> None:
         self._renew()
-        self.begin(self._most, self._chunk)
+        self.begin(self._most, self._chunk, self._pipeline)
 
     def settle(self, most: int | None) -> None:
         """Its turn has come. most: the frames that are left for it."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +218,7 @@ class EncodedSink:
     """
 
     def __init__(self, output: Any, sample_rate: int, audio: AudioFormat) -> None:
+        import tempfile
         from concurrent.futures import ThreadPoolExecutor
 
         soundfile = _soundfile(audio.container.lower())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import warnings
 from contextlib import closing
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from . import cloning, hub, packed, packed_codec
 from .checkpoint import open_checkpoint
 from .engine import Model
 from .engine_cpu import kernels_text
+from .engine_warm import warm
 from .errors import UsageError
 from .pipeline import Plan, Speech
 from .pipeline_batch import MOST, default_batch, made
@@ -82,6 +82,7 @@ class Synthesizer:
                 matrices, warn = weights.matrices, warn if weights.path else None
             if not resolved.embedded:
                 codec = packed_codec.open_codec(checkpoint, threads=threads, progress=progress, warn=warn)
+                warm([*(array for _, array in (matrices or {}).values()), codec])
             return cls(Model(checkpoint, threads=threads, packed=matrices, codec=codec), resolved.name, precision)
         except BaseException:
             checkpoint.close()
@@ -147,12 +148,12 @@ class Synthesizer:
             },
             talker=talker,
             predictor=predictor,
-            seed=secrets.randbits(64) if o.seed is None else o.seed,
+            seed=int.from_bytes(os.urandom(8), "little") if o.seed is None else o.seed,
             max_frames=o.max_frames,
             retries=o.retries,
             live=o.live,
             chunk_frames=o.chunk_frames,
-            pipeline=bool(o.pipeline),
+            pipeline=o.pipeline,
             batch=o.batch,
             instruct=instruct,
             text_mode=text_mode,

@@ -21,6 +21,10 @@ from .jsonfile import read_object, shown
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+# the same of ASCII text: re has what that needs, and is there already, unlike the slow import of regex
+ASCII_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\na-zA-Z0-9]?[a-zA-Z]+|[0-9]| ?[^\sa-zA-Z0-9]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 MAX_ADDED_TOKENS = 1024
 MAX_ADDED_CHARACTERS = 128
 _MAX_CONFIG_BYTES = 1 << 20
@@ -61,7 +65,7 @@ class Tokenizer:
     def _encode_piece(self, piece: str, ids: list[int]) -> None:
         """Append the ids of text without added tokens."""
         cache = self._words
-        for match in _word_pattern().finditer(_nfc(piece)):
+        for match in _word_pattern(piece.isascii()).finditer(_nfc(piece)):
             word = match.group()
             known = cache.get(word)
             if known is None:
@@ -108,8 +112,10 @@ def _read_added_tokens(path: Path) -> dict[str, int]:
     return added
 
 
-@functools.lru_cache(maxsize=1)
-def _word_pattern() -> Any:
+@functools.lru_cache(maxsize=2)
+def _word_pattern(ascii_text: bool) -> Any:
+    if ascii_text:
+        return re.compile(ASCII_PATTERN, re.ASCII)
     import regex
 
     return regex.compile(PATTERN)

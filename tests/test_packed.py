@@ -328,3 +328,43 @@ def test_packing_keeps_what_8_bits_can(model):
             got = (levels.reshape(-1, groups * 64).astype(np.float32) - 128) * scales
             error = np.abs(got[:rows, :k] - want)
             assert (error <= 0.501 * np.abs(want).max(1, keepdims=True) / 127).all()
+
+
+def test_the_codecs_own_file_is_opened_when_it_is_asked_for(model):
+    """As for the encoder of a cloned voice, where the packed decoder has made it unnecessary so far."""
+    opened_codec(model)
+    with open_checkpoint(model, codec=False) as checkpoint:
+        packed_codec.open_codec(checkpoint)
+        assert checkpoint.codec_weights.path_of("decoder.pre_conv.conv.weight").parent.name == "speech_tokenizer"
+        assert len(checkpoint.tensors) > len(checkpoint.opened)
+
+
+def test_a_process_killed_while_it_packs_leaves_nothing_wrong(model):
+    """Killed at the first report, with the lock held and the file half written."""
+    code = (
+        "import os, sys; from pathlib import Path; from qwen3tts_cli import packed;"
+        "from qwen3tts_cli.checkpoint import open_checkpoint;"
+        "packed.open_packed(open_checkpoint(Path(sys.argv[1])), 'int8', progress=lambda *a: os.kill(os.getpid(), 9))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(model)], cwd=ROOT).returncode == -9
+    path = packed.cache_path(model, "int8")
+    assert path.with_suffix(".part").exists()
+    assert not path.exists()
+    _, calls, made = opened(model)
+    assert calls
+    assert made == path
+    assert packed.verify(model, "int8")
+    assert not path.with_suffix(".part").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_one_warning_for_all_that_cannot_be_written(model):
+    packed.cache_path(model, "int8").parent.mkdir(parents=True)
+    for kind in ("int8", "codec"):
+        packed.cache_path(model, kind).with_suffix(".part").symlink_to("/dev/full")
+    with (
+        pytest.warns(UserWarning, match="kept in memory") as caught,
+        Synthesizer.open(model, precision="int8") as voice,
+    ):
+        assert len(voice.say("Hello.", seed=1, max_frames=3))
+    assert len(caught) == 1

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 import threading
 import time
 import unicodedata
@@ -17,7 +18,7 @@ from helpers import CHECKPOINTS, GOLDENS, POCKET, allowed
 
 from qwen3tts_cli import bpe
 from qwen3tts_cli.errors import CheckpointError, UsageError
-from qwen3tts_cli.tokenizer import MAX_ADDED_TOKENS, PATTERN, Tokenizer, load_tokenizer
+from qwen3tts_cli.tokenizer import MAX_ADDED_TOKENS, PATTERN, Tokenizer, _word_pattern, load_tokenizer
 
 TINY = CHECKPOINTS / "tiny-base"
 ROWS = json.loads((GOLDENS / "tokenizer" / "small.json").read_text(encoding="utf-8"))
@@ -251,7 +252,7 @@ def test_cache_that_cannot_be_written(cached, monkeypatch, how):
         path.mkdir()
         builds.clear()
     elif how == "read-only":
-        monkeypatch.setattr(bpe.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "no")))
+        monkeypatch.setattr(tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "no")))
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", "relative")
         monkeypatch.setenv("HOME", "also/relative" if how == "no home" else str(cache))
@@ -421,3 +422,13 @@ def test_no_added_tokens(folder):
     tokenizer = load_tokenizer(folder)
     assert isinstance(tokenizer, Tokenizer)
     assert len(tokenizer.encode("<|im_end|>")) > 1
+
+
+def test_ascii_is_cut_into_the_same_words_without_regex():
+    rng = random.Random(3)
+    usual = "aZ09 '\n\r\t.-stl"
+    for _ in range(20000):
+        some = usual if rng.random() < 0.7 else [chr(c) for c in range(128)]
+        text = "".join(rng.choices(some, k=rng.randrange(14)))
+        short, full = ([match.group() for match in _word_pattern(a).finditer(text)] for a in (True, False))
+        assert short == full, ascii(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -28,6 +29,7 @@ def check(path: str) -> str:
 
 def draw(results: Results, kind: str) -> bytes:
     """The picture as a file of `kind`."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of the fonts that it looks for at first
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
@@ -80,6 +82,7 @@ def _bars(axes: Any, results: Results) -> None:
             axes.barh(at, width * scale, left=left, color=_COLORS.get(row.precision, _OTHER), alpha=alpha)
             left += width * scale
         axes.text(left, at, f" {row.rtf:.2f}", va="center", fontsize=8)
+    axes.set_xlim(0, 1.15 * max(1.0, *(row.rtf for row in results.rows)))
     axes.axvline(1.0, color="black", linewidth=0.8, linestyle="--")
     axes.set_yticks(range(len(results.rows)), [_label(row) for row in results.rows], fontsize=8)
     axes.invert_yaxis()

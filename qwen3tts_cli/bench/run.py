@@ -12,8 +12,10 @@ import numpy as np
 
 from .. import packed
 from ..engine import Model
+from ..engine_codec import codec_bytes, pack_codec
 from ..synthesizer import Synthesizer
 from ..synthetic import synthetic_checkpoint
+from ..weights import rows_of
 from .machine import Bounds, Prober, StolenTime
 from .results import Results, make_row, spread
 from .speech import Case, Samples, Speech
@@ -21,6 +23,8 @@ from .workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from ..checkpoint import Checkpoint
 
     Opener = Callable[[str, int], tuple[Model, str]]  # of precision and threads: model, precision of the decoder
     Note = Callable[[str], None]
@@ -66,17 +70,27 @@ def _shared(array: np.ndarray) -> np.ndarray:
     return copy
 
 
+def _packed_codec(checkpoint: Checkpoint) -> np.ndarray:
+    """The block of the codec's weights, for all rows, by one thread: a process with more is not to be forked."""
+    config = checkpoint.config
+    slots = {row.slot for row in rows_of(config)[1]}
+    block = np.frombuffer(mmap.mmap(-1, codec_bytes(config.codec)), np.uint8)
+    pack_codec(config.codec, [tensor for tensor in checkpoint.tensors if tensor[0] in slots], 1, block)
+    return block
+
+
 def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: Note) -> Opener:
     """Makes random weights of size "0.6b" or "1.7b" in every precision, in memory that all rows share."""
     note(f"making random weights of {size}")
     checkpoint = synthetic_checkpoint(size, place=_shared)
+    codec = _packed_codec(checkpoint)
     matrices = {}
     for precision in precisions:
         if precision in packed.PRECISIONS:
             note(f"packing {precision}")
             matrices[precision] = packed.pack_in_memory(checkpoint, precision, threads=threads).matrices
     return lambda precision, count: (
-        Model(checkpoint, threads=count, packed=matrices.get(precision)),
+        Model(checkpoint, threads=count, packed=matrices.get(precision), codec=codec),
         DECODER_PRECISION,
     )
 

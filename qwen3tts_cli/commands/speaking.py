@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import math
-import secrets
+import os
 import time
 import warnings
 from contextlib import ExitStack
@@ -108,7 +108,7 @@ class Take:
 
     def __init__(self, given: dict[str, Any], plan: Plan, console: Console, timings: Timings) -> None:
         self.given, self.plan, self.console, self.timings = given, plan, console, timings
-        self.seed: int = secrets.randbits(64) if given["seed"] is None else given["seed"]
+        self.seed: int = int.from_bytes(os.urandom(8), "little") if given["seed"] is None else given["seed"]
         self.samples = 0
         self.digest = hashlib.sha256()
         self.audio: Any = None  # sink of the audio file or stream

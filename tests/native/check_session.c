@@ -35,7 +35,7 @@ static q3t_session_params params(const dump_case *c, how h) {
 }
 
 static q3t_model *open_model(const dump *d, uint32_t mask, int32_t threads) {
-    q3t_model_options options = {mask, threads};
+    q3t_model_options options = {.cpu_mask = mask, .threads = threads};
     q3t_model *m = NULL;
     q3t_status status = q3t_model_open(&d->config, d->tensors, (size_t)d->tensor_count, &options, &m);
     if (status != Q3T_OK) {
@@ -193,7 +193,7 @@ static void check_early_close(const dump *d) {
 }
 
 static void check_bad_arguments(const dump *d) {
-    q3t_model_options options = {Q3T_CPU_ALL, 1};
+    q3t_model_options options = {.cpu_mask = Q3T_CPU_ALL, .threads = 1};
     q3t_model *m = NULL;
     q3t_config config = d->config;
     size_t count = (size_t)d->tensor_count;
@@ -202,7 +202,16 @@ static void check_bad_arguments(const dump *d) {
     expect(q3t_model_open(&config, d->tensors, count, &options, &m) == Q3T_E_SHAPE, "model", "another hidden size");
     config.talker.hidden = 1 << 30;
     expect(q3t_model_open(&config, d->tensors, count, &options, &m) == Q3T_E_CONFIG, "model", "an absurd hidden size");
-    options.threads = 0;
+    static const _Alignas(64) char block[64];
+    options.codec = block, options.codec_bytes = sizeof block;
+    expect(q3t_model_open(&d->config, d->tensors, count, &options, &m) == Q3T_E_SHAPE, "model", "the codec's tensors, and packed too");
+    size_t lm = 0;
+    q3t_tensor *alone = calloc(count, sizeof *alone);
+    for (size_t i = 0; alone && i < count; i++)
+        if (d->tensors[i].slot < Q3T_W_FIRST_SUM) alone[lm++] = d->tensors[i];
+    expect(q3t_model_open(&d->config, alone, lm, &options, &m) == Q3T_E_SHAPE && !m, "model", "a packed codec of another size");
+    free(alone);
+    options.codec = NULL, options.threads = 0;
     expect(q3t_model_open(&d->config, d->tensors, count, &options, &m) == Q3T_E_ARGUMENT && !m, "model", "no threads");
 
     m = open_model(d, Q3T_CPU_ALL, 1);

@@ -1,0 +1,84 @@
+"""What happens before the first sample of a stream: few imports, nothing twice, no growth."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import CHECKPOINTS, POCKET
+
+from qwen3tts_cli import Synthesizer
+from qwen3tts_cli.engine_warm import warm
+
+# Slow to import, and of no use to a preset that speaks English into a pipe.
+_UNWANTED = {
+    "huggingface_hub", "soundfile", "sounddevice", "regex", "num2words", "sentencex", "tomllib", "cffi", "matplotlib",
+    "tempfile", "shutil", "secrets", "random", "subprocess", "socket", "asyncio", "logging", "concurrent.futures",
+    "qwen3tts_cli.audio", "qwen3tts_cli.voicestore", "qwen3tts_cli.voicefile", "qwen3tts_cli.pull",
+    "qwen3tts_cli.config_encoders", "qwen3tts_cli.weights_encoders", "qwen3tts_cli.engine_audio",
+}  # fmt: skip
+_CODE = """
+import os, sys
+from qwen3tts_cli import cli
+from qwen3tts_cli.commands import speaking
+def first(self, samples):
+    files = {line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if "safetensors" in line}
+    print(sorted(set(sys.argv[1].split()) & set(sys.modules)), [os.path.dirname(f) for f in files], flush=True)
+    os._exit(0)
+speaking.Take._write = first
+sys.exit(cli.run(sys.argv[2:]))
+"""
+
+
+def at_the_first_sample(*arguments):
+    command = [sys.executable, "-c", _CODE, " ".join(_UNWANTED), "say", "--stream", "--raw", "-q", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_stream_imports_and_maps_only_what_it_needs(tmp_path, monkeypatch):
+    assert at_the_first_sample("Hello there.").startswith("[] ")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model = str(CHECKPOINTS / "tiny-customvoice")
+    options = ("-m", model, "--precision", "int8", "--max-frames", "5", "Hello there.")
+    at_the_first_sample(*options)  # packs
+    assert at_the_first_sample(*options) == f"[] {[model]}\n"
+
+
+def test_warming_changes_nothing(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(300_000))
+    data = np.memmap(path, np.uint8, "r")
+    warm([data[200_000:], data[:5], data[70_000:200_000], data[:0]]).join()
+    assert data.tobytes() == path.read_bytes()
+
+
+def resident_kb():
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+
+def growth_kb(utterances, settle):
+    """How much more memory is resident after the last of so many utterances than after `settle` of them."""
+    with Synthesizer.open(POCKET, threads=2) as voice:
+        for number in range(utterances):
+            if number == settle:
+                before = resident_kb()
+            assert len(voice.say(f"Word {number % 50}.", seed=number, max_frames=2))
+    return resident_kb() - before
+
+
+@pytest.mark.skipif(sys.platform != "linux" or "asan" in os.environ.get("LD_PRELOAD", ""), reason="reads /proc")
+def test_memory_does_not_grow():
+    assert growth_kb(90, 30) < 512
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_over_a_thousand_utterances():
+    assert growth_kb(1000, 100) < 1024
