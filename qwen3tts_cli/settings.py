@@ -19,6 +19,7 @@ KEYS = (
     "precision",
     "decoder_precision",
     "threads",
+    "batch",
     "seed",
     "temperature",
     "top_k",
