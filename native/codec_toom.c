@@ -9,7 +9,8 @@
  * Large ones: all tiles are made first, then each thread keeps to its panels. */
 #include "codec_internal.h"
 
-enum { BLOCK_TILES = 48,      /* of a block, where a part of the rows goes through all panels */
+enum { SHARES = 4,            /* of the rows for each thread: what one is late with the others take */
+       BLOCK_TILES = 48,      /* of a block, where a part of the rows goes through all panels */
        PANEL_TILES = 96,      /* of a block, where the rows go through one panel */
        LEAST_ROWS = 16,       /* of a frame: with fewer the time goes in reading weights, of which there are 10 / 7 */
        LEAST_CHANNELS = 16,   /* with fewer it goes in the two ends */
@@ -75,7 +76,7 @@ typedef struct job {
     const q3t_toom_scratch *scratch;
     int32_t frame, frames;     /* first of the call's frames that are worked on, and how many */
     int32_t steps, tiles;      /* of a frame: pieces of 4 * dilation rows, and tiles */
-    int32_t parts;             /* items of a run: each has scratch of its own */
+    int32_t threads, parts;    /* of the pool; items of a run */
 } job;
 
 /* The tiles before step i; the steps of a frame but the last are whole. */
@@ -126,6 +127,11 @@ static int32_t blocks_of(const job *j, int32_t steps, int32_t most) {
     return (steps - 1) / (most / j->first->conv->dilation) + 1;
 }
 
+/* By worker; where there are more of those, by item, and no more items than scratch. */
+static float *scratch_of(const job *j, int32_t part, int32_t worker) {
+    return j->scratch->parts + (size_t)(j->threads <= j->scratch->count ? worker : part) * j->scratch->part_floats;
+}
+
 static int32_t share(int32_t n, int32_t i, int32_t of) { return (int32_t)((int64_t)n * i / of); }
 
 /* ------------------------------------------------------------ rows by rows */
@@ -133,10 +139,9 @@ static void rows_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv *c = j->first->conv;
     size_t ldp = BLOCK_TILES * tile_floats(c);
-    (void)worker;
     for (int32_t part = begin; part < end; part++) {
         int32_t all = j->frames * j->steps, from = share(all, part, j->parts), n = share(all, part + 1, j->parts) - from;
-        float *u = j->scratch->parts + (size_t)part * j->scratch->part_floats, *m = u + Q3T_TOOM_POINTS * ldp;
+        float *u = scratch_of(j, part, worker), *m = u + Q3T_TOOM_POINTS * ldp;
         for (int32_t b = 0, of = blocks_of(j, n, BLOCK_TILES); b < of; b++) {
             int32_t i = from + share(n, b, of), next = from + share(n, b + 1, of);
             make_tiles(j, i, next, u, ldp, 0, c->in);
@@ -166,9 +171,8 @@ static void panels_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv_step *s = j->first;
     int32_t all = j->frames * j->steps, of = blocks_of(j, all, PANEL_TILES);
-    (void)worker;
     for (int32_t part = begin; part < end; part++) {
-        float *m = j->scratch->parts + (size_t)part * j->scratch->part_floats;
+        float *m = scratch_of(j, part, worker);
         for (int32_t p = share(panels(s->conv), part, j->parts); p < share(panels(s->conv), part + 1, j->parts); p++)
             for (int32_t b = 0; b < of; b++) {
                 int32_t i = share(all, b, of), next = share(all, b + 1, of), o = p * Q3T_BLOCK;
@@ -182,15 +186,17 @@ static void panels_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
 void q3t_toom_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
                    const q3t_conv_step *second) {
     const q3t_conv *conv = first->conv;
-    int32_t threads = min2(q3t_pool_threads(pool), scratch->count), frames = first->rows / first->frame_rows;
+    int32_t threads = q3t_pool_threads(pool), frames = first->rows / first->frame_rows, all = panels(conv);
+    int32_t most = threads <= scratch->count ? SHARES * threads : scratch->count;
     size_t bytes = (size_t)panels(conv) * (size_t)(Q3T_TOOM_POINTS * conv->in + second->conv->in) * Q3T_BLOCK * sizeof(float);
-    job j = {.kernels = c->kernels, .first = first, .second = second, .scratch = scratch, .frames = frames, .parts = threads,
+    job j = {.kernels = c->kernels, .first = first, .second = second, .scratch = scratch, .frames = frames, .threads = threads,
              .steps = steps_of(first->frame_rows, conv->dilation), .tiles = q3t_toom_tiles(first->frame_rows, conv->dilation)};
     if (bytes <= RESIDENT && frames * j.steps >= 8 * threads) {
+        j.parts = min2(most, frames * j.steps);
         q3t_pool_run(pool, j.parts, 1, rows_task, &j);
         return;
     }
-    j.parts = min2(threads, panels(conv));
+    j.parts = threads <= scratch->count ? all : min2(most, all);
     for (int32_t some = shared_frames(conv, first->frame_rows, frames); j.frame < frames; j.frame += some) {
         j.frames = min2(some, frames - j.frame);
         q3t_pool_run(pool, j.frames * ((conv->in - 1) / SLICE + 1), 1, tiles_task, &j);

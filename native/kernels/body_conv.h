@@ -6,7 +6,7 @@
  * pass; between chunks the chains wait in y, which keeps them exactly, and the
  * tiles of one chunk share the work of fetching the next.
  * The including file defines CONV_VECTORS and CONV_TIMES. */
-enum { CONV_CHUNK = 512,     /* (tap, input) pairs: 64 KB of a panel */
+enum { CONV_CHUNK = 192,     /* (tap, input) pairs: 24 KB of a panel, which stay in L1 */
        CONV_LINE = 16,      /* floats of a cache line */
        CONV_NARROW = 4,      /* outputs up to which a convolution runs along the inputs instead */
        CONV_COLUMN = 1024 }; /* weights of one output kept on the stack then */
