@@ -69,7 +69,7 @@ class Speech:
         )
 
     def _speak(self) -> Iterator[np.ndarray]:
-        with closing(made(self.model, self.utterances(), self.batch, self.plan.live)) as chunks:
+        with closing(made(self.model, self.utterances(), self.batch, self.plan.live, self)) as chunks:
             for _, pcm in chunks:
                 yield pcm
 

@@ -14,9 +14,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .engine import SAMPLE_RATE
+from .guard import expected_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
 
@@ -88,10 +89,17 @@ class Listener:
         return self.alone >= _FRAME_SECONDS or lead > STEADY_CHUNK * (self.together or utterances * self.alone / 2)
 
 
+def _full(window: Sequence[tuple[Speech, Utterance]], only: Speech | None) -> bool:
+    """Whether what is being made likely takes all the frames that are left: more of this text would be thrown away."""
+    if only is None or only.left is None:
+        return False
+    return sum(expected_seconds(utterance.text) for _, utterance in window) >= only.left * _FRAME_SECONDS
+
+
 def made(
-    model: Model, utterances: Iterator[tuple[Speech, Utterance]], batch: int, live: bool
+    model: Model, utterances: Iterator[tuple[Speech, Utterance]], batch: int, live: bool, only: Speech | None = None
 ) -> Iterator[tuple[Speech, np.ndarray]]:
-    """Samples of the utterances in their order, up to `batch` of which are made at a time.
+    """Samples of the utterances in their order, up to `batch` of which are made at a time. only: the text, if it is one.
 
     An error of one is raised in its turn. Closing the generator frees every session.
     """
@@ -103,6 +111,7 @@ def made(
         while True:
             share = not live or listener.has_time(batch)
             room = sum(u.session is not None for _, u in window) < batch and len(window) < 2 * batch
+            room = room and not _full(window, only)
             if more and (not window or (room and share)):
                 more = False
                 try:

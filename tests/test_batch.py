@@ -109,6 +109,17 @@ def test_retries(voice, choosy, monkeypatch):
         assert_same(spoken(voice, batch=batch, retries=50), want)
 
 
+def test_what_will_not_fit_is_not_begun(voice, monkeypatch):
+    """The first of eight pieces is expected to take all the frames there are."""
+    begun, begin = [], pipeline_utterance.Utterance.begin
+    monkeypatch.setattr(pipeline_utterance.Utterance, "begin", lambda self, *a: begun.append(self) or begin(self, *a))
+    spoken(voice, batch=8, max_frames=3)
+    assert len(begun) == 1
+    begun.clear()
+    spoken(voice, batch=8)
+    assert len(begun) == len(PIECES)
+
+
 def test_most_frames_of_the_whole(voice, choosy, monkeypatch):
     """Cuts within an utterance, between two, in an attempt that will be dropped (the twelfth frame) and behind it."""
     alone = [spoken(voice, piece, retries=50, max_frames=1000) for piece in PIECES]
