@@ -17,7 +17,8 @@ enum { CONV_VECTORS = 2, CONV_TIMES = 12 };
 #include "body_toom.h"
 #include "quant_avx512.h"
 #include "quant_avx512bw.h"
-#define QUANT_TILES(X) X(6, 1) X(4, 1) X(2, 1) X(1, 2)
+enum { QUANT_HELD = 6, QUANT_LAST = QUANT_HELD };
+#define QUANT_TILES(X) X(6, 1) X(5, 1) X(4, 1) X(3, 1) X(2, 1) X(1, 2)
 #include "body_probe.h"
 #include "body_quant.h"
 

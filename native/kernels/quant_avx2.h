@@ -4,7 +4,7 @@ typedef __m256i QI;
 typedef __m256i QB;
 typedef struct { __m256i size, sign; } QW;
 typedef __m256i Q4;
-enum { QUANT_VECTORS = 2 };
+enum { QUANT_VECTORS = 2, QUANT_HELD = 4, QUANT_LAST = QUANT_HELD };
 #define Q8_ZERO 0
 #define QUANT_TILES(X) X(4, 1) X(3, 1) X(2, 1) X(1, 2)
 

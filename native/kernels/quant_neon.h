@@ -1,7 +1,7 @@
 /* quant_neon.h - what body_quant.h needs on NEON, but for the dot products. */
 typedef int32x4_t QI;
 typedef uint8x16_t QB;
-enum { QUANT_VECTORS = 4 };
+enum { QUANT_VECTORS = 4, QUANT_HELD = 4, QUANT_LAST = QUANT_HELD };
 #define QUANT_TILES(X) X(4, 1) X(3, 1) X(2, 1) X(1, 2)
 
 V_INLINE QB q_bytes(const void *p) { return vld1q_u8(p); }
