@@ -99,9 +99,9 @@ def _full(window: Sequence[tuple[Speech, Utterance]], only: Speech | None) -> bo
 def made(
     model: Model, utterances: Iterator[tuple[Speech, Utterance]], batch: int, live: bool, only: Speech | None = None
 ) -> Iterator[tuple[Speech, np.ndarray]]:
-    """Samples of the utterances in their order, up to `batch` of which are made at a time. only: the text, if it is one.
+    """Samples of the utterances in their order, up to `batch` of which are made at a time.
 
-    An error of one is raised in its turn. Closing the generator frees every session.
+    only: the text, if it is one. An error of one is raised in its turn. Closing the generator frees every session.
     """
     window: deque[tuple[Speech, Utterance]] = deque()
     listener = Listener()
