@@ -154,10 +154,10 @@ static void check(void) {
         for (int32_t format = Q3T_FORMAT_INT8; format <= Q3T_FORMAT_INT4; format++)
             for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
                 for (int32_t cols = 1; cols < 50; cols += cols < 9 ? 1 : cols / 2)
-                    for (int kind = 0; kind < 3; kind++) {
+                    for (int kind = cols < 5 ? 0 : cols % 3, last = cols < 5 ? 2 : kind; kind <= last; kind++) {
                         problem p = make(format, shapes[s][0], shapes[s][1], cols, kind);
                         check_one(&t, &scalar, machines[m].name, &p);
-                        if (kind == 0 && p.k >= 256) check_error(&t, &p);
+                        if (kind == 0 && p.k >= 256 && cols > 2) check_error(&t, &p);
                         release(&p);
                     }
     }
