@@ -6,7 +6,7 @@
  * Tiles begin anew with each frame, so that an output's tile, and with it its
  * bits, never depend on how many frames come in one call. Small weights: each
  * part of the rows goes through all of the unit, a block of tiles at a time.
- * Large ones: all tiles are made first, then each thread keeps to its panels. */
+ * Large ones: all tiles are made first, then each panel meets all of them. */
 #include "codec_internal.h"
 
 enum { SHARES = 4,            /* of the rows for each thread: what one is late with the others take */

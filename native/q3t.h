@@ -132,7 +132,7 @@ typedef struct q3t_model_options {
     size_t codec_bytes;          /* what q3t_pack_codec_bytes says, else Q3T_E_SHAPE */
 } q3t_model_options;
 
-/* Of the weights that q3t_pack_codec makes: another number, another order of the same bytes. */
+/* Of the block that q3t_pack_codec makes: the same weights under another number are another block. */
 enum { Q3T_CODEC_LAYOUT = 2 };
 
 /* How one code is chosen. Source: transformers LogitsProcessor order, SPEC of the reference's generate(). */

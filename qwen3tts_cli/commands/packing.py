@@ -41,7 +41,7 @@ def pack(name: str, precision: str, quiet: bool) -> None:
     """
     from .. import packed, packed_codec
     from ..checkpoint import open_checkpoint
-    from ..synthesizer import default_threads
+    from ..threads import default_threads
 
     console, done = Console(quiet), [0, 1]
 
