@@ -1,6 +1,7 @@
 /* probe.c - what a machine can do at most, for measuring: reading memory, arithmetic in registers, and how long threads
  * take to meet. The threads are those of a pool like a model's. */
 #define _POSIX_C_SOURCE 200809L
+#include "clock.h"
 #include "kernels/peaks.h"
 #include "kernels/target.h"
 #include "pool.h"
@@ -8,7 +9,6 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { READ_BYTES = 1 << 18,     /* handed out at a time */
        ROUNDS = 4000, ITEMS = 32, /* of arithmetic: some 10 us in one item, ITEMS for each thread in a run */
@@ -26,12 +26,6 @@ struct q3t_probe {
     float *found;                /* (threads,): what the reads came to, so that none is left out as unused */
     flag *flags;                 /* (threads,) */
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 q3t_status q3t_probe_open(const q3t_model_options *options, q3t_probe **probe) {
     if (!options || !probe) return Q3T_E_ARGUMENT;
@@ -76,9 +70,9 @@ static void read_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
 q3t_status q3t_probe_read(q3t_probe *probe, const void *memory, size_t bytes, double *seconds) {
     if (!probe || !memory || !seconds || bytes / READ_BYTES < 1 || bytes / READ_BYTES > INT32_MAX) return Q3T_E_ARGUMENT;
     reading r = {probe, memory};
-    double start = now();
+    double start = q3t_now();
     q3t_pool_run(probe->pool, (int32_t)(bytes / READ_BYTES), 1, read_task, &r);
-    *seconds = now() - start;
+    *seconds = q3t_now() - start;
     return Q3T_OK;
 }
 
@@ -104,11 +98,11 @@ q3t_status q3t_probe_peak(q3t_probe *probe, q3t_peak what, double seconds, doubl
     *rate = 0;
     if (!a.loop) return Q3T_OK;
     int32_t items = (seconds > 0 ? ITEMS : 1) * probe->threads;
-    double start = now(), spent, operations = 0, each = a.loop(1) * ROUNDS;
+    double start = q3t_now(), spent, operations = 0, each = a.loop(1) * ROUNDS;
     do {
         q3t_pool_run(probe->pool, items, 1, arithmetic_task, &a);
         operations += each * items;
-        spent = now() - start;
+        spent = q3t_now() - start;
     } while (spent < seconds);
     *rate = operations / spent;
     return Q3T_OK;
@@ -133,9 +127,9 @@ static void meet_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
                 if (i < SPINS) Q3T_PAUSE();
                 else sched_yield(); /* it may wait for this core */
             }
-        if (round == 1) start = now();
+        if (round == 1) start = q3t_now();
     }
-    if (begin == 0) m->seconds = now() - start;
+    if (begin == 0) m->seconds = q3t_now() - start;
 }
 
 q3t_status q3t_probe_barrier(q3t_probe *probe, int32_t rounds, double *seconds) {

@@ -1,18 +1,12 @@
 /* stage.c - see stage.h. The counters are atomic, so slice mode takes no lock;
  * the mutex and the condition are for the two sides of a pipeline to sleep on. */
 #define _POSIX_C_SOURCE 200809L
+#include "clock.h"
 #include "stage.h"
-#include <time.h>
 
 enum { RING_FRAMES = 32, STEADY_CHUNK = 8, SAMPLE_RATE = 24000 };
 
 static const double MARGIN = 1.5; /* of the time that another frame and decoding what waits then would take */
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 int32_t q3t_stage_chunk(int32_t chunk_frames) { return chunk_frames ? chunk_frames : STEADY_CHUNK; }
 
@@ -79,7 +73,7 @@ static void append(q3t_stage *s, const float *samples, int64_t n) {
 static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
     int32_t done = atomic_load(&s->decoded);
     const int32_t *codes = s->codes + (size_t)done * (size_t)s->groups;
-    double start = now();
+    double start = q3t_now();
     q3t_status status = Q3T_OK;
     if (done < skipped(s)) q3t_codec_skip(s->codec, s->state, pool, codes, n);
     else status = q3t_codec_run(s->codec, s->state, pool, codes, n, s->scratch);
@@ -87,7 +81,7 @@ static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
     if (status == Q3T_OK) {
         if (done >= s->silent) append(s, s->scratch, (int64_t)n * s->frame_samples);
         atomic_store(&s->decoded, done + n);
-        double end = now();
+        double end = q3t_now();
         if (done >= s->silent) q3t_schedule_decoded(&s->schedule, end, end - start, n, done + n - s->silent);
         if (!s->pipeline) s->schedule.begun = end;
         s->early = 0;
@@ -103,9 +97,9 @@ static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
 
 q3t_status q3t_stage_run(q3t_stage *s, q3t_pool *pool) {
     if (!s->pipeline) {
-        double start = now();
+        double start = q3t_now();
         for (int32_t n; atomic_load(&s->status) == Q3T_OK && (n = due(s)) > 0 && has_room(s, n);) decode(s, pool, n);
-        s->seconds += now() - start;
+        s->seconds += q3t_now() - start;
     }
     return (q3t_status)atomic_load(&s->status);
 }
@@ -148,7 +142,7 @@ void q3t_stage_push(q3t_stage *s, int32_t available, int finished) {
     if (s->pipeline) pthread_mutex_lock(&s->mutex);
     if (available > atomic_load(&s->available)) {
         int32_t done = atomic_load(&s->decoded);
-        s->early = q3t_schedule_push(&s->schedule, now(), available - done, done - s->silent);
+        s->early = q3t_schedule_push(&s->schedule, q3t_now(), available - done, done - s->silent);
     }
     atomic_store(&s->available, available);
     atomic_store(&s->finished, finished);

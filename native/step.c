@@ -5,27 +5,21 @@
  *
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerForConditionalGeneration.forward, and GenerationMixin._sample. */
 #define _POSIX_C_SOURCE 200809L
+#include "clock.h"
 #include "session.h"
-#include <time.h>
 
 enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one pass: the predictor begins with two columns each */
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int running(const q3t_session *s) { return s->state == Q3T_RUNNING && s->status == Q3T_OK; }
 
 static void first_step(q3t_model *m, q3t_session *s) {
-    double start = now();
+    double start = q3t_now();
     q3t_talker_embed(&m->talker, &m->workspace, &s->prompt, s->prompt_rows);
     q3t_talker_text(&m->talker, &m->workspace, s->trailing_ids, s->trailing, s->trailing_rows);
     q3t_talker_text(&m->talker, &m->workspace, &m->config.tts_pad, 1, s->pad);
     s->cached_rows = q3t_talker_prefill(&m->talker, &m->workspace, &s->prompt, s->prompt_rows, &s->cache, s->hidden, s->logits);
     s->positions = s->prompt.rows;
-    s->prefill_seconds = now() - start;
+    s->prefill_seconds = q3t_now() - start;
 }
 
 /* Bring hidden and logits of every running session up to date. */
@@ -35,7 +29,7 @@ static void talker(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     float *hidden[GROUP], *logits[GROUP];
     q3t_session *stepped[GROUP];
     int32_t cols = 0;
-    double start = now();
+    double start = q3t_now();
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
         if (!running(s) || s->positions == 0) continue;
@@ -46,7 +40,7 @@ static void talker(q3t_model *m, q3t_session *const *sessions, int32_t n) {
         stepped[cols++] = s;
     }
     if (cols) q3t_talker_step(&m->talker, &m->workspace, columns, cols, inputs, hidden, logits);
-    double seconds = cols ? (now() - start) / cols : 0;
+    double seconds = cols ? (q3t_now() - start) / cols : 0;
     for (int32_t i = 0; i < cols; i++) {
         stepped[i]->positions++;
         stepped[i]->talker_seconds += seconds;
@@ -79,7 +73,7 @@ static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     q3t_prediction frames[GROUP];
     q3t_session *predicted[GROUP];
     int32_t count = 0;
-    double start = now();
+    double start = q3t_now();
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
         if (!running(s)) continue;
@@ -97,7 +91,7 @@ static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     }
     if (!count) return;
     q3t_predictor_frames(&m->predictor, &m->workspace, frames, count);
-    double seconds = (now() - start) / count;
+    double seconds = (q3t_now() - start) / count;
     for (int32_t i = 0; i < count; i++) {
         q3t_session *s = predicted[i];
         s->predictor_seconds += seconds;

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .engine import SAMPLE_RATE
 from .guard import expected_seconds
+from .memory import available_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ STEADY_CHUNK = 8  # frames; decoding them at a time is the cheapest
 _PIPELINED = 6  # utterances from which decoders on threads of their own are faster than taking turns with the rest
 _AHEAD_SAMPLES = 600 * SAMPLE_RATE  # 58 MB of samples that wait for their turn
 _FRAME_SECONDS = 0.08
+_GUESSED_BYTES = 2 << 30  # of free memory, where the system does not say
 
 
 def default_batch(model: Model) -> int:
@@ -37,19 +39,8 @@ def default_batch(model: Model) -> int:
     talker = model.config.talker
     cached = 2 * 4 * talker.num_hidden_layers * talker.num_key_value_heads * talker.head_dim
     positions = 512  # of an utterance as the splitter makes them, half a minute, with its prompt
-    return max(1, min(8, _free_memory() // 4 // (cached * positions)))
-
-
-def _free_memory() -> int:
-    """Bytes that are there without swapping; a guess where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) << 10
-    except (OSError, ValueError):
-        pass
-    return 2 << 30
+    free = available_bytes() or _GUESSED_BYTES
+    return max(1, min(8, free // 4 // (cached * positions)))
 
 
 class Listener:

@@ -18,33 +18,9 @@ import numpy as np
 
 from qwen3tts_cli.errors import GenerationError, UsageError
 from qwen3tts_cli.hub import resolve_model
+from qwen3tts_cli.synthesizer_options import SpeakOptions
 
 FRAME = 1920
-
-
-@dataclass(frozen=True)
-class SpeakOptions:
-    voice: str | None = None
-    language: str | None = None
-    instruct: str | None = None
-    design: str | None = None
-    seed: int | None = None
-    greedy: bool = False
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    repetition_penalty: float | None = None
-    subtalker_temperature: float | None = None
-    subtalker_top_k: int | None = None
-    subtalker_top_p: float | None = None
-    max_frames: int | None = None
-    text_mode: str | None = None
-    split: bool = True
-    retries: int = 2
-    live: bool = False
-    chunk_frames: int = 0
-    pipeline: bool | None = None
-    batch: int = 0
 
 
 def frames_of(seed: int, frames: int) -> Iterator[np.ndarray]:

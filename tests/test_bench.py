@@ -318,8 +318,3 @@ def test_advice_on_threads():
         [row("int8", 1, 0.5, 4), row("int8", 8, 0.2, 4), row("int8", 1, 0.4, 2), row("int8", 8, 0.3, 2)]
     )
     assert (found.threads, found.batch, found.rtf, found.batch_rtf) == (2, 8, 0.4, 0.3)
-
-
-def test_stolen_time_is_a_share():
-    stolen = machine.StolenTime()
-    assert 0 <= stolen.share <= 1

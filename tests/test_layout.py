@@ -23,7 +23,7 @@ MAX_C_LINES, MAX_PY_LINES, MAX_FUNCTION, MAX_KERNEL = 500, 300, 80, 120
 # Rows of native/: a file includes headers of rows further left only, or of its own family (codec_conv.c, codec.h).
 # Files of one row may include each other where `True` says so.
 C_ROWS = [
-    ({"q3t", "status", "arena", "cpu", "warm"}, True),
+    ({"q3t", "status", "arena", "cpu", "warm", "clock"}, True),
     ({"kernels"}, True),
     ({"pool", "quant"}, False),
     ({"weights"}, False),
@@ -38,7 +38,7 @@ C_ROWS = [
 ]
 # Rows of qwen3tts_cli/, in the same sense; a family is a subpackage or what stands before the first underscore.
 PY_ROWS = [
-    {"errors", "threads"},
+    {"errors", "memory", "threads"},
     {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings", "audio"},
     {"config", "bpe", "safetensors", "sinks", "pull", "text"},
     {"languages", "tokenizer", "weights", "voicefile"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import sys
@@ -70,30 +69,6 @@ class Bounds:
     def barrier_ns(self) -> tuple[float, float]:
         """Nanoseconds that the threads take to meet: the least, and the median of the run."""
         return min(self.barriers) * 1e9, float(np.median(self.barriers)) * 1e9
-
-
-class StolenTime:
-    """The share of the processors' time that the host of a virtual machine kept, since this was made."""
-
-    def __init__(self) -> None:
-        self._start = self._read()
-
-    @staticmethod
-    def _read() -> tuple[int, int]:
-        """(ticks stolen, ticks in all) of the processors that this process may use."""
-        try:
-            usable = {f"cpu{i}" for i in os.sched_getaffinity(0)}
-            with open("/proc/stat", encoding="ascii") as file:
-                rows = [[int(x) for x in words[1:9]] for words in map(str.split, file) if words[0] in usable]
-            return sum(row[7] for row in rows), sum(sum(row) for row in rows)
-        except (OSError, AttributeError, ValueError, IndexError):
-            return 0, 0  # not Linux
-
-    @property
-    def share(self) -> float:
-        """0 .. 1; 0 where the system does not say."""
-        stolen, total = (now - then for now, then in zip(self._read(), self._start, strict=True))
-        return stolen / total if total > 0 else 0.0
 
 
 def maxrss_bytes(usage: resource.struct_rusage) -> int:

@@ -13,10 +13,12 @@ import numpy as np
 from .. import packed
 from ..engine import Model
 from ..engine_codec import codec_bytes, pack_codec
+from ..memory import available_bytes
 from ..synthesizer import Synthesizer
 from ..synthetic import synthetic_checkpoint
+from ..threads import cpu_times, stolen_share
 from ..weights import rows_of
-from .machine import Bounds, Prober, StolenTime
+from .machine import Bounds, Prober
 from .results import Results, make_row, spread
 from .speech import Case, Samples, Speech
 from .workers import Worker
@@ -104,21 +106,12 @@ def model_opener(name: str) -> Opener:
     return opened
 
 
-def _room() -> float:
-    """Bytes of memory that programs may still take."""
-    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return 1024 * float(line.split()[1])
-    return float("inf")
-
-
 def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
     """Measure every case of the plan. Rows take turns where there is memory for all of them at once."""
-    stolen, start = StolenTime(), time.monotonic()
+    before, start, free = cpu_times(), time.monotonic(), available_bytes()
     results = Results({threads: Bounds(threads) for threads in plan.counts})
     cases = plan.cases()
-    together = sum(_ROW_BYTES + case.batch * _SESSION_BYTES for case in cases) < _room()
+    together = free is None or sum(_ROW_BYTES + case.batch * _SESSION_BYTES for case in cases) < free
     found: dict[Case, list[Samples]] = {case: [] for case in cases}
     facts = {}
     with Worker("the machine", Prober, plan.counts) as prober:
@@ -143,7 +136,7 @@ def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
                     facts[case] = worker.call("facts")
         while results.widest.count < PROBES:
             probe()
-    results.steal = stolen.share
+    results.steal = stolen_share(before, cpu_times()) or 0.0
     for case in cases:
         results.rows.append(make_row(model, case, found[case], facts[case], results.bounds[case.threads]))
         results.spreads.append(spread(found[case]))

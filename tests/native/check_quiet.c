@@ -59,7 +59,7 @@ static void need(q3t_status status) {
 
 static loop open_loop(const dump *d, int32_t threads) {
     const dump_case *c = &d->cases[0];
-    q3t_model_options options = {Q3T_CPU_ALL, threads};
+    q3t_model_options options = {.cpu_mask = Q3T_CPU_ALL, .threads = threads};
     q3t_sampling sampling = {0, 0.9f, 20, 0.95f, c->repetition_penalty};
     q3t_session_params p = {
         .rows = c->rows, .text_ids = c->text_ids, .codec_ids = c->codec_ids, .prefix_rows = c->prefix_rows,
