@@ -1,9 +1,10 @@
-/* codec_internal.h - what codec.c, codec_pack.c and codec_layers.c share: the
- * packed weights, the streams' windows, and the parallel steps between them.
+/* codec_internal.h - what the codec's files share: the packed weights, the
+ * streams' tails, the work on several streams, and its parallel steps.
  *
  * Activations are channel-last: (rows, channels) float32, one row a time step.
  * A transposed convolution of stride r makes rows of r * channels, which are r
- * rows of channels without moving a byte. */
+ * rows of channels without moving a byte. The rows of several streams follow
+ * each other; in a window each stream's have its own history in front. */
 #ifndef Q3T_CODEC_INTERNAL_H
 #define Q3T_CODEC_INTERNAL_H
 #include "codec.h"
@@ -11,7 +12,16 @@
 enum { Q3T_PRE_TAPS = 3,      /* of pre_conv */
        Q3T_TAPS = 7,          /* of the depthwise convolutions and of the vocoder's */
        Q3T_UNITS = 3,         /* residual units in a vocoder block */
-       Q3T_CODEC_PIECE = 8 }; /* frames worked on at a time: more would only need more memory */
+       Q3T_UPS = 8, Q3T_BLOCKS = 8 };  /* stages of upsampling and blocks of the vocoder at most */
+
+/* The windows: rows on their way into a causal convolution. Between calls a stream keeps the last rows of each. */
+enum { Q3T_WIN_QUANTIZED,     /* into pre */
+       Q3T_WIN_VOCODER,       /* into vocoder_in */
+       Q3T_WIN_SAMPLES,       /* into the last convolution */
+       Q3T_WIN_UP,            /* into the depthwise convolutions */
+       Q3T_WIN_BLOCK = Q3T_WIN_UP + Q3T_UPS,       /* into the blocks' transposed convolutions */
+       Q3T_WIN_UNIT = Q3T_WIN_BLOCK + Q3T_BLOCKS,  /* into conv1 of the units: block * Q3T_UNITS + unit */
+       Q3T_WINDOWS = Q3T_WIN_UNIT + Q3T_BLOCKS * Q3T_UNITS };
 
 typedef struct q3t_snake {    /* SnakeBeta with its exponentials taken: (channels,) each */
     const float *alpha, *inv_beta;
@@ -34,7 +44,7 @@ typedef struct q3t_unit {            /* x + conv2(act2(conv1(act1(x)))) */
     q3t_conv conv1, conv2;
 } q3t_unit;
 
-typedef struct q3t_toom_scratch {    /* of a stream, for codec_toom.c */
+typedef struct q3t_toom_scratch {    /* for codec_toom.c */
     size_t shared_floats, part_floats;
     float *shared, *parts;           /* (shared_floats,), (count, part_floats) */
     int32_t count;                   /* threads that work at most */
@@ -46,7 +56,7 @@ typedef struct q3t_vocoder_block {
     q3t_unit unit[Q3T_UNITS];
     int32_t in, out, rate;           /* channels in and out, rows out for one in */
     int32_t frame_rows;              /* rows in, for one frame */
-    int32_t frames;                  /* worked on at a time, so that the rows between two units stay in the cache */
+    int32_t frames;                  /* of a stream worked on at a time, so that the rows between two units stay in the cache */
 } q3t_vocoder_block;
 
 struct q3t_codec {
@@ -58,57 +68,67 @@ struct q3t_codec {
     int32_t frame_samples, q_width, kv_width, qkv_width;
     int32_t threads;                 /* of the pool that it was opened on */
     int32_t reach;                   /* see q3t_codec_reach */
+    int32_t joint;                   /* leading blocks that all streams go through together: their weights are most of a
+                                        vocoder's, their rows few */
     const float *books;              /* (code_groups, codebook_size, codebook_dim / 2) */
     const float *inv_freq;           /* (head_dim / 2,) */
     q3t_conv project;                /* the two projections of the quantizer side by side */
     q3t_conv pre, in, out;
     const float *norm;
     q3t_codec_layer *layers;         /* (config.codec.layers,) */
-    q3t_upsample up[8];
+    q3t_upsample up[Q3T_UPS];
     q3t_conv vocoder_in;
-    q3t_vocoder_block block[8];
+    q3t_vocoder_block block[Q3T_BLOCKS];
     q3t_snake act;                   /* after the last block */
     q3t_conv samples;
     int32_t channels;                /* of the last block */
 };
 
-/* Rows on their way into a causal convolution, with the `history` rows before them in front. */
-typedef struct q3t_window {
-    float *x;                        /* (history + rows, channels) */
-    int32_t history, channels;
-} q3t_window;
-
-static inline float *q3t_window_rows(const q3t_window *w) { return w->x + (size_t)w->history * (size_t)w->channels; }
-
-struct q3t_codec_state {
+struct q3t_codec_state {             /* what a stream carries from call to call */
     q3t_arena arena;
-    int32_t max_chunk;
     int64_t position;                /* frames decoded so far */
     int64_t base;                    /* position of the first key in the cache; a multiple of Q3T_KEYS */
     int32_t capacity;                /* positions in the cache; a multiple of Q3T_KEYS */
     float *keys;                     /* (layers, kv_heads, capacity / Q3T_KEYS, head_dim, Q3T_KEYS) */
     float *values;                   /* (layers, kv_heads, capacity, head_dim) */
-    float *codes;                    /* (piece, codebook_dim): the vectors of code 0, and the sums of the others */
-    float *cos, *sin;                /* (piece, head_dim / 2) */
-    float *x, *h, *delta;            /* (piece, hidden) */
-    float *qkv;                      /* (piece, qkv_width) */
-    float *mixed;                    /* (piece, q_width) */
-    float *gate_up;                  /* (piece, 2 * intermediate) */
-    float *scores;                   /* (kv_heads, score_floats) */
+    float *tail[Q3T_WINDOWS];        /* (history, channels) of each window */
+};
+
+/* How the rows of a piece of work belong to streams: stream i has the frames [first[i], first[i + 1]). */
+typedef struct q3t_streams {
+    int32_t count;
+    const int32_t *first;            /* (count + 1,) */
+} q3t_streams;
+
+struct q3t_codec_work {              /* the rows of at most `frames` frames of as many streams */
+    q3t_arena arena;
+    int32_t frames;
+    q3t_codec_call *call[Q3T_CODEC_FRAMES];  /* of this round, one for each stream */
+    int32_t part[Q3T_CODEC_FRAMES];          /* frames of each, at most Q3T_CODEC_PIECE */
+    int32_t first[Q3T_CODEC_FRAMES + 1];
+    q3t_streams streams;             /* of first */
+    float *window[Q3T_WINDOWS];      /* (streams * history + rows, channels) */
+    float *codes;                    /* (frames, codebook_dim): the vectors of code 0, and the sums of the others */
+    float *quantized;                /* (frames, codebook_dim) */
+    float *cos, *sin;                /* (frames, head_dim / 2) */
+    float *x, *h, *delta;            /* (frames, hidden) */
+    float *qkv;                      /* (frames, qkv_width) */
+    float *mixed;                    /* (frames, q_width) */
+    float *gate_up;                  /* (frames, 2 * intermediate) */
+    float *scores;                   /* (frames, kv_heads, score_floats): of streams at most as many as frames */
     size_t score_floats;
-    float *latent;                   /* (piece, latent): before and after the transformer */
-    q3t_window quantized;            /* into pre */
-    q3t_window up[8];                /* into the depthwise convolutions */
+    float *latent;                   /* (frames, latent): before and after the transformer */
     float *up_h;                     /* (rows of the last stage, latent) */
     float *up_wide;                  /* (rows of the last stage, 4 * latent) */
-    float *up_x;                     /* (rows of the last stage, latent): between two stages */
-    q3t_window vocoder_in;
-    q3t_window block[8];             /* into the blocks' transposed convolutions */
-    q3t_window unit[8][Q3T_UNITS];   /* into conv1 of the units */
+    float *up_x, *up_y;              /* (rows of the last stage, latent): of one stage and the next */
     float *block_x, *block_h;        /* rows of the widest step of a block */
     q3t_toom_scratch toom;
-    q3t_window samples;              /* into the last convolution */
 };
+
+/* ---- codec_state.c */
+/* The rows that a window keeps of a stream, in floats, and the width of one. */
+size_t q3t_window_history(const q3t_codec *c, int32_t window);
+int32_t q3t_window_channels(const q3t_codec *c, int32_t window);
 
 /* ---- codec_pack.c */
 /* Measure, or point into, c->weights and c->arena: called twice, as q3t_carve is. */
@@ -130,8 +150,10 @@ typedef struct q3t_conv_step {
     const q3t_conv *conv;
     const float *x;          /* row 0 of the window: the oldest that the first output needs */
     size_t ldx;
-    float *y;                /* (rows, conv->out), dense */
-    int32_t rows, frame_rows;  /* frame_rows: of a frame, where conv->points */
+    float *y;                /* (rows, conv->out) */
+    int32_t rows, frame_rows;  /* frame_rows: of a frame, where conv->points or there are streams */
+    const q3t_streams *streams;  /* whose rows they are; NULL: of one, or without gaps */
+    size_t x_gap, y_gap, out_gap;  /* floats between the rows of two: the history of a window */
     q3t_then then;
     int32_t channels;        /* of snake; conv->out is a multiple of it */
     q3t_snake snake;
@@ -149,10 +171,12 @@ void q3t_codec_then_columns(const q3t_kernels *k, const q3t_conv_step *s, int32_
 void q3t_codec_then(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1);
 /* Rows [t0, t1) of a step. */
 void q3t_codec_sweep(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1);
-/* Rotate, store and attend `frames` positions from s->position on: s->qkv -> s->mixed. */
-void q3t_codec_attend(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t layer, int32_t frames);
-/* Depthwise convolution and layer norm of the rows in stage i's window into s->up_h. */
-void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t i, int32_t rows);
+/* The rows of stream i, whose gaps are taken into its pointers, and the first and last of them within [t0, t1). */
+q3t_conv_step q3t_codec_stream(const q3t_conv_step *s, int32_t i, int32_t *t0, int32_t *t1);
+/* Rotate, store and attend the positions of every stream: w->qkv -> w->mixed. */
+void q3t_codec_attend(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t layer);
+/* Depthwise convolution and layer norm of the rows in stage i's window into w->up_h; `rows` for each frame. */
+void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, int32_t rows);
 
 /* ---- codec_toom.c */
 

@@ -57,6 +57,21 @@ void q3t_codec_then(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, in
     }
 }
 
+/* ------------------------------------------------------------ streams */
+static int32_t streams_of(const q3t_conv_step *s) { return s->streams ? s->streams->count : 1; }
+
+q3t_conv_step q3t_codec_stream(const q3t_conv_step *s, int32_t i, int32_t *t0, int32_t *t1) {
+    q3t_conv_step one = *s;
+    if (!s->streams) return one;
+    int32_t from = s->streams->first[i] * s->frame_rows, to = s->streams->first[i + 1] * s->frame_rows;
+    if (*t0 < from) *t0 = from;
+    if (*t1 > to) *t1 = to;
+    one.x += (size_t)i * s->x_gap;
+    one.y += (size_t)i * s->y_gap;
+    if (one.out) one.out += (size_t)i * s->out_gap;
+    return one;
+}
+
 /* ------------------------------------------------------------ splitting */
 typedef struct split {
     const q3t_kernels *kernels;
@@ -71,18 +86,26 @@ static void panel_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     (void)worker;
     while (begin < end) {
         int32_t panel = begin / p->tiles, tile = begin % p->tiles, n = p->tiles == 1 ? end - begin : 1;
-        int32_t t0 = tile * p->tile, t1 = min2(t0 + p->tile, s->rows);
-        p->kernels->conv(s->conv, s->x, s->ldx, s->y, (size_t)s->conv->out, t0, t1, panel, panel + n);
-        q3t_codec_then_columns(p->kernels, s, t0, t1, panel * Q3T_BLOCK, min2((panel + n) * Q3T_BLOCK, s->conv->out));
+        for (int32_t i = 0; i < streams_of(s); i++) {
+            int32_t t0 = tile * p->tile, t1 = min2(t0 + p->tile, s->rows);
+            const q3t_conv_step one = q3t_codec_stream(s, i, &t0, &t1);
+            if (t0 >= t1) continue;
+            p->kernels->conv(s->conv, one.x, s->ldx, one.y, (size_t)s->conv->out, t0, t1, panel, panel + n);
+            q3t_codec_then_columns(p->kernels, &one, t0, t1, panel * Q3T_BLOCK, min2((panel + n) * Q3T_BLOCK, s->conv->out));
+        }
         begin += n;
     }
 }
 
 void q3t_codec_sweep(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1) {
-    /* panel by panel: one is read once and used for all rows of the piece */
-    for (int32_t i = 0; i < panels(s->conv); i++)
-        k->conv(s->conv, s->x, s->ldx, s->y, (size_t)s->conv->out, t0, t1, i, i + 1);
-    q3t_codec_then(k, s, t0, t1);
+    for (int32_t i = 0; i < streams_of(s); i++) {
+        int32_t from = t0, to = t1;
+        const q3t_conv_step one = q3t_codec_stream(s, i, &from, &to);
+        /* panel by panel: one is read once and used for all rows of the piece */
+        for (int32_t p = 0; p < panels(s->conv) && from < to; p++)
+            k->conv(s->conv, one.x, s->ldx, one.y, (size_t)s->conv->out, from, to, p, p + 1);
+        if (from < to) q3t_codec_then(k, &one, from, to);
+    }
 }
 
 static void row_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
@@ -145,69 +168,84 @@ void q3t_codec_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_poo
 /* ------------------------------------------------------------ attention */
 typedef struct attention {
     const q3t_codec *c;
-    q3t_codec_state *s;
-    int32_t layer, frames;
+    q3t_codec_work *w;
+    int32_t layer;
 } attention;
 
-/* Rotate and store the keys of one kv head, then let its queries attend. */
-static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
-    const attention *a = arg;
+/* Rotate and store the keys of one kv head of a stream, then let its queries attend. */
+static void attend(const attention *a, int32_t stream, int32_t head) {
     const q3t_codec *c = a->c;
-    q3t_codec_state *s = a->s;
+    q3t_codec_work *w = a->w;
+    q3t_codec_state *s = w->call[stream]->state;
     const q3t_kernels *k = c->kernels;
     const q3t_transformer_config *t = &c->config.codec;
     int32_t d = t->head_dim, half = d / 2, group = t->heads / t->kv_heads, window = c->config.sliding_window;
-    int32_t at = (int32_t)(s->position - s->base);
-    (void)worker;
-    for (int32_t head = begin; head < end; head++) {
-        size_t cache = ((size_t)a->layer * (size_t)t->kv_heads + (size_t)head) * (size_t)s->capacity * (size_t)d;
-        float *keys = s->keys + cache, *values = s->values + cache;
-        for (int32_t i = 0; i < a->frames; i++) {
-            float *row = s->qkv + (size_t)i * (size_t)c->qkv_width, *key = row + c->q_width + head * d;
-            const float *cs = s->cos + (size_t)i * (size_t)half, *sn = s->sin + (size_t)i * (size_t)half;
-            size_t p = (size_t)(at + i);
-            for (int32_t q = head * group; q < (head + 1) * group; q++) k->head_rope(row + q * d, NULL, cs, sn, d, 0);
-            k->head_rope(key, NULL, cs, sn, d, 0);
-            float *to = keys + p / Q3T_KEYS * (size_t)d * Q3T_KEYS + p % Q3T_KEYS;
-            for (int32_t e = 0; e < d; e++) to[e * Q3T_KEYS] = key[e];
-            memcpy(values + p * (size_t)d, key + c->kv_width, (size_t)d * sizeof(float));
-        }
-        for (int32_t i = 0; i < a->frames; i++) {
-            int32_t last = at + i, first = last + 1 > window ? last + 1 - window : 0;
-            k->attend(s->mixed + (size_t)i * (size_t)c->q_width + head * group * d,
-                      s->qkv + (size_t)i * (size_t)c->qkv_width + head * group * d, keys, values, group, d, first,
-                      last + 1 - first, 1 / sqrtf((float)d), s->scores + (size_t)head * s->score_floats);
-        }
+    int32_t at = (int32_t)(s->position - s->base), frames = w->part[stream];
+    size_t cache = ((size_t)a->layer * (size_t)t->kv_heads + (size_t)head) * (size_t)s->capacity * (size_t)d;
+    float *keys = s->keys + cache, *values = s->values + cache;
+    float *scores = w->scores + ((size_t)stream * (size_t)t->kv_heads + (size_t)head) * w->score_floats;
+    for (int32_t i = 0; i < frames; i++) {
+        size_t r = (size_t)(w->first[stream] + i), p = (size_t)(at + i);
+        float *row = w->qkv + r * (size_t)c->qkv_width, *key = row + c->q_width + head * d;
+        const float *cs = w->cos + r * (size_t)half, *sn = w->sin + r * (size_t)half;
+        for (int32_t q = head * group; q < (head + 1) * group; q++) k->head_rope(row + q * d, NULL, cs, sn, d, 0);
+        k->head_rope(key, NULL, cs, sn, d, 0);
+        float *to = keys + p / Q3T_KEYS * (size_t)d * Q3T_KEYS + p % Q3T_KEYS;
+        for (int32_t e = 0; e < d; e++) to[e * Q3T_KEYS] = key[e];
+        memcpy(values + p * (size_t)d, key + c->kv_width, (size_t)d * sizeof(float));
+    }
+    for (int32_t i = 0; i < frames; i++) {
+        int32_t last = at + i, first = last + 1 > window ? last + 1 - window : 0;
+        size_t r = (size_t)(w->first[stream] + i);
+        k->attend(w->mixed + r * (size_t)c->q_width + head * group * d, w->qkv + r * (size_t)c->qkv_width + head * group * d, keys,
+                  values, group, d, first, last + 1 - first, 1 / sqrtf((float)d), scores);
     }
 }
 
-void q3t_codec_attend(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t layer, int32_t frames) {
-    attention a = {.c = c, .s = s, .layer = layer, .frames = frames};
-    q3t_pool_run(pool, c->config.codec.kv_heads, 1, attend_task, &a);
+static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const attention *a = arg;
+    int32_t heads = a->c->config.codec.kv_heads;
+    (void)worker;
+    for (int32_t i = begin; i < end; i++) attend(a, i / heads, i % heads);
+}
+
+void q3t_codec_attend(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t layer) {
+    attention a = {.c = c, .w = w, .layer = layer};
+    q3t_pool_run(pool, w->streams.count * c->config.codec.kv_heads, 1, attend_task, &a);
 }
 
 /* ------------------------------------------------------------ depthwise convolution and norm */
 typedef struct depthwise {
     const q3t_codec *c;
-    q3t_codec_state *s;
-    int32_t stage;
+    q3t_codec_work *w;
+    int32_t stage, rows;  /* rows: for each frame */
 } depthwise;
 
-static void depthwise_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
-    const depthwise *p = arg;
+/* Rows [begin, end) of one stream, whose window is at x as that of the first would be. */
+static void depthwise_rows(const depthwise *p, const float *x, int32_t begin, int32_t end) {
     const q3t_upsample *u = &p->c->up[p->stage];
-    const q3t_window *w = &p->s->up[p->stage];
-    int32_t n = w->channels;
+    int32_t n = p->c->config.latent_dim;
     size_t at = (size_t)begin * (size_t)n;
-    (void)worker;
-    p->c->kernels->depthwise(p->s->up_h + at, w->x + at, u->depthwise, u->depthwise_bias, n, Q3T_TAPS, end - begin);
+    p->c->kernels->depthwise(p->w->up_h + at, x + at, u->depthwise, u->depthwise_bias, n, Q3T_TAPS, end - begin);
     for (int32_t t = begin; t < end; t++) {
-        float *h = p->s->up_h + (size_t)t * (size_t)n;
+        float *h = p->w->up_h + (size_t)t * (size_t)n;
         p->c->kernels->layernorm(h, h, u->norm, u->norm_bias, n, 1e-6f);
     }
 }
 
-void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_state *s, q3t_pool *pool, int32_t i, int32_t rows) {
-    depthwise p = {.c = c, .s = s, .stage = i};
-    q3t_pool_run(pool, rows, 4, depthwise_task, &p);
+static void depthwise_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const depthwise *p = arg;
+    const q3t_codec_work *w = p->w;
+    size_t gap = q3t_window_history(p->c, Q3T_WIN_UP + p->stage);
+    (void)worker;
+    for (int32_t i = 0; i < w->streams.count; i++) {
+        int32_t from = w->first[i] * p->rows, to = min2(w->first[i + 1] * p->rows, end);
+        if (from < begin) from = begin;
+        if (from < to) depthwise_rows(p, w->window[Q3T_WIN_UP + p->stage] + (size_t)i * gap, from, to);
+    }
+}
+
+void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, int32_t rows) {
+    depthwise p = {.c = c, .w = w, .stage = i, .rows = rows};
+    q3t_pool_run(pool, w->first[w->streams.count] * rows, 4, depthwise_task, &p);
 }

@@ -92,6 +92,14 @@ static int32_t next_rows(const job *j, int32_t *i, int32_t end) {
     return row_at(j, *i) - from;
 }
 
+/* Floats by which the inputs of step i lie behind where they would be without the streams before its own. */
+static size_t gaps_at(const job *j, int32_t i) {
+    const q3t_streams *s = j->first->streams;
+    int32_t frame = j->frame + i / j->steps, stream = 0;
+    while (s && s->first[stream + 1] <= frame) stream++;
+    return (size_t)stream * j->first->x_gap;
+}
+
 /* Inputs [c0, c1) of the tiles of steps [i, end): the first tile at u. */
 static void make_tiles(const job *j, int32_t i, int32_t end, float *u, size_t ldp, int32_t c0, int32_t c1) {
     const q3t_conv_step *s = j->first;
@@ -99,7 +107,7 @@ static void make_tiles(const job *j, int32_t i, int32_t end, float *u, size_t ld
     for (int32_t start = i, from = i; i < end; from = i) {
         int32_t rows = next_rows(j, &i, end);
         j->kernels->toom_in(u + (size_t)(tile_at(j, from) - tile_at(j, start)) * ldu + c0, ldu, ldp,
-                            s->x + (size_t)row_at(j, from) * s->ldx + c0, s->ldx, c1 - c0, s->conv->dilation, rows);
+                            s->x + gaps_at(j, from) + (size_t)row_at(j, from) * s->ldx + c0, s->ldx, c1 - c0, s->conv->dilation, rows);
     }
 }
 

@@ -9,13 +9,15 @@ struct q3t_decoder {
     q3t_weights weights;
     q3t_pool *pool;
     q3t_codec *codec;
+    q3t_codec_work *work;
     q3t_codec_state *state;      /* NULL before the first frame of the first stream */
 };
 
 static q3t_status open_parts(q3t_decoder *d, const q3t_tensor *tensors, size_t count, int32_t threads) {
     Q3T_TRY(q3t_codec_weights_open(&d->config, tensors, count, &d->weights));
     Q3T_TRY(q3t_pool_open(threads, &d->pool));
-    return q3t_codec_open(&d->config, &d->weights, NULL, &d->kernels, d->pool, &d->codec);
+    Q3T_TRY(q3t_codec_open(&d->config, &d->weights, NULL, &d->kernels, d->pool, &d->codec));
+    return q3t_codec_work_open(d->codec, Q3T_CODEC_PIECE, &d->work);
 }
 
 q3t_status q3t_decoder_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
@@ -38,6 +40,7 @@ q3t_status q3t_decoder_open(const q3t_config *config, const q3t_tensor *tensors,
 void q3t_decoder_close(q3t_decoder *d) {
     if (!d) return;
     q3t_codec_state_close(d->state);
+    q3t_codec_work_close(d->work);
     q3t_codec_close(d->codec);
     q3t_pool_close(d->pool);
     q3t_weights_close(&d->weights);
@@ -51,9 +54,11 @@ q3t_status q3t_decoder_run(q3t_decoder *d, int32_t restart, const int32_t *codes
     if (restart || !d->state) {
         q3t_codec_state_close(d->state);
         d->state = NULL;
-        Q3T_TRY(q3t_codec_state_open(d->codec, Q3T_CODEC_MAX_CHUNK, &d->state));
+        Q3T_TRY(q3t_codec_state_open(d->codec, &d->state));
     }
-    return q3t_codec_run(d->codec, d->state, d->pool, codes, frames, samples);
+    q3t_codec_call call = {.state = d->state, .codes = codes, .frames = frames, .samples = samples};
+    q3t_codec_run(d->codec, d->work, d->pool, &call, 1);
+    return call.status;
 }
 
 q3t_status q3t_pack_codec_bytes(const q3t_config *config, size_t *bytes) {

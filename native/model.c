@@ -113,7 +113,8 @@ static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t cou
         if (bytes != o->codec_bytes) return Q3T_E_SHAPE;
     }
     /* it is only read: the cast undoes a const */
-    return q3t_codec_open(&m->config, o->codec ? NULL : &m->weights, (void *)o->codec, &m->kernels, m->pool, &m->codec);
+    Q3T_TRY(q3t_codec_open(&m->config, o->codec ? NULL : &m->weights, (void *)o->codec, &m->kernels, m->pool, &m->codec));
+    return q3t_codec_work_open(m->codec, Q3T_CODEC_FRAMES, &m->codec_work);
 }
 
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
@@ -136,6 +137,7 @@ q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, s
 void q3t_model_close(q3t_model *m) {
     if (!m) return;
     q3t_talker_close(&m->talker);
+    q3t_codec_work_close(m->codec_work);
     q3t_codec_close(m->codec);
     q3t_pool_close(m->pool);
     q3t_arena_free(&m->arena);

@@ -16,5 +16,6 @@ struct q3t_model {
     q3t_workspace workspace;
     q3t_talker talker;
     q3t_predictor predictor;
+    q3t_codec_work *codec_work;
 };
 #endif

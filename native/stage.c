@@ -44,8 +44,9 @@ void q3t_schedule_decoded(q3t_schedule *s, double at, double seconds, int32_t fr
     if (frames >= s->chunk && s->chunk < STEADY_CHUNK) s->chunk *= 2;
 }
 
-/* Frames to decode next, or 0. */
-static int32_t due(q3t_stage *s) {
+/* Frames to decode next, or 0. beside: others are decoded anyway, and half of what would be waited for is worth it: their
+ * weights are read once for all, and from then on the two wait for the same frames. */
+static int32_t due(q3t_stage *s, int beside) {
     int32_t done = atomic_load(&s->decoded), waiting = atomic_load(&s->available) - done;
     int32_t next = s->chunk ? s->chunk : done < s->silent ? STEADY_CHUNK : s->schedule.chunk;
     if (done < s->silent) {
@@ -53,7 +54,7 @@ static int32_t due(q3t_stage *s) {
         if (next > border - done) next = border - done;
     }
     if (waiting >= next) return next;
-    return (s->early && !s->chunk) || atomic_load(&s->finished) ? waiting : 0;
+    return (s->early && !s->chunk) || atomic_load(&s->finished) || (beside && 2 * waiting >= next) ? waiting : 0;
 }
 
 static int has_room(q3t_stage *s, int32_t frames) {
@@ -69,39 +70,73 @@ static void append(q3t_stage *s, const float *samples, int64_t n) {
     atomic_store(&s->written, at + n);
 }
 
-/* Decode the next n frames into scratch, then into the ring. */
-static q3t_status decode(q3t_stage *s, q3t_pool *pool, int32_t n) {
-    int32_t done = atomic_load(&s->decoded);
-    const int32_t *codes = s->codes + (size_t)done * (size_t)s->groups;
-    double start = q3t_now();
-    q3t_status status = Q3T_OK;
-    if (done < skipped(s)) q3t_codec_skip(s->codec, s->state, pool, codes, n);
-    else status = q3t_codec_run(s->codec, s->state, pool, codes, n, s->scratch);
+/* The call's frames have been decoded into scratch, in so many seconds for all that were decoded together. */
+static void deliver(q3t_stage *s, const q3t_codec_call *call, double start, double end) {
+    int32_t done = atomic_load(&s->decoded), n = call->frames;
     if (s->pipeline) pthread_mutex_lock(&s->mutex);
-    if (status == Q3T_OK) {
+    if (call->status == Q3T_OK) {
         if (done >= s->silent) append(s, s->scratch, (int64_t)n * s->frame_samples);
         atomic_store(&s->decoded, done + n);
-        double end = q3t_now();
         if (done >= s->silent) q3t_schedule_decoded(&s->schedule, end, end - start, n, done + n - s->silent);
         if (!s->pipeline) s->schedule.begun = end;
         s->early = 0;
     } else {
-        atomic_store(&s->status, (int)status);
+        atomic_store(&s->status, (int)call->status);
     }
     if (s->pipeline) {
         pthread_cond_broadcast(&s->changed);
         pthread_mutex_unlock(&s->mutex);
     }
-    return status;
 }
 
-q3t_status q3t_stage_run(q3t_stage *s, q3t_pool *pool) {
-    if (!s->pipeline) {
-        double start = q3t_now();
-        for (int32_t n; atomic_load(&s->status) == Q3T_OK && (n = due(s)) > 0 && has_room(s, n);) decode(s, pool, n);
-        s->seconds += q3t_now() - start;
+/* Decode the next part[i] frames of each of n stages of one codec. */
+static void decode(q3t_stage *const *stages, const int32_t *part, int32_t n, q3t_codec_work *work, q3t_pool *pool) {
+    q3t_codec_call calls[Q3T_STAGES];
+    const q3t_codec *codec = stages[0]->codec;
+    int32_t count = 0, frames = 0, at[Q3T_STAGES];
+    double start = q3t_now();
+    for (int32_t i = 0; i < n; i++) {
+        q3t_stage *s = stages[i];
+        int32_t done = atomic_load(&s->decoded);
+        q3t_codec_call call = {.state = s->state, .codes = s->codes + (size_t)done * (size_t)s->groups, .frames = part[i], .samples = s->scratch};
+        if (done < skipped(s)) {
+            double from = q3t_now(), to;
+            q3t_codec_skip(codec, work, pool, &call);
+            to = q3t_now();
+            s->seconds += to - from;
+            start += to - from;
+            deliver(s, &call, from, to);
+        } else {
+            frames += part[i];
+            at[count] = i;
+            calls[count++] = call;
+        }
     }
-    return (q3t_status)atomic_load(&s->status);
+    if (!count) return;
+    q3t_codec_run(codec, work, pool, calls, count);
+    double end = q3t_now();
+    for (int32_t i = 0; i < count; i++) {
+        stages[at[i]]->seconds += (end - start) * calls[i].frames / frames;
+        deliver(stages[at[i]], &calls[i], start, end);
+    }
+}
+
+void q3t_stages_run(q3t_stage *const *stages, int32_t n, q3t_codec_work *work, q3t_pool *pool) {
+    for (;;) {
+        q3t_stage *some[Q3T_STAGES];
+        int32_t part[Q3T_STAGES], count = 0, any = 0;
+        for (int32_t i = 0; i < n; i++) {
+            q3t_stage *s = stages[i];
+            if (s->pipeline || atomic_load(&s->status) != Q3T_OK) continue;
+            int32_t frames = due(s, 1);
+            if (frames == 0 || !has_room(s, frames)) continue;
+            any |= due(s, 0) > 0;
+            part[count] = frames;
+            some[count++] = s;
+        }
+        if (!any) return;
+        decode(some, part, count, work, pool);
+    }
 }
 
 static void *stage_main(void *arg) {
@@ -109,15 +144,18 @@ static void *stage_main(void *arg) {
     for (;;) {
         int32_t n = 0;
         pthread_mutex_lock(&s->mutex);
-        while (!atomic_load(&s->stop) && ((n = due(s)) == 0 || !has_room(s, n))) pthread_cond_wait(&s->changed, &s->mutex);
+        while (!atomic_load(&s->stop) && ((n = due(s, 0)) == 0 || !has_room(s, n))) pthread_cond_wait(&s->changed, &s->mutex);
         pthread_mutex_unlock(&s->mutex);
-        if (atomic_load(&s->stop) || decode(s, NULL, n) != Q3T_OK) return NULL;
+        if (atomic_load(&s->stop)) return NULL;
+        decode(&s, &n, 1, s->work, NULL);
+        if (atomic_load(&s->status) != Q3T_OK) return NULL;
     }
 }
 
 q3t_status q3t_stage_open(q3t_stage *s) {
-    Q3T_TRY(q3t_codec_state_open(s->codec, q3t_stage_chunk(s->chunk), &s->state));
+    Q3T_TRY(q3t_codec_state_open(s->codec, &s->state));
     if (!s->pipeline) return Q3T_OK;
+    Q3T_TRY(q3t_codec_work_open(s->codec, Q3T_CODEC_PIECE, &s->work));
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->changed, NULL);
     s->started = pthread_create(&s->thread, NULL, stage_main, s) == 0;
@@ -125,7 +163,7 @@ q3t_status q3t_stage_open(q3t_stage *s) {
 }
 
 void q3t_stage_close(q3t_stage *s) {
-    if (s->pipeline && s->state) {
+    if (s->pipeline && s->work) {
         pthread_mutex_lock(&s->mutex);
         atomic_store(&s->stop, 1);
         pthread_cond_broadcast(&s->changed);
@@ -134,7 +172,9 @@ void q3t_stage_close(q3t_stage *s) {
         pthread_cond_destroy(&s->changed);
         pthread_mutex_destroy(&s->mutex);
     }
+    q3t_codec_work_close(s->work);
     q3t_codec_state_close(s->state);
+    s->work = NULL;
     s->state = NULL;
 }
 
@@ -155,7 +195,7 @@ void q3t_stage_push(q3t_stage *s, int32_t available, int finished) {
 int32_t q3t_stage_read(q3t_stage *s, float *samples, int32_t capacity, int wait) {
     if (s->pipeline && wait) {
         pthread_mutex_lock(&s->mutex);
-        while (atomic_load(&s->written) == atomic_load(&s->read) && atomic_load(&s->status) == Q3T_OK && due(s) > 0)
+        while (atomic_load(&s->written) == atomic_load(&s->read) && atomic_load(&s->status) == Q3T_OK && due(s, 0) > 0)
             pthread_cond_wait(&s->changed, &s->mutex);
         pthread_mutex_unlock(&s->mutex);
     }

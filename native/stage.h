@@ -1,13 +1,16 @@
 /* stage.h - the decoder behind one session: frames of codes in, samples out of a bounded ring.
  *
  * The frames lie in an array that the session appends to; the stage follows at
- * its own pace. Slice: q3t_stage_run decodes what is due on the caller's pool.
- * Pipeline: a thread of its own does, on one core. The same samples either way. */
+ * its own pace. Slice: q3t_stages_run decodes what is due of several sessions
+ * together, on the caller's pool. Pipeline: a thread of its own does, on one
+ * core. The same samples either way. */
 #ifndef Q3T_STAGE_H
 #define Q3T_STAGE_H
 #include "codec.h"
 #include <pthread.h>
 #include <stdatomic.h>
+
+enum { Q3T_STAGES = 32 };  /* run together at most */
 
 /* When to decode, where nobody fixed the chunk: 1 frame, so that sound begins at once, then 2, 4 and 8; fewer as soon as
  * waiting for another frame could let what has been decoded be played to its end. `at`: seconds of any clock. */
@@ -37,8 +40,9 @@ typedef struct q3t_stage {
     atomic_int available, decoded;  /* frames */
     atomic_int finished, stop, status;
     _Atomic int64_t written, read;  /* samples, ever growing */
-    double seconds;                 /* spent decoding; slice mode only */
+    double seconds;                 /* spent decoding, its share of what was decoded together; slice mode only */
     int32_t pipeline, started;
+    q3t_codec_work *work;           /* of the thread */
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -53,8 +57,8 @@ q3t_status q3t_stage_open(q3t_stage *s);
 void q3t_stage_close(q3t_stage *s);
 /* `available` frames are there now; finished: no more will come. */
 void q3t_stage_push(q3t_stage *s, int32_t available, int finished);
-/* Slice mode: decode what is due and has room. */
-q3t_status q3t_stage_run(q3t_stage *s, q3t_pool *pool);
+/* Decode what is due and has room of those (n <= Q3T_STAGES) in slice mode. A status is in the stage. */
+void q3t_stages_run(q3t_stage *const *stages, int32_t n, q3t_codec_work *work, q3t_pool *pool);
 /* Copy out up to capacity samples; wait as in q3t_session_read. */
 int32_t q3t_stage_read(q3t_stage *s, float *samples, int32_t capacity, int wait);
 #endif

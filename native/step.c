@@ -9,6 +9,7 @@
 #include "session.h"
 
 enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one pass: the predictor begins with two columns each */
+_Static_assert((int)GROUP <= (int)Q3T_STAGES, "their decoders run together");
 
 static int running(const q3t_session *s) { return s->state == Q3T_RUNNING && s->status == Q3T_OK; }
 
@@ -110,11 +111,16 @@ static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, in
     for (int32_t i = 0; i < n; i++)
         if (running(sessions[i])) choose(m, sessions[i]);
     predict(m, sessions, n);
+    q3t_stage *stages[GROUP];
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
+        stages[i] = &s->stage;
         q3t_stage_push(&s->stage, s->reference_frames + s->frames, s->state != Q3T_RUNNING);
-        q3t_status decoded = q3t_stage_run(&s->stage, m->pool);
-        if (s->status == Q3T_OK) s->status = decoded;
+    }
+    q3t_stages_run(stages, n, m->codec_work, m->pool);
+    for (int32_t i = 0; i < n; i++) {
+        q3t_session *s = sessions[i];
+        if (s->status == Q3T_OK) s->status = (q3t_status)atomic_load(&s->stage.status);
         status[i] = (int32_t)s->status;
     }
 }
@@ -132,15 +138,17 @@ q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, i
 
 q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples) {
     if (!model || !codes || !samples || frames < 1 || chunk < 1 || chunk > Q3T_CODEC_MAX_CHUNK) return Q3T_E_ARGUMENT;
-    size_t groups = (size_t)model->config.code_groups, per_frame = (size_t)q3t_frame_samples(&model->config);
-    for (size_t i = 0; i < (size_t)frames * groups; i++)
+    for (size_t i = 0; i < (size_t)frames * (size_t)model->config.code_groups; i++)
         if (codes[i] < 0 || codes[i] >= model->config.codebook_size) return Q3T_E_ARGUMENT;
     q3t_codec_state *state;
-    Q3T_TRY(q3t_codec_state_open(model->codec, chunk, &state));
+    Q3T_TRY(q3t_codec_state_open(model->codec, &state));
     q3t_status status = Q3T_OK;
     for (int32_t done = 0, n; status == Q3T_OK && done < frames; done += n) {
         n = frames - done < chunk ? frames - done : chunk;
-        status = q3t_codec_run(model->codec, state, model->pool, codes + (size_t)done * groups, n, samples + (size_t)done * per_frame);
+        q3t_codec_call call = {.state = state, .frames = n, .codes = codes + (size_t)done * (size_t)model->config.code_groups,
+                               .samples = samples + (size_t)done * (size_t)q3t_frame_samples(&model->config)};
+        q3t_codec_run(model->codec, model->codec_work, model->pool, &call, 1);
+        status = call.status;
     }
     q3t_codec_state_close(state);
     return status;

@@ -33,18 +33,39 @@ static q3t_pool *open_pool(int32_t threads) {
     return pool;
 }
 
+static q3t_codec_work *open_work(const q3t_codec *c, int32_t frames) {
+    q3t_codec_work *work = NULL;
+    if (q3t_codec_work_open(c, frames, &work) != Q3T_OK) exit(2);
+    return work;
+}
+
+static q3t_codec_state *open_state(const q3t_codec *c) {
+    q3t_codec_state *state = NULL;
+    if (q3t_codec_state_open(c, &state) != Q3T_OK) exit(2);
+    return state;
+}
+
+static q3t_status run(const q3t_codec *c, q3t_codec_work *work, q3t_codec_state *state, q3t_pool *pool, const int32_t *codes, int32_t frames,
+                      float *samples) {
+    q3t_codec_call call = {.state = state, .codes = codes, .frames = frames, .samples = samples};
+    q3t_codec_run(c, work, pool, &call, 1);
+    return call.status;
+}
+
 /* Decode codes (frames, groups) in chunks of `chunk`, or of 1, 5, 2, 7, 1, ... for 0. The result is the caller's. */
 static float *decode(const q3t_codec *c, const subject *s, q3t_pool *pool, const int32_t *codes, int32_t chunk, q3t_status *status) {
     static const int32_t mixed[] = {1, 5, 2, 7, 1, 12, 3};
     int32_t frame = q3t_frame_samples(&s->config), n;
     float *out = get((size_t)s->samples * sizeof *out);
-    q3t_codec_state *state = NULL;
-    *status = q3t_codec_state_open(c, chunk ? chunk : 12, &state);
+    q3t_codec_state *state = open_state(c);
+    q3t_codec_work *work = open_work(c, chunk > 3 ? Q3T_CODEC_FRAMES : 3);
+    *status = Q3T_OK;
     for (int32_t at = 0, i = 0; at < s->frames && *status == Q3T_OK; at += n, i++) {
         n = chunk ? chunk : mixed[i % 7];
         if (n > s->frames - at) n = s->frames - at;
-        *status = q3t_codec_run(c, state, pool, codes + (size_t)at * (size_t)s->config.code_groups, n, out + (size_t)at * (size_t)frame);
+        *status = run(c, work, state, pool, codes + (size_t)at * (size_t)s->config.code_groups, n, out + (size_t)at * (size_t)frame);
     }
+    q3t_codec_work_close(work);
     q3t_codec_state_close(state);
     return out;
 }
@@ -94,18 +115,19 @@ static void check_neighbours(const q3t_codec *c, const subject *s, const float *
     stream_main(&a);
     pthread_join(thread, NULL);
     expect(!memcmp(a.out, alone, (size_t)s->samples * 4), "a stream beside another thread's", of);
-    q3t_codec_state *one = NULL, *two = NULL;
-    expect(q3t_codec_state_open(c, 1, &one) == Q3T_OK && q3t_codec_state_open(c, 1, &two) == Q3T_OK, "opens", of);
+    q3t_codec_state *one = open_state(c), *two = open_state(c);
+    q3t_codec_work *work = open_work(c, 1);
     float *first = get((size_t)frame * 4), *second = get((size_t)frame * 4);
     int32_t bad = 0;
     for (int32_t i = 0; i < s->frames; i++) {
-        bad += q3t_codec_run(c, one, NULL, s->codes + i * groups, 1, first) != Q3T_OK;
-        bad += q3t_codec_run(c, two, NULL, other + i * groups, 1, second) != Q3T_OK;
+        bad += run(c, work, one, NULL, s->codes + i * groups, 1, first) != Q3T_OK;
+        bad += run(c, work, two, NULL, other + i * groups, 1, second) != Q3T_OK;
         bad += !!memcmp(first, a.out + i * frame, (size_t)frame * 4) + !!memcmp(second, b.out + i * frame, (size_t)frame * 4);
     }
     expect(!bad, "two streams by turns", of);
     q3t_codec_state_close(one);
     q3t_codec_state_close(two);
+    q3t_codec_work_close(work);
     free(first), free(second), free(a.out), free(b.out), free(other);
 }
 
@@ -135,16 +157,59 @@ static void check_skip(const q3t_codec *c, const subject *s, q3t_pool *pool, con
     expect(reach > 0, "reach", of);
     if (skipped + reach >= s->frames) return;
     float *out = get((size_t)frame * sizeof *out);
-    q3t_codec_state *state = NULL;
-    expect(q3t_codec_state_open(c, skipped, &state) == Q3T_OK, "opens", of);
-    q3t_codec_skip(c, state, pool, s->codes, skipped);
+    q3t_codec_state *state = open_state(c);
+    q3t_codec_work *work = open_work(c, Q3T_CODEC_PIECE);
+    q3t_codec_call call = {.state = state, .codes = s->codes, .frames = skipped};
+    q3t_codec_skip(c, work, pool, &call);
+    expect(call.done == skipped, "skips", of);
     for (int32_t i = skipped; i < s->frames; i++) {
-        bad += q3t_codec_run(c, state, pool, s->codes + i * groups, 1, out) != Q3T_OK;
+        bad += run(c, work, state, pool, s->codes + i * groups, 1, out) != Q3T_OK;
         bad += i >= skipped + reach && memcmp(out, alone + i * frame, (size_t)frame * sizeof *out);
     }
     expect(!bad, "same bits after skipped frames", of);
     q3t_codec_state_close(state);
+    q3t_codec_work_close(work);
     free(out);
+}
+
+/* Streams that begin at other frames and go by other steps, decoded together, in work for so many frames; one is in all calls
+ * but the first, as if it had joined. Those that begin with frame 0 have the samples of one alone. */
+static void check_together(const q3t_codec *c, const subject *s, q3t_pool *pool, const float *alone, int32_t frames, const char *of) {
+    enum { STREAMS = 5 };
+    static const int32_t steps[STREAMS] = {3, 1, 4, 9, 2}, from[STREAMS] = {0, 0, 2, 0, 1};
+    int32_t groups = s->config.code_groups, frame = q3t_frame_samples(&s->config), done[STREAMS] = {0}, bad = 0;
+    q3t_codec_work *work = open_work(c, frames);
+    q3t_codec_state *state[STREAMS];
+    float *out[STREAMS], *other[STREAMS];
+    q3t_status status;
+    for (int32_t i = 0; i < STREAMS; i++) {
+        subject rest = *s;
+        rest.frames -= from[i], rest.samples -= from[i] * frame;
+        state[i] = open_state(c);
+        out[i] = get((size_t)s->samples * sizeof **out);
+        other[i] = from[i] ? decode(c, &rest, pool, s->codes + from[i] * groups, 3, &status) : NULL;
+    }
+    for (int32_t round = 0, left = 1; left; round++) {
+        q3t_codec_call calls[STREAMS];
+        int32_t n = 0, at[STREAMS];
+        for (int32_t i = 0; i < STREAMS; i++) {
+            int32_t rest = s->frames - from[i] - done[i], some = rest < steps[(i + round) % STREAMS] ? rest : steps[(i + round) % STREAMS];
+            if (some == 0 || (i == 3 && round == 0)) continue;
+            at[n] = i;
+            calls[n++] = (q3t_codec_call){.state = state[i], .codes = s->codes + (from[i] + done[i]) * groups, .frames = some,
+                                          .samples = out[i] + done[i] * frame};
+        }
+        q3t_codec_run(c, work, pool, calls, n);
+        left = n > 0;
+        for (int32_t i = 0; i < n; i++) bad += calls[i].status != Q3T_OK || calls[i].done != calls[i].frames, done[at[i]] += calls[i].frames;
+    }
+    for (int32_t i = 0; i < STREAMS; i++) {
+        bad += !!memcmp(out[i], from[i] ? other[i] : alone, (size_t)(s->frames - from[i]) * (size_t)frame * sizeof **out);
+        q3t_codec_state_close(state[i]);
+        free(out[i]), free(other[i]);
+    }
+    expect(!bad, "same bits with other streams beside it", of);
+    q3t_codec_work_close(work);
 }
 
 /* Memory of `bytes` on a 64-byte boundary, `at` more such boundaries into *block, which is the caller's to free. */
@@ -178,9 +243,9 @@ static void check(const subject *s, const char *of) {
     int before = failures;
     q3t_status status;
     q3t_codec *c = open_codec(s, NULL);
-    q3t_codec_state *state = NULL;
-    expect(q3t_codec_state_open(c, 0, &state) == Q3T_E_ARGUMENT, "chunk 0 is refused", of);
-    expect(q3t_codec_state_open(c, Q3T_CODEC_MAX_CHUNK + 1, &state) == Q3T_E_ARGUMENT, "a chunk too long is refused", of);
+    q3t_codec_work *work = NULL;
+    expect(q3t_codec_work_open(c, 0, &work) == Q3T_E_ARGUMENT, "work on no frames is refused", of);
+    expect(q3t_codec_work_open(c, Q3T_CODEC_FRAMES + 1, &work) == Q3T_E_ARGUMENT, "work on too many is refused", of);
     float *alone = decode(c, s, NULL, s->codes, Q3T_CODEC_MAX_CHUNK, &status);
     expect(status == Q3T_OK, "decodes", of);
     double db = s->wanted ? snr_db(alone, s->wanted, s->samples) : 999, level = 0;
@@ -194,6 +259,7 @@ static void check(const subject *s, const char *of) {
         same(packed, s, pool, Q3T_CODEC_MAX_CHUNK, alone, "any threads, same bits", of);
         same(c, s, pool, 0, alone, "any threads, same bits", of);
         check_skip(c, s, pool, alone, of);
+        check_together(c, s, pool, alone, threads == 1 ? Q3T_CODEC_FRAMES : 5 * threads, of);
         q3t_codec_close(packed);
         q3t_pool_close(pool);
     }
@@ -266,26 +332,32 @@ static double frame_macs(const q3t_config *c) {
     return sum + rows * 7 * d;
 }
 
-static void bench(const q3t_codec *c, const subject *s, int32_t threads, int32_t chunk) {
-    enum { RUNS = 15 };
+static void bench(const q3t_codec *c, const subject *s, int32_t threads, int32_t chunk, int32_t streams) {
+    enum { RUNS = 15, MOST = 8 };
     double wall[RUNS], cpu[RUNS];  /* busy neighbours lengthen the first, not the second; waiting threads lengthen the second */
     q3t_pool *pool = open_pool(threads);
-    q3t_codec_state *state = NULL;
-    if (q3t_codec_state_open(c, chunk, &state) != Q3T_OK) exit(2);
-    float *out = get((size_t)chunk * (size_t)q3t_frame_samples(&s->config) * 4);
+    q3t_codec_work *work = open_work(c, Q3T_CODEC_FRAMES);
+    q3t_codec_call calls[MOST];
+    for (int32_t i = 0; i < streams; i++)
+        calls[i] = (q3t_codec_call){.state = open_state(c), .codes = s->codes, .frames = chunk,
+                                    .samples = get((size_t)chunk * (size_t)q3t_frame_samples(&s->config) * 4)};
     for (int32_t i = -2; i < RUNS; i++) {
         double from = seconds(CLOCK_MONOTONIC), used = seconds(CLOCK_PROCESS_CPUTIME_ID);
-        expect(q3t_codec_run(c, state, pool, s->codes, chunk, out) == Q3T_OK, "decodes", "bench");
+        q3t_codec_run(c, work, pool, calls, streams);
         if (i < 0) continue;
-        wall[i] = (seconds(CLOCK_MONOTONIC) - from) / chunk;
-        cpu[i] = (seconds(CLOCK_PROCESS_CPUTIME_ID) - used) / chunk;
+        wall[i] = (seconds(CLOCK_MONOTONIC) - from) / chunk / streams;
+        cpu[i] = (seconds(CLOCK_PROCESS_CPUTIME_ID) - used) / chunk / streams;
     }
     qsort(wall, RUNS, sizeof *wall, by_value);
     qsort(cpu, RUNS, sizeof *cpu, by_value);
-    printf("%2d threads, chunks of %2d: %6.2f ms a frame (best %.2f; processor time %.2f, best %.2f), %.0f GFLOP/s\n", threads, chunk,
-           1e3 * wall[RUNS / 2], 1e3 * wall[0], 1e3 * cpu[RUNS / 2], 1e3 * cpu[0], 2e-9 * frame_macs(&s->config) / wall[RUNS / 2]);
-    free(out);
-    q3t_codec_state_close(state);
+    printf("%2d threads, %d streams, chunks of %2d: %6.2f ms a frame (best %.2f; processor time %.2f, best %.2f), %.0f GFLOP/s\n", threads,
+           streams, chunk, 1e3 * wall[RUNS / 2], 1e3 * wall[0], 1e3 * cpu[RUNS / 2], 1e3 * cpu[0],
+           2e-9 * frame_macs(&s->config) / wall[RUNS / 2]);
+    for (int32_t i = 0; i < streams; i++) {
+        free(calls[i].samples);
+        q3t_codec_state_close(calls[i].state);
+    }
+    q3t_codec_work_close(work);
     q3t_pool_close(pool);
 }
 
@@ -302,7 +374,8 @@ static void bench_all(char **threads, int n) {
         printf("%2d threads, opening: %.0f ms, %.0f MB; %.2f GFLOP a frame\n", count, 1e3 * (seconds(CLOCK_MONOTONIC) - from),
                1e-6 * (double)q3t_codec_bytes(codec), 2e-9 * frame_macs(&c));
         q3t_pool_close(pool);
-        for (int32_t chunk = 1; chunk <= 8; chunk *= 2) bench(codec, s, count, chunk);
+        for (int32_t chunk = 1; chunk <= 8; chunk *= 2)
+            for (int32_t streams = 1; streams <= 8; streams *= 8) bench(codec, s, count, chunk, streams);
         q3t_codec_close(codec);
     }
     drop(s);
