@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MOST = 64
 STEADY_CHUNK = 8  # frames; decoding them at a time is the cheapest
-_PIPELINED = 6  # utterances from which decoders on threads of their own are faster than taking turns with the rest
 _AHEAD_SAMPLES = 600 * SAMPLE_RATE  # 58 MB of samples that wait for their turn
 _FRAME_SECONDS = 0.08
 _GUESSED_BYTES = 2 << 30  # of free memory, where the system does not say
@@ -108,10 +107,7 @@ def made(
                 try:
                     for speech, utterance in utterances:
                         chunk = 0 if first or (live and not window) else STEADY_CHUNK
-                        pipeline = speech.plan.pipeline
-                        if pipeline is None:
-                            pipeline = batch >= _PIPELINED and model.threads > 1 and bool(window)
-                        utterance.begin(speech.left, speech.plan.chunk_frames or chunk, pipeline)
+                        utterance.begin(speech.left, speech.plan.chunk_frames or chunk, speech.plan.pipeline)
                         window.append((speech, utterance))
                         first, more = False, True
                         break

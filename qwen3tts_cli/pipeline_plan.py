@@ -27,7 +27,7 @@ class Plan:
     retries: int
     live: bool
     chunk_frames: int
-    pipeline: bool | None
+    pipeline: bool
     batch: int
     instruct: str | None = None
     text_mode: str = "full"

@@ -47,7 +47,7 @@ class SpeakOptions:
     retries: int = 2
     live: bool = False
     chunk_frames: int = 0
-    pipeline: bool | None = None
+    pipeline: bool = False
     batch: int = 0
 
 
