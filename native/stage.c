@@ -70,16 +70,19 @@ static void append(q3t_stage *s, const float *samples, int64_t n) {
     atomic_store(&s->written, at + n);
 }
 
-/* The call's frames have been decoded into scratch, in so many seconds for all that were decoded together. */
-static void deliver(q3t_stage *s, const q3t_codec_call *call, double start, double end) {
+/* The call's frames have been decoded into scratch; of the time from start to end its share is `seconds`. */
+static void deliver(q3t_stage *s, const q3t_codec_call *call, double start, double end, double seconds) {
     int32_t done = atomic_load(&s->decoded), n = call->frames;
     if (s->pipeline) pthread_mutex_lock(&s->mutex);
     if (call->status == Q3T_OK) {
         if (done >= s->silent) append(s, s->scratch, (int64_t)n * s->frame_samples);
         atomic_store(&s->decoded, done + n);
         if (done >= s->silent) q3t_schedule_decoded(&s->schedule, end, end - start, n, done + n - s->silent);
-        if (!s->pipeline) s->schedule.begun = end;
         s->early = 0;
+        if (!s->pipeline) {
+            s->schedule.begun = end;
+            s->seconds += seconds;
+        }
     } else {
         atomic_store(&s->status, (int)call->status);
     }
@@ -103,9 +106,8 @@ static void decode(q3t_stage *const *stages, const int32_t *part, int32_t n, q3t
             double from = q3t_now(), to;
             q3t_codec_skip(codec, work, pool, &call);
             to = q3t_now();
-            s->seconds += to - from;
             start += to - from;
-            deliver(s, &call, from, to);
+            deliver(s, &call, from, to, to - from);
         } else {
             frames += part[i];
             at[count] = i;
@@ -116,8 +118,7 @@ static void decode(q3t_stage *const *stages, const int32_t *part, int32_t n, q3t
     q3t_codec_run(codec, work, pool, calls, count);
     double end = q3t_now();
     for (int32_t i = 0; i < count; i++) {
-        stages[at[i]]->seconds += (end - start) * calls[i].frames / frames;
-        deliver(stages[at[i]], &calls[i], start, end);
+        deliver(stages[at[i]], &calls[i], start, end, (end - start) * calls[i].frames / frames);
     }
 }
 
