@@ -16,8 +16,9 @@ import pytest
 from helpers import allowed
 
 from qwen3tts_cli import Synthesizer, pipeline_batch, pipeline_utterance
-from qwen3tts_cli.engine import Model
+from qwen3tts_cli.engine import Model, Sampling, Session
 from qwen3tts_cli.errors import EngineError, GenerationError, UsageError
+from qwen3tts_cli.prompt import Prompt
 from qwen3tts_cli.synthesizer import SpeakOptions
 
 PIECES = [
@@ -410,3 +411,28 @@ def test_a_reader_that_leaves(tmp_path):
     process.stdout.close()
     assert process.wait(30) == 0
     assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("late", "decoded"), [(4, {4: (8, 4), 12: (16, 12)}), (5, {3: (8, 0), 8: (13, 8), 16: (21, 16)})]
+)
+def test_decoders_of_a_batch_wait_for_each_other(voice, late, decoded):
+    """One that has half of the frames it waits for decodes with one that is due; from then on both are due together.
+
+    late: frames that one is behind the other. decoded: frames of both by the step after which it changes."""
+    prompt = Prompt(np.arange(9, dtype=np.int32), np.full(9, -1, np.int32), np.zeros(0, np.int32), 0, [], [])
+    options = {"talker": Sampling(), "predictor": Sampling(), "seed": 0, "key": 0, "max_frames": 40, "min_frames": 40}
+    found, last = {}, (0, 0)
+    with (
+        Session(voice.model, prompt, chunk_frames=8, **options) as first,
+        Session(voice.model, prompt, chunk_frames=8, **options) as second,
+    ):
+        for _ in range(late):
+            voice.model.step([first])
+        for step in range(1, 17):
+            voice.model.step([first, second])
+            first.read(), second.read()
+            now = first.info.decoded, second.info.decoded
+            if now != last:
+                found[step] = last = now
+    assert found == decoded
