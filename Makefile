@@ -119,9 +119,9 @@ parity: $(VENV)/dev build/native.stamp ## full-size checkpoints (needs torch, 10
 	@tests/reference/make_all_ckpt.sh build/parity 0.6b-customvoice 0.6b-base 1.7b-customvoice
 	@$(PY) -m pytest -q tests/parity --full-size build/parity/ckpt
 
-bench: build/native.stamp build/check/check_kernels ## timings of the kernels, and what `qwen3tts bench` prints, as Markdown
+bench: build/native.stamp build/check/check_kernels ## timings of the kernels; the tables of bench/RESULTS.md, measured anew
 	@build/check/check_kernels --bench
-	@$(PY) -m qwen3tts_cli bench --markdown
+	@$(PY) bench/record.py
 
 clean: ## remove everything that make made
 	rm -rf build dist *.egg-info qwen3tts_cli/*.so say.wav $(VENV)

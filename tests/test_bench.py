@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from helpers import POCKET, open_model
+from helpers import CHECKPOINTS, POCKET, open_model
 
 from qwen3tts_cli import cli
 from qwen3tts_cli.bench import advice, costs, machine
@@ -99,7 +99,7 @@ def test_figures_agree_with_each_other(measured):
         peak = bounds[f"{row['decoder_precision']}_gflops"]
         assert row["decoder_bound_ratio"] == pytest.approx(row["decoder_gflops"] / peak, rel=1e-4)
         assert row["rtf"] == pytest.approx(row["frame_ms"] / 80 / row["batch"], rel=1e-4)
-        assert row["decoder_bound_ratio"] < 1.1
+        assert row["decoder_bound_ratio"] < 1.8  # Toom-Cook saves no more than that of the direct operations
         assert 20 < row["peak_rss_mb"] < 2000
     assert bounds["steal"] <= 1
 
@@ -127,6 +127,20 @@ def test_markdown_and_doctor(run, tmp_path, monkeypatch):
     assert "measure again" in run("doctor")[0]
     advice.path().write_text('{"version": 0, "advice": [1]}')
     assert "not measured" in run("doctor")[0]
+
+
+def test_plain_bf16(run, tmp_path, monkeypatch):
+    """The checkpoint's own 16 bits; the embedded voice is never packed in 12, a large model's row of bf16 is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    out, _ = run(*QUICK, "--precision", "bf16,bf16-plain", "--batch", "1", "--json", "-")
+    packed, plain = json.loads(out)["rows"]
+    assert (packed["precision"], plain["precision"]) == ("bf16", "bf16-plain")
+    assert packed["lm_bytes_per_frame"] == plain["lm_bytes_per_frame"]
+    checkpoint = str(CHECKPOINTS / "tiny-customvoice")
+    out, _ = run("bench", "-m", checkpoint, *QUICK[3:], "--precision", "bf16-plain", "--batch", "1", "--markdown")
+    assert "| bf16-plain | 1 |" in out
+    assert "est here" not in out
+    assert "bf16-plain" not in run("doctor")[0]
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
@@ -311,6 +325,11 @@ def row(precision, batch, rtf, threads=2):
 def test_advice(rows, chosen):
     found = advice.choose([row(*values) for values in rows])
     assert (found.precision, found.batch) == chosen
+
+
+def test_advice_is_of_what_say_has():
+    assert advice.choose([row("bf16-plain", 1, 0.3)]) is None
+    assert advice.choose([row("bf16-plain", 1, 0.3), row("bf16", 1, 0.4)]).precision == "bf16"
 
 
 def test_advice_on_threads():

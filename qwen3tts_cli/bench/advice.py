@@ -47,9 +47,13 @@ class Advice:
         return f"{self.model}: {self.precision}, batch {self.batch}, {self.threads} threads ({speed})"
 
 
-def choose(rows: Sequence[Row]) -> Advice:
+def choose(rows: Sequence[Row]) -> Advice | None:
     """The best precision that speaks faster than real time by itself: bf16 only with headroom; where none does, the
-    fastest. Then the thread count that is quickest with one stream, and the batch with the most speech a second."""
+    fastest. Then the thread count that is quickest with one stream, and the batch with the most speech a second. None
+    where no row is of a precision that `say` has."""
+    rows = [row for row in rows if row.precision in _QUALITY]
+    if not rows:
+        return None
     one = min(row.batch for row in rows)
     alone = {}
     for row in sorted((row for row in rows if row.batch == one), key=lambda row: row.rtf, reverse=True):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import packed
+from .. import hub, packed, packed_codec
+from ..checkpoint import open_checkpoint
 from ..engine import Model
 from ..engine_codec import codec_bytes, pack_codec
 from ..memory import available_bytes
@@ -98,9 +99,14 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
 
 
 def model_opener(name: str) -> Opener:
-    """Opens a model as `say` does, which packs its weights where that has not been done."""
+    """Opens a model as `say` does, which packs its weights where that has not been done; bf16-plain: as they are."""
 
     def opened(precision: str, threads: int) -> tuple[Model, str]:
+        if precision not in packed.PRECISIONS:
+            found = hub.resolve_model(name)
+            checkpoint = open_checkpoint(found.path, codec=found.embedded)
+            codec = None if found.embedded else packed_codec.open_codec(checkpoint, threads=threads)
+            return Model(checkpoint, threads=threads, codec=codec), DECODER_PRECISION
         return Synthesizer.open(name, precision=precision, threads=threads).model, DECODER_PRECISION
 
     return opened

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..bench.results import Results
 
 _PRECISIONS = ("bf16", "int8", "int4")
+_PLAIN = "bf16-plain"  # as the checkpoint has them, to be compared with bf16 in 12 bits
 _MANY_CORES = 4  # where half of them may be as fast: memory is shared, and two may be one core
 
 
@@ -37,8 +38,9 @@ class _List(click.ParamType):
 @click.option("-m", "--model", metavar="NAME", shell_complete=options.complete_model, help="A model on this machine.")
 @click.option("--synthetic", type=options.Choice("0.6b", "1.7b"), help="Random weights of this size. [default: 0.6b]")
 @click.option(
-    "--precision", "precisions", type=_List(options.Choice(*_PRECISIONS)), metavar="LIST", help="[default: all of them]"
-)
+    "--precision", "precisions", type=_List(options.Choice(*_PRECISIONS, _PLAIN)), metavar="LIST",
+    help="bf16, int8, int4 [default: all of them], bf16-plain: not in 12 bits.",
+)  # fmt: skip
 @click.option(
     "--batch", "batches", type=_List(click.IntRange(1, 64)), default="1,8", show_default=True, metavar="LIST",
     help="Streams spoken together.",
@@ -196,13 +198,16 @@ def _show(results: Results, given: dict[str, Any]) -> None:
     chosen = advice.choose(results.rows)
     lines = machine_lines(results)
     if given["markdown"]:
-        lines = [*(f"- {line}" for line in lines), "", *markdown_table(results), "", f"Best here: {chosen.text}"]
+        lines = [*(f"- {line}" for line in lines), "", *markdown_table(results)]
     else:
-        lines = [*lines, "", *text_table(results.rows), "", f"best here: {chosen.text}"]
+        lines = [*lines, "", *text_table(results.rows)]
+    if chosen is not None:
+        lines += ["", f"{'Best' if given['markdown'] else 'best'} here: {chosen.text}"]
     if given["report"] != "-":
         for line in lines:
             click.echo(line)
     try:
-        advice.keep(chosen)
+        if chosen is not None:
+            advice.keep(chosen)
     except OutputError as error:
         Console(given["quiet"]).note(f"warning: {error}; doctor will not show this")
