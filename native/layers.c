@@ -183,12 +183,12 @@ static void attend(const phase *p, int32_t col, int32_t head, int32_t worker) {
 static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
     (void)worker;
-    for (int32_t i = begin; i < end; i++) store(p, i / p->t->c.kv_heads, i % p->t->c.kv_heads);
+    for (int32_t i = begin; i < end; i++) store(p, i % p->cols, i / p->cols);
 }
 
 static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
-    for (int32_t i = begin; i < end; i++) attend(p, i / p->t->c.kv_heads, i % p->t->c.kv_heads, worker);
+    for (int32_t i = begin; i < end; i++) attend(p, i % p->cols, i / p->cols, worker);
 }
 
 static void store_attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
@@ -227,7 +227,7 @@ static void layer(phase *p, int shared) {
     prepare(p, &b->q, b->input_norm, p->x, (size_t)c->hidden);
     q3t_pool_run(pool, q_width(c) + 2 * kv_width(c), ROW_GRAIN, qkv_task, p);
     if (shared) {
-        q3t_pool_run(pool, heads, c->kv_heads, store_task, p);
+        q3t_pool_run(pool, heads, p->cols, store_task, p);
         q3t_pool_run(pool, heads, 1, attend_task, p);
     } else {
         q3t_pool_run(pool, heads, 1, store_attend_task, p);
