@@ -14,20 +14,25 @@ V_INLINE V kept_get(const int bf16, const void *p, size_t at, int32_t n) {
     return v_get((const float *)p + at, n);
 }
 
-/* Raw scores of `blocks` blocks of keys from k[at] on: head h, block b at scores + h * stride + b * Q3T_KEYS. */
-V_INLINE void score_tile(const int heads, const int blocks, const int bf16, const float *q, const void *k, size_t at,
-                         int32_t head_dim, float *scores, size_t stride) {
+/* Raw scores of `blocks` blocks of keys from k[at] on: head h, block b at scores + h * stride + b * Q3T_KEYS. Their values,
+ * as far from v, are asked for meanwhile: they lie elsewhere, and are read next. */
+V_INLINE void score_tile(const int heads, const int blocks, const int bf16, const float *q, const void *k, const void *v,
+                         size_t at, int32_t head_dim, float *scores, size_t stride) {
+    const size_t item = bf16 ? 2 : 4, step = (size_t)blocks * Q3T_KEYS * item;
+    const char *ahead = (const char *)v + at * item;
     V sum[2][KEY_TILE][KEY_VECTORS];
     V_UNROLL for (int h = 0; h < heads; h++)
         V_UNROLL for (int b = 0; b < blocks; b++)
             V_UNROLL for (int n = 0; n < KEY_VECTORS; n++) sum[h][b][n] = v_set1(0);
-    for (int32_t d = 0; d < head_dim; d++)
+    for (int32_t d = 0; d < head_dim; d++, ahead += step) {
+        V_UNROLL for (size_t i = 0; i < step; i += 64) __builtin_prefetch(ahead + i);
         V_UNROLL for (int b = 0; b < blocks; b++)
             V_UNROLL for (int n = 0; n < KEY_VECTORS; n++) {
                 V key = kept_get(bf16, k, at + ((size_t)b * head_dim + d) * Q3T_KEYS + n * V_LEN, V_LEN);
                 V_UNROLL for (int h = 0; h < heads; h++)
                     sum[h][b][n] = v_fma(key, v_set1(q[(size_t)h * head_dim + d]), sum[h][b][n]);
             }
+    }
     V_UNROLL for (int h = 0; h < heads; h++)
         V_UNROLL for (int b = 0; b < blocks; b++)
             V_UNROLL for (int n = 0; n < KEY_VECTORS; n++)
@@ -59,8 +64,8 @@ V_INLINE void attend_heads(const int heads, const int bf16, float *out, const fl
     float inverse[2];
     int32_t b = 0, d = 0;
     for (; b + KEY_TILE <= blocks; b += KEY_TILE, key += KEY_TILE * block)
-        score_tile(heads, KEY_TILE, bf16, q, k, key, head_dim, scores + b * Q3T_KEYS, stride);
-    for (; b < blocks; b++, key += block) score_tile(heads, 1, bf16, q, k, key, head_dim, scores + b * Q3T_KEYS, stride);
+        score_tile(heads, KEY_TILE, bf16, q, k, v, key, head_dim, scores + b * Q3T_KEYS, stride);
+    for (; b < blocks; b++, key += block) score_tile(heads, 1, bf16, q, k, v, key, head_dim, scores + b * Q3T_KEYS, stride);
     for (int h = 0; h < heads; h++) {
         float *p = scores + h * stride + lead;
         inverse[h] = 1 / exp_sum(p, p, count, max(p, count), scale);
