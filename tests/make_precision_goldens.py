@@ -19,7 +19,7 @@ FOLDERS, PRECISIONS, FRAMES = ("pocket", "tiny-customvoice"), ("int8", "int4"), 
 
 
 def precise(folder: str, precision: str, mask: int) -> dict[str, np.ndarray]:
-    """Codes and margins of the first frames and logits of the first, on the instruction sets of a mask; 0 is plain C."""
+    """Codes and margins of the first frames, logits of the first, on the instruction sets of a mask; 0 is plain C."""
     row = golden_rows(folder, "tts")[0]
     greedy = Sampling(greedy=True, repetition_penalty=row["generate_kwargs"]["repetition_penalty"])
     with open_checkpoint(checkpoint_of(folder)) as checkpoint:
