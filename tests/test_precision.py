@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers import GOLDENS, POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
@@ -83,6 +85,22 @@ def test_threads_do_not_change_a_byte(voice):
     one, two = spoken(checkpoint, matrices, 1), spoken(checkpoint, matrices, 3)
     for name in ("codes", "logits0", "wav"):
         np.testing.assert_array_equal(one[name], two[name])
+
+
+def test_a_kept_prefix_does_not_change_a_byte(voice):
+    _, checkpoint, matrices = voice
+    prompt = golden_prompt(checkpoint, ROW, load_golden("pocket", ROW))
+    prompt = dataclasses.replace(prompt, prefix_rows=len(prompt.text_ids) - 3)
+    options = {"talker": GREEDY, "predictor": GREEDY, "seed": 0, "key": 0, "max_frames": 4}
+    found = []
+    with Model(checkpoint, threads=2, packed=matrices) as model:
+        for kept in (0, prompt.prefix_rows):
+            with Session(model, prompt, **options) as session:
+                for _ in range(4):
+                    model.step([session])
+                assert session.info.cached_rows == kept
+                found.append((session.codes(0, 4).tobytes(), session.peek("LOGITS", (1280,)).tobytes()))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", MASKS)
