@@ -125,9 +125,12 @@ static inline int q3t_coded_place(int i) { return i / 64 * 64 + i % 32 / 8 * 16 
  * out (heads, head_dim) = softmax(q . k * scale) v. Keys: element d of position p at
  * k[(p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS], whole blocks readable; values: v[p * head_dim + d].
  * scores: scratch of heads * (count + 2 * Q3T_KEYS) floats. */
-#define Q3T_ATTEND(name) \
-    void name(float *out, const float *q, const float *k, const float *v, int32_t heads, int32_t head_dim, int32_t first, \
+#define Q3T_ATTEND_TO(kept, name) \
+    void name(float *out, const float *q, const kept *k, const kept *v, int32_t heads, int32_t head_dim, int32_t first, \
               int32_t count, float scale, float *scores)
+#define Q3T_ATTEND(name) Q3T_ATTEND_TO(float, name)
+/* The same for keys and values in bf16, to the bits that attend gives for them widened. */
+#define Q3T_ATTEND_BF16(name) Q3T_ATTEND_TO(uint16_t, name)
 /* y = silu(gate) * up, (n,); y may be gate. */
 #define Q3T_SILU_MUL(name) void name(float *y, const float *gate, const float *up, int32_t n)
 /* x = silu(x), (n,). */
@@ -161,8 +164,9 @@ static inline int q3t_coded_place(int i) { return i / 64 * 64 + i % 32 / 8 * 16 
     X(prepare_int8, PREPARE) X(linear_int8, LINEAR) X(prepare_int4, PREPARE) X(linear_int4, LINEAR) \
     X(linear_coded, LINEAR) X(conv, CONV) X(toom_in, TOOM_IN) X(toom_out, TOOM_OUT) X(depthwise, DEPTHWISE) \
     X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
-    X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(elu, ELU) X(snake, SNAKE) X(add, ADD) X(add_scaled, ADD_SCALED) \
-    X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) X(clamp, CLAMP) X(sweep, SWEEP)
+    X(attend_bf16, ATTEND_BF16) X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(elu, ELU) X(snake, SNAKE) \
+    X(add, ADD) X(add_scaled, ADD_SCALED) X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) \
+    X(clamp, CLAMP) X(sweep, SWEEP)
 
 /* Each entry, then `<entry>_isa`: the name of the file that filled it, for q3t_kernels_text and the tests. */
 #define Q3T_KERNEL_FIELD(entry, SIGNATURE) Q3T_##SIGNATURE((*entry)); const char *entry##_isa;
@@ -188,5 +192,12 @@ static inline float q3t_widen(uint16_t h) {
     float f;
     memcpy(&f, &u, 4);
     return f;
+}
+
+/* To the nearest bf16, to even from the middle; NaN stays NaN. */
+static inline uint16_t q3t_narrow(float f) {
+    uint32_t u, quiet = 0x00400000;
+    memcpy(&u, &f, 4);
+    return (uint16_t)((f == f ? u + 0x7fff + (u >> 16 & 1) : u | quiet) >> 16);
 }
 #endif

@@ -35,20 +35,23 @@ void q3t_workspace_carve(q3t_workspace *w, q3t_arena *a, const q3t_transformer_c
     w->scores = q3t_carve(a, (size_t)threads, w->score_floats * sizeof(float));
 }
 
-void q3t_cache_carve(q3t_cache *cache, q3t_arena *a, const q3t_transformer_config *c, int32_t positions) {
+static size_t kept_bytes(const q3t_transformer *t) { return t->kept == Q3T_FORMAT_BF16 ? sizeof(uint16_t) : sizeof(float); }
+
+size_t q3t_cache_bytes(const q3t_transformer *t) { return 2 * (size_t)t->c.layers * (size_t)kv_width(&t->c) * kept_bytes(t); }
+
+void q3t_cache_carve(q3t_cache *cache, q3t_arena *a, const q3t_transformer *t, int32_t positions) {
     cache->capacity = (positions + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
-    size_t row = (size_t)c->layers * (size_t)kv_width(c) * sizeof(float);
-    cache->keys = q3t_carve(a, (size_t)cache->capacity, row);
-    cache->values = q3t_carve(a, (size_t)cache->capacity, row);
+    cache->keys = q3t_carve(a, (size_t)cache->capacity, q3t_cache_bytes(t) / 2);
+    cache->values = q3t_carve(a, (size_t)cache->capacity, q3t_cache_bytes(t) / 2);
 }
 
-void q3t_cache_copy(const q3t_transformer_config *c, const q3t_cache *from, const q3t_cache *to, int32_t rows) {
-    size_t heads = (size_t)c->layers * (size_t)c->kv_heads, d = (size_t)c->head_dim;
+void q3t_cache_copy(const q3t_transformer *t, const q3t_cache *from, const q3t_cache *to, int32_t rows) {
+    size_t heads = (size_t)t->c.layers * (size_t)t->c.kv_heads, row = (size_t)t->c.head_dim * kept_bytes(t);
     size_t whole = (size_t)(rows + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
     for (size_t i = 0; i < heads; i++) {
-        size_t a = i * (size_t)from->capacity * d, b = i * (size_t)to->capacity * d;
-        memcpy(to->keys + b, from->keys + a, whole * d * sizeof(float));
-        memcpy(to->values + b, from->values + a, (size_t)rows * d * sizeof(float));
+        size_t a = i * (size_t)from->capacity * row, b = i * (size_t)to->capacity * row;
+        memcpy((char *)to->keys + b, (const char *)from->keys + a, whole * row);
+        memcpy((char *)to->values + b, (const char *)from->values + a, (size_t)rows * row);
     }
 }
 
@@ -133,43 +136,59 @@ static void qkv_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
+/* Where the keys and values of one kv head begin in a cache, in elements. */
+static size_t head_at(const phase *p, const q3t_cache *cache, int32_t head) {
+    const q3t_transformer_config *c = &p->t->c;
+    return ((size_t)p->layer * (size_t)c->kv_heads + (size_t)head) * (size_t)cache->capacity * (size_t)c->head_dim;
+}
+
 /* Norm and rotate the queries of one kv head's group and its key; store key and value. */
 static void store(const phase *p, int32_t col, int32_t head) {
     const q3t_transformer_config *c = &p->t->c;
     const q3t_kernels *k = p->w->kernels;
-    const q3t_column *at = &p->columns[col];
-    int32_t d = c->head_dim, group = c->heads / c->kv_heads, pos = at->position, half = d / 2;
+    const q3t_cache *cache = p->columns[col].cache;
+    int32_t d = c->head_dim, group = c->heads / c->kv_heads, pos = p->columns[col].position, half = d / 2;
     const float *cs = p->w->cos + (size_t)col * (size_t)half, *sn = p->w->sin + (size_t)col * (size_t)half;
     float *q = p->w->qkv + (size_t)col * (size_t)(q_width(c) + 2 * kv_width(c)), *key = q + q_width(c) + head * d;
     const float *value = key + kv_width(c);
     for (int32_t i = 0; i < group; i++) k->head_rope(q + (head * group + i) * d, p->b->q_norm, cs, sn, d, c->rms_eps);
     k->head_rope(key, p->b->k_norm, cs, sn, d, c->rms_eps);
-    size_t base = ((size_t)p->layer * (size_t)c->kv_heads + (size_t)head) * (size_t)at->cache->capacity * (size_t)d;
-    float *keys = at->cache->keys + base + (size_t)(pos / Q3T_KEYS) * Q3T_KEYS * (size_t)d + pos % Q3T_KEYS;
-    for (int32_t i = 0; i < d; i++) keys[i * Q3T_KEYS] = key[i];
-    memcpy(at->cache->values + base + (size_t)pos * (size_t)d, value, (size_t)d * sizeof(float));
+    size_t key_at = head_at(p, cache, head) + (size_t)(pos / Q3T_KEYS) * Q3T_KEYS * (size_t)d + pos % Q3T_KEYS;
+    size_t value_at = head_at(p, cache, head) + (size_t)pos * (size_t)d;
+    if (p->t->kept == Q3T_FORMAT_BF16) {
+        uint16_t *keys = (uint16_t *)cache->keys + key_at, *values = (uint16_t *)cache->values + value_at;
+        for (int32_t i = 0; i < d; i++) keys[i * Q3T_KEYS] = q3t_narrow(key[i]);
+        for (int32_t i = 0; i < d; i++) values[i] = q3t_narrow(value[i]);
+    } else {
+        float *keys = (float *)cache->keys + key_at;
+        for (int32_t i = 0; i < d; i++) keys[i * Q3T_KEYS] = key[i];
+        memcpy((float *)cache->values + value_at, value, (size_t)d * sizeof(float));
+    }
 }
 
 static void attend(const phase *p, int32_t col, int32_t head, int32_t worker) {
     const q3t_transformer_config *c = &p->t->c;
-    const q3t_column *at = &p->columns[col];
-    int32_t d = c->head_dim, group = c->heads / c->kv_heads;
+    const q3t_kernels *k = p->w->kernels;
+    const q3t_cache *cache = p->columns[col].cache;
+    int32_t d = c->head_dim, group = c->heads / c->kv_heads, count = p->columns[col].position + 1;
     const float *q = p->w->qkv + (size_t)col * (size_t)(q_width(c) + 2 * kv_width(c)) + head * group * d;
-    float *out = p->w->attention + (size_t)col * (size_t)q_width(c) + head * group * d;
-    size_t base = ((size_t)p->layer * (size_t)c->kv_heads + (size_t)head) * (size_t)at->cache->capacity * (size_t)d;
-    p->w->kernels->attend(out, q, at->cache->keys + base, at->cache->values + base, group, d, 0, at->position + 1,
-                          1.0f / sqrtf((float)d), p->w->scores + (size_t)worker * p->w->score_floats);
+    float *out = p->w->attention + (size_t)col * (size_t)q_width(c) + head * group * d, scale = 1.0f / sqrtf((float)d);
+    float *scores = p->w->scores + (size_t)worker * p->w->score_floats;
+    size_t at = head_at(p, cache, head);
+    if (p->t->kept == Q3T_FORMAT_BF16)
+        k->attend_bf16(out, q, (const uint16_t *)cache->keys + at, (const uint16_t *)cache->values + at, group, d, 0, count, scale, scores);
+    else k->attend(out, q, (const float *)cache->keys + at, (const float *)cache->values + at, group, d, 0, count, scale, scores);
 }
 
 static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
     (void)worker;
-    for (int32_t i = begin; i < end; i++) store(p, i / p->t->c.kv_heads, i % p->t->c.kv_heads);
+    for (int32_t i = begin; i < end; i++) store(p, i % p->cols, i / p->cols);
 }
 
 static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
-    for (int32_t i = begin; i < end; i++) attend(p, i / p->t->c.kv_heads, i % p->t->c.kv_heads, worker);
+    for (int32_t i = begin; i < end; i++) attend(p, i % p->cols, i / p->cols, worker);
 }
 
 static void store_attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
@@ -208,7 +227,7 @@ static void layer(phase *p, int shared) {
     prepare(p, &b->q, b->input_norm, p->x, (size_t)c->hidden);
     q3t_pool_run(pool, q_width(c) + 2 * kv_width(c), ROW_GRAIN, qkv_task, p);
     if (shared) {
-        q3t_pool_run(pool, heads, c->kv_heads, store_task, p);
+        q3t_pool_run(pool, heads, p->cols, store_task, p);
         q3t_pool_run(pool, heads, 1, attend_task, p);
     } else {
         q3t_pool_run(pool, heads, 1, store_attend_task, p);

@@ -60,6 +60,12 @@ static q3t_status check_formats(const q3t_transformer *t) {
     return Q3T_OK;
 }
 
+/* Quantised layers make errors far above those of 16 bits. */
+static q3t_format kept(const q3t_transformer *t) {
+    int32_t format = t->blocks[0].k.format;
+    return format == Q3T_FORMAT_INT8 || format == Q3T_FORMAT_INT4 ? Q3T_FORMAT_BF16 : Q3T_FORMAT_F32;
+}
+
 static void carve(q3t_model *m, q3t_arena *a) {
     const q3t_config *c = &m->config;
     const q3t_weights *w = &m->weights;
@@ -107,6 +113,8 @@ static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t cou
     carve(m, &m->arena);
     Q3T_TRY(check_formats(&m->talker.t));
     Q3T_TRY(check_formats(&m->predictor.t));
+    m->talker.t.kept = kept(&m->talker.t);
+    m->predictor.t.kept = kept(&m->predictor.t);
     if (o->codec) {
         size_t bytes;
         Q3T_TRY(q3t_codec_packed_bytes(&m->config, &bytes));
@@ -147,8 +155,4 @@ void q3t_model_close(q3t_model *m) {
 
 size_t q3t_model_bytes(const q3t_model *m) { return m ? m->arena.size + (m->codec ? q3t_codec_bytes(m->codec) : 0) : 0; }
 
-size_t q3t_model_position_bytes(const q3t_model *m) {
-    if (!m) return 0;
-    const q3t_transformer_config *c = &m->config.talker;
-    return 2 * (size_t)c->layers * (size_t)c->kv_heads * (size_t)c->head_dim * sizeof(float);
-}
+size_t q3t_model_position_bytes(const q3t_model *m) { return m ? q3t_cache_bytes(&m->talker.t) : 0; }

@@ -104,16 +104,15 @@ static q3t_prefix *find_prefix(q3t_talker *t, const q3t_prompt *p) {
     return best;
 }
 
-static void carve_prefix(q3t_prefix *e, const q3t_transformer_config *c, int speaker) {
+static void carve_prefix(q3t_prefix *e, const q3t_transformer *t, int speaker) {
     e->text_ids = q3t_carve(&e->arena, (size_t)e->rows, sizeof(int32_t));
     e->codec_ids = q3t_carve(&e->arena, (size_t)e->rows, sizeof(int32_t));
-    e->speaker = speaker ? q3t_carve(&e->arena, (size_t)c->hidden, sizeof(float)) : NULL;
-    q3t_cache_carve(&e->cache, &e->arena, c, e->rows);
+    e->speaker = speaker ? q3t_carve(&e->arena, (size_t)t->c.hidden, sizeof(float)) : NULL;
+    q3t_cache_carve(&e->cache, &e->arena, t, e->rows);
 }
 
 /* Keep the prefix of a prompt that has just been run. Without memory for it nothing is kept. */
 static void keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_cache *cache) {
-    const q3t_transformer_config *c = &t->t.c;
     if (p->prefix_rows < 1 || p->prefix_rows > Q3T_PREFIX_ROWS || p->prefix_rows >= p->rows) return;
     q3t_prefix *e = &t->prefixes[0];
     int speaker = 0;
@@ -125,16 +124,16 @@ static void keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_cache *cac
         speaker |= p->codec_ids[i] == Q3T_ROW_SPEAKER;
     }
     *e = (q3t_prefix){.rows = p->prefix_rows, .used = ++t->clock};
-    carve_prefix(e, c, speaker);
+    carve_prefix(e, &t->t, speaker);
     if (q3t_arena_reserve(&e->arena) != Q3T_OK) {
         *e = (q3t_prefix){0};
         return;
     }
-    carve_prefix(e, c, speaker);
+    carve_prefix(e, &t->t, speaker);
     memcpy(e->text_ids, p->text_ids, (size_t)e->rows * sizeof(int32_t));
     memcpy(e->codec_ids, p->codec_ids, (size_t)e->rows * sizeof(int32_t));
-    if (speaker) memcpy(e->speaker, p->speaker, (size_t)c->hidden * sizeof(float));
-    q3t_cache_copy(c, cache, &e->cache, e->rows);
+    if (speaker) memcpy(e->speaker, p->speaker, (size_t)t->t.c.hidden * sizeof(float));
+    q3t_cache_copy(&t->t, cache, &e->cache, e->rows);
 }
 
 /* ------------------------------------------------------------ running */
@@ -145,7 +144,7 @@ int32_t q3t_talker_prefill(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p,
     int32_t done = e ? e->rows : 0, cached = done;
     if (e) {
         e->used = ++t->clock;
-        q3t_cache_copy(&t->t.c, &e->cache, cache, done);
+        q3t_cache_copy(&t->t, &e->cache, cache, done);
     }
     q3t_column columns[Q3T_COLUMNS];
     while (done < p->rows) {

@@ -35,11 +35,9 @@ _GUESSED_BYTES = 2 << 30  # of free memory, where the system does not say
 
 def default_batch(model: Model) -> int:
     """How many utterances to make together on this machine: what helps, as far as a quarter of its free memory goes."""
-    talker = model.config.talker
-    cached = 2 * 4 * talker.num_hidden_layers * talker.num_key_value_heads * talker.head_dim
     positions = 512  # of an utterance as the splitter makes them, half a minute, with its prompt
     free = available_bytes() or _GUESSED_BYTES
-    return max(1, min(8, free // 4 // (cached * positions)))
+    return max(1, min(8, free // 4 // (model.position_bytes * positions)))
 
 
 class Listener:

@@ -1,30 +1,52 @@
 """make_precision_goldens.py: what plain C makes of int8 and int4, as tests/data/goldens/precision.npz.
 
 For the first utterance of the goldens of the embedded voice and of a tiny checkpoint: `<folder>/<precision>/codes`,
-int32 (frames, code groups), greedy, and `.../logits`, float32 (vocabulary,), of the first frame. Run it after a change
-of the packed formats that is meant to change results, with PYTHONPATH=tests.
+int32 (frames, code groups), greedy; `.../margins`, float32 of the same shape, how far the second best was from each,
+over the largest logit; and `.../logits`, float32 (vocabulary,), of the first frame. Run it after a change of the packed
+formats or of the cache that is meant to change results, with PYTHONPATH=tests.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from helpers import GOLDENS, checkpoint_of, golden_rows, load_golden, speak_golden
+from helpers import GOLDENS, checkpoint_of, golden_prompt, golden_rows, load_golden
 
 from qwen3tts_cli import packed
 from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.engine import Model
+from qwen3tts_cli.engine import Model, Sampling, Session
 
 FOLDERS, PRECISIONS, FRAMES = ("pocket", "tiny-customvoice"), ("int8", "int4"), 12
 
 
 def precise(folder: str, precision: str, mask: int) -> dict[str, np.ndarray]:
-    """Codes of the first frames and logits of the first, on the instruction sets of a mask; 0 is plain C."""
+    """Codes and margins of the first frames, logits of the first, on the instruction sets of a mask; 0 is plain C."""
     row = golden_rows(folder, "tts")[0]
+    greedy = Sampling(greedy=True, repetition_penalty=row["generate_kwargs"]["repetition_penalty"])
     with open_checkpoint(checkpoint_of(folder)) as checkpoint:
         matrices = packed.pack_in_memory(checkpoint, precision, threads=2).matrices
-        with Model(checkpoint, threads=2, cpu_mask=mask, packed=matrices) as model:
-            found = speak_golden(model, row, load_golden(folder, row), max_frames=FRAMES)
-    return {"codes": found["codes"][:FRAMES], "logits": found["logits0"][0]}
+        prompt, c = golden_prompt(checkpoint, row, load_golden(folder, row)), checkpoint.config
+        with (
+            Model(checkpoint, threads=2, cpu_mask=mask, packed=matrices) as model,
+            Session(model, prompt, talker=greedy, predictor=greedy, seed=0, key=0, max_frames=FRAMES) as session,
+        ):
+            logits, margins = [], []
+            for _ in range(FRAMES):
+                model.step([session])
+                logits.append(session.peek("LOGITS", (c.vocab_size,)))
+                heads = session.peek("PREDICTOR_LOGITS", (c.num_code_groups - 1, c.predictor_vocab_size))
+                margins.append([margin(head) for head in (session.peek("SCORES", (c.vocab_size,)), *heads)])
+            frames = session.info.frames
+            return {
+                "codes": session.codes(0, frames),
+                "margins": np.array(margins[:frames], np.float32),
+                "logits": logits[0],
+            }
+
+
+def margin(scores: np.ndarray) -> float:
+    """How far the best of some scores is from the second, over the largest of any."""
+    scores = np.sort(scores[np.isfinite(scores)])
+    return (scores[-1] - scores[-2]) / np.abs(scores).max()
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers import GOLDENS, POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
@@ -23,6 +25,9 @@ MASKS = {
 }
 # What the quantisation costs the first logits of the embedded voice, with room; docs/precision.md has the measurements.
 LIMITS = {"int8": 0.03, "int4": 0.15}
+# Between instruction sets, of logits: what a sum in another order does once a value falls to another level; the tiny
+# model's weights are random.
+OTHER_ORDER = {"pocket": 0.02, "tiny-customvoice": 0.05}
 
 
 def skip_unless_there(name):
@@ -82,30 +87,48 @@ def test_threads_do_not_change_a_byte(voice):
         np.testing.assert_array_equal(one[name], two[name])
 
 
+def test_a_kept_prefix_does_not_change_a_byte(voice):
+    _, checkpoint, matrices = voice
+    prompt = golden_prompt(checkpoint, ROW, load_golden("pocket", ROW))
+    prompt = dataclasses.replace(prompt, prefix_rows=len(prompt.text_ids) - 3)
+    options = {"talker": GREEDY, "predictor": GREEDY, "seed": 0, "key": 0, "max_frames": 4}
+    found = []
+    with Model(checkpoint, threads=2, packed=matrices) as model:
+        for kept in (0, prompt.prefix_rows):
+            with Session(model, prompt, **options) as session:
+                for _ in range(4):
+                    model.step([session])
+                assert session.info.cached_rows == kept
+                found.append((session.codes(0, 4).tobytes(), session.peek("LOGITS", (1280,)).tobytes()))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("name", MASKS)
 def test_instruction_sets_agree(voice, name):
     """The integer parts are the same bit for bit (tests/native/check_quant.c); what lies between them is float32, and a
-    value at the edge of a level may fall to either side."""
+    value at the edge of a level, of an activation or of a key in 16 bits, may fall to either side."""
     skip_unless_there(name)
     _, checkpoint, matrices = voice
     best = spoken(checkpoint, matrices)
     other = spoken(checkpoint, matrices, mask=MASKS[name])
-    assert relative_error(other["logits0"][0], best["logits0"][0]) <= 5e-3
+    assert relative_error(other["logits0"][0], best["logits0"][0]) <= OTHER_ORDER["pocket"]
 
 
 @pytest.mark.parametrize("name", [*MASKS, "all"])
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_goldens_of_plain_c(folder, precision, name):
-    """Plain C gives the stored codes, and so does every instruction set until rounding meets a near tie: between the
+    """Plain C gives the stored codes, and so does every instruction set until it meets a near tie: between the
     products, which are the same bits, norms and attention are summed in float32."""
     skip_unless_there(name)
     found = precise(folder, precision, MASKS.get(name, lib.Q3T_CPU_ALL))
     with np.load(GOLDENS / "precision.npz") as goldens:
-        codes, logits = (goldens[f"{folder}/{precision}/{what}"] for what in ("codes", "logits"))
-    frames = FRAMES if name == "scalar" else 4
-    np.testing.assert_array_equal(found["codes"][:frames], codes[:frames])
-    assert relative_error(found["logits"], logits) <= (1e-5 if name == "scalar" else 5e-3)
+        codes, margins, logits = (goldens[f"{folder}/{precision}/{what}"] for what in ("codes", "margins", "logits"))
+    limit = 1e-5 if name == "scalar" else OTHER_ORDER[folder]
+    assert found["codes"].shape == codes.shape == (FRAMES, 16)
+    for other in np.argwhere(found["codes"] != codes)[:1]:
+        assert margins[tuple(other)] <= limit
+    assert relative_error(found["logits"], logits) <= limit
 
 
 def test_neighbours_in_a_batch_do_not_change_a_byte(voice):

@@ -124,7 +124,12 @@ static Q3T_HEAD_ROPE(head_rope) {
     }
 }
 
-static Q3T_ATTEND(attend) {
+static double kept(const void *p, size_t i, int bf16) {
+    return (double)(bf16 ? q3t_widen(((const uint16_t *)p)[i]) : ((const float *)p)[i]);
+}
+
+static void attend_to(float *out, const float *q, const void *k, const void *v, int bf16, int32_t heads, int32_t head_dim,
+                      int32_t first, int32_t count, float scale, float *scores) {
     for (int32_t h = 0; h < heads; h++) {
         float largest = -INFINITY;
         double sum = 0;
@@ -132,7 +137,7 @@ static Q3T_ATTEND(attend) {
             size_t p = (size_t)first + j;
             double dot = 0;
             for (int32_t d = 0; d < head_dim; d++)
-                dot += (double)q[h * head_dim + d] * k[(p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS];
+                dot += q[h * head_dim + d] * kept(k, (p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS, bf16);
             scores[j] = (float)dot * scale;
             largest = scores[j] > largest ? scores[j] : largest;
         }
@@ -142,11 +147,15 @@ static Q3T_ATTEND(attend) {
         }
         for (int32_t d = 0; d < head_dim; d++) {
             double mixed = 0;
-            for (int32_t j = 0; j < count; j++) mixed += (double)scores[j] * v[((size_t)first + j) * head_dim + d];
+            for (int32_t j = 0; j < count; j++) mixed += scores[j] * kept(v, ((size_t)first + j) * head_dim + d, bf16);
             out[h * head_dim + d] = (float)(mixed / sum);
         }
     }
 }
+
+static Q3T_ATTEND(attend) { attend_to(out, q, k, v, 0, heads, head_dim, first, count, scale, scores); }
+
+static Q3T_ATTEND_BF16(attend_bf16) { attend_to(out, q, k, v, 1, heads, head_dim, first, count, scale, scores); }
 
 static Q3T_SILU_MUL(silu_mul) {
     for (int32_t i = 0; i < n; i++) y[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
@@ -235,6 +244,7 @@ void q3t_kernels_init_scalar(q3t_kernels *k) {
     Q3T_SET(k, layernorm, isa);
     Q3T_SET(k, head_rope, isa);
     Q3T_SET(k, attend, isa);
+    Q3T_SET(k, attend_bf16, isa);
     Q3T_SET(k, silu_mul, isa);
     Q3T_SET(k, silu, isa);
     Q3T_SET(k, gelu, isa);

@@ -75,6 +75,9 @@ static void bench_attend(const q3t_kernels *k, int32_t heads, int32_t head_dim, 
     BENCH_BEST(best, k->attend(out, q, keys, values, heads, head_dim, 0, count, 0.1f, scores));
     snprintf(what, sizeof what, "attend %d heads of %d, %d keys", heads, head_dim, count);
     bench_line(k->attend_isa, what, best, 4.0 * heads * head_dim * count, 8.0 * head_dim * count);
+    BENCH_BEST(best, k->attend_bf16(out, q, (uint16_t *)keys, (uint16_t *)values, heads, head_dim, 0, count, 0.1f, scores));
+    snprintf(what, sizeof what, "attend_bf16 %d heads of %d, %d keys", heads, head_dim, count);
+    bench_line(k->attend_bf16_isa, what, best, 4.0 * heads * head_dim * count, 4.0 * head_dim * count);
     free(q), free(out), free(keys), free(values), free(scores);
 }
 

@@ -221,12 +221,52 @@ static void check_attend_case(const q3t_kernels *k, const q3t_kernels *scalar, c
     check_release(0);
 }
 
+/* bf16 against the same keys and values widened. */
+static void check_attend_bf16_case(const q3t_kernels *k, const attend_case *c, const char *isa) {
+    const int32_t dim = c->head_dim, all = c->heads * dim, end = c->first + c->count;
+    const size_t items = (size_t)(end + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS * dim, rows = (size_t)end * dim;
+    uint16_t *k1 = guarded(items * 2), *v1 = guarded(rows * 2);
+    float *q = guarded_floats(all), *k2 = guarded_floats(items), *v2 = guarded_floats(rows);
+    float *got = guarded_floats(all), *want = guarded_floats(all), *scores = guarded_floats((size_t)c->heads * (c->count + 2 * Q3T_KEYS));
+    snprintf(check.what, sizeof check.what, "%s attend_bf16 %d heads of %d, keys %d + %d", isa, c->heads, dim, c->first, c->count);
+    numbers(q, all, ORDINARY);
+    for (size_t i = 0; i < items; i++) k2[i] = q3t_widen(k1[i] = q3t_narrow(c->size * number(ORDINARY)));
+    for (size_t i = 0; i < rows; i++) v2[i] = q3t_widen(v1[i] = q3t_narrow(number(ORDINARY)));
+    k->attend(want, q, k2, v2, c->heads, dim, c->first, c->count, 0.1f, scores);
+    unwrite(got, all);
+    k->attend_bf16(got, q, k1, v1, c->heads, dim, c->first, c->count, 0.1f, scores);
+    expect(same(got, want, all), "differs from attend of the same numbers");
+    v1[rows - 1] = q3t_narrow(NAN);
+    k->attend_bf16(got, q, k1, v1, c->heads, dim, c->first, c->count, 0.1f, scores);
+    expect(!k->finite(got, all), "a NaN among the values is lost");
+    check_release(0);
+}
+
+static void check_narrow(void) {
+    snprintf(check.what, sizeof check.what, "narrow");
+    for (int i = 0; i < 1000; i++) {
+        const uint16_t below_it = (uint16_t)(bits() % 0x7f7f); /* the magnitude of one that has a finite one above it */
+        const float low = q3t_widen(below_it), high = q3t_widen(below_it + 1), middle = low + (high - low) / 2;
+        expect(q3t_narrow(low) == below_it && q3t_narrow(-low) == (below_it | 0x8000), "moves a bf16");
+        expect(q3t_narrow(middle) == (below_it + 1) / 2 * 2, "a middle goes not to even");
+        expect(q3t_narrow(nextafterf(middle, 0)) == below_it && q3t_narrow(nextafterf(middle, high)) == below_it + 1, "not the nearest");
+    }
+    uint32_t all = 0xffffffff;
+    float nan;
+    memcpy(&nan, &all, 4);
+    expect(isnan(q3t_widen(q3t_narrow(nan))) && isnan(q3t_widen(q3t_narrow(NAN))), "a NaN is lost");
+    expect(q3t_widen(q3t_narrow(-INFINITY)) == -INFINITY, "infinity is lost");
+}
+
 static void check_attend(const q3t_kernels *k, const q3t_kernels *scalar, const char *isa) {
     static const int32_t dims[] = {1, 2, 3, 7, 8, 16, 17, 30, 32, 33, 64, 65, 100, 128, 131};
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
         for (int32_t heads = 1; heads <= 5; heads++)
             for (int round = 0; round < 6; round++)
                 check_attend_case(k, scalar, &(attend_case){heads, dims[i], below(40), 1 + below(round < 3 ? 20 : 200), round % 3 ? 0.5f : 50}, isa);
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+        for (int32_t heads = 1; heads <= 4; heads++)
+            check_attend_bf16_case(k, &(attend_case){heads, dims[i], below(40), 1 + below(100), heads % 2 ? 0.5f : 50}, isa);
 }
 
 /* ---- the table */
@@ -257,6 +297,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     check_open();
+    check_narrow();
     q3t_kernels_init(&scalar, 0);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         if ((sets[i].mask & q3t_cpu_flags()) != sets[i].mask) continue;
