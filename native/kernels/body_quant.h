@@ -10,8 +10,7 @@
  *   q_bytes, q_quad, q_set1, q_add, q_float; q8_weights, q8_dot, Q8_ZERO; q4_low, q4_high, q4_start, q4_dot, q4_sum;
  *   q_largest, q_round, and QUANT_TILES(X), X(cols, chains) from wide to 1; QUANT_HELD: columns of the widest tile that keeps
  *   its totals in registers; QUANT_LAST: of the widest of 4-bit weights, whose totals wait in memory from group to group:
- *   it unpacks them once for what else were two tiles, but among many tiles those of QUANT_HELD are faster;
- *   QUANT_HAS_WIDE: whether many columns take the way of body_quant_wide.h. */
+ *   it unpacks them once for what else were two tiles, but among many tiles those of QUANT_HELD are faster. */
 #ifdef __clang__
 #define Q_UNROLL _Pragma("clang loop unroll(full)")
 #define Q_UNROLL_2 _Pragma("clang loop unroll_count(2)")
@@ -201,10 +200,6 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
     }
 }
 
-#ifdef QUANT_HAS_WIDE
-#include "body_quant_wide.h"
-#endif
-
 V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, int32_t row1, const void *act, int32_t cols,
                          float *y, size_t ldy) {
     const int last = format == Q3T_FORMAT_INT8 ? QUANT_HELD : QUANT_LAST;
@@ -214,18 +209,7 @@ V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, in
         const int32_t first = block * Q3T_BLOCK, begin = row0 > first ? row0 - first : 0;
         const int32_t end = row1 - first < Q3T_BLOCK ? row1 - first : Q3T_BLOCK;
         float rows[QUANT_COLS][Q3T_BLOCK];
-        int32_t c = 0;
-#ifdef QUANT_HAS_WIDE
-        while (format == Q3T_FORMAT_INT4 && cols - c >= QUANT_WIDE) {
-            _Alignas(64) float total[QUANT_WIDE_COLS][Q3T_BLOCK];
-            const int32_t n = cols - c < QUANT_WIDE_COLS ? cols - c : QUANT_WIDE_COLS;
-            quant_wide_block(w, m->k, n, (const int8_t *)act + (size_t)c * ldx, ldx, total);
-            for (int32_t i = 0; i < n; i++)
-                memcpy(y + (size_t)(c + i) * ldy + first + begin, total[i] + begin, (size_t)(end - begin) * sizeof *y);
-            c += n;
-        }
-#endif
-        while (c < cols) {
+        for (int32_t c = 0; c < cols;) {
             const int8_t *x = (const int8_t *)act + (size_t)c * ldx;
             const int whole = end - begin == Q3T_BLOCK;
             float *to = whole ? y + (size_t)c * ldy + first : rows[0];
