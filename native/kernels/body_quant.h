@@ -9,8 +9,8 @@
  *   QI: V_LEN int32; QB: 4 * V_LEN bytes; QW: bytes ready to meet a column; Q4: sums of products with 4-bit weights;
  *   q_bytes, q_quad, q_set1, q_add, q_float; q8_weights, q8_dot, Q8_ZERO; q4_low, q4_high, q4_start, q4_dot, q4_sum;
  *   q_largest, q_round, and QUANT_TILES(X), X(cols, chains) from wide to 1; QUANT_HELD: columns of the widest tile that keeps
- *   its totals in registers; QUANT_LAST: of the widest of 4-bit weights, whose totals wait in memory from group to group:
- *   it unpacks them once for what else were two tiles, but among many tiles those of QUANT_HELD are faster. */
+ *   its totals in registers; QUANT_LAST: of the widest at all: as the only one it streams through the weights once, which
+ *   hides the memory better than two tiles do, but among many those of QUANT_HELD are faster. */
 #ifdef __clang__
 #define Q_UNROLL _Pragma("clang loop unroll(full)")
 #define Q_UNROLL_2 _Pragma("clang loop unroll_count(2)")
@@ -148,23 +148,17 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const int alone
 V_INLINE void quant_tile(const int format, const int cols, const int chains, const int alone, const uint8_t *w, int32_t k,
                          quant_ahead ahead, const int8_t *x, size_t ldx, float *y, size_t ldy) {
     const int group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;
-    const int wait = cols > QUANT_HELD;
     const int32_t groups = (k + group - 1) / group;
     const size_t step = q3t_group_bytes(format), scale_at = format == Q3T_FORMAT_INT8 ? groups * step : step - 2 * Q3T_BLOCK;
     for (int v0 = 0; v0 < Q3T_BLOCK / V_LEN; v0 += QUANT_VECTORS) {
         V total[QUANT_VECTORS][QUANT_COLS];
-        float memory[QUANT_COLS][QUANT_VECTORS][V_LEN], (*waiting)[QUANT_VECTORS][V_LEN] = memory;
         quant_at at = {.ldx = ldx};
         Q_UNROLL for (int c = 0; c < cols; c += 3) {
             at.x[c / 3] = x + c * ldx;
             at.g[c / 3] = at.x[c / 3] + (size_t)groups * group;
         }
         Q_UNROLL for (int c = 0; c < cols; c++)
-            Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
-                total[v][c] = v_set1(0);
-                if (wait) v_store(memory[c][v], total[v][c]);
-            }
-        if (wait) __asm__ volatile("" : "+r"(waiting) : : "memory"); /* compilers would choose other vectors to spill */
+            Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) total[v][c] = v_set1(0);
         for (size_t offset = 0, end = groups * step; offset < end; offset += step) {
             const uint8_t *here = w + offset + v0 * sizeof(QB);
             const uint8_t *then = ahead.from + (offset >> ahead.shift) + (alone ? v0 * sizeof(QB) : 0);
@@ -179,11 +173,8 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
             }
             Q_UNROLL for (int c = 0; c < cols; c++) {
                 V s = v_set1(QUANT_G(&at, c)->scale);
-                Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
-                    if (wait) total[v][c] = v_load(waiting[c][v]);
+                Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++)
                     total[v][c] = v_fma(q_float(sum[v][c]), format == Q3T_FORMAT_INT8 ? s : v_mul(scale[v], s), total[v][c]);
-                    if (wait) v_store(waiting[c][v], total[v][c]);
-                }
             }
             Q_UNROLL for (int c = 0; c < cols; c += 3) {
                 at.x[c / 3] += group;
@@ -193,7 +184,6 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
         Q_UNROLL for (int c = 0; c < cols; c++)
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
                 const int row = (v0 + v) * V_LEN;
-                if (wait) total[v][c] = v_load(waiting[c][v]);
                 V row_scale = format == Q3T_FORMAT_INT8 ? v_load((const float *)(w + scale_at) + row) : v_set1(1);
                 v_store(y + c * ldy + row, format == Q3T_FORMAT_INT8 ? v_mul(total[v][c], row_scale) : total[v][c]);
             }
@@ -202,7 +192,6 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
 
 V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, int32_t row1, const void *act, int32_t cols,
                          float *y, size_t ldy) {
-    const int last = format == Q3T_FORMAT_INT8 ? QUANT_HELD : QUANT_LAST;
     const size_t ldx = q3t_act_bytes(m->k), block_bytes = q3t_block_bytes(format, m->k);
     for (int32_t block = row0 / Q3T_BLOCK; block * Q3T_BLOCK < row1; block++) {
         const uint8_t *w = (const uint8_t *)m->data + (size_t)block * block_bytes;
@@ -214,11 +203,11 @@ V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, in
             const int whole = end - begin == Q3T_BLOCK;
             float *to = whole ? y + (size_t)c * ldy + first : rows[0];
             const size_t stride = whole ? ldy : Q3T_BLOCK;
-            const int32_t left = cols - c, tiles = left <= last ? 1 : (left + QUANT_HELD - 1) / QUANT_HELD;
-            const int32_t most = (left + tiles - 1) / tiles; /* 8 columns of 8-bit weights: 4 + 4, since 2 are slow */
+            const int32_t left = cols - c, tiles = left <= QUANT_LAST ? 1 : (left + QUANT_HELD - 1) / QUANT_HELD;
+            const int32_t most = (left + tiles - 1) / tiles;
             int32_t done = 0;
 #define QUANT_PASS(width, chains) \
-            if (width <= last && !done && most >= width) { \
+            if (!done && most >= width) { \
                 if (cols <= width) quant_tile(format, width, chains, 1, w, m->k, (quant_ahead){w + QUANT_AHEAD, 0}, x, ldx, to, stride); \
                 else quant_tile(format, width, chains, 0, w, m->k, quant_part(w, block_bytes, c, width, cols), x, ldx, to, stride); \
                 done = width; \
