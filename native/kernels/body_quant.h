@@ -19,7 +19,7 @@
 #define Q_UNROLL_2 _Pragma("GCC unroll 2")
 #endif
 enum { QUANT_ROW = 4 * Q3T_BLOCK,    /* bytes of four consecutive inputs of a block of rows */
-       QUANT_AHEAD = 4096,           /* weights are asked for this far ahead: hardware stops at the end of a page */
+       QUANT_AHEAD = 8192,           /* weights are asked for this far ahead: hardware stops at the end of a page */
        QUANT_COLS = 8, QUANT_CHAINS = 2 };
 #ifndef Q8_ZERO
 enum { Q8_ZERO = 128 };              /* what q8_weights leaves of the offset of 8-bit weights */
@@ -80,9 +80,9 @@ V_INLINE quant_ahead quant_part(const uint8_t *w, size_t block_bytes, int32_t c,
 #define QUANT_FETCH(row) \
     if (alone) { \
         Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) \
-            __builtin_prefetch(ahead + (size_t)(row) * QUANT_ROW + line, 0, 2); \
+            __builtin_prefetch(ahead + (size_t)(row) * QUANT_ROW + line); \
     } else { \
-        __builtin_prefetch(ahead + (size_t)(row) * (QUANT_ROW / 2), 0, 2); \
+        __builtin_prefetch(ahead + (size_t)(row) * (QUANT_ROW / 2)); \
     }
 
 /* One group of 8-bit weights at w, already at the tile's rows, into sum. */
@@ -168,7 +168,7 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
                 quant_group_int8(cols, chains, alone, here, then, &at, sum);
             } else {
                 quant_group_int4(cols, chains, alone, here, then, &at, sum);
-                __builtin_prefetch(ahead.from + ((offset + scale_at) >> ahead.shift), 0, 2);
+                __builtin_prefetch(ahead.from + ((offset + scale_at) >> ahead.shift));
                 Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) scale[v] = q_scales(w + offset + scale_at, v0 + v);
             }
             Q_UNROLL for (int c = 0; c < cols; c++) {
