@@ -66,7 +66,7 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
             V_UNROLL for (int c = 0; c < cols; c++) held[c] = LINEAR_X(c);
             V_UNROLL for (int r = 0; r < rows; r++) {
                 /* the rows of the next tile: hardware looks no further than the end of a page */
-                if (cols == 1 && format != Q3T_FORMAT_CODED) __builtin_prefetch(LINEAR_ROW(r) + rows * at->row_bytes + half * V_LEN * sizeof(float), 0, 2);
+                if (cols == 1 && format != Q3T_FORMAT_CODED) __builtin_prefetch(LINEAR_ROW(r) + rows * at->row_bytes + half * V_LEN * sizeof(float));
                 V v = LINEAR_W(r);
                 V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, held[c], sum[r][c]);
             }
@@ -82,7 +82,7 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
 #undef LINEAR_X
     }
     const int coded = format == Q3T_FORMAT_CODED ? rows * LINEAR_STEP / 2 * 3 : 0;
-    V_UNROLL for (int line = 0; line < coded; line += 64) __builtin_prefetch(at->fetch + line, 0, 2);
+    V_UNROLL for (int line = 0; line < coded; line += 64) __builtin_prefetch(at->fetch + line);
     if (coded) at->fetch += coded;
     V_UNROLL for (int r = 0; r < rows && !coded; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
     V_UNROLL for (int r = 0; r < rows; r += 3) at->w[r / 3] += LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
