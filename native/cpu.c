@@ -24,8 +24,6 @@ uint32_t q3t_cpu_flags(void) {
     if (c & (1u << 11)) f |= Q3T_CPU_AVX512_VNNI;
     if (max_sub >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)))
         f |= Q3T_CPU_AVX512_BF16;
-    /* Intel's VDPBF16PS takes twice the time of a multiply-add, and an activation needs two of them. */
-    if (__get_cpuid(0, &a, &b, &c, &d) && b == 0x756e6547 /* Genu */) f |= Q3T_CPU_SLOW_BF16;
     return f;
 }
 #elif defined(__aarch64__) && defined(__linux__)

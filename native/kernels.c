@@ -13,7 +13,6 @@ void q3t_kernels_init(q3t_kernels *k, uint32_t flags) {
     if (!(flags & Q3T_CPU_AVX512)) return;
     q3t_kernels_init_avx512(k);
     if (flags & Q3T_CPU_AVX512_VNNI) q3t_kernels_init_avx512_vnni(k);
-    if ((flags & Q3T_CPU_AVX512_BF16) && !(flags & Q3T_CPU_SLOW_BF16)) q3t_kernels_init_avx512_bf16(k);
 #elif defined(__aarch64__)
     if (!(flags & Q3T_CPU_NEON)) return;
     q3t_kernels_init_neon(k);

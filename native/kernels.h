@@ -181,7 +181,6 @@ void q3t_kernels_init_scalar_coded(q3t_kernels *k);
 void q3t_kernels_init_avx2(q3t_kernels *k);
 void q3t_kernels_init_avx512(q3t_kernels *k);
 void q3t_kernels_init_avx512_vnni(q3t_kernels *k);
-void q3t_kernels_init_avx512_bf16(q3t_kernels *k);
 void q3t_kernels_init_neon(q3t_kernels *k);
 void q3t_kernels_init_neon_dotprod(q3t_kernels *k);
 void q3t_kernels_init_neon_i8mm(q3t_kernels *k);

@@ -40,8 +40,7 @@ typedef enum q3t_cpu {
     Q3T_CPU_AVX2 = 1,            /* AVX2, FMA, F16C; the OS saves YMM */
     Q3T_CPU_AVX512 = 2,          /* F, BW, DQ, VL; the OS saves ZMM */
     Q3T_CPU_AVX512_VNNI = 4,
-    Q3T_CPU_AVX512_BF16 = 8,
-    Q3T_CPU_SLOW_BF16 = 16,      /* a bf16 dot product takes longer than the multiply-adds it stands for */
+    Q3T_CPU_AVX512_BF16 = 8,     /* for q3t_probe alone: no kernel is faster by it */
     Q3T_CPU_NEON = 256,
     Q3T_CPU_NEON_DOTPROD = 512,
     Q3T_CPU_NEON_I8MM = 1024,

@@ -10,7 +10,6 @@ Q3T_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")
 typedef QB QW;
 typedef QI Q4;
 enum { QUANT_HELD = 6, QUANT_LAST = 8 };
-#define QUANT_HAS_WIDE
 #define QUANT_TILES(X) X(8, 1) X(7, 1) X(6, 1) X(5, 1) X(4, 2) X(3, 2) X(2, 2) X(1, 2)
 
 /* Spelled out: around the intrinsic GCC 12 copies the sum to another register and back. */

@@ -65,16 +65,16 @@ V_INLINE void coded_rows(const int cols, const q3t_matrix *m, int32_t row0, int3
 
 /* Rows [row0, row1) of at most CODED_BLOCKS blocks by at most CODED_COLS columns. */
 V_INLINE void coded_strip(const q3t_matrix *m, int32_t row0, int32_t row1, const float *x, size_t ldx, int32_t cols, float *y, size_t ldy) {
-    _Alignas(64) uint16_t w[LINEAR_STRIP][LINEAR_CHUNK];
+    _Alignas(64) uint16_t w[LINEAR_STRIP][CODED_CHUNK];
     V partial[CODED_TILES][LINEAR_STRIP][LINEAR_COLS];
     coded_at at[CODED_BLOCKS];
     const int32_t first = row0 / Q3T_CODED_ROWS, blocks = (row1 - 1) / Q3T_CODED_ROWS - first + 1;
     for (int32_t b = 0; b < blocks; b++) at[b] = coded_start((const uint8_t *)m->data + (size_t)(first + b) * q3t_coded_bytes(m->k), m->k);
     for (int32_t k0 = 0, k1; k0 < m->k; k0 = k1) {
         int32_t c = 0, tile = 0;
-        k1 = m->k - k0 > LINEAR_CHUNK ? k0 + LINEAR_CHUNK : m->k;
+        k1 = m->k - k0 > CODED_CHUNK ? k0 + CODED_CHUNK : m->k;
         for (int32_t b = 0; b < blocks; b++)
-            for (int32_t i = k0; i < k1; i += Q3T_CODED_STEP) coded_step(&at[b], i, m->k, w[b * Q3T_CODED_ROWS] + (i - k0), LINEAR_CHUNK);
+            for (int32_t i = k0; i < k1; i += Q3T_CODED_STEP) coded_step(&at[b], i, m->k, w[b * Q3T_CODED_ROWS] + (i - k0), CODED_CHUNK);
         /* while the first columns pass: the same rows' next chunk, or the first of the next strip */
         const size_t step = k1 < m->k ? 0 : (CODED_BLOCKS - 1) * q3t_coded_bytes(m->k);
         const char *fetch[CODED_BLOCKS];

@@ -9,8 +9,9 @@
  * The including file defines LINEAR_TILES(X), X(cols, rows) from wide to 1. With
  * LINEAR_SPLIT it also defines v_half and v_dot, and how it prepares a column. */
 enum { LINEAR_STEP = 2 * V_LEN,   /* weights, and floats of a prepared column, that one step takes */
-       LINEAR_STRIP = 24,         /* rows */
+       LINEAR_STRIP = 32,         /* rows: as many as layers.c hands out */
        LINEAR_CHUNK = 512,        /* of k */
+       CODED_CHUNK = 256,         /* of decoded weights, which are to stay in L1 too */
        LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* most of a tile */
 
 #ifndef LINEAR_SPLIT
@@ -66,7 +67,7 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
             V_UNROLL for (int c = 0; c < cols; c++) held[c] = LINEAR_X(c);
             V_UNROLL for (int r = 0; r < rows; r++) {
                 /* the rows of the next tile: hardware looks no further than the end of a page */
-                if (cols == 1 && format != Q3T_FORMAT_CODED) __builtin_prefetch(LINEAR_ROW(r) + rows * at->row_bytes + half * V_LEN * sizeof(float), 0, 2);
+                if (cols == 1 && format != Q3T_FORMAT_CODED) __builtin_prefetch(LINEAR_ROW(r) + rows * at->row_bytes + half * V_LEN * sizeof(float));
                 V v = LINEAR_W(r);
                 V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, held[c], sum[r][c]);
             }
@@ -82,7 +83,7 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
 #undef LINEAR_X
     }
     const int coded = format == Q3T_FORMAT_CODED ? rows * LINEAR_STEP / 2 * 3 : 0;
-    V_UNROLL for (int line = 0; line < coded; line += 64) __builtin_prefetch(at->fetch + line, 0, 2);
+    V_UNROLL for (int line = 0; line < coded; line += 64) __builtin_prefetch(at->fetch + line);
     if (coded) at->fetch += coded;
     V_UNROLL for (int r = 0; r < rows && !coded; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
     V_UNROLL for (int r = 0; r < rows; r += 3) at->w[r / 3] += LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
@@ -134,7 +135,7 @@ V_INLINE void linear_chunk(const int format, const int rows, const int cols, con
                            size_t ldx, size_t ahead, const char *const *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS],
                            float *y, size_t ldy) {
     int32_t r = 0;
-#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (LINEAR_CHUNK / 2 * 3) : NULL)
+#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (CODED_CHUNK / 2 * 3) : NULL)
 #define LINEAR_NEXT(rows) \
         linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, LINEAR_FETCH, n, start, partial + r, y ? y + r : NULL, ldy)
     for (; r + rows <= count; r += rows) LINEAR_NEXT(rows);

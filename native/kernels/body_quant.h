@@ -9,9 +9,8 @@
  *   QI: V_LEN int32; QB: 4 * V_LEN bytes; QW: bytes ready to meet a column; Q4: sums of products with 4-bit weights;
  *   q_bytes, q_quad, q_set1, q_add, q_float; q8_weights, q8_dot, Q8_ZERO; q4_low, q4_high, q4_start, q4_dot, q4_sum;
  *   q_largest, q_round, and QUANT_TILES(X), X(cols, chains) from wide to 1; QUANT_HELD: columns of the widest tile that keeps
- *   its totals in registers; QUANT_LAST: of the widest of 4-bit weights, whose totals wait in memory from group to group:
- *   it unpacks them once for what else were two tiles, but among many tiles those of QUANT_HELD are faster;
- *   QUANT_HAS_WIDE: whether many columns take the way of body_quant_wide.h. */
+ *   its totals in registers; QUANT_LAST: of the widest at all: as the only one it streams through the weights once, which
+ *   hides the memory better than two tiles do, but among many those of QUANT_HELD are faster. */
 #ifdef __clang__
 #define Q_UNROLL _Pragma("clang loop unroll(full)")
 #define Q_UNROLL_2 _Pragma("clang loop unroll_count(2)")
@@ -20,7 +19,7 @@
 #define Q_UNROLL_2 _Pragma("GCC unroll 2")
 #endif
 enum { QUANT_ROW = 4 * Q3T_BLOCK,    /* bytes of four consecutive inputs of a block of rows */
-       QUANT_AHEAD = 4096,           /* weights are asked for this far ahead: hardware stops at the end of a page */
+       QUANT_AHEAD = 8192,           /* weights are asked for this far ahead: hardware stops at the end of a page */
        QUANT_COLS = 8, QUANT_CHAINS = 2 };
 #ifndef Q8_ZERO
 enum { Q8_ZERO = 128 };              /* what q8_weights leaves of the offset of 8-bit weights */
@@ -81,9 +80,9 @@ V_INLINE quant_ahead quant_part(const uint8_t *w, size_t block_bytes, int32_t c,
 #define QUANT_FETCH(row) \
     if (alone) { \
         Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) \
-            __builtin_prefetch(ahead + (size_t)(row) * QUANT_ROW + line, 0, 2); \
+            __builtin_prefetch(ahead + (size_t)(row) * QUANT_ROW + line); \
     } else { \
-        __builtin_prefetch(ahead + (size_t)(row) * (QUANT_ROW / 2), 0, 2); \
+        __builtin_prefetch(ahead + (size_t)(row) * (QUANT_ROW / 2)); \
     }
 
 /* One group of 8-bit weights at w, already at the tile's rows, into sum. */
@@ -149,23 +148,17 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const int alone
 V_INLINE void quant_tile(const int format, const int cols, const int chains, const int alone, const uint8_t *w, int32_t k,
                          quant_ahead ahead, const int8_t *x, size_t ldx, float *y, size_t ldy) {
     const int group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;
-    const int wait = cols > QUANT_HELD;
     const int32_t groups = (k + group - 1) / group;
     const size_t step = q3t_group_bytes(format), scale_at = format == Q3T_FORMAT_INT8 ? groups * step : step - 2 * Q3T_BLOCK;
     for (int v0 = 0; v0 < Q3T_BLOCK / V_LEN; v0 += QUANT_VECTORS) {
         V total[QUANT_VECTORS][QUANT_COLS];
-        float memory[QUANT_COLS][QUANT_VECTORS][V_LEN], (*waiting)[QUANT_VECTORS][V_LEN] = memory;
         quant_at at = {.ldx = ldx};
         Q_UNROLL for (int c = 0; c < cols; c += 3) {
             at.x[c / 3] = x + c * ldx;
             at.g[c / 3] = at.x[c / 3] + (size_t)groups * group;
         }
         Q_UNROLL for (int c = 0; c < cols; c++)
-            Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
-                total[v][c] = v_set1(0);
-                if (wait) v_store(memory[c][v], total[v][c]);
-            }
-        if (wait) __asm__ volatile("" : "+r"(waiting) : : "memory"); /* compilers would choose other vectors to spill */
+            Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) total[v][c] = v_set1(0);
         for (size_t offset = 0, end = groups * step; offset < end; offset += step) {
             const uint8_t *here = w + offset + v0 * sizeof(QB);
             const uint8_t *then = ahead.from + (offset >> ahead.shift) + (alone ? v0 * sizeof(QB) : 0);
@@ -175,16 +168,13 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
                 quant_group_int8(cols, chains, alone, here, then, &at, sum);
             } else {
                 quant_group_int4(cols, chains, alone, here, then, &at, sum);
-                __builtin_prefetch(ahead.from + ((offset + scale_at) >> ahead.shift), 0, 2);
+                __builtin_prefetch(ahead.from + ((offset + scale_at) >> ahead.shift));
                 Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) scale[v] = q_scales(w + offset + scale_at, v0 + v);
             }
             Q_UNROLL for (int c = 0; c < cols; c++) {
                 V s = v_set1(QUANT_G(&at, c)->scale);
-                Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
-                    if (wait) total[v][c] = v_load(waiting[c][v]);
+                Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++)
                     total[v][c] = v_fma(q_float(sum[v][c]), format == Q3T_FORMAT_INT8 ? s : v_mul(scale[v], s), total[v][c]);
-                    if (wait) v_store(waiting[c][v], total[v][c]);
-                }
             }
             Q_UNROLL for (int c = 0; c < cols; c += 3) {
                 at.x[c / 3] += group;
@@ -194,47 +184,30 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
         Q_UNROLL for (int c = 0; c < cols; c++)
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) {
                 const int row = (v0 + v) * V_LEN;
-                if (wait) total[v][c] = v_load(waiting[c][v]);
                 V row_scale = format == Q3T_FORMAT_INT8 ? v_load((const float *)(w + scale_at) + row) : v_set1(1);
                 v_store(y + c * ldy + row, format == Q3T_FORMAT_INT8 ? v_mul(total[v][c], row_scale) : total[v][c]);
             }
     }
 }
 
-#ifdef QUANT_HAS_WIDE
-#include "body_quant_wide.h"
-#endif
-
 V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, int32_t row1, const void *act, int32_t cols,
                          float *y, size_t ldy) {
-    const int last = format == Q3T_FORMAT_INT8 ? QUANT_HELD : QUANT_LAST;
     const size_t ldx = q3t_act_bytes(m->k), block_bytes = q3t_block_bytes(format, m->k);
     for (int32_t block = row0 / Q3T_BLOCK; block * Q3T_BLOCK < row1; block++) {
         const uint8_t *w = (const uint8_t *)m->data + (size_t)block * block_bytes;
         const int32_t first = block * Q3T_BLOCK, begin = row0 > first ? row0 - first : 0;
         const int32_t end = row1 - first < Q3T_BLOCK ? row1 - first : Q3T_BLOCK;
         float rows[QUANT_COLS][Q3T_BLOCK];
-        int32_t c = 0;
-#ifdef QUANT_HAS_WIDE
-        while (format == Q3T_FORMAT_INT4 && cols - c >= QUANT_WIDE) {
-            _Alignas(64) float total[QUANT_WIDE_COLS][Q3T_BLOCK];
-            const int32_t n = cols - c < QUANT_WIDE_COLS ? cols - c : QUANT_WIDE_COLS;
-            quant_wide_block(w, m->k, n, (const int8_t *)act + (size_t)c * ldx, ldx, total);
-            for (int32_t i = 0; i < n; i++)
-                memcpy(y + (size_t)(c + i) * ldy + first + begin, total[i] + begin, (size_t)(end - begin) * sizeof *y);
-            c += n;
-        }
-#endif
-        while (c < cols) {
+        for (int32_t c = 0; c < cols;) {
             const int8_t *x = (const int8_t *)act + (size_t)c * ldx;
             const int whole = end - begin == Q3T_BLOCK;
             float *to = whole ? y + (size_t)c * ldy + first : rows[0];
             const size_t stride = whole ? ldy : Q3T_BLOCK;
-            const int32_t left = cols - c, tiles = left <= last ? 1 : (left + QUANT_HELD - 1) / QUANT_HELD;
-            const int32_t most = (left + tiles - 1) / tiles; /* 8 columns of 8-bit weights: 4 + 4, since 2 are slow */
+            const int32_t left = cols - c, tiles = left <= QUANT_LAST ? 1 : (left + QUANT_HELD - 1) / QUANT_HELD;
+            const int32_t most = (left + tiles - 1) / tiles;
             int32_t done = 0;
 #define QUANT_PASS(width, chains) \
-            if (width <= last && !done && most >= width) { \
+            if (!done && most >= width) { \
                 if (cols <= width) quant_tile(format, width, chains, 1, w, m->k, (quant_ahead){w + QUANT_AHEAD, 0}, x, ldx, to, stride); \
                 else quant_tile(format, width, chains, 0, w, m->k, quant_part(w, block_bytes, c, width, cols), x, ldx, to, stride); \
                 done = width; \

@@ -4,7 +4,6 @@ typedef __m512i QB;
 enum { QUANT_VECTORS = 2 };
 
 V_INLINE QB q_bytes(const void *p) { return _mm512_loadu_si512(p); }
-V_INLINE void q_put(void *p, QB x) { _mm512_storeu_si512(p, x); }
 V_INLINE QB q_quad(const void *p) {
     int32_t four;
     memcpy(&four, p, 4);

@@ -13,7 +13,6 @@ static const struct { const char *name; uint32_t mask; } machines[] = {
     {"scalar", 0},
     {"avx2", Q3T_CPU_AVX2},
     {"avx512", Q3T_CPU_AVX2 | Q3T_CPU_AVX512},
-    {"avx512_bf16", Q3T_CPU_AVX2 | Q3T_CPU_AVX512 | Q3T_CPU_AVX512_BF16},
     {"neon", Q3T_CPU_NEON},
     {"neon_bf16", Q3T_CPU_NEON | Q3T_CPU_NEON_BF16},
 };

@@ -287,7 +287,6 @@ static void check_isa(uint32_t mask, const q3t_kernels *k, const char *isa) {
 int main(int argc, char **argv) {
     static const struct { uint32_t mask; const char *name; } sets[] = {
         {0, "scalar"}, {Q3T_CPU_AVX2, "avx2"}, {Q3T_CPU_AVX2 | Q3T_CPU_AVX512, "avx512"},
-        {Q3T_CPU_AVX2 | Q3T_CPU_AVX512 | Q3T_CPU_AVX512_BF16, "avx512_bf16"},
         {Q3T_CPU_NEON, "neon"}, {Q3T_CPU_NEON | Q3T_CPU_NEON_BF16, "neon_bf16"}};
     q3t_kernels k, scalar;
     const char *wanted = argc == 3 && !strcmp(argv[1], "--expect") ? argv[2] : NULL;
