@@ -66,8 +66,6 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
         if (cols < rows) {
             V_UNROLL for (int c = 0; c < cols; c++) held[c] = LINEAR_X(c);
             V_UNROLL for (int r = 0; r < rows; r++) {
-                /* the rows of the next tile: hardware looks no further than the end of a page */
-                if (cols == 1 && format != Q3T_FORMAT_CODED) __builtin_prefetch(LINEAR_ROW(r) + rows * at->row_bytes + half * V_LEN * sizeof(float));
                 V v = LINEAR_W(r);
                 V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, held[c], sum[r][c]);
             }
@@ -85,7 +83,9 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
     const int coded = format == Q3T_FORMAT_CODED ? rows * LINEAR_STEP / 2 * 3 : 0;
     V_UNROLL for (int line = 0; line < coded; line += 64) __builtin_prefetch(at->fetch + line);
     if (coded) at->fetch += coded;
-    V_UNROLL for (int r = 0; r < rows && !coded; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
+    /* one column streams through the weights, which hardware follows best by itself */
+    if (cols > 1 && !coded)
+        V_UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
     V_UNROLL for (int r = 0; r < rows; r += 3) at->w[r / 3] += LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
     V_UNROLL for (int c = 0; c < cols; c += 3) at->x[c / 3] += LINEAR_STEP * sizeof(float);
 }
