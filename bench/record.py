@@ -121,7 +121,10 @@ def main(arguments: list[str]) -> None:
         file, arguments = Path(arguments[1]), arguments[2:]
     heading, text = section({name: measure([*options, *arguments]) for name, options in RUNS.items()})
     print(f"## {heading}\n\n{text}")
-    file.write_text(replaced(file.read_text("utf-8") if file.exists() else "# Measurements\n", heading, text), "utf-8")
+    results = replaced(file.read_text("utf-8") if file.exists() else "# Measurements\n", heading, text)
+    whole = file.with_name(file.name + ".new")
+    whole.write_text(results, "utf-8")
+    whole.replace(file)
 
 
 if __name__ == "__main__":

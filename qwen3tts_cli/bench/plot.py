@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .results import Results
 
 FORMATS = ("png", "svg")
-_COLORS = {"bf16": "#4477aa", "int8": "#ee6677", "int4": "#228833"}
+_COLORS = {"bf16": "#4477aa", "bf16-plain": "#66ccee", "int8": "#ee6677", "int4": "#228833"}
 _OTHER = "#777777"
 
 
