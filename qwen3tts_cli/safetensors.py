@@ -24,6 +24,7 @@ MAX_DIMS = 8
 MAX_NAME_CHARACTERS = 256
 MAX_SHARDS = 256
 MAX_INDEX_BYTES = 8 << 20
+_READ_BYTES = 16 << 10  # of a tensor that is read; a mapped one would bring 64 KiB of its neighbours into memory
 
 _ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -44,13 +45,14 @@ class TensorInfo(NamedTuple):
 
 
 class TensorFile:
-    """A mapped safetensors file. Arrays keep the mapping alive, also after close()."""
+    """A safetensors file, mapped but for its small tensors. Arrays keep the mapping alive, also after close()."""
 
-    def __init__(self, path: Path, tensors: dict[str, TensorInfo], mapping: mmap.mmap) -> None:
-        self.path, self.tensors, self._mapping = path, tensors, mapping
+    def __init__(self, path: Path, tensors: dict[str, TensorInfo], mapping: mmap.mmap, read: dict[str, bytes]) -> None:
+        """read: bytes of tensors that are not to be taken from the mapping."""
+        self.path, self.tensors, self._mapping, self._read = path, tensors, mapping, read
 
     def array(self, name: str) -> np.ndarray:
-        """A read-only view of a tensor in the mapped file: F32 as float32, BF16 as uint16 of the same bits.
+        """A read-only array of a tensor: F32 as float32, BF16 as uint16 of the same bits.
 
         A tensor whose bytes are not aligned to its items is copied. Raises CheckpointError for an absent tensor or
         another dtype.
@@ -66,7 +68,8 @@ class TensorFile:
         count = (info.end - info.start) // dtype.itemsize
         if count == 0:
             return np.zeros(info.shape, dtype)
-        view = np.frombuffer(self._mapping, dtype, count, info.start).reshape(info.shape)
+        data, start = (self._read[name], 0) if name in self._read else (self._mapping, info.start)
+        view = np.frombuffer(data, dtype, count, start).reshape(info.shape)
         if not view.flags.aligned:
             view = view.copy()
             view.flags.writeable = False
@@ -131,11 +134,13 @@ def open_safetensors(path: Path) -> TensorFile:
         header = os.pread(descriptor, length, 8)
         tensors = _tensors(parse_json(header, path, "header:"), path, 8 + length, size)
         mapping = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+        small = [info for info in tensors.values() if info.end - info.start <= _READ_BYTES]
+        read = {info.name: os.pread(descriptor, info.end - info.start, info.start) for info in small}
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     finally:
         os.close(descriptor)
-    return TensorFile(path, tensors, mapping)
+    return TensorFile(path, tensors, mapping, read)
 
 
 def open_weights(folder: Path, stem: str = "model") -> WeightSet:

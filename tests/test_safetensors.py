@@ -67,12 +67,21 @@ def test_bf16_comes_as_its_bits(tmp_path):
     assert file.array("x").tolist() == [0x3F80, 0xC000]
 
 
-def test_unaligned_data_is_copied(tmp_path):
-    header = json.dumps({"x": entry(0, [2])}).encode()
-    header += b" " * (1 - len(header) % 4)  # data at an odd address
-    file = open_safetensors(write(tmp_path / "a.safetensors", header, np.array([1, 2], "<f4").tobytes()))
-    assert file.array("x").tolist() == [1, 2]
+@pytest.mark.parametrize("count", [2, 5000])  # read, mapped
+def test_unaligned_data_is_copied(tmp_path, count):
+    header = json.dumps({"x": entry(0, [count])}).encode()
+    header += b" " * ((1 - len(header)) % 4)  # data at an odd address
+    file = open_safetensors(write(tmp_path / "a.safetensors", header, np.arange(count, dtype="<f4").tobytes()))
+    assert file.array("x").tolist() == list(range(count))
     assert file.array("x").flags.aligned
+    assert not file.array("x").flags.writeable
+
+
+def test_small_tensors_are_not_left_to_the_mapping(tmp_path):
+    path = write(tmp_path / "a.safetensors", {"x": entry(0, [2])}, np.array([1, 2], "<f4").tobytes())
+    file = open_safetensors(path)
+    os.truncate(path, 0)
+    assert file.array("x").tolist() == [1, 2]
     assert not file.array("x").flags.writeable
 
 
