@@ -9,6 +9,7 @@ import pytest
 from helpers import POCKET, golden_prompt, golden_rows, load_golden, open_model
 
 from qwen3tts_cli._native import lib
+from qwen3tts_cli.bench import state
 from qwen3tts_cli.engine import RUNNING, STOP_EOS, Session
 from qwen3tts_cli.engine_cpu import cpu_flags
 from qwen3tts_cli.engine_probe import Probe
@@ -103,3 +104,26 @@ def test_no_end_before_min_frames(said):
     assert exact.frames == info.frames + 5
     with pytest.raises(EngineError, match="opening a session"):
         said(max_frames=4, min_frames=5)
+
+
+def probe(read, barrier):
+    return {"read": read * 1e9, "barrier": barrier * 1e-9}
+
+
+NEAR, FAR, DISTURBED = probe(46, 55), probe(78, 286), probe(30, 900)
+
+
+@pytest.mark.parametrize(
+    ("probes", "kept", "rounds"),
+    [
+        ([NEAR] * 4, [1, 1, 1, 1], [1, 1, 1]),
+        ([NEAR, NEAR, FAR, FAR, FAR], [0, 0, 1, 1, 1], [0, 0, 1, 1]),
+        ([NEAR, NEAR, NEAR, FAR, NEAR], [1, 1, 1, 0, 1], [1, 1, 0, 0]),
+        ([FAR, DISTURBED, FAR, probe(70, 300)], [1, 1, 1, 1], [1, 1, 1]),
+        ([NEAR, DISTURBED, NEAR], [1, 1, 1], [1, 1]),
+        ([NEAR, FAR], [0, 1], [0]),
+    ],
+)
+def test_rounds_of_one_state_are_compared(probes, kept, rounds):
+    """Each round is between two probes. Cores that share a cache meet sooner and read less; else it is noise."""
+    assert state.comparable(probes, range(len(probes) - 1)) == ([*map(bool, kept)], [*map(bool, rounds)])

@@ -41,34 +41,34 @@ class Prober:
 
 
 class Bounds:
-    """The best that a run has met so far, of each bound, and every barrier. threads: of all measurements."""
+    """The best of the measurements of Prober.measure, and every barrier. threads: of all measurements."""
 
     def __init__(self, threads: int) -> None:
-        self.threads, self.count = threads, 0
-        self.best: dict[str, float] = {}
-        self.barriers: list[float] = []
+        self.threads = threads
+        self.probes: list[dict[str, float]] = []
 
-    def add(self, found: dict[str, float]) -> None:
-        """Take a measurement of Prober.measure in."""
-        self.count += 1
-        self.barriers.append(found["barrier"])
-        for name, value in found.items():
-            if name != "barrier":
-                self.best[name] = max(value, self.best.get(name, 0.0))
+    def only(self, kept: Sequence[bool]) -> None:
+        """Forget the measurements that are not kept."""
+        self.probes = [probe for probe, keep in zip(self.probes, kept, strict=True) if keep]
+
+    def best(self, name: str) -> float:
+        """The best of one bound, a second."""
+        return max(probe[name] for probe in self.probes)
 
     @property
     def read_gbps(self) -> float:
         """GB/s of reading memory."""
-        return self.best["read"] * 1e-9
+        return self.best("read") * 1e-9
 
     def gops(self, precision: str) -> float:
         """GFLOP/s or GOP/s of a type; 0 where there is no instruction for it."""
-        return self.best[precision] * 1e-9
+        return self.best(precision) * 1e-9
 
     @property
     def barrier_ns(self) -> tuple[float, float]:
         """Nanoseconds that the threads take to meet: the least, and the median of the run."""
-        return min(self.barriers) * 1e9, float(np.median(self.barriers)) * 1e9
+        barriers = [probe["barrier"] for probe in self.probes]
+        return min(barriers) * 1e9, float(np.median(barriers)) * 1e9
 
 
 def maxrss_bytes(usage: resource.struct_rusage) -> int:

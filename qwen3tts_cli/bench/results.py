@@ -82,11 +82,12 @@ def spread(rounds: Sequence[Samples]) -> str:
 
 @dataclass
 class Results:
-    """A run: bounds by thread count, the share of stolen time, the rows; and of each row the spread over the rounds and
-    the operations of talker and predictor in a frame."""
+    """A run: bounds by thread count, the share of stolen time, rounds left out since they were in another state than
+    most, the rows; and of each row the spread over the rounds and the operations of talker and predictor in a frame."""
 
     bounds: dict[int, Bounds]
     steal: float = 0.0
+    left_out: int = 0
     rows: list[Row] = field(default_factory=list)
     spreads: list[str] = field(default_factory=list)
     operations: list[int] = field(default_factory=list)
@@ -141,10 +142,12 @@ def machine_lines(results: Results) -> list[str]:
     m = results.machine()
     bf16 = f"bf16 {m['bf16_gflops']:.0f} GFLOP/s" if m["bf16_gflops"] else "no bf16"
     least, median = results.widest.barrier_ns
+    moved = f"; {results.left_out} rounds left out: the cores were moved" if results.left_out else ""
     return [
         f"{m['cpu']}, {m['threads']} threads ({m['isa']})",
         f"reads {m['read_gbps']:.1f} GB/s; f32 {m['f32_gflops']:.0f} GFLOP/s, {bf16}, int8 {m['int8_gops']:.0f} GOP/s",
-        f"state: threads meet in {least:.0f} ns (median {median:.0f}); {100 * m['steal']:.1f} % of the time stolen",
+        f"state: threads meet in {least:.0f} ns (median {median:.0f}); {100 * m['steal']:.1f} % of the time stolen"
+        + moved,
     ]
 
 

@@ -22,6 +22,7 @@ from ..weights import rows_of
 from .machine import Bounds, Prober
 from .results import Results, make_row, spread
 from .speech import Case, Samples, Speech
+from .state import comparable
 from .workers import Worker
 
 if TYPE_CHECKING:
@@ -118,13 +119,13 @@ def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
     results = Results({threads: Bounds(threads) for threads in plan.counts})
     cases = plan.cases()
     together = free is None or sum(_ROW_BYTES + case.batch * _SESSION_BYTES for case in cases) < free
-    found: dict[Case, list[Samples]] = {case: [] for case in cases}
+    taken: list[tuple[Case, int, Samples]] = []  # with the number of the probe before
     facts = {}
     with Worker("the machine", Prober, plan.counts) as prober:
 
         def probe() -> None:
             for threads, values in prober.call("measure").items():
-                results.bounds[threads].add(values)
+                results.bounds[threads].probes.append(values)
 
         turns = [cases] if together else [[case] for case in cases]
         for place, turn in enumerate(turns, 1):
@@ -137,15 +138,24 @@ def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
                     for case, worker in zip(turn, workers, strict=True):
                         note(f"round {number + 1} of {plan.rounds}: {case.text}")
                         probe()
-                        found[case].append(worker.call("run"))
+                        taken.append((case, len(results.widest.probes) - 1, worker.call("run")))
                 for case, worker in zip(turn, workers, strict=True):
                     facts[case] = worker.call("facts")
-        while results.widest.count < PROBES:
+                probe()
+        for _ in range(2 * PROBES):
+            kept, same = comparable(results.widest.probes, [at for _, at, _ in taken])
+            if sum(kept) >= PROBES:
+                break
             probe()
+    for bounds in results.bounds.values():
+        bounds.only(kept)
     results.steal = stolen_share(before, cpu_times()) or 0.0
     for case in cases:
-        results.rows.append(make_row(model, case, found[case], facts[case], results.bounds[case.threads]))
-        results.spreads.append(spread(found[case]))
+        rounds = [(keep, samples) for keep, (of, _, samples) in zip(same, taken, strict=True) if of == case]
+        found = [samples for keep, samples in rounds if keep] or [samples for _, samples in rounds]
+        results.left_out += len(rounds) - len(found)
+        results.rows.append(make_row(model, case, found, facts[case], results.bounds[case.threads]))
+        results.spreads.append(spread(found))
         results.operations.append(facts[case]["lm_operations"])
     return results
 
