@@ -43,7 +43,7 @@ static Q3T_PREPARE(prepare_bf16) {
 typedef struct linear_at {
     const char *w[(LINEAR_ROWS + 2) / 3], *x[(LINEAR_COLS + 2) / 3];
     size_t row_bytes, column_bytes, ahead;  /* ahead: from a weight to the one to fetch meanwhile */
-    const char *fetch;                      /* CODED: what to fetch meanwhile, as much as a step takes */
+    const char *fetch;                      /* CODED, or few columns: what to fetch meanwhile, as much as a step takes */
 } linear_at;
 
 V_INLINE linear_at linear_start(const int rows, const int cols, const char *w, size_t row_bytes, const char *x,
@@ -80,11 +80,12 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
 #undef LINEAR_W
 #undef LINEAR_X
     }
-    const int coded = format == Q3T_FORMAT_CODED ? rows * LINEAR_STEP / 2 * 3 : 0;
-    V_UNROLL for (int line = 0; line < coded; line += 64) __builtin_prefetch(at->fetch + line);
-    if (coded) at->fetch += coded;
-    /* one column streams through the weights, which hardware follows best by itself */
-    if (cols > 1 && !coded)
+    /* Few columns stream through the weights: hardware follows bytes that are asked for one after another, not rows in turn. */
+    const int taken = rows * LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
+    const int fetched = format == Q3T_FORMAT_CODED ? taken / 4 * 3 : cols <= 2 ? taken : 0;
+    V_UNROLL for (int line = 0; line < fetched; line += 64) __builtin_prefetch(at->fetch + line);
+    at->fetch += fetched;
+    if (!fetched)
         V_UNROLL for (int r = 0; r < rows; r++) __builtin_prefetch(at->w[r / 3] + r % 3 * at->row_bytes + at->ahead);
     V_UNROLL for (int r = 0; r < rows; r += 3) at->w[r / 3] += LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
     V_UNROLL for (int c = 0; c < cols; c += 3) at->x[c / 3] += LINEAR_STEP * sizeof(float);
@@ -135,7 +136,7 @@ V_INLINE void linear_chunk(const int format, const int rows, const int cols, con
                            size_t ldx, size_t ahead, const char *const *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS],
                            float *y, size_t ldy) {
     int32_t r = 0;
-#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (CODED_CHUNK / 2 * 3) : NULL)
+#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (CODED_CHUNK / 2 * 3) : w + (r + rows) * row_bytes)
 #define LINEAR_NEXT(rows) \
         linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, LINEAR_FETCH, n, start, partial + r, y ? y + r : NULL, ldy)
     for (; r + rows <= count; r += rows) LINEAR_NEXT(rows);
@@ -150,7 +151,7 @@ V_INLINE void linear_strip(const int format, const int rows, const int cols, con
     const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2, row_bytes = (size_t)m->k * item;
     const int32_t chunk = cols > 2 ? LINEAR_CHUNK : INT32_MAX;
     const char *w = (const char *)m->data + row0 * row_bytes;
-    const size_t ahead = last ? (cols > 2 ? LINEAR_STRIP : rows) * row_bytes : 0;
+    const size_t ahead = last ? LINEAR_STRIP * row_bytes : 0;
     V partial[LINEAR_STRIP][LINEAR_COLS];
     for (int32_t k0 = 0, k1; k0 < m->k; k0 = k1) {
         k1 = m->k - k0 > chunk ? k0 + chunk : m->k;
