@@ -19,6 +19,9 @@ tar cf - --exclude '*.so' --exclude '*.o' --exclude __pycache__ LICENSE MANIFEST
   qwen3tts_cli tests | (cd "$tree" && tar xf -)
 cd "$tree"
 CFLAGS="$3 -O2 -g -fno-omit-frame-pointer" LDFLAGS="$3" "$python" -W ignore build_native.py -q
+# ASan looks for the C++ runtime when it starts, and Matplotlib, which throws, brings it later
+cxx=$($cc -print-file-name=libstdc++.so.6)
+[ ! -e "$cxx" ] || runtime="$runtime $cxx"
 # Python itself leaks at exit and its small-object allocator would hide an overrun of an array
 export PYTHONPATH=$tree PYTHONMALLOC=malloc LD_PRELOAD=$runtime
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
