@@ -184,7 +184,8 @@ def test_bad_options(capfd, arguments, said):
 
 def children_of(process):
     """Processes that a process has made, and they in turn."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # ps hangs under a sanitizer
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True, env=plain).stdout
     parents = {int(pid): int(parent) for pid, parent in map(str.split, listed.splitlines())}
     found = {process}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
