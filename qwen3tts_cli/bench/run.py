@@ -142,11 +142,12 @@ def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
                 for case, worker in zip(turn, workers, strict=True):
                     facts[case] = worker.call("facts")
                 probe()
+        places = [at for _, at, _ in taken]
         for _ in range(2 * PROBES):
-            kept, same = comparable(results.widest.probes, [at for _, at, _ in taken])
-            if sum(kept) >= PROBES:
+            if sum(comparable(results.widest.probes, places)[0]) >= PROBES:
                 break
             probe()
+    kept, same = comparable(results.widest.probes, places)
     for bounds in results.bounds.values():
         bounds.only(kept)
     results.steal = stolen_share(before, cpu_times()) or 0.0
