@@ -104,9 +104,8 @@ struct q3t_codec_work {              /* the rows of at most `frames` frames of a
     q3t_arena arena;
     int32_t frames;
     q3t_codec_call *call[Q3T_CODEC_FRAMES];  /* of this round, one for each stream */
-    int32_t part[Q3T_CODEC_FRAMES];          /* frames of each, at most Q3T_CODEC_PIECE */
     int32_t first[Q3T_CODEC_FRAMES + 1];
-    q3t_streams streams;             /* of first */
+    q3t_streams streams;             /* of first; at most Q3T_CODEC_PIECE frames of each */
     float *window[Q3T_WINDOWS];      /* (streams * history + rows, channels) */
     float *codes;                    /* (frames, codebook_dim): the vectors of code 0, and the sums of the others */
     float *quantized;                /* (frames, codebook_dim) */
@@ -125,8 +124,10 @@ struct q3t_codec_work {              /* the rows of at most `frames` frames of a
     q3t_toom_scratch toom;
 };
 
+static inline int32_t q3t_stream_frames(const q3t_codec_work *w, int32_t stream) { return w->first[stream + 1] - w->first[stream]; }
+
 /* ---- codec_state.c */
-/* The rows that a window keeps of a stream, in floats, and the width of one. */
+/* The rows that a window keeps of a stream, in floats (0 where the codec has no such window), and the width of one. */
 size_t q3t_window_history(const q3t_codec *c, int32_t window);
 int32_t q3t_window_channels(const q3t_codec *c, int32_t window);
 

@@ -180,7 +180,7 @@ static void attend(const attention *a, int32_t stream, int32_t head) {
     const q3t_kernels *k = c->kernels;
     const q3t_transformer_config *t = &c->config.codec;
     int32_t d = t->head_dim, half = d / 2, group = t->heads / t->kv_heads, window = c->config.sliding_window;
-    int32_t at = (int32_t)(s->position - s->base), frames = w->part[stream];
+    int32_t at = (int32_t)(s->position - s->base), frames = q3t_stream_frames(w, stream);
     size_t cache = ((size_t)a->layer * (size_t)t->kv_heads + (size_t)head) * (size_t)s->capacity * (size_t)d;
     float *keys = s->keys + cache, *values = s->values + cache;
     float *scores = w->scores + ((size_t)stream * (size_t)t->kv_heads + (size_t)head) * w->score_floats;

@@ -23,7 +23,7 @@ static void load(const q3t_codec *c, q3t_codec_work *w, int32_t window, int32_t 
     size_t history = q3t_window_history(c, window), row = (size_t)q3t_window_channels(c, window);
     float *to = w->window[window];
     for (int32_t i = 0; i < w->streams.count; i++) {
-        size_t n = (size_t)w->part[i] * (size_t)rows * row;
+        size_t n = (size_t)q3t_stream_frames(w, i) * (size_t)rows * row;
         memcpy(to, w->call[i]->state->tail[window], history * sizeof *to);
         if (from) {
             memcpy(to + history, from, n * sizeof *to);
@@ -38,7 +38,7 @@ static void save(const q3t_codec *c, const q3t_codec_work *w, int32_t window, in
     size_t history = q3t_window_history(c, window), row = (size_t)q3t_window_channels(c, window);
     const float *x = w->window[window];
     for (int32_t i = 0; i < w->streams.count; i++) {
-        x += (size_t)w->part[i] * (size_t)rows * row;
+        x += (size_t)q3t_stream_frames(w, i) * (size_t)rows * row;
         memcpy(w->call[i]->state->tail[window], x, history * sizeof *x);
         x += history;
     }
@@ -73,7 +73,7 @@ static void sum_vectors(const q3t_codec *c, const int32_t *code, float *first) {
 static void quantize(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     int32_t dim = c->config.codebook_dim, frames = all_frames(w);
     for (int32_t i = 0; i < w->streams.count; i++)
-        for (int32_t t = 0; t < w->part[i]; t++)
+        for (int32_t t = 0; t < q3t_stream_frames(w, i); t++)
             sum_vectors(c, w->call[i]->codes + (size_t)(w->call[i]->done + t) * (size_t)c->config.code_groups,
                         w->codes + (size_t)(w->first[i] + t) * (size_t)dim);
     linear(c, pool, &c->project, w->codes, (size_t)dim, w->quantized, frames);
@@ -102,7 +102,7 @@ static void make_room(const q3t_codec *c, q3t_codec_state *s, int32_t frames) {
  * distance alone, however long the stream. */
 static void rotations(const q3t_codec *c, q3t_codec_work *w, int32_t stream) {
     int32_t half = c->config.codec.head_dim / 2;
-    for (int32_t t = 0; t < w->part[stream]; t++)
+    for (int32_t t = 0; t < q3t_stream_frames(w, stream); t++)
         for (int32_t i = 0; i < half; i++) {
             double angle = (double)(w->call[stream]->state->position + t) * (double)c->inv_freq[i];
             w->cos[(w->first[stream] + t) * half + i] = (float)cos(angle);
@@ -129,7 +129,7 @@ static void transform(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     size_t hidden = (size_t)f->hidden, inter = (size_t)f->intermediate;
     int32_t frames = all_frames(w);
     for (int32_t i = 0; i < w->streams.count; i++) {
-        make_room(c, w->call[i]->state, w->part[i]);
+        make_room(c, w->call[i]->state, q3t_stream_frames(w, i));
         rotations(c, w, i);
     }
     linear(c, pool, &c->in, w->latent, (size_t)c->config.latent_dim, w->x, frames);
@@ -149,7 +149,7 @@ static void transform(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     }
     norm_rows(c, c->norm, w->x, w->h, frames);
     linear(c, pool, &c->out, w->h, hidden, w->latent, frames);
-    for (int32_t i = 0; i < w->streams.count; i++) w->call[i]->state->position += w->part[i];
+    for (int32_t i = 0; i < w->streams.count; i++) w->call[i]->state->position += q3t_stream_frames(w, i);
 }
 
 /* ------------------------------------------------------------ latent rows to samples */
@@ -260,7 +260,6 @@ static int begin(q3t_codec_work *w, q3t_codec_call *calls, int32_t n) {
         int32_t part = min2(min2(calls[i].frames - calls[i].done, Q3T_CODEC_PIECE), w->frames - frames);
         if (part <= 0 || calls[i].status != Q3T_OK) continue;
         w->call[count] = &calls[i];
-        w->part[count] = part;
         w->first[count++] = frames;
         frames += part;
     }
@@ -270,7 +269,7 @@ static int begin(q3t_codec_work *w, q3t_codec_call *calls, int32_t n) {
 }
 
 static void end(q3t_codec_work *w) {
-    for (int32_t i = 0; i < w->streams.count; i++) w->call[i]->done += w->part[i];
+    for (int32_t i = 0; i < w->streams.count; i++) w->call[i]->done += q3t_stream_frames(w, i);
 }
 
 static void run_round(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
@@ -299,9 +298,9 @@ static void run_round(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     for (int32_t i = 0; i < w->streams.count; i++) {
         q3t_codec_call *call = w->call[i];
         swap_tails(c, w, call->state, 1);
-        call->status = vocode(c, w, pool, c->joint, x, w->part[i], call->samples + (size_t)call->done * (size_t)c->frame_samples);
+        call->status = vocode(c, w, pool, c->joint, x, q3t_stream_frames(w, i), call->samples + (size_t)call->done * (size_t)c->frame_samples);
         swap_tails(c, w, call->state, 0);
-        x += (size_t)w->part[i] * (size_t)b->frame_rows * (size_t)b->in + q3t_window_history(c, Q3T_WIN_BLOCK + c->joint);
+        x += (size_t)q3t_stream_frames(w, i) * (size_t)b->frame_rows * (size_t)b->in + q3t_window_history(c, Q3T_WIN_BLOCK + c->joint);
     }
 }
 

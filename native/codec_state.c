@@ -16,20 +16,11 @@ int32_t q3t_window_channels(const q3t_codec *c, int32_t window) {
 }
 
 size_t q3t_window_history(const q3t_codec *c, int32_t window) {
-    int32_t rows = Q3T_TAPS - 1;
-    if (window >= Q3T_WIN_UNIT) {
-        window -= Q3T_WIN_UNIT;
-        if (window / Q3T_UNITS >= c->config.rates) return 0;
-        rows *= c->block[window / Q3T_UNITS].unit[window % Q3T_UNITS].conv1.dilation;
-        window += Q3T_WIN_UNIT;
-    } else if (window >= Q3T_WIN_BLOCK) {
-        if (window - Q3T_WIN_BLOCK >= c->config.rates) return 0;
-        rows = c->block[window - Q3T_WIN_BLOCK].expand.taps - 1;
-    } else if (window >= Q3T_WIN_UP) {
-        if (window - Q3T_WIN_UP >= c->config.upsampling) return 0;
-    } else if (window == Q3T_WIN_QUANTIZED) {
-        rows = Q3T_PRE_TAPS - 1;
-    }
+    int32_t rows = Q3T_TAPS - 1, block = window - Q3T_WIN_BLOCK, unit = window - Q3T_WIN_UNIT;
+    if (unit >= 0) rows *= unit / Q3T_UNITS < c->config.rates ? c->block[unit / Q3T_UNITS].unit[unit % Q3T_UNITS].conv1.dilation : 0;
+    else if (block >= 0) rows = block < c->config.rates ? c->block[block].expand.taps - 1 : 0;
+    else if (window >= Q3T_WIN_UP) rows = window - Q3T_WIN_UP < c->config.upsampling ? rows : 0;
+    else if (window == Q3T_WIN_QUANTIZED) rows = Q3T_PRE_TAPS - 1;
     return (size_t)rows * (size_t)q3t_window_channels(c, window);
 }
 

@@ -195,8 +195,8 @@ static inline float q3t_widen(uint16_t h) {
 
 /* To the nearest bf16, to even from the middle; NaN stays NaN. */
 static inline uint16_t q3t_narrow(float f) {
-    uint32_t u, quiet = 0x00400000;
+    uint32_t u;
     memcpy(&u, &f, 4);
-    return (uint16_t)((f == f ? u + 0x7fff + (u >> 16 & 1) : u | quiet) >> 16);
+    return f == f ? (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16) : Q3T_NAN_BF16;
 }
 #endif

@@ -70,14 +70,6 @@ static inline float level(float x, float low, float high) {
     return (x + no_fraction) - no_fraction;
 }
 
-/* Round to bf16, ties to even. */
-static uint16_t narrow(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    if (isnan(x)) return Q3T_NAN_BF16;
-    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
 static void pack_int8(const q3t_matrix *m, int32_t block, uint8_t *out) {
     int32_t groups = (m->k + Q3T_GROUP_INT8 - 1) / Q3T_GROUP_INT8;
     uint8_t *scales = out + (size_t)groups * Q3T_GROUP_INT8 * Q3T_BLOCK;
@@ -126,7 +118,7 @@ static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
                 best[r] = xq[r] / qq[r] / inverse[r];
             }
     }
-    for (int32_t r = 0; r < Q3T_BLOCK; r++) scales[r] = isnan(flaw[r]) ? Q3T_NAN_BF16 : narrow(best[r]);
+    for (int32_t r = 0; r < Q3T_BLOCK; r++) scales[r] = isnan(flaw[r]) ? Q3T_NAN_BF16 : q3t_narrow(best[r]);
 }
 
 static void pack_int4(const q3t_matrix *m, int32_t block, uint8_t *out) {

@@ -106,7 +106,7 @@ static void decode(q3t_stage *const *stages, const int32_t *part, int32_t n, q3t
             double from = q3t_now(), to;
             q3t_codec_skip(codec, work, pool, &call);
             to = q3t_now();
-            start += to - from;
+            start += to - from; /* which is none of the others' time */
             deliver(s, &call, from, to, to - from);
         } else {
             frames += part[i];
@@ -117,9 +117,7 @@ static void decode(q3t_stage *const *stages, const int32_t *part, int32_t n, q3t
     if (!count) return;
     q3t_codec_run(codec, work, pool, calls, count);
     double end = q3t_now();
-    for (int32_t i = 0; i < count; i++) {
-        deliver(stages[at[i]], &calls[i], start, end, (end - start) * calls[i].frames / frames);
-    }
+    for (int32_t i = 0; i < count; i++) deliver(stages[at[i]], &calls[i], start, end, (end - start) * calls[i].frames / frames);
 }
 
 void q3t_stages_run(q3t_stage *const *stages, int32_t n, q3t_codec_work *work, q3t_pool *pool) {

@@ -16,7 +16,7 @@ def kernels_text(cpu_mask: int = lib.Q3T_CPU_ALL) -> str:
 
 
 def cpu_flags() -> list[str]:
-    """Names of the instruction sets of this processor that kernels exist for."""
+    """Names of the instruction sets of this processor that the engine knows."""
     flags = lib.q3t_cpu_flags()
     names = [name for name in dir(lib) if name.startswith("Q3T_CPU_") and name != "Q3T_CPU_ALL"]
     return [
@@ -27,5 +27,5 @@ def cpu_flags() -> list[str]:
 
 
 def cpu_report() -> dict[str, object]:
-    """For `doctor`: {"cpu": architecture, "flags": instruction sets in use, "kernels": the table chosen}."""
+    """For `doctor`: {"cpu": architecture, "flags": as of cpu_flags, "kernels": the table chosen}."""
     return {"cpu": platform.machine(), "flags": cpu_flags(), "kernels": kernels_text()}

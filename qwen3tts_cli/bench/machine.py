@@ -20,8 +20,8 @@ PEAKS = ("f32", "bf16", "int8")
 
 
 def instruction_sets() -> str:
-    """Those of this processor that kernels exist for, in one line."""
-    return " ".join(name for name in cpu_flags() if not name.startswith("slow")) or platform.machine()
+    """Those of this processor that the engine knows, in one line."""
+    return " ".join(cpu_flags()) or platform.machine()
 
 
 class Prober:
