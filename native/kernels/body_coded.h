@@ -5,7 +5,7 @@
  * eight rows at a time; for more, a strip of rows is decoded once for CODED_COLS columns.
  *
  * The including file defines CT, c_table and c_row (coded_<isa>.h). */
-enum { CODED_AHEAD = 6144,            /* weights are asked for this far ahead: hardware stops at the end of a page */
+enum { CODED_AHEAD = 9216,            /* weights are asked for this far ahead: hardware stops at the end of a page */
        CODED_BLOCKS = LINEAR_STRIP / Q3T_CODED_ROWS,
        CODED_COLS = 24, CODED_TILES = 5 };  /* 24 columns and fewer go in as many tiles at most */
 
