@@ -16,6 +16,7 @@ import numpy as np
 from . import packed_file
 from .engine_cpu import kernels_text
 from .engine_pack import pack_rows, packed_bytes
+from .memory import zeroed
 from .packed_file import HEADER_ROOM, Unfit, cache_path, cached, remove
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def pack_in_memory(
     checkpoint: Checkpoint, precision: str, *, threads: int = 1, progress: Progress | None = None
 ) -> PackedWeights:
     """The matrices of a checkpoint in `precision`, packed now and kept nowhere. Forked processes share their memory."""
-    memory = mmap.mmap(-1, _layout(checkpoint, precision)[1])
+    memory = zeroed(_layout(checkpoint, precision)[1], huge=True)
     _write(memory, [], checkpoint, precision, threads, progress)
     return _matrices(_header(memory, [], precision), memory, checkpoint, precision, None)
 

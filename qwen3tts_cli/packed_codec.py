@@ -13,6 +13,7 @@ import numpy as np
 
 from . import packed_file
 from .engine_codec import CODEC_LAYOUT, codec_bytes, pack_codec
+from .memory import zeroed
 from .packed_file import HEADER_ROOM
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _block(file: mmap.mmap, size: int) -> np.ndarray:
 
 def _pack(checkpoint: Checkpoint, size: int, threads: int) -> np.ndarray:
     """The block in memory of its own, which begins on a page and holds zeros."""
-    out = np.frombuffer(mmap.mmap(-1, size), np.uint8)
+    out = np.frombuffer(zeroed(size, huge=True), np.uint8)
     pack_codec(checkpoint.config.codec, checkpoint.codec_tensors, threads, out)
     checkpoint.forget()
     return out

@@ -31,6 +31,7 @@ HEADER_ROOM = 1 << 20
 _MAGIC = b"Q3TPACK\0"
 _PREAMBLE = struct.Struct("<8sIIQI")  # magic, version, bytes of the header, bytes of the file, checksum of the header
 _ENDS = 512
+_BLOCK = 8 << 20
 
 
 class Unfit(Exception):
@@ -169,6 +170,30 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
+class _Blocks:
+    """Writes a file from front to back, in blocks that begin at multiples of their size: Linux then keeps it in huge
+    pages, which are mapped hundreds at a time."""
+
+    def __init__(self, file: BinaryIO | mmap.mmap) -> None:
+        self._file, self._block, self._used, self._start = file, memoryview(bytearray(_BLOCK)), 0, 0
+
+    def put(self, start: int, data: Any) -> None:
+        """`data` at `start`, which is no less than where the last one ended; 0 between."""
+        gap = start - self._start - self._used
+        for part in (memoryview(bytes(gap)), memoryview(data)):
+            while len(part):
+                count = min(len(part), _BLOCK - self._used)
+                self._block[self._used : self._used + count] = part[:count]
+                self._used, part = self._used + count, part[count:]
+                if self._used == _BLOCK:
+                    self.flush()
+
+    def flush(self) -> None:
+        """Write what there is."""
+        self._file.write(self._block[: self._used])
+        self._start, self._used = self._start + self._used, 0
+
+
 def write(
     file: BinaryIO | mmap.mmap,
     facts: dict[str, Any],
@@ -178,18 +203,17 @@ def write(
     progress: Progress | None,
 ) -> None:
     """Fill an empty file of `size` bytes, the preamble last. total: bytes of all pieces, for `progress`."""
-    entries, done = [], 0
+    entries, done, blocks = [], 0, _Blocks(file)
     for slot, layer, dtype, start, data in pieces:
         count = len(data)
-        file.seek(start)
-        file.write(data)
+        blocks.put(start, data)
         entry: dict[str, Any] = {"slot": slot, "layer": layer, "dtype": dtype, "start": start, "end": start + count}
         entries.append({**entry, "checksum": zlib.crc32(data), "ends": _ends(memoryview(data))})
         done += count
         if progress is not None:
             progress(done, total)
-    if file.tell() < size:
-        file.write(bytes(size - file.tell()))
+    blocks.put(size, b"")
+    blocks.flush()
     header = json.dumps({**facts, "pieces": entries}).encode()
     if _PREAMBLE.size + len(header) > HEADER_ROOM:
         raise OSError("the header of the packed weights has no room")

@@ -375,3 +375,27 @@ def test_one_warning_for_all_that_cannot_be_written(model):
     ):
         assert len(voice.say("Hello.", seed=1, max_frames=3))
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("block", [64, 4096, 8 << 20])
+def test_pieces_lie_at_their_places_whatever_the_blocks(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(packed_file, "_BLOCK", block)
+    rng = np.random.default_rng(2)
+    room = packed_file.HEADER_ROOM
+    data = [rng.integers(0, 256, n, dtype=np.uint8) for n in (1, 64, 5000, 4096, 100_000)]
+    starts = [room, room + 64, room + 4096, room + 12288, room + 20480]
+    size = starts[-1] + len(data[-1]) + 77
+    pieces = [("SLOT", i, "raw", start, array) for i, (start, array) in enumerate(zip(starts, data, strict=True))]
+    path = tmp_path / "packed"
+    with open(path, "wb") as file:
+        packed_file.write(file, {"a": 1}, pieces, size, sum(map(len, data)), None)
+    whole = np.fromfile(path, np.uint8)
+    assert len(whole) == size
+    for start, array in zip(starts, data, strict=True):
+        assert np.array_equal(whole[start : start + len(array)], array)
+        whole[start : start + len(array)] = 0
+    assert not whole[room:].any()
+    header, _ = packed_file.read(path, {"a": 1})
+    assert [(piece["start"], piece["end"] - piece["start"]) for piece in header["pieces"]] == [
+        (start, len(array)) for start, array in zip(starts, data, strict=True)
+    ]
