@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import ModelConfig, load_config
 from .errors import CheckpointError, ModelNotFoundError
+from .memory import SparseRows
 from .safetensors import WeightSet, open_weights
-from .weights import collect, collect_decoder, collect_lm
+from .weights import TEXT_EMBEDDING, TEXT_PROJECTION, collect, collect_decoder, collect_lm
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +71,21 @@ class Checkpoint:
             if self._tokenizer is None:
                 self._tokenizer = _checked_tokenizer(self.config)
             return self._tokenizer
+
+    def text_rows(self) -> SparseRows | None:
+        """The text embedding, a row at a time; None where it is in memory anyway, or there is no room for its rows."""
+        if not self.files:
+            return None
+        with contextlib.suppress(OSError):
+            weights = self.files[0]
+            return SparseRows(weights.array(TEXT_EMBEDDING), lambda: weights.forget(TEXT_EMBEDDING))
+        return None
+
+    def forget_text(self) -> None:
+        """Give back the memory of the text projection, which only the first step of an utterance reads."""
+        for weights in self.files[:1]:
+            for name in TEXT_PROJECTION:
+                weights.forget(name)
 
     def close(self) -> None:
         """Let go of the tensors and unmap the files."""

@@ -8,88 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._native import ffi, lib
-from .errors import CheckpointError, EngineError, GenerationError
+from .engine_native import DTYPES, check, describe, error_of, native_config, pointer
+from .errors import CheckpointError, EngineError
 from .records import Sampling, SessionInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .checkpoint import Checkpoint
-    from .config import CodecConfig, ModelConfig, TransformerConfig
     from .prompt import Prompt
 
 SAMPLE_RATE = 24000
 READ_SAMPLES = 65536
-_DTYPES = {"int8": lib.Q3T_INT8, "int4": lib.Q3T_INT4, "coded": lib.Q3T_CODED}
 RUNNING, STOP_EOS, STOP_MAX_FRAMES = lib.Q3T_RUNNING, lib.Q3T_STOP_EOS, lib.Q3T_STOP_MAX_FRAMES
-_STAGES = {
-    lib.Q3T_E_TALKER_NONFINITE: "talker",
-    lib.Q3T_E_PREDICTOR_NONFINITE: "code predictor",
-    lib.Q3T_E_CODEC_NONFINITE: "speech decoder",
-}
-
-
-def _error(status: int, what: str) -> GenerationError | EngineError | None:
-    """What to raise for a q3t_status: None for OK, GenerationError for non-finite values, else EngineError."""
-    if status == lib.Q3T_OK:
-        return None
-    if status in _STAGES:
-        return GenerationError(
-            f"{what}: values that are not finite in the {_STAGES[status]}; the checkpoint is damaged"
-        )
-    return EngineError(f"{what}: {ffi.string(lib.q3t_status_text(status)).decode()}")
-
-
-def _check(status: int, what: str) -> None:
-    if (error := _error(status, what)) is not None:
-        raise error
-
-
-def _transformer(out, c: TransformerConfig) -> None:
-    out.hidden, out.intermediate, out.layers = c.hidden_size, c.intermediate_size, c.num_hidden_layers
-    out.heads, out.kv_heads, out.head_dim = c.num_attention_heads, c.num_key_value_heads, c.head_dim
-    out.rms_eps, out.rope_theta = c.rms_norm_eps, c.rope_theta
-
-
-def _codec(out, codec: CodecConfig) -> None:
-    """The fields of q3t_config that the codec's decoder reads."""
-    _transformer(out.codec, codec.transformer)
-    out.code_groups = codec.num_quantizers
-    out.codebook_size, out.codebook_dim, out.latent_dim = codec.codebook_size, codec.codebook_dim, codec.latent_dim
-    out.decoder_dim, out.sliding_window = codec.decoder_dim, codec.sliding_window
-    out.upsampling, out.rates = len(codec.upsampling_ratios), len(codec.upsample_rates)
-    for i, ratio in enumerate(codec.upsampling_ratios):
-        out.upsampling_ratios[i] = ratio
-    for i, rate in enumerate(codec.upsample_rates):
-        out.upsample_rates[i] = rate
-
-
-def _native_config(c: ModelConfig, slots: set[str]):
-    out = ffi.new("q3t_config *")
-    _transformer(out.talker, c.talker)
-    _transformer(out.predictor, c.predictor)
-    out.vocab, out.text_vocab, out.text_hidden = c.vocab_size, c.text_vocab_size, c.text_hidden_size
-    out.code_vocab = c.predictor_vocab_size
-    out.code_embedding_rows = c.predictor_vocab_size
-    out.codec_eos, out.tts_pad, out.max_positions = c.codec_eos_id, c.tts_pad_id, c.max_position_embeddings
-    out.has_projection = int("PROJECTION" in slots)
-    _codec(out, c.codec)
-    return out
-
-
-def _describe(out, array: np.ndarray) -> None:
-    out.dims, out.dtype = array.ndim, lib.Q3T_BF16 if array.dtype == np.uint16 else lib.Q3T_F32
-    out.shape[0 : array.ndim] = array.shape
-    out.data = ffi.cast("void *", array.ctypes.data)
-
-
-def _pointer(array: np.ndarray | None, dtype: type, ctype: str, shape: tuple[int, ...] | None = None):
-    """A pointer to a contiguous array of exactly this dtype and shape; None is NULL."""
-    if array is None:
-        return ffi.NULL
-    if array.dtype != dtype or not array.flags.c_contiguous or (shape is not None and array.shape != shape):
-        raise EngineError(f"array of {array.dtype} {array.shape}: {np.dtype(dtype)} {shape} is needed")
-    return ffi.from_buffer(ctype, array) if array.size else ffi.NULL
 
 
 def _of_codec(slot: str) -> bool:
@@ -118,35 +49,45 @@ class Model:
         self._lock = threading.Lock()
         tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.opened if not _of_codec(t[0])]
         self._arrays = [codec]  # what C points into
+        self._text = checkpoint.text_rows()
         self.weight_bytes: dict[str, int] = {}  # of all tensors of a slot, as they are read
         native = ffi.new("q3t_tensor[]", len(tensors))
         for out, (slot, layer, array) in zip(native, tensors, strict=True):
-            if array.ctypes.data % array.itemsize:
+            if slot == "TEXT_EMBEDDING" and self._text is not None:
+                array = self._text.array
+            elif array.ctypes.data % array.itemsize:
                 array = array.copy()
-            _describe(out, array)
+            describe(out, array)
             out.slot, out.layer = getattr(lib, f"Q3T_W_{slot}"), layer
             if packed is not None and (slot, layer) in packed:
                 dtype, array = packed[slot, layer]
-                out.dtype, out.data = _DTYPES[dtype], ffi.cast("void *", array.ctypes.data)
+                out.dtype, out.data = DTYPES[dtype], ffi.cast("void *", array.ctypes.data)
             self._arrays.append(array)
             self.weight_bytes[slot] = self.weight_bytes.get(slot, 0) + array.nbytes
-        config = _native_config(self.config, {slot for slot, _, _ in tensors})
+        config = native_config(self.config, {slot for slot, _, _ in tensors})
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
         if codec is not None:
-            options.codec, options.codec_bytes = _pointer(codec, np.uint8, "unsigned char[]"), codec.nbytes
+            options.codec, options.codec_bytes = pointer(codec, np.uint8, "unsigned char[]"), codec.nbytes
         handle = ffi.new("q3t_model **")
         status = lib.q3t_model_open(config, native, len(tensors), options, handle)
         if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
             raise CheckpointError(f"{checkpoint.config.path}: {ffi.string(lib.q3t_status_text(status)).decode()}")
-        _check(status, "opening the model")
+        check(status, "opening the model")
         self._handle = ffi.gc(handle[0], lib.q3t_model_close)
+        self._expect_text(np.array([self.config.tts_pad_id]))
+
+    def _expect_text(self, *ids: np.ndarray) -> None:
+        """See to it that these text ids, but for those below 0, can be embedded."""
+        if self._text is not None:
+            wanted = np.concatenate(ids)
+            self._text.read(wanted[wanted >= 0])
 
     def close(self) -> None:
         """Release the model. Sessions must be closed before."""
         if self._handle is not None:
             ffi.release(self._handle)
             self._handle = None
-        self._arrays = []
+        self._arrays, self._text = [], None
 
     def __enter__(self) -> Model:
         return self
@@ -175,8 +116,12 @@ class Model:
         status = ffi.new("int32_t[]", len(sessions))
         with self._lock:
             result = lib.q3t_step(self._handle, handles, len(sessions), status)
-        _check(result, "step")
-        return [_error(code, "generation failed") for code in status]
+        check(result, "step")
+        if any(not s._stepped for s in sessions):
+            self.checkpoint.forget_text()
+            for s in sessions:
+                s._stepped = True
+        return [error_of(code, "generation failed") for code in status]
 
     def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
         """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""
@@ -192,7 +137,7 @@ class Model:
                 chunk,
                 ffi.from_buffer("float[]", samples),
             )
-        _check(status, "decoding")
+        check(status, "decoding")
         return samples
 
 
@@ -221,17 +166,17 @@ class Session:
         speaker: np.ndarray | None = None,
         reference_codes: np.ndarray | None = None,
     ) -> None:
-        self.model, self._handle = model, None
+        self.model, self._handle, self._stepped = model, None, False
         groups = model.config.num_code_groups
         frames = 0 if reference_codes is None else len(reference_codes)
         p = ffi.new("q3t_session_params *")
         p.rows, p.prefix_rows, p.trailing = len(prompt.text_ids), prompt.prefix_rows, len(prompt.trailing_ids)
-        p.text_ids = _pointer(prompt.text_ids, np.int32, "int32_t[]")
-        p.codec_ids = _pointer(prompt.codec_ids, np.int32, "int32_t[]", prompt.text_ids.shape)
-        p.trailing_ids = _pointer(prompt.trailing_ids, np.int32, "int32_t[]")
-        p.speaker = _pointer(speaker, np.float32, "float[]", (model.config.talker.hidden_size,))
+        p.text_ids = pointer(prompt.text_ids, np.int32, "int32_t[]")
+        p.codec_ids = pointer(prompt.codec_ids, np.int32, "int32_t[]", prompt.text_ids.shape)
+        p.trailing_ids = pointer(prompt.trailing_ids, np.int32, "int32_t[]")
+        p.speaker = pointer(speaker, np.float32, "float[]", (model.config.talker.hidden_size,))
         p.reference_codes, p.reference_frames = (
-            _pointer(reference_codes, np.int32, "int32_t[]", (frames, groups)),
+            pointer(reference_codes, np.int32, "int32_t[]", (frames, groups)),
             frames,
         )
         for out, s in ((p.talker, talker), (p.predictor, predictor)):
@@ -240,7 +185,8 @@ class Session:
         p.seed, p.key, p.max_frames, p.min_frames = seed, key, max_frames, min_frames
         p.chunk_frames, p.pipeline = chunk_frames, int(pipeline)
         handle = ffi.new("q3t_session **")
-        _check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
+        check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
+        model._expect_text(prompt.text_ids, prompt.trailing_ids)
         self._handle = ffi.gc(handle[0], lib.q3t_session_close)
         self._samples = np.empty(READ_SAMPLES, np.float32)
         self._count = ffi.new("int32_t *")
@@ -263,26 +209,26 @@ class Session:
         wait: in pipeline mode, block until there are some or none will come without another step.
         """
         samples = ffi.from_buffer("float[]", self._samples)
-        _check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, int(wait), self._count), "reading samples")
+        check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, int(wait), self._count), "reading samples")
         return self._samples[: self._count[0]].copy()
 
     def codes(self, first: int, n: int) -> np.ndarray:
         """Frames first .. first + n - 1: int32 (n, code_groups)."""
         out = np.empty((n, self.model.config.num_code_groups), np.int32)
         if n:
-            _check(lib.q3t_session_codes(self._handle, first, n, ffi.from_buffer("int32_t[]", out)), "reading codes")
+            check(lib.q3t_session_codes(self._handle, first, n, ffi.from_buffer("int32_t[]", out)), "reading codes")
         return out
 
     @property
     def info(self) -> SessionInfo:
         """Where the session stands."""
         out = ffi.new("q3t_session_info *")
-        _check(lib.q3t_session_info_get(self._handle, out), "session")
+        check(lib.q3t_session_info_get(self._handle, out), "session")
         return SessionInfo(*(getattr(out, name) for name in SessionInfo.__dataclass_fields__))
 
     def peek(self, what: str, shape: tuple[int, ...]) -> np.ndarray:
         """An intermediate value, for tests: PREFILL, LOGITS, ... of q3t_peek, float32 of that shape."""
         out = np.empty(shape, np.float32)
         buffer = ffi.from_buffer("float[]", out)
-        _check(lib.q3t_session_peek(self._handle, getattr(lib, f"Q3T_PEEK_{what}"), buffer, out.size), f"peek {what}")
+        check(lib.q3t_session_peek(self._handle, getattr(lib, f"Q3T_PEEK_{what}"), buffer, out.size), f"peek {what}")
         return out

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ._native import ffi, lib
-from .engine import _check, _codec, _transformer
+from .engine_native import check, fill_codec, fill_transformer
 from .errors import CheckpointError, EngineError, InputError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _open(kind: str, path: Path, config: object, tensors: _Tensors, threads: int
     status = getattr(lib, f"q3t_{kind}_open")(config, native, len(tensors), options, handle)
     if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
         raise CheckpointError(f"{path}: {kind}: {ffi.string(lib.q3t_status_text(status)).decode()}")
-    _check(status, f"opening the {kind}")
+    check(status, f"opening the {kind}")
     return ffi.gc(handle[0], getattr(lib, f"q3t_{kind}_close"))
 
 
@@ -66,7 +66,7 @@ def _mono(samples: np.ndarray) -> np.ndarray:
 def _encoded(status: int, what: str) -> None:
     if status == lib.Q3T_E_ENCODER_NONFINITE:
         raise CheckpointError(f"{what}: values that are not finite; the checkpoint is damaged")
-    _check(status, what)
+    check(status, what)
 
 
 class _Part:
@@ -141,7 +141,7 @@ class CodecEncoder(_Part):
     ) -> None:
         self.config, self._lock = config, threading.Lock()
         native = ffi.new("q3t_encoder_config *")
-        _transformer(native.transformer, config.transformer)
+        fill_transformer(native.transformer, config.transformer)
         native.filters, native.kernel, native.last_kernel = config.filters, config.kernel, config.last_kernel
         native.residual_kernel, native.compress, native.units = config.residual_kernel, config.compress, config.units
         native.dilation_growth, native.halving = config.dilation_growth, config.halving
@@ -177,7 +177,7 @@ class CodecDecoder(_Part):
     ) -> None:
         self.config, self._lock = config, threading.RLock()
         native = ffi.new("q3t_config *")
-        _codec(native, config)
+        fill_codec(native, config)
         self._stream: object = None
         self._handle = _open("decoder", path, native, tensors, threads, cpu_mask)
 
@@ -208,7 +208,7 @@ class CodecDecoder(_Part):
                 raise EngineError("decoding: another stream has begun")
             buffers = ffi.from_buffer("int32_t[]", codes), len(codes), ffi.from_buffer("float[]", samples)
             status = lib.q3t_decoder_run(self._handle, int(restart), *buffers)
-        _check(status, "decoding")
+        check(status, "decoding")
         return samples
 
     def check(self, codes: np.ndarray) -> np.ndarray:

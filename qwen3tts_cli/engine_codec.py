@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._native import ffi, lib
-from .engine import _check, _codec
+from .engine_native import check, fill_codec
 from .errors import EngineError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ CODEC_LAYOUT = lib.Q3T_CODEC_LAYOUT  # another number, another block of the same
 def codec_bytes(config: CodecConfig) -> int:
     """Bytes of the block, a multiple of 64. Raises EngineError."""
     native, size = ffi.new("q3t_config *"), ffi.new("size_t *")
-    _codec(native, config)
-    _check(lib.q3t_pack_codec_bytes(native, size), "packing the codec")
+    fill_codec(native, config)
+    check(lib.q3t_pack_codec_bytes(native, size), "packing the codec")
     return size[0]
 
 
@@ -32,7 +32,7 @@ def pack_codec(config: CodecConfig, tensors: list[tuple[str, int, np.ndarray]], 
     from .engine_audio import _native_tensors
 
     native = ffi.new("q3t_config *")
-    _codec(native, config)
+    fill_codec(native, config)
     described, _kept = _native_tensors(tensors)
     packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
-    _check(lib.q3t_pack_codec(native, described, len(tensors), threads, packed), "packing the codec")
+    check(lib.q3t_pack_codec(native, described, len(tensors), threads, packed), "packing the codec")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ._native import ffi, lib
-from .engine import _DTYPES, _check, _describe
+from .engine_native import DTYPES, check, describe
 from .errors import EngineError
 
 
 def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
     """Bytes of a (rows, columns) matrix packed as "int8", "int4" or "coded", which is bf16 in 12 bits."""
     size = ffi.new("size_t *")
-    _check(lib.q3t_pack_bytes(_DTYPES[dtype], *shape, size), "packing weights")
+    check(lib.q3t_pack_bytes(DTYPES[dtype], *shape, size), "packing weights")
     return size[0]
 
 
@@ -23,9 +23,9 @@ def pack_rows(matrix: np.ndarray, dtype: str, first: int, last: int, out: np.nda
     if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(dtype, matrix.shape),):
         raise EngineError(f"packing {matrix.shape} into {out.dtype} {out.shape}")
     tensor = ffi.new("q3t_tensor *")
-    _describe(tensor, matrix)
+    describe(tensor, matrix)
     packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
-    status = lib.q3t_pack(tensor, _DTYPES[dtype], first // 32, -(-last // 32), packed)
+    status = lib.q3t_pack(tensor, DTYPES[dtype], first // 32, -(-last // 32), packed)
     if status != lib.Q3T_E_SIZE:
-        _check(status, "packing weights")
+        check(status, "packing weights")
     return status == lib.Q3T_OK

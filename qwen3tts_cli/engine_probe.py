@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._native import ffi, lib
-from .engine import _check
+from .engine_native import check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ class Probe:
     def __init__(self, threads: int, cpu_mask: int = lib.Q3T_CPU_ALL) -> None:
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
         handle = ffi.new("q3t_probe **")
-        _check(lib.q3t_probe_open(options, handle), "opening a probe")
+        check(lib.q3t_probe_open(options, handle), "opening a probe")
         self._handle, self.threads = ffi.gc(handle[0], lib.q3t_probe_close), threads
         self._value = ffi.new("double *")
 
@@ -37,7 +37,7 @@ class Probe:
 
     def read(self, memory: np.ndarray) -> float:
         """Bytes a second that all threads read of `memory`, uint8, a multiple of 256 KB."""
-        _check(lib.q3t_probe_read(self._handle, ffi.from_buffer(memory), memory.nbytes, self._value), "reading memory")
+        check(lib.q3t_probe_read(self._handle, ffi.from_buffer(memory), memory.nbytes, self._value), "reading memory")
         return memory.nbytes / self._value[0]
 
     def peak(self, what: str, seconds: float = 0.05) -> float:
@@ -45,7 +45,7 @@ class Probe:
 
         0 where the processor has no instruction for it. Takes at least `seconds`.
         """
-        _check(lib.q3t_probe_peak(self._handle, _PEAKS[what], seconds, self._value), f"measuring {what}")
+        check(lib.q3t_probe_peak(self._handle, _PEAKS[what], seconds, self._value), f"measuring {what}")
         return self._value[0]
 
     def barrier(self, seconds: float = 0.005) -> float:
@@ -53,6 +53,6 @@ class Probe:
         rounds = 50
         for _ in range(2):  # a few first: with more threads than cores a meeting takes a thousand times as long
             status = lib.q3t_probe_barrier(self._handle, rounds, self._value)
-            _check(status, "measuring the barrier")
+            check(status, "measuring the barrier")
             rounds = max(1, min(200_000, int(seconds / max(self._value[0], 1e-9))))
         return self._value[0]

@@ -79,10 +79,16 @@ class TensorFile:
         """The file that holds a tensor, or would."""
         return self.path
 
-    def forget(self) -> None:
-        """Give back the memory of what was read: the arrays stay good and are read again where they are used again."""
-        if hasattr(mmap, "MADV_DONTNEED"):
+    def forget(self, name: str | None = None) -> None:
+        """Give back the memory of what was read, of one tensor or of all: the arrays stay good and are read again where
+        they are used again."""
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        if name is None:
             self._mapping.madvise(mmap.MADV_DONTNEED)
+        else:
+            start = self.tensors[name].start // mmap.PAGESIZE * mmap.PAGESIZE
+            self._mapping.madvise(mmap.MADV_DONTNEED, start, self.tensors[name].end - start)
 
     def close(self) -> None:
         """Unmap the file, or leave that to the last array made from it."""
@@ -108,10 +114,10 @@ class WeightSet:
         """The file that holds a tensor; the index, or the only file, for an absent one."""
         return self._owner[name].path if name in self._owner else self._index
 
-    def forget(self) -> None:
+    def forget(self, name: str | None = None) -> None:
         """See TensorFile.forget."""
-        for file in self.files:
-            file.forget()
+        for file in self.files if name is None else [self._owner[name]]:
+            file.forget(name)
 
     def close(self) -> None:
         """Close every file."""

@@ -13,7 +13,7 @@ import numpy as np
 from helpers import checkpoint_of, golden_prompt, golden_rows, load_golden
 
 from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.engine import _native_config, ffi, lib
+from qwen3tts_cli.engine_native import ffi, lib, native_config
 
 NAME = "tiny-customvoice"
 CASES = ("en_vivian_st", "ko_sohee_instruct_ns", "empty_text_ns", "reppen_1.5")
@@ -39,7 +39,7 @@ class Writer:
 def dump(out: Path, cases: tuple[str, ...]) -> None:
     rows = {row.get("name"): row for row in golden_rows(NAME, "tts")}
     with open_checkpoint(checkpoint_of(NAME)) as checkpoint:
-        config = _native_config(checkpoint.config, {slot for slot, _, _ in checkpoint.tensors})
+        config = native_config(checkpoint.config, {slot for slot, _, _ in checkpoint.tensors})
         config_bytes = bytes(ffi.buffer(config))
         tensor_row, case_row = struct.Struct("<4i4qq"), struct.Struct("<6if4x5q")
         head = struct.Struct("<8s4i")
