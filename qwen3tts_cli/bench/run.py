@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from .. import hub, packed, packed_codec
 from ..checkpoint import open_checkpoint
 from ..engine import Model
 from ..engine_codec import codec_bytes, pack_codec
-from ..memory import available_bytes
+from ..memory import available_bytes, zeroed
 from ..synthesizer import Synthesizer
 from ..synthetic import synthetic_checkpoint
 from ..threads import cpu_times, stolen_share
@@ -69,7 +68,7 @@ class Plan:
 
 def _shared(array: np.ndarray) -> np.ndarray:
     """A copy in memory that forked processes share."""
-    copy = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), array.dtype, array.size).reshape(array.shape)
+    copy = np.frombuffer(zeroed(max(array.nbytes, 1), huge=True), array.dtype, array.size).reshape(array.shape)
     copy[...] = array
     return copy
 
@@ -78,7 +77,7 @@ def _packed_codec(checkpoint: Checkpoint) -> np.ndarray:
     """The block of the codec's weights, for all rows, by one thread: a process with more is not to be forked."""
     config = checkpoint.config
     slots = {row.slot for row in rows_of(config)[1]}
-    block = np.frombuffer(mmap.mmap(-1, codec_bytes(config.codec)), np.uint8)
+    block = np.frombuffer(zeroed(codec_bytes(config.codec), huge=True), np.uint8)
     pack_codec(config.codec, [tensor for tensor in checkpoint.tensors if tensor[0] in slots], 1, block)
     return block
 
