@@ -6,11 +6,15 @@
  * that the columns' part stays in L1, the chains waiting in `partial`. None of
  * this shows in the bits.
  *
- * The including file defines LINEAR_TILES(X), X(cols, rows) from wide to 1. With
- * LINEAR_SPLIT it also defines v_half and v_dot, and how it prepares a column. */
+ * The including file defines LINEAR_TILES(X), X(cols, rows) from wide to 1, and
+ * LINEAR_LONG_ROWS, those of a tile of one column where the rows are long: few
+ * rows are nearly read in the order they lie in. With LINEAR_SPLIT it also
+ * defines v_half and v_dot, and how it prepares a column. */
 enum { LINEAR_STEP = 2 * V_LEN,   /* weights, and floats of a prepared column, that one step takes */
        LINEAR_STRIP = 32,         /* rows: as many as layers.c hands out */
        LINEAR_CHUNK = 512,        /* of k */
+       LINEAR_LONG = 1024,        /* of k, from there on a row is long */
+       LINEAR_AHEAD = 10240,      /* few columns: weights are asked for as far ahead as this, or as a tile is large */
        CODED_CHUNK = 256,         /* of decoded weights, which are to stay in L1 too */
        LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* most of a tile */
 
@@ -131,12 +135,14 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
     linear_store(rows, cols, sum, y, ldy);
 }
 
+V_INLINE size_t ahead_of(size_t tile_bytes) { return tile_bytes > LINEAR_AHEAD ? tile_bytes : LINEAR_AHEAD; }
+
 /* The same for `count` rows, at most LINEAR_STRIP, in tiles of `rows`. CODED: fetch for each eight rows of the strip. */
 V_INLINE void linear_chunk(const int format, const int rows, const int cols, const char *w, size_t row_bytes, int32_t count, const float *x,
                            size_t ldx, size_t ahead, const char *const *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS],
                            float *y, size_t ldy) {
     int32_t r = 0;
-#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (CODED_CHUNK / 2 * 3) : w + (r + rows) * row_bytes)
+#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (CODED_CHUNK / 2 * 3) : w + r * row_bytes + ahead_of(rows * row_bytes))
 #define LINEAR_NEXT(rows) \
         linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, LINEAR_FETCH, n, start, partial + r, y ? y + r : NULL, ldy)
     for (; r + rows <= count; r += rows) LINEAR_NEXT(rows);
@@ -167,8 +173,12 @@ V_INLINE void linear_rows(const int format, const q3t_matrix *m, int32_t row0, i
         r1 = row1 - r0 > LINEAR_STRIP ? r0 + LINEAR_STRIP : row1;
         int32_t c = 0;
 #define LINEAR_PASS(width, rows) \
-        for (; c + width <= cols; c += width) \
-            linear_strip(format, rows, width, m, r0, r1, (const float *)act + c * ldx, ldx, y + c * ldy, ldy, c + width == cols);
+        for (; c + width <= cols; c += width) { \
+            const float *x = (const float *)act + c * ldx; \
+            const int last = c + width == cols; \
+            if (width == 1 && m->k >= LINEAR_LONG) linear_strip(format, LINEAR_LONG_ROWS, width, m, r0, r1, x, ldx, y + c * ldy, ldy, last); \
+            else linear_strip(format, rows, width, m, r0, r1, x, ldx, y + c * ldy, ldy, last); \
+        }
         LINEAR_TILES(LINEAR_PASS)
 #undef LINEAR_PASS
     }

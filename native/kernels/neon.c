@@ -6,6 +6,7 @@
 #include "vector_neon.h"
 enum { CONV_VECTORS = 4, CONV_TIMES = 6 };
 #define LINEAR_TILES(X) X(6, 3) X(4, 4) X(3, 4) X(2, 8) X(1, 8)
+enum { LINEAR_LONG_ROWS = 8 };
 #include "body.h"
 #include "body_attend.h"
 #include "body_conv.h"

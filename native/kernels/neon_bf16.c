@@ -18,6 +18,7 @@ V_INLINE V v_dot(const int format, V w, V x, V sum) {
 }
 #define LINEAR_SPLIT
 #define LINEAR_TILES(X) X(6, 3) X(4, 4) X(3, 4) X(2, 8) X(1, 8)
+enum { LINEAR_LONG_ROWS = 8 };
 #include "body_linear.h"
 #include "coded_neon.h"
 #include "body_coded.h"
