@@ -92,10 +92,11 @@ def open_packed(
 
 
 def pack_in_memory(
-    checkpoint: Checkpoint, precision: str, *, threads: int = 1, progress: Progress | None = None
+    checkpoint: Checkpoint, precision: str, *, threads: int = 1, progress: Progress | None = None, shared: bool = False
 ) -> PackedWeights:
-    """The matrices of a checkpoint in `precision`, packed now and kept nowhere. Forked processes share their memory."""
-    memory = zeroed(_layout(checkpoint, precision)[1], huge=True)
+    """The matrices of a checkpoint in `precision`, packed now and kept nowhere. shared: with forked processes, see
+    memory.zeroed."""
+    memory = zeroed(_layout(checkpoint, precision)[1], huge=True, shared=shared)
     _write(memory, [], checkpoint, precision, threads, progress)
     return _matrices(_header(memory, [], precision), memory, checkpoint, precision, None)
 

@@ -68,7 +68,8 @@ class Plan:
 
 def _shared(array: np.ndarray) -> np.ndarray:
     """A copy in memory that forked processes share."""
-    copy = np.frombuffer(zeroed(max(array.nbytes, 1), huge=True), array.dtype, array.size).reshape(array.shape)
+    memory = zeroed(max(array.nbytes, 1), huge=True, shared=True)
+    copy = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
     copy[...] = array
     return copy
 
@@ -77,7 +78,7 @@ def _packed_codec(checkpoint: Checkpoint) -> np.ndarray:
     """The block of the codec's weights, for all rows, by one thread: a process with more is not to be forked."""
     config = checkpoint.config
     slots = {row.slot for row in rows_of(config)[1]}
-    block = np.frombuffer(zeroed(codec_bytes(config.codec), huge=True), np.uint8)
+    block = np.frombuffer(zeroed(codec_bytes(config.codec), huge=True, shared=True), np.uint8)
     pack_codec(config.codec, [tensor for tensor in checkpoint.tensors if tensor[0] in slots], 1, block)
     return block
 
@@ -91,7 +92,7 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
     for precision in precisions:
         if precision in packed.PRECISIONS:
             note(f"packing {precision}")
-            matrices[precision] = packed.pack_in_memory(checkpoint, precision, threads=threads).matrices
+            matrices[precision] = packed.pack_in_memory(checkpoint, precision, threads=threads, shared=True).matrices
     return lambda precision, count: (
         Model(checkpoint, threads=count, packed=matrices.get(precision), codec=codec),
         DECODER_PRECISION,
