@@ -74,18 +74,18 @@ class Checkpoint:
 
     def text_rows(self) -> SparseRows | None:
         """The text embedding, a row at a time; None where it is in memory anyway, or there is no room for its rows."""
-        if not self.files:
+        source = next(array for slot, _, array in self.opened if slot == "TEXT_EMBEDDING")
+        if not self.files or source.flags.owndata:
             return None
         with contextlib.suppress(OSError):
-            weights = self.files[0]
-            return SparseRows(weights.array(TEXT_EMBEDDING), lambda: weights.forget(TEXT_EMBEDDING))
+            return SparseRows(source, lambda weights=self.files[0]: weights.forget(TEXT_EMBEDDING))
         return None
 
     def forget_text(self) -> None:
         """Give back the memory of the text projection, which only the first step of an utterance reads."""
         for weights in self.files[:1]:
             for name in TEXT_PROJECTION:
-                weights.forget(name)
+                weights.forget(name + ".weight")
 
     def close(self) -> None:
         """Let go of the tensors and unmap the files."""

@@ -31,7 +31,7 @@ HEADER_ROOM = 1 << 20
 _MAGIC = b"Q3TPACK\0"
 _PREAMBLE = struct.Struct("<8sIIQI")  # magic, version, bytes of the header, bytes of the file, checksum of the header
 _ENDS = 512
-_BLOCK = 8 << 20
+_BLOCK = 8 << 20  # bytes written at a time: whole huge pages of 2 MB
 
 
 class Unfit(Exception):
@@ -171,8 +171,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 class _Blocks:
-    """Writes a file from front to back, in blocks that begin at multiples of their size: Linux then keeps it in huge
-    pages, which are mapped hundreds at a time."""
+    """Writes a file from front to back, in blocks that begin at multiples of their size: where the file system can, the
+    system then keeps it in huge pages, which are mapped at once."""
 
     def __init__(self, file: BinaryIO | mmap.mmap) -> None:
         self._file, self._block, self._used, self._start = file, memoryview(bytearray(_BLOCK)), 0, 0

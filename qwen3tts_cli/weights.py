@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONV_KERNEL = 7
 PROJECTION = "talker.code_predictor.small_to_mtp_projection"
 TEXT_EMBEDDING = "talker.model.text_embedding.weight"
-TEXT_PROJECTION = tuple(f"talker.text_projection.linear_fc{n}.weight" for n in (1, 2))
+TEXT_PROJECTION = ("talker.text_projection.linear_fc1", "talker.text_projection.linear_fc2")
 
 
 class Row(NamedTuple):
@@ -85,10 +85,10 @@ def _lm_rows(config: ModelConfig, projection: bool) -> Iterator[Row]:
     talker, predictor = config.talker, config.predictor
     hidden, text_hidden, vocab = talker.hidden_size, config.text_hidden_size, config.vocab_size
     yield Row("TEXT_EMBEDDING", 0, TEXT_EMBEDDING, (config.text_vocab_size, text_hidden))
-    yield Row("TEXT_FC1", 0, TEXT_PROJECTION[0], (text_hidden, text_hidden))
-    yield Row("TEXT_FC1_BIAS", 0, TEXT_PROJECTION[0].replace("weight", "bias"), (text_hidden,))
-    yield Row("TEXT_FC2", 0, TEXT_PROJECTION[1], (hidden, text_hidden))
-    yield Row("TEXT_FC2_BIAS", 0, TEXT_PROJECTION[1].replace("weight", "bias"), (hidden,))
+    yield Row("TEXT_FC1", 0, TEXT_PROJECTION[0] + ".weight", (text_hidden, text_hidden))
+    yield Row("TEXT_FC1_BIAS", 0, TEXT_PROJECTION[0] + ".bias", (text_hidden,))
+    yield Row("TEXT_FC2", 0, TEXT_PROJECTION[1] + ".weight", (hidden, text_hidden))
+    yield Row("TEXT_FC2_BIAS", 0, TEXT_PROJECTION[1] + ".bias", (hidden,))
     yield Row("CODEC_EMBEDDING", 0, "talker.model.codec_embedding.weight", (vocab, hidden))
     yield Row("CODEC_HEAD", 0, "talker.codec_head.weight", (vocab, hidden))
     yield from _transformer_rows("TALKER", "talker.model", talker, _QK_NORMS)

@@ -135,14 +135,14 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
     linear_store(rows, cols, sum, y, ldy);
 }
 
-V_INLINE size_t ahead_of(size_t tile_bytes) { return tile_bytes > LINEAR_AHEAD ? tile_bytes : LINEAR_AHEAD; }
+V_INLINE size_t linear_ahead(size_t tile_bytes) { return tile_bytes > LINEAR_AHEAD ? tile_bytes : LINEAR_AHEAD; }
 
 /* The same for `count` rows, at most LINEAR_STRIP, in tiles of `rows`. CODED: fetch for each eight rows of the strip. */
 V_INLINE void linear_chunk(const int format, const int rows, const int cols, const char *w, size_t row_bytes, int32_t count, const float *x,
                            size_t ldx, size_t ahead, const char *const *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS],
                            float *y, size_t ldy) {
     int32_t r = 0;
-#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (CODED_CHUNK / 2 * 3) : w + r * row_bytes + ahead_of(rows * row_bytes))
+#define LINEAR_FETCH (format == Q3T_FORMAT_CODED ? fetch[r / 8] + r % 8 * (CODED_CHUNK / 2 * 3) : w + r * row_bytes + linear_ahead(rows * row_bytes))
 #define LINEAR_NEXT(rows) \
         linear_tile(format, rows, cols, w + r * row_bytes, row_bytes, x, ldx, ahead, LINEAR_FETCH, n, start, partial + r, y ? y + r : NULL, ldy)
     for (; r + rows <= count; r += rows) LINEAR_NEXT(rows);
@@ -176,7 +176,8 @@ V_INLINE void linear_rows(const int format, const q3t_matrix *m, int32_t row0, i
         for (; c + width <= cols; c += width) { \
             const float *x = (const float *)act + c * ldx; \
             const int last = c + width == cols; \
-            if (width == 1 && m->k >= LINEAR_LONG) linear_strip(format, LINEAR_LONG_ROWS, width, m, r0, r1, x, ldx, y + c * ldy, ldy, last); \
+            if (width == 1 && rows != LINEAR_LONG_ROWS && m->k >= LINEAR_LONG) \
+                linear_strip(format, LINEAR_LONG_ROWS, width, m, r0, r1, x, ldx, y + c * ldy, ldy, last); \
             else linear_strip(format, rows, width, m, r0, r1, x, ldx, y + c * ldy, ldy, last); \
         }
         LINEAR_TILES(LINEAR_PASS)
