@@ -8,7 +8,7 @@ Q3T_TARGET_BEGIN("avx2,fma,f16c")
 #include "vector_avx2.h"
 enum { CONV_VECTORS = 2, CONV_TIMES = 6 };
 #define LINEAR_TILES(X) X(6, 2) X(4, 3) X(3, 4) X(2, 4) X(1, 8)
-enum { LINEAR_LONG_ROWS = 8 };
+enum { LINEAR_LONG_ROWS = 2 };
 #include "body.h"
 #include "body_attend.h"
 #include "body_conv.h"

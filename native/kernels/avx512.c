@@ -8,7 +8,7 @@ Q3T_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 #include "vector_avx512.h"
 enum { CONV_VECTORS = 2, CONV_TIMES = 12 };
 #define LINEAR_TILES(X) X(8, 3) X(6, 4) X(4, 4) X(3, 4) X(2, 8) X(1, 8)
-enum { LINEAR_LONG_ROWS = 2 };
+enum { LINEAR_LONG_ROWS = 1 };
 #include "body.h"
 #include "body_attend.h"
 #include "body_conv.h"

@@ -7,14 +7,15 @@
  * this shows in the bits.
  *
  * The including file defines LINEAR_TILES(X), X(cols, rows) from wide to 1, and
- * LINEAR_LONG_ROWS, those of a tile of one column where the rows are long: few
- * rows are nearly read in the order they lie in. With LINEAR_SPLIT it also
- * defines v_half and v_dot, and how it prepares a column. */
+ * LINEAR_LONG_ROWS, those of a tile of one or two columns where the rows are
+ * long: rows one by one are read in the order they lie in, which hardware
+ * follows best. With LINEAR_SPLIT it also defines v_half and v_dot, and how it
+ * prepares a column. */
 enum { LINEAR_STEP = 2 * V_LEN,   /* weights, and floats of a prepared column, that one step takes */
        LINEAR_STRIP = 32,         /* rows: as many as layers.c hands out */
        LINEAR_CHUNK = 512,        /* of k */
        LINEAR_LONG = 1024,        /* of k, from there on a row is long */
-       LINEAR_AHEAD = 10240,      /* few columns: weights are asked for as far ahead as this, or as a tile is large */
+       LINEAR_AHEAD = 8192,      /* few columns: weights are asked for as far ahead as this, or as a tile is large */
        CODED_CHUNK = 256,         /* of decoded weights, which are to stay in L1 too */
        LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* most of a tile */
 
@@ -176,7 +177,7 @@ V_INLINE void linear_rows(const int format, const q3t_matrix *m, int32_t row0, i
         for (; c + width <= cols; c += width) { \
             const float *x = (const float *)act + c * ldx; \
             const int last = c + width == cols; \
-            if (width == 1 && rows != LINEAR_LONG_ROWS && m->k >= LINEAR_LONG) \
+            if (width <= 2 && rows != LINEAR_LONG_ROWS && m->k >= LINEAR_LONG) \
                 linear_strip(format, LINEAR_LONG_ROWS, width, m, r0, r1, x, ldx, y + c * ldy, ldy, last); \
             else linear_strip(format, rows, width, m, r0, r1, x, ldx, y + c * ldy, ldy, last); \
         }
