@@ -1,11 +1,12 @@
 /* pool.c - fork and join over a few threads, in a fraction of a microsecond.
  *
- * A run is published by opening a gate: one word that holds the number of the
- * run, whether it is open, and how many workers are inside. Every thread has a
- * part of [0, n) with a cursor of its own that anyone may advance: first one's
- * own, then the others'. When nothing is left the caller closes the gate as
- * soon as it is empty: it waits for workers that are inside, never for one that
- * has not come, since its core may be gone to somebody else.
+ * What a run costs is cache lines that go from core to core, some 100 ns each
+ * where the cores share no cache. So all that a worker needs to know of a run is
+ * in one line, and each thread writes a line of its own: the cursor of its part
+ * of [0, n), which anyone may advance, first one's own, then the others', and
+ * how much it has done. Cursors name the run they are of: nobody resets them, a
+ * worker that comes late finds nothing to take, and the caller waits for what
+ * was taken, never for a worker whose core may be gone to somebody else.
  * A worker that has waited long sleeps until a word changes, on Linux on the
  * futex itself: no run takes a lock, nor makes a system call but to wake it. */
 #define _GNU_SOURCE
@@ -27,22 +28,31 @@
  * another from working. */
 enum { SPINS = 4000, SPINS_CROWDED = 20, LINE = 64 };
 
-/* The gate: run number << 32 | OPEN | workers inside. */
-static const uint64_t OPEN = 1u << 31, INSIDE = (1u << 31) - 1;
+/* A run's number and some of its grains, in one word: 44 bits last for years of runs that take five microseconds. */
+enum { GRAIN_BITS = 20, MAX_GRAINS = (1 << GRAIN_BITS) - 1 };
 
-typedef struct part {
-    _Alignas(LINE) atomic_int next;
-    int32_t end;
-} part;
+typedef struct run {
+    uint64_t number;
+    q3t_task task;
+    void *arg;
+    int32_t n, grain;
+} run;
 
-typedef struct worker {
+/* One thread: the first is the caller. */
+typedef struct lane {
+    _Alignas(LINE) _Atomic uint64_t next;  /* grain of its part to take next; of an older run: none is taken */
+    _Atomic uint64_t done;                 /* grains that the thread has done, of any part */
     q3t_pool *pool;
     pthread_t thread;
     int32_t index;
-} worker;
+} lane;
 
 struct q3t_pool {
-    _Alignas(LINE) _Atomic uint64_t gate;
+    _Alignas(LINE) _Atomic uint64_t number;  /* of the run, from 1; 0 while the next one is written */
+    uint64_t runs;                           /* the caller's count */
+    _Atomic(q3t_task) task;
+    _Atomic(void *) arg;
+    atomic_int n, grain;
     _Alignas(LINE) atomic_int sleepers;
     atomic_int stop;
     atomic_uint called;  /* changes when sleepers are to look again */
@@ -50,38 +60,58 @@ struct q3t_pool {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
 #endif
-    q3t_task task;
-    void *arg;
-    int32_t grain, threads, started, spins;
-    part *parts;      /* (threads,) */
-    worker *workers;  /* (threads,): the first is the caller */
+    int32_t threads, started, spins;
+    lane *lanes;  /* (threads,) */
 };
 
-static void work(q3t_pool *p, int32_t me) {
-    for (int32_t i = 0; i < p->threads; i++) {
-        part *q = &p->parts[(me + i) % p->threads];
-        while (atomic_load_explicit(&q->next, memory_order_relaxed) < q->end) {
-            int32_t begin = atomic_fetch_add_explicit(&q->next, p->grain, memory_order_relaxed);
-            if (begin >= q->end) break;
-            p->task(p->arg, begin, q->end - begin < p->grain ? q->end : begin + p->grain, me);
-        }
+static uint64_t word(uint64_t number, int32_t grains) { return number << GRAIN_BITS | (uint32_t)grains; }
+
+/* Take a grain of [first, end) of a lane's part; end if there is none. */
+static int32_t take(lane *l, uint64_t number, int32_t first, int32_t end) {
+    uint64_t next = atomic_load_explicit(&l->next, memory_order_relaxed);
+    for (;;) {
+        const uint64_t of = next >> GRAIN_BITS;
+        const int32_t grain = of == number ? (int32_t)(next & MAX_GRAINS) : first;
+        if (of > number || grain >= end) return end;
+        if (atomic_compare_exchange_weak_explicit(&l->next, &next, word(number, grain + 1), memory_order_relaxed, memory_order_relaxed))
+            return grain;
     }
 }
 
-/* Step inside a run that is not `*seen` yet. */
-static int enter(q3t_pool *p, uint32_t *seen) {
-    uint64_t gate = atomic_load(&p->gate);
-    while ((gate & OPEN) && (uint32_t)(gate >> 32) != *seen)
-        if (atomic_compare_exchange_weak(&p->gate, &gate, gate + 1)) {
-            *seen = (uint32_t)(gate >> 32);
-            return 1;
-        }
-    return 0;
+static int32_t part_begin(int32_t grains, int32_t part, int32_t parts) {
+    return (int32_t)(((int64_t)grains * part + parts - 1) / parts);
+}
+
+/* Do what is left of a run; returns the grains that were done here. */
+static int32_t work(q3t_pool *p, const run *r, int32_t me) {
+    const int32_t grains = (r->n - 1) / r->grain + 1;
+    int32_t done = 0;
+    for (int32_t i = 0; i < p->threads; i++) {
+        const int32_t part = (me + i) % p->threads, before = done;
+        const int32_t first = part_begin(grains, part, p->threads), end = part_begin(grains, part + 1, p->threads);
+        for (int32_t g; (g = take(&p->lanes[part], r->number, first, end)) < end; done++)
+            r->task(r->arg, g * r->grain, g + 1 < grains ? (g + 1) * r->grain : r->n, me);
+        if (done > before) atomic_store_explicit(&p->lanes[me].done, word(r->number, done), memory_order_release);
+    }
+    return done;
+}
+
+/* A run that is not number `seen`, read whole. */
+static int enter(q3t_pool *p, uint64_t seen, run *r) {
+    r->number = atomic_load(&p->number);
+    if (r->number == 0 || r->number == seen) return 0;
+    r->task = atomic_load_explicit(&p->task, memory_order_acquire);
+    r->arg = atomic_load_explicit(&p->arg, memory_order_acquire);
+    r->n = atomic_load_explicit(&p->n, memory_order_acquire);
+    r->grain = atomic_load_explicit(&p->grain, memory_order_acquire);
+    return atomic_load_explicit(&p->number, memory_order_relaxed) == r->number;
 }
 
 #ifdef __linux__
-static void sleep_until_called(q3t_pool *p, unsigned seen) {
-    syscall(SYS_futex, &p->called, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+/* brief: for a millisecond at most. */
+static void sleep_until_called(q3t_pool *p, unsigned seen, int brief) {
+    const struct timespec millisecond = {.tv_nsec = 1000000};
+    syscall(SYS_futex, &p->called, FUTEX_WAIT_PRIVATE, seen, brief ? &millisecond : NULL, NULL, 0);
 }
 
 static void call(q3t_pool *p) {
@@ -89,7 +119,8 @@ static void call(q3t_pool *p) {
     syscall(SYS_futex, &p->called, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 #else
-static void sleep_until_called(q3t_pool *p, unsigned seen) {
+static void sleep_until_called(q3t_pool *p, unsigned seen, int brief) {
+    (void)brief;
     pthread_mutex_lock(&p->mutex);
     while (atomic_load(&p->called) == seen) pthread_cond_wait(&p->wake, &p->mutex);
     pthread_mutex_unlock(&p->mutex);
@@ -103,37 +134,39 @@ static void call(q3t_pool *p) {
 }
 #endif
 
-/* Wait for a run and step inside it, or for the end of the pool. */
-static int await(q3t_pool *p, uint32_t *seen) {
+/* Wait for a run, or for the end of the pool. */
+static int await(q3t_pool *p, uint64_t seen, run *r) {
     for (int i = 0; i < p->spins; i++) {
-        if (enter(p, seen)) return 1;
+        if (enter(p, seen, r)) return 1;
         Q3T_PAUSE();
     }
     atomic_fetch_add(&p->sleepers, 1);
     int in = 0;
-    for (;;) {
+    for (int brief = 1;; brief = 0) {
         unsigned called = atomic_load(&p->called);
-        if ((in = enter(p, seen)) || atomic_load(&p->stop)) break;
-        sleep_until_called(p, called);
+        if ((in = enter(p, seen, r)) || atomic_load(&p->stop)) break;
+        sleep_until_called(p, called, brief);
     }
     atomic_fetch_sub(&p->sleepers, 1);
     return in;
 }
 
 static void *worker_main(void *arg) {
-    worker *w = arg;
-    uint32_t seen = 0;
-    while (await(w->pool, &seen)) {
-        work(w->pool, w->index);
-        atomic_fetch_sub(&w->pool->gate, 1);
-    }
+    lane *l = arg;
+    run r = {0};
+    while (await(l->pool, r.number, &r)) work(l->pool, &r, l->index);
     return NULL;
 }
 
-/* Sequentially consistent on both sides of (gate or stop, sleepers): either the worker sees the change before it
- * sleeps, or this sees the sleeper and wakes it. */
-static void wake(q3t_pool *p) {
-    if (atomic_load(&p->sleepers) > 0) call(p);
+/* On Linux without waiting until the workers' cores have seen the number: one that falls asleep in that moment is not
+ * called, and looks again after a millisecond. */
+static void publish(q3t_pool *p, uint64_t number) {
+#ifdef __linux__
+    atomic_store_explicit(&p->number, number, memory_order_release);
+#else
+    atomic_store(&p->number, number);
+#endif
+    if (atomic_load_explicit(&p->sleepers, memory_order_seq_cst) > 0) call(p);
 }
 
 static int32_t cores(void) {
@@ -149,18 +182,15 @@ q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
     q3t_pool *p = NULL;
     if (posix_memalign((void **)&p, LINE, sizeof *p)) return Q3T_E_MEMORY;
     *p = (q3t_pool){.threads = threads, .spins = threads <= cores() ? SPINS : SPINS_CROWDED};
-    if (posix_memalign((void **)&p->parts, LINE, sizeof(part) * (size_t)threads)) p->parts = NULL;
-    p->workers = calloc((size_t)threads, sizeof(worker));
 #ifndef __linux__
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);
 #endif
-    q3t_status status = p->parts && p->workers ? Q3T_OK : Q3T_E_MEMORY;
+    q3t_status status = Q3T_OK;
+    if (posix_memalign((void **)&p->lanes, LINE, sizeof(lane) * (size_t)threads)) status = Q3T_E_MEMORY, p->lanes = NULL;
+    for (int32_t i = 0; status == Q3T_OK && i < threads; i++) p->lanes[i] = (lane){.pool = p, .index = i};
     for (int32_t i = 1; status == Q3T_OK && i < threads; i++) {
-        worker *w = &p->workers[i];
-        w->pool = p;
-        w->index = i;
-        if (pthread_create(&w->thread, NULL, worker_main, w)) status = Q3T_E_THREAD;
+        if (pthread_create(&p->lanes[i].thread, NULL, worker_main, &p->lanes[i])) status = Q3T_E_THREAD;
         else p->started++;
     }
     if (status != Q3T_OK) {
@@ -174,18 +204,27 @@ q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
 void q3t_pool_close(q3t_pool *p) {
     if (!p) return;
     atomic_store(&p->stop, 1);
-    wake(p);
-    for (int32_t i = 1; i <= p->started; i++) pthread_join(p->workers[i].thread, NULL);
+    call(p);
+    for (int32_t i = 1; i <= p->started; i++) pthread_join(p->lanes[i].thread, NULL);
 #ifndef __linux__
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->mutex);
 #endif
-    free(p->workers);
-    free(p->parts);
+    free(p->lanes);
     free(p);
 }
 
 int32_t q3t_pool_threads(const q3t_pool *pool) { return pool ? pool->threads : 1; }
+
+/* Grains of a run that the workers have done. */
+static int32_t done_by_workers(const q3t_pool *p, uint64_t number) {
+    int32_t done = 0;
+    for (int32_t i = 1; i < p->threads; i++) {
+        const uint64_t word = atomic_load_explicit(&p->lanes[i].done, memory_order_acquire);
+        if (word >> GRAIN_BITS == number) done += (int32_t)(word & MAX_GRAINS);
+    }
+    return done;
+}
 
 void q3t_pool_run(q3t_pool *p, int32_t n, int32_t grain, q3t_task task, void *arg) {
     if (n <= 0) return;
@@ -194,25 +233,19 @@ void q3t_pool_run(q3t_pool *p, int32_t n, int32_t grain, q3t_task task, void *ar
         task(arg, 0, n, 0);
         return;
     }
-    int32_t grains = (n - 1) / grain + 1;
-    for (int32_t i = 0; i < p->threads; i++) {
-        int64_t from = (int64_t)grains * i / p->threads * grain, to = (int64_t)grains * (i + 1) / p->threads * grain;
-        atomic_store_explicit(&p->parts[i].next, (int)from, memory_order_relaxed);
-        p->parts[i].end = (int32_t)(to < n ? to : n);
-    }
-    p->task = task;
-    p->arg = arg;
-    p->grain = grain;
-    uint64_t run = ((atomic_load_explicit(&p->gate, memory_order_relaxed) >> 32) + 1) << 32;
-    atomic_store(&p->gate, run | OPEN);
-    wake(p);
-    work(p, 0);
-    for (int i = 0;; i++) {
-        uint64_t empty = run | OPEN;
-        if (atomic_compare_exchange_strong(&p->gate, &empty, run)) return;
-        while ((atomic_load(&p->gate) & INSIDE) != 0) {
-            if (i++ < p->spins * 8) Q3T_PAUSE();
-            else sched_yield(); /* a worker inside has lost its core: leave it this one */
-        }
+    while ((n - 1) / grain >= MAX_GRAINS) grain *= 2;
+    const run r = {++p->runs, task, arg, n, grain};
+    atomic_store_explicit(&p->lanes[0].next, word(r.number, 1), memory_order_relaxed);
+    atomic_store_explicit(&p->number, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->task, task, memory_order_release);
+    atomic_store_explicit(&p->arg, arg, memory_order_release);
+    atomic_store_explicit(&p->n, n, memory_order_release);
+    atomic_store_explicit(&p->grain, grain, memory_order_release);
+    publish(p, r.number);
+    task(arg, 0, grain, 0); /* unasked: asking would wait until the line above has come from the workers */
+    const int32_t left = (n - 1) / grain - work(p, &r, 0);
+    for (int i = 0; done_by_workers(p, r.number) < left; i++) {
+        if (i < p->spins * 8) Q3T_PAUSE();
+        else sched_yield(); /* a worker has lost its core at its work: leave it this one */
     }
 }
