@@ -110,7 +110,7 @@ def probe(read, barrier):
     return {"read": read * 1e9, "barrier": barrier * 1e-9}
 
 
-NEAR, FAR, DISTURBED = probe(46, 55), probe(78, 286), probe(30, 900)
+NEAR, FAR, DISTURBED, CROWDED = probe(46, 55), probe(78, 286), probe(30, 900), probe(38, 240_000)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,12 @@ NEAR, FAR, DISTURBED = probe(46, 55), probe(78, 286), probe(30, 900)
         ([FAR, DISTURBED, FAR, probe(70, 300)], [1, 1, 1, 1], [1, 1, 1]),
         ([NEAR, DISTURBED, NEAR], [1, 1, 1], [1, 1]),
         ([NEAR, FAR], [0, 1], [0]),
+        ([FAR, CROWDED, FAR, FAR], [1, 0, 1, 1], [0, 0, 1]),
+        ([FAR, CROWDED, CROWDED, CROWDED, NEAR], [0, 1, 1, 1, 0], [0, 1, 1, 0]),
+        ([CROWDED, probe(40, 250_000)], [1, 1], [1]),
     ],
 )
 def test_rounds_of_one_state_are_compared(probes, kept, rounds):
-    """Each round is between two probes. Cores that share a cache meet sooner and read less; else it is noise."""
+    """Each round is between two probes. Cores that share a cache meet sooner and read less; threads that share a core
+    meet a thousand times later; else it is noise."""
     assert state.comparable(probes, range(len(probes) - 1)) == ([*map(bool, kept)], [*map(bool, rounds)])

@@ -55,7 +55,7 @@ class _List(click.ParamType):
     "--frames", type=click.IntRange(1, 1000), default=12, show_default=True, metavar="N", help="In each round."
 )
 @click.option(
-    "--rounds", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Of all rows in turn."
+    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, metavar="N", help="Of all rows in turn."
 )
 @click.option(
     "--context", type=click.IntRange(1, 8192), default=150, show_default=True, metavar="N",
