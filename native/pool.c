@@ -1,6 +1,6 @@
 /* pool.c - fork and join over a few threads, in a fraction of a microsecond.
  *
- * What a run costs is cache lines that go from core to core, some 100 ns each
+ * What a run costs is cache lines that go from core to core, up to 300 ns each
  * where the cores share no cache. So all that a worker needs to know of a run is
  * in one line, and each thread writes a line of its own: the cursor of its part
  * of [0, n), which anyone may advance, first one's own, then the others', and
@@ -82,9 +82,11 @@ static int32_t part_begin(int32_t grains, int32_t part, int32_t parts) {
     return (int32_t)(((int64_t)grains * part + parts - 1) / parts);
 }
 
+static int32_t grains_of(int32_t n, int32_t grain) { return (n - 1) / grain + 1; }
+
 /* Do what is left of a run; returns the grains that were done here. */
 static int32_t work(q3t_pool *p, const run *r, int32_t me) {
-    const int32_t grains = (r->n - 1) / r->grain + 1;
+    const int32_t grains = grains_of(r->n, r->grain);
     int32_t done = 0;
     for (int32_t i = 0; i < p->threads; i++) {
         const int32_t part = (me + i) % p->threads, before = done;
@@ -166,7 +168,7 @@ static void publish(q3t_pool *p, uint64_t number) {
 #else
     atomic_store(&p->number, number);
 #endif
-    if (atomic_load_explicit(&p->sleepers, memory_order_seq_cst) > 0) call(p);
+    if (atomic_load(&p->sleepers) > 0) call(p);
 }
 
 static int32_t cores(void) {
@@ -220,8 +222,8 @@ int32_t q3t_pool_threads(const q3t_pool *pool) { return pool ? pool->threads : 1
 static int32_t done_by_workers(const q3t_pool *p, uint64_t number) {
     int32_t done = 0;
     for (int32_t i = 1; i < p->threads; i++) {
-        const uint64_t word = atomic_load_explicit(&p->lanes[i].done, memory_order_acquire);
-        if (word >> GRAIN_BITS == number) done += (int32_t)(word & MAX_GRAINS);
+        const uint64_t theirs = atomic_load_explicit(&p->lanes[i].done, memory_order_acquire);
+        if (theirs >> GRAIN_BITS == number) done += (int32_t)(theirs & MAX_GRAINS);
     }
     return done;
 }
@@ -233,7 +235,7 @@ void q3t_pool_run(q3t_pool *p, int32_t n, int32_t grain, q3t_task task, void *ar
         task(arg, 0, n, 0);
         return;
     }
-    while ((n - 1) / grain >= MAX_GRAINS) grain *= 2;
+    while (grains_of(n, grain) > MAX_GRAINS) grain *= 2;
     const run r = {++p->runs, task, arg, n, grain};
     atomic_store_explicit(&p->lanes[0].next, word(r.number, 1), memory_order_relaxed);
     atomic_store_explicit(&p->number, 0, memory_order_relaxed);
@@ -242,8 +244,8 @@ void q3t_pool_run(q3t_pool *p, int32_t n, int32_t grain, q3t_task task, void *ar
     atomic_store_explicit(&p->n, n, memory_order_release);
     atomic_store_explicit(&p->grain, grain, memory_order_release);
     publish(p, r.number);
-    task(arg, 0, grain, 0); /* unasked: asking would wait until the line above has come from the workers */
-    const int32_t left = (n - 1) / grain - work(p, &r, 0);
+    task(arg, 0, grain, 0); /* its own without taking it: an atomic operation waits until the stores above are seen */
+    const int32_t left = grains_of(n, grain) - 1 - work(p, &r, 0);
     for (int i = 0; done_by_workers(p, r.number) < left; i++) {
         if (i < p->spins * 8) Q3T_PAUSE();
         else sched_yield(); /* a worker has lost its core at its work: leave it this one */

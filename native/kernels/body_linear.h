@@ -15,7 +15,7 @@ enum { LINEAR_STEP = 2 * V_LEN,   /* weights, and floats of a prepared column, t
        LINEAR_STRIP = 32,         /* rows: as many as layers.c hands out */
        LINEAR_CHUNK = 512,        /* of k */
        LINEAR_LONG = 1024,        /* of k, from there on a row is long */
-       LINEAR_AHEAD = 8192,      /* few columns: weights are asked for as far ahead as this, or as a tile is large */
+       LINEAR_AHEAD = 8192,       /* few columns: weights are asked for as far ahead as this, or as a tile is large */
        CODED_CHUNK = 256,         /* of decoded weights, which are to stay in L1 too */
        LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* most of a tile */
 
