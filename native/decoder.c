@@ -51,6 +51,7 @@ q3t_status q3t_decoder_run(q3t_decoder *d, int32_t restart, const int32_t *codes
     if (!d || !codes || !samples || frames < 1 || frames > Q3T_CODEC_MAX_CHUNK || restart < 0 || restart > 1) return Q3T_E_ARGUMENT;
     for (size_t i = 0; i < (size_t)frames * (size_t)d->config.code_groups; i++)
         if (codes[i] < 0 || codes[i] >= d->config.codebook_size) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(d->pool));
     if (restart || !d->state) {
         q3t_codec_state_close(d->state);
         d->state = NULL;

@@ -63,6 +63,10 @@ q3t_status q3t_encoder_open(const q3t_encoder_config *config, const q3t_tensor *
     return Q3T_OK;
 }
 
+void q3t_encoder_stop(q3t_encoder *e) {
+    if (e) atomic_store(&e->stop, 1);
+}
+
 void q3t_encoder_close(q3t_encoder *e) {
     if (!e) return;
     q3t_pool_close(e->pool);
@@ -322,14 +326,19 @@ static q3t_status encode(pass *p, const float *samples, int32_t n, int32_t *code
     size_t hidden = (size_t)c->transformer.hidden, halving = (size_t)c->halving;
     int32_t piece = PIECE * e->frame_samples, rows = 0;
     for (int32_t at = 0, some; at < n; at += some) {
+        if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
         some = min2(piece, n - at);
         rows += convolve(p, samples + at, some, p->x + (halving + (size_t)rows) * hidden);
     }
     rotations(p);
     for (int32_t i = 0; i < c->transformer.layers; i++)
-        for (int32_t first = 0; first < p->rows; first += BLOCK) run_layer(p, &e->layers[i], first, min2(BLOCK, p->rows - first));
+        for (int32_t first = 0; first < p->rows; first += BLOCK) {
+            if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
+            run_layer(p, &e->layers[i], first, min2(BLOCK, p->rows - first));
+        }
     repeat_edges(p);
     for (int32_t first = 0; first < p->frames; first += BLOCK) {
+        if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
         int32_t some = min2(BLOCK, p->frames - first);
         run(p, (q3t_conv_run){.conv = &e->halve, .x = p->x + (size_t)first * halving * hidden, .ldx = halving * hidden, .y = p->latent,
                               .ldy = hidden, .rows = some});
@@ -341,6 +350,7 @@ static q3t_status encode(pass *p, const float *samples, int32_t n, int32_t *code
 
 q3t_status q3t_encoder_run(q3t_encoder *e, const float *samples, int32_t n, int32_t *codes) {
     if (!e || !samples || !codes || n < 1 || n > INT32_MAX - e->frame_samples) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(e->pool));
     pass p = {.e = e, .rows = ceil_div(n, e->frame_samples / e->config.halving), .frames = ceil_div(n, e->frame_samples)};
     p.capacity = (p.rows + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
     carve(&p, &p.arena);

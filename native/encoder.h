@@ -6,6 +6,7 @@
 #ifndef Q3T_ENCODER_H
 #define Q3T_ENCODER_H
 #include "convs.h"
+#include <stdatomic.h>
 
 enum { Q3T_ENCODER_UNITS = 4, Q3T_ENCODER_STAGES = 8 };
 
@@ -29,6 +30,7 @@ struct q3t_encoder {
     q3t_encoder_config config;
     q3t_kernels kernels;
     q3t_pool *pool;
+    atomic_int stop;                 /* of q3t_encoder_stop */
     q3t_arena arena;
     int32_t frame_samples, frame_rows; /* rows of the transformer for one frame */
     int32_t width;                   /* channels after the last stage */

@@ -132,6 +132,7 @@ q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, s
     q3t_model *m = calloc(1, sizeof *m);
     if (!m) return Q3T_E_MEMORY;
     m->config = *config;
+    atomic_store(&m->holders, 1);
     q3t_kernels_init(&m->kernels, q3t_cpu_flags() & options->cpu_mask);
     q3t_status status = open_parts(m, tensors, count, options);
     if (status != Q3T_OK) {
@@ -142,8 +143,14 @@ q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, s
     return Q3T_OK;
 }
 
+void q3t_model_hold(q3t_model *m) { atomic_fetch_add(&m->holders, 1); }
+
 void q3t_model_close(q3t_model *m) {
-    if (!m) return;
+    if (m) q3t_model_release(m);
+}
+
+void q3t_model_release(q3t_model *m) {
+    if (atomic_fetch_sub(&m->holders, 1) > 1) return;
     q3t_talker_close(&m->talker);
     q3t_codec_work_close(m->codec_work);
     q3t_codec_close(m->codec);

@@ -4,8 +4,10 @@
 #include "codec.h"
 #include "predictor.h"
 #include "talker.h"
+#include <stdatomic.h>
 
 struct q3t_model {
+    atomic_int holders;  /* the opener until q3t_model_close, and each session until it is closed: the last one frees */
     q3t_config config;
     q3t_kernels kernels;
     q3t_weights weights;
@@ -18,4 +20,9 @@ struct q3t_model {
     q3t_predictor predictor;
     q3t_codec_work *codec_work;
 };
+
+/* One more session uses the model. */
+void q3t_model_hold(q3t_model *model);
+/* One holder less; the last one frees the model. */
+void q3t_model_release(q3t_model *model);
 #endif

@@ -61,6 +61,7 @@ struct q3t_pool {
     pthread_cond_t wake;
 #endif
     int32_t threads, started, spins;
+    pid_t process;                           /* whose threads the workers are */
     lane *lanes;  /* (threads,) */
 };
 
@@ -179,22 +180,54 @@ static int32_t cores(void) {
     return (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+/* End the workers of this process. */
+static void stop(q3t_pool *p) {
+    atomic_store(&p->stop, 1);
+    call(p);
+    for (int32_t i = 1; i <= p->started; i++) pthread_join(p->lanes[i].thread, NULL);
+    atomic_store(&p->stop, 0);
+    p->started = 0;
+    p->process = 0;
+#ifndef __linux__
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->mutex);
+#endif
+}
+
+/* Start the workers of this process: all of them or none. */
+static q3t_status start(q3t_pool *p) {
+#ifndef __linux__
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->wake, NULL);
+#endif
+    p->process = getpid();
+    p->started = 0;
+    for (int32_t i = 1; i < p->threads; i++) {
+        if (pthread_create(&p->lanes[i].thread, NULL, worker_main, &p->lanes[i])) {
+            stop(p);
+            return Q3T_E_THREAD;
+        }
+        p->started++;
+    }
+    return Q3T_OK;
+}
+
+q3t_status q3t_pool_ready(q3t_pool *p) {
+    if (!p || p->process == getpid()) return Q3T_OK;
+    atomic_store(&p->number, 0); /* or a new worker would look at the last run of the parent */
+    atomic_store(&p->sleepers, 0);
+    return start(p);
+}
+
 q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
     if (threads < 1 || threads > 1024) return Q3T_E_ARGUMENT;
     q3t_pool *p = NULL;
     if (posix_memalign((void **)&p, LINE, sizeof *p)) return Q3T_E_MEMORY;
     *p = (q3t_pool){.threads = threads, .spins = threads <= cores() ? SPINS : SPINS_CROWDED};
-#ifndef __linux__
-    pthread_mutex_init(&p->mutex, NULL);
-    pthread_cond_init(&p->wake, NULL);
-#endif
     q3t_status status = Q3T_OK;
     if (posix_memalign((void **)&p->lanes, LINE, sizeof(lane) * (size_t)threads)) status = Q3T_E_MEMORY, p->lanes = NULL;
     for (int32_t i = 0; status == Q3T_OK && i < threads; i++) p->lanes[i] = (lane){.pool = p, .index = i};
-    for (int32_t i = 1; status == Q3T_OK && i < threads; i++) {
-        if (pthread_create(&p->lanes[i].thread, NULL, worker_main, &p->lanes[i])) status = Q3T_E_THREAD;
-        else p->started++;
-    }
+    if (status == Q3T_OK) status = start(p);
     if (status != Q3T_OK) {
         q3t_pool_close(p);
         return status;
@@ -205,13 +238,7 @@ q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
 
 void q3t_pool_close(q3t_pool *p) {
     if (!p) return;
-    atomic_store(&p->stop, 1);
-    call(p);
-    for (int32_t i = 1; i <= p->started; i++) pthread_join(p->lanes[i].thread, NULL);
-#ifndef __linux__
-    pthread_cond_destroy(&p->wake);
-    pthread_mutex_destroy(&p->mutex);
-#endif
+    if (p->process == getpid()) stop(p);
     free(p->lanes);
     free(p);
 }

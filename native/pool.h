@@ -14,7 +14,11 @@ typedef void (*q3t_task)(void *arg, int32_t begin, int32_t end, int32_t worker);
 
 /* threads: >= 1, the caller of q3t_pool_run included. */
 q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool);
+/* In a forked child the workers do not exist: then memory is freed and nobody is waited for. */
 void q3t_pool_close(q3t_pool *pool);
+/* To be called before the runs of one call of the API: in a child that was forked since the last one, outside a run, it
+ * starts the workers again. NULL is ready. */
+q3t_status q3t_pool_ready(q3t_pool *pool);
 /* NULL is a pool of one: the caller. */
 int32_t q3t_pool_threads(const q3t_pool *pool);
 /* grain: items that are worth handing out at a time; ranges begin at multiples of it. */

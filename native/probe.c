@@ -69,6 +69,7 @@ static void read_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
 
 q3t_status q3t_probe_read(q3t_probe *probe, const void *memory, size_t bytes, double *seconds) {
     if (!probe || !memory || !seconds || bytes / READ_BYTES < 1 || bytes / READ_BYTES > INT32_MAX) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(probe->pool));
     reading r = {probe, memory};
     double start = q3t_now();
     q3t_pool_run(probe->pool, (int32_t)(bytes / READ_BYTES), 1, read_task, &r);
@@ -88,6 +89,7 @@ static void arithmetic_task(void *arg, int32_t begin, int32_t end, int32_t worke
 
 q3t_status q3t_probe_peak(q3t_probe *probe, q3t_peak what, double seconds, double *rate) {
     if (!probe || !rate || !(seconds >= 0)) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(probe->pool));
     arithmetic a = {NULL};
     switch (what) {
     case Q3T_PEAK_F32: a.loop = probe->peaks.f32; break;
@@ -134,6 +136,7 @@ static void meet_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
 
 q3t_status q3t_probe_barrier(q3t_probe *probe, int32_t rounds, double *seconds) {
     if (!probe || !seconds || rounds < 1 || rounds > 1000000) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(probe->pool));
     meeting m = {probe, rounds, 0};
     for (int32_t i = 0; i < probe->threads; i++) atomic_init(&probe->flags[i].round, 0);
     q3t_pool_run(probe->pool, probe->threads, 1, meet_task, &m);

@@ -2,10 +2,13 @@
  * opaque types, enums, plain structs and prototypes, nothing else.
  *
  * Ownership: every pointer that goes in is borrowed for the call, except tensor
- * data and the q3t_model of a session, which must outlive what was opened on
- * them. What *_open returns is released by the matching *_close, which takes
- * NULL. On failure nothing is returned and outputs are untouched.
- * Threads: one q3t_step at a time per model; a session belongs to one caller. */
+ * data, which must outlive what was opened on it. What *_open returns is
+ * released by the matching *_close, which takes NULL. A model and its sessions
+ * may be closed in any order; the model's memory is freed with the last of them.
+ * On failure nothing is returned and outputs are untouched.
+ * Threads: one q3t_step at a time per model; a session belongs to one caller.
+ * fork: a child may use and close what the parent opened if no call was running;
+ * a session that decodes on a thread of its own can only be closed there. */
 #ifndef Q3T_H
 #define Q3T_H
 #include <stddef.h>
@@ -25,7 +28,8 @@ typedef enum q3t_status {
     Q3T_E_TALKER_NONFINITE = 7,  /* NaN or infinity in the talker's logits */
     Q3T_E_PREDICTOR_NONFINITE = 8,
     Q3T_E_CODEC_NONFINITE = 9,   /* NaN or infinity in the decoded samples */
-    Q3T_E_ENCODER_NONFINITE = 10 /* NaN or infinity in what an encoder made of a recording */
+    Q3T_E_ENCODER_NONFINITE = 10, /* NaN or infinity in what an encoder made of a recording */
+    Q3T_E_STOPPED = 11           /* another thread asked the call to stop */
 } q3t_status;
 
 typedef enum q3t_dtype {
@@ -126,8 +130,8 @@ typedef struct q3t_tensor {
 typedef struct q3t_model_options {
     uint32_t cpu_mask;           /* Q3T_CPU_ALL in use; less in tests */
     int32_t threads;             /* >= 1, the caller's own included */
-    const void *codec;           /* of q3t_model_open alone: the codec's weights as q3t_pack_codec made them, borrowed until
-                                    the model is closed; its slots are then not among the tensors. NULL: they are */
+    const void *codec;           /* of q3t_model_open alone: the codec's weights as q3t_pack_codec made them, borrowed as
+                                    tensor data is; its slots are then not among the tensors. NULL: they are */
     size_t codec_bytes;          /* what q3t_pack_codec_bytes says, else Q3T_E_SHAPE */
 } q3t_model_options;
 
@@ -233,7 +237,8 @@ void q3t_session_close(q3t_session *session);
 
 /* Advance each of n sessions by one frame (the prompt first, where it is new) and decode what is due.
  * A session that has stopped only decodes. status: (n,) one q3t_status per session; the return value is
- * Q3T_OK even if some of them failed, and an error only if the call itself was wrong. */
+ * Q3T_OK even if some of them failed, and an error only if the call itself was wrong. A session that is NULL, of another
+ * model or there twice has Q3T_E_ARGUMENT and keeps no other from its frame. */
 q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t *status);
 
 /* Copy out up to `capacity` decoded samples, float32 mono 24 kHz; *count is how many.
@@ -300,6 +305,8 @@ typedef struct q3t_encoder_config {
 /* tensors: every one of the part's slots and layers exactly once. */
 q3t_status q3t_speaker_open(const q3t_speaker_config *config, const q3t_tensor *tensors, size_t count,
                             const q3t_model_options *options, q3t_speaker **speaker);
+/* A call that is running in another thread, and every later one, returns Q3T_E_STOPPED soon. */
+void q3t_speaker_stop(q3t_speaker *speaker);
 void q3t_speaker_close(q3t_speaker *speaker);
 /* embedding (config.embedding,). Q3T_E_ARGUMENT for fewer samples than reflected padding needs: 0.1 s is enough
  * for the released models. */
@@ -309,6 +316,8 @@ q3t_status q3t_speaker_mel(q3t_speaker *speaker, const float *samples, int32_t n
 
 q3t_status q3t_encoder_open(const q3t_encoder_config *config, const q3t_tensor *tensors, size_t count,
                             const q3t_model_options *options, q3t_encoder **encoder);
+/* See q3t_speaker_stop. */
+void q3t_encoder_stop(q3t_encoder *encoder);
 void q3t_encoder_close(q3t_encoder *encoder);
 /* Samples in a frame of codes. */
 int32_t q3t_encoder_frame_samples(const q3t_encoder_config *config);

@@ -97,6 +97,7 @@ q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, 
     q3t_session *s = calloc(1, sizeof *s);
     if (!s) return Q3T_E_MEMORY;
     s->model = model;
+    q3t_model_hold(model);
     q3t_status status = open_parts(s, params);
     if (status != Q3T_OK) {
         q3t_session_close(s);
@@ -110,6 +111,7 @@ void q3t_session_close(q3t_session *s) {
     if (!s) return;
     q3t_stage_close(&s->stage);
     q3t_arena_free(&s->arena);
+    q3t_model_release(s->model);
     free(s);
 }
 

@@ -12,6 +12,7 @@
  * Source: modeling_qwen3_tts.py, Qwen3TTSSpeakerEncoder. */
 #include "speaker.h"
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { BLOCK = 256,      /* rows worked on at a time where the whole is not needed */
@@ -27,6 +28,7 @@ struct q3t_speaker {
     q3t_speaker_config config;
     q3t_kernels kernels;
     q3t_pool *pool;
+    atomic_int stop;                 /* of q3t_speaker_stop */
     q3t_arena arena;
     q3t_mel mel;
     int32_t joined;                  /* channels of the blocks side by side */
@@ -114,6 +116,10 @@ q3t_status q3t_speaker_open(const q3t_speaker_config *config, const q3t_tensor *
     }
     *speaker = s;
     return Q3T_OK;
+}
+
+void q3t_speaker_stop(q3t_speaker *s) {
+    if (s) atomic_store(&s->stop, 1);
 }
 
 void q3t_speaker_close(q3t_speaker *s) {
@@ -358,10 +364,12 @@ static q3t_status embed(const pass *p, const float *samples, int32_t n, float *e
     const float *x = p->x;
     size_t ldx = (size_t)channels;
     for (int32_t i = 0; i < blocks_of(s); i++) {
+        if (atomic_load(&p->s->stop)) return Q3T_E_STOPPED;
         float *out = p->joined + (size_t)i * (size_t)channels;
         run_block(p, i, x, ldx, out);
         x = out, ldx = p->ld;
     }
+    if (atomic_load(&p->s->stop)) return Q3T_E_STOPPED;
     join(p);
     pool_statistics(p);
     if (!s->kernels.finite(p->vector, 2 * p->width)) return Q3T_E_ENCODER_NONFINITE;
@@ -371,6 +379,7 @@ static q3t_status embed(const pass *p, const float *samples, int32_t n, float *e
 
 q3t_status q3t_speaker_embed(q3t_speaker *s, const float *samples, int32_t n, float *embedding) {
     if (!s || !samples || !embedding || n <= Q3T_MEL_FFT) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(s->pool));
     pass p = {.s = s, .rows = q3t_mel_frames(n), .pad = edge(&s->in), .width = s->config.channels[last_of(s)]};
     for (int32_t i = 0; i < blocks_of(s); i++) p.pad = edge(&s->block[i].res[0]) > p.pad ? edge(&s->block[i].res[0]) : p.pad;
     if (p.rows <= p.pad) return Q3T_E_ARGUMENT;
@@ -384,6 +393,7 @@ q3t_status q3t_speaker_embed(q3t_speaker *s, const float *samples, int32_t n, fl
 
 q3t_status q3t_speaker_mel(q3t_speaker *s, const float *samples, int32_t n, float *mel) {
     if (!s || !samples || !mel || n <= Q3T_MEL_FFT) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(s->pool));
     q3t_mel_run(&s->mel, s->pool, samples, n, mel, Q3T_MEL_BINS);
     return Q3T_OK;
 }

@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "clock.h"
 #include "stage.h"
+#include <unistd.h>
 
 enum { RING_FRAMES = 32, STEADY_CHUNK = 8, SAMPLE_RATE = 24000 };
 
@@ -157,12 +158,13 @@ q3t_status q3t_stage_open(q3t_stage *s) {
     Q3T_TRY(q3t_codec_work_open(s->codec, Q3T_CODEC_PIECE, &s->work));
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->changed, NULL);
+    s->process = getpid();
     s->started = pthread_create(&s->thread, NULL, stage_main, s) == 0;
     return s->started ? Q3T_OK : Q3T_E_THREAD;
 }
 
 void q3t_stage_close(q3t_stage *s) {
-    if (s->pipeline && s->work) {
+    if (s->pipeline && s->work && s->process == getpid()) {
         pthread_mutex_lock(&s->mutex);
         atomic_store(&s->stop, 1);
         pthread_cond_broadcast(&s->changed);

@@ -9,6 +9,7 @@
 #include "codec.h"
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 enum { Q3T_STAGES = 32 };  /* run together at most */
 
@@ -42,6 +43,7 @@ typedef struct q3t_stage {
     _Atomic int64_t written, read;  /* samples, ever growing */
     double seconds;                 /* spent decoding, its share of what was decoded together; slice mode only */
     int32_t pipeline, started;
+    pid_t process;                  /* of the thread */
     q3t_codec_work *work;           /* of the thread */
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -53,7 +55,7 @@ int32_t q3t_stage_chunk(int32_t chunk_frames);
 void q3t_stage_carve(q3t_stage *s, q3t_arena *a, int32_t chunk_frames, int32_t frame_samples);
 /* After carving; the fields codec, codes, groups, silent and pipeline are set by the caller. */
 q3t_status q3t_stage_open(q3t_stage *s);
-/* Stops the thread, whatever it is doing. */
+/* Stops the thread, whatever it is doing. In a forked child, which does not have it, only memory is freed. */
 void q3t_stage_close(q3t_stage *s);
 /* `available` frames are there now; finished: no more will come. */
 void q3t_stage_push(q3t_stage *s, int32_t available, int finished);

@@ -14,6 +14,7 @@ const char *q3t_status_text(q3t_status status) {
         [Q3T_E_PREDICTOR_NONFINITE] = "the code predictor's logits are not finite",
         [Q3T_E_CODEC_NONFINITE] = "the speech decoder's samples are not finite",
         [Q3T_E_ENCODER_NONFINITE] = "what the encoder made of the recording is not finite",
+        [Q3T_E_STOPPED] = "stopped by another thread",
     };
     if ((unsigned)status >= sizeof text / sizeof *text) return "unknown status";
     return text[status];

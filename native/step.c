@@ -106,7 +106,8 @@ static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     }
 }
 
-static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, int32_t *status) {
+/* status[i]: where that of the session goes. */
+static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, int32_t *const *status) {
     talker(m, sessions, n);
     for (int32_t i = 0; i < n; i++)
         if (running(sessions[i])) choose(m, sessions[i]);
@@ -121,18 +122,35 @@ static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, in
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
         if (s->status == Q3T_OK) s->status = (q3t_status)atomic_load(&s->stage.status);
-        status[i] = (int32_t)s->status;
+        *status[i] = (int32_t)s->status;
     }
+}
+
+/* Whether session i is one of the model's, and not among those before it. */
+static int steppable(const q3t_model *m, q3t_session *const *sessions, int32_t i) {
+    if (!sessions[i] || sessions[i]->model != m) return 0;
+    for (int32_t j = 0; j < i; j++)
+        if (sessions[j] == sessions[i]) return 0;
+    return 1;
 }
 
 q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t *status) {
     if (!model || !sessions || !status || n < 1) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(model->pool));
+    q3t_session *group[GROUP];
+    int32_t *theirs[GROUP], count = 0;
     for (int32_t i = 0; i < n; i++) {
-        if (!sessions[i] || sessions[i]->model != model) return Q3T_E_ARGUMENT;
-        for (int32_t j = 0; j < i; j++)
-            if (sessions[j] == sessions[i]) return Q3T_E_ARGUMENT;
+        if (steppable(model, sessions, i)) {
+            group[count] = sessions[i];
+            theirs[count++] = &status[i];
+        } else {
+            status[i] = Q3T_E_ARGUMENT;
+        }
+        if (count == GROUP || (count && i == n - 1)) {
+            step_group(model, group, count, theirs);
+            count = 0;
+        }
     }
-    for (int32_t i = 0; i < n; i += GROUP) step_group(model, sessions + i, n - i < GROUP ? n - i : GROUP, status + i);
     return Q3T_OK;
 }
 
@@ -140,6 +158,7 @@ q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t fram
     if (!model || !codes || !samples || frames < 1 || chunk < 1 || chunk > Q3T_CODEC_MAX_CHUNK) return Q3T_E_ARGUMENT;
     for (size_t i = 0; i < (size_t)frames * (size_t)model->config.code_groups; i++)
         if (codes[i] < 0 || codes[i] >= model->config.codebook_size) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(model->pool));
     q3t_codec_state *state;
     Q3T_TRY(q3t_codec_state_open(model->codec, &state));
     q3t_status status = Q3T_OK;

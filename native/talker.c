@@ -116,13 +116,13 @@ static void keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_cache *cac
     if (p->prefix_rows < 1 || p->prefix_rows > Q3T_PREFIX_ROWS || p->prefix_rows >= p->rows) return;
     q3t_prefix *e = &t->prefixes[0];
     int speaker = 0;
-    for (int i = 1; i < Q3T_PREFIXES; i++)
-        if (t->prefixes[i].used < e->used) e = &t->prefixes[i];
-    q3t_arena_free(&e->arena);
     for (int32_t i = 0; i < p->prefix_rows; i++) {
         if (p->codec_ids[i] <= Q3T_ROW_REFERENCE) return; /* codes are not part of the key */
         speaker |= p->codec_ids[i] == Q3T_ROW_SPEAKER;
     }
+    for (int i = 1; i < Q3T_PREFIXES; i++)
+        if (t->prefixes[i].used < e->used) e = &t->prefixes[i];
+    q3t_arena_free(&e->arena);
     *e = (q3t_prefix){.rows = p->prefix_rows, .used = ++t->clock};
     carve_prefix(e, &t->t, speaker);
     if (q3t_arena_reserve(&e->arena) != Q3T_OK) {

@@ -232,7 +232,7 @@ static void check_bad_arguments(const dump *d) {
     bad[9].reference_frames = 1;
     for (int i = 0; i < 10; i++) expect(q3t_session_open(m, &bad[i], &s) == Q3T_E_ARGUMENT && !s, "session", "a bad argument passed");
     int32_t status;
-    expect(q3t_step(m, &s, 1, &status) == Q3T_E_ARGUMENT, "step", "NULL session");
+    expect(q3t_step(m, NULL, 1, &status) == Q3T_E_ARGUMENT, "step", "no sessions");
     q3t_model_close(m);
     q3t_model_close(NULL);
     q3t_session_close(NULL);

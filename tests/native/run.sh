@@ -13,7 +13,7 @@ for source in "$(dirname "$0")"/check_*.c; do
       [ $# -lt 3 ] || continue
       arguments=(build/codec.dump)
       ;;
-    check_quiet)
+    check_quiet | check_lifetime)
       [ $# -lt 3 ] || continue
       arguments=("$session")
       ;;

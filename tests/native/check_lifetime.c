@@ -1,0 +1,152 @@
+/* check_lifetime.c - models and sessions closed in any order, kept prompt prefixes that are replaced, sessions that do not
+ * belong to a step, and a forked child that speaks with the parent's model.
+ *
+ *   check_lifetime DUMP */
+#define _POSIX_C_SOURCE 200809L
+#include "dump.h"
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { FRAMES = 3, CHILD_SECONDS = 60 };
+
+static int failures;
+
+static void expect(int ok, const char *what) {
+    if (ok) return;
+    failures++;
+    printf("  FAIL %s\n", what);
+}
+
+static q3t_model *open_model(const dump *d) {
+    q3t_model_options options = {.cpu_mask = Q3T_CPU_ALL, .threads = 2};
+    q3t_model *m = NULL;
+    if (q3t_model_open(&d->config, d->tensors, (size_t)d->tensor_count, &options, &m) != Q3T_OK) exit(2);
+    return m;
+}
+
+static q3t_session_params params(const dump *d) {
+    const dump_case *c = &d->cases[0];
+    q3t_sampling greedy = {1, 1, 0, 1, c->repetition_penalty};
+    return (q3t_session_params){
+        .rows = c->rows, .text_ids = c->text_ids, .codec_ids = c->codec_ids, .prefix_rows = c->prefix_rows,
+        .trailing = c->trailing, .trailing_ids = c->trailing_ids, .talker = greedy, .predictor = greedy, .key = 1,
+        .max_frames = c->max_frames,
+    };
+}
+
+static q3t_session *open_session(q3t_model *m, const q3t_session_params *p) {
+    q3t_session *s = NULL;
+    expect(q3t_session_open(m, p, &s) == Q3T_OK, "opening a session");
+    return s;
+}
+
+/* The first frames of a session agree with the reference. */
+static int speaks(const dump *d, q3t_model *m, q3t_session *s) {
+    size_t groups = (size_t)d->config.code_groups;
+    int32_t status = 0, codes[FRAMES * 64];
+    if (groups > 64 || d->cases[0].frames < FRAMES) exit(2);
+    for (int32_t i = 0; i < FRAMES; i++)
+        if (q3t_step(m, &s, 1, &status) != Q3T_OK || status != Q3T_OK) return 0;
+    return q3t_session_codes(s, 0, FRAMES, codes) == Q3T_OK && !memcmp(codes, d->cases[0].codes, FRAMES * groups * sizeof *codes);
+}
+
+static void check_model_closed_first(const dump *d) {
+    for (int32_t pipeline = 0; pipeline < 2; pipeline++) {
+        q3t_model *m = open_model(d);
+        q3t_session_params p = params(d);
+        p.pipeline = pipeline;
+        q3t_session *spoken = open_session(m, &p), *unused = open_session(m, &p);
+        expect(speaks(d, m, spoken), "a session before its model is closed");
+        q3t_model_close(m);
+        q3t_session_close(unused);
+        int32_t codes[64];
+        expect(q3t_session_codes(spoken, 0, 1, codes) == Q3T_OK, "codes of a session whose model was closed");
+        expect(!memcmp(codes, d->cases[0].codes, (size_t)d->config.code_groups * sizeof *codes), "the codes are still those");
+        q3t_session_close(spoken);
+    }
+}
+
+/* A prefix that cannot be kept must leave the one whose place it would take. */
+static void check_prefix_with_reference(const dump *d) {
+    q3t_model *m = open_model(d);
+    int32_t status, *text = malloc((size_t)d->cases[0].rows * sizeof *text), *codec = malloc((size_t)d->cases[0].rows * sizeof *codec);
+    int32_t reference[64] = {0};
+    if (!text || !codec) exit(2);
+    for (int32_t round = 0; round < 12; round++) {
+        q3t_session_params p = params(d);
+        memcpy(text, p.text_ids, (size_t)p.rows * sizeof *text);
+        memcpy(codec, p.codec_ids, (size_t)p.rows * sizeof *codec);
+        text[0] = round % 6; /* more prefixes than are kept */
+        p.text_ids = text, p.codec_ids = codec;
+        if (round % 3 == 2) {
+            codec[p.prefix_rows - 1] = Q3T_ROW_REFERENCE;
+            p.reference_codes = reference, p.reference_frames = 1;
+        }
+        q3t_session *s = open_session(m, &p);
+        expect(q3t_step(m, &s, 1, &status) == Q3T_OK && status == Q3T_OK, "a step with other prefixes kept");
+        q3t_session_close(s);
+    }
+    free(text);
+    free(codec);
+    q3t_model_close(m);
+}
+
+static void check_strange_sessions(const dump *d) {
+    q3t_model *m = open_model(d), *other = open_model(d);
+    q3t_session_params p = params(d);
+    q3t_session *good = open_session(m, &p), *foreign = open_session(other, &p);
+    q3t_session *batch[4] = {NULL, good, foreign, good};
+    int32_t status[4];
+    for (int32_t i = 0; i < FRAMES; i++) {
+        expect(q3t_step(m, batch, 4, status) == Q3T_OK, "a step with strange sessions");
+        expect(status[0] == Q3T_E_ARGUMENT && status[2] == Q3T_E_ARGUMENT && status[3] == Q3T_E_ARGUMENT, "each strange one is told");
+        expect(status[1] == Q3T_OK, "the good one goes on");
+    }
+    q3t_session_info info;
+    expect(q3t_session_info_get(good, &info) == Q3T_OK && info.frames == FRAMES, "and only once a step");
+    q3t_session_close(good);
+    q3t_session_close(foreign);
+    q3t_model_close(m);
+    q3t_model_close(other);
+}
+
+static void check_fork(const dump *d) {
+    q3t_model *m = open_model(d);
+    q3t_session_params p = params(d), beside = params(d);
+    beside.pipeline = 1;
+    q3t_session *s = open_session(m, &p), *piped = open_session(m, &beside);
+    expect(speaks(d, m, piped), "before the fork");
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(CHILD_SECONDS);
+        q3t_session *own = open_session(m, &p);
+        expect(speaks(d, m, own), "a child's session");
+        expect(speaks(d, m, s), "the parent's session in a child");
+        q3t_session_close(piped);
+        q3t_session_close(own);
+        q3t_session_close(s);
+        q3t_model_close(m);
+        fflush(stdout);
+        _exit(failures != 0);
+    }
+    int status = -1;
+    expect(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child");
+    expect(speaks(d, m, s), "the parent after the fork");
+    q3t_session_close(piped);
+    q3t_session_close(s);
+    q3t_model_close(m);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2) return 2;
+    dump d;
+    dump_open(argv[1], &d);
+    check_model_closed_first(&d);
+    check_prefix_with_reference(&d);
+    check_strange_sessions(&d);
+    check_fork(&d);
+    dump_close(&d);
+    printf("%d failed\n", failures);
+    return failures != 0;
+}
