@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import ModelConfig, load_config
 from .errors import CheckpointError, ModelNotFoundError
+from .lifetime import ForkedLock
 from .memory import SparseRows
 from .safetensors import WeightSet, open_weights
 from .weights import TEXT_EMBEDDING, TEXT_PROJECTION, collect, collect_decoder, collect_lm
@@ -34,7 +34,7 @@ class Checkpoint:
         """codec_folder: where the codec's tensors are if `opened` is without them."""
         self.config, self.opened, self.files = config, opened, files
         self._tokenizer: Tokenizer | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkedLock()
         self._codec_folder, self._codec_tensors = codec_folder, None if codec_folder else []  # type: ignore[var-annotated]
 
     @property

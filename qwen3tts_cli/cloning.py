@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .audio import Recording
     from .checkpoint import Checkpoint
     from .config import ModelConfig
+    from .lifetime import Lifetime
     from .voicefile import Voice
 
     Audio: TypeAlias = str | os.PathLike[str] | tuple[np.ndarray, int] | Recording
@@ -103,6 +104,7 @@ def clone(
     *,
     model: str,
     threads: int,
+    within: Lifetime,
     name: str = "clone",
     language: str | None = None,
     description: str = "",
@@ -110,9 +112,9 @@ def clone(
 ) -> Voice:
     """The voice of a recording. transcript: what it says, None for the speaker vector alone. language: what it speaks.
 
-    name, description, note: kept with it. The encoders are opened for this and closed after it; what may spoil the
-    voice is a UserWarning. Raises UsageError for a model that cannot clone and an empty or endless transcript,
-    InputError for a recording that cannot be used, CheckpointError for encoders that are missing or damaged.
+    name, description, note: kept with it. The encoders are opened for this and closed after it, or with `within`;
+    what may spoil the voice is a UserWarning. Raises UsageError for a model that cannot clone and an empty or endless
+    transcript, InputError for a recording that cannot be used, CheckpointError for missing or damaged encoders.
     """
     from .audio import Recording, load_recording, transcript_warning
     from .voicefile import MAX_TRANSCRIPT, Voice
@@ -130,8 +132,8 @@ def clone(
         warnings.warn(line, stacklevel=3)
     return Voice(
         name=name,
-        embedding=_embedding(checkpoint, recording, threads),
-        codes=None if transcript is None else _codes(checkpoint, recording, threads),
+        embedding=_embedding(checkpoint, recording, threads, within),
+        codes=None if transcript is None else _codes(checkpoint, recording, threads, within),
         transcript=None if transcript is None else transcript.strip(),
         language=spoken,
         # not where on this machine a folder lies
@@ -143,7 +145,7 @@ def clone(
     )
 
 
-def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int) -> np.ndarray:
+def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
     """float32 (hidden,)"""
     from .config_encoders import load_speaker_config
     from .engine_audio import SpeakerEncoder
@@ -158,10 +160,11 @@ def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int) -> np
         raise CheckpointError(f"{path / 'config.json'}: enc_dim: found {config.embedding}, expected {expected}")
     tensors = collect_speaker(config, checkpoint.files[0])
     with SpeakerEncoder(path, config, tensors, threads=threads) as encoder:
+        within.adopt(encoder.lifetime)
         return encoder.embed(recording.samples)
 
 
-def _codes(checkpoint: Checkpoint, recording: Recording, threads: int) -> np.ndarray:
+def _codes(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
     """int32 (frames, code groups)"""
     from .config_encoders import load_encoder_config
     from .engine_audio import CodecEncoder
@@ -174,4 +177,5 @@ def _codes(checkpoint: Checkpoint, recording: Recording, threads: int) -> np.nda
         expected = f"{groups} for {checkpoint.config.codec.samples_per_frame}, as the model has"
         raise CheckpointError(f"{path / 'config.json'}: encoder_valid_num_quantizers: {found}, expected {expected}")
     with CodecEncoder(path, config, collect_encoder(config, checkpoint.codec_weights), threads=threads) as encoder:
+        within.adopt(encoder.lifetime)
         return encoder.encode(recording.samples)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from .config_encoders import EncoderConfig, load_encoder_config
 from .engine_audio import CodecDecoder, CodecEncoder
 from .errors import CheckpointError, InputError, ModelNotFoundError, UsageError
 from .jsonfile import read_bytes, shown
+from .lifetime import ForkedLock, Lifetime
 from .safetensors import WeightSet, open_weights, read_small, small_bytes
 from .threads import default_threads
 from .weights import collect_decoder
@@ -32,6 +32,8 @@ _MAX_CODES_BYTES = 256 << 20
 class Codec:
     """An opened codec; a context manager. Its encoder and decoder are each opened at the first use.
 
+    Any thread may use and close it; every call after `close` raises EngineError, see lifetime.py.
+
     >>> with Codec.open("0.6b-base") as codec:
     ...     codes = codec.encode(samples)  # int32, (frames, 16)
     ...     again = codec.decode(codes)    # float32, (frames * 1920,)
@@ -43,7 +45,8 @@ class Codec:
         self._weights: WeightSet = open_weights(folder)
         self._encoder: CodecEncoder | None = None
         self._decoder: CodecDecoder | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkedLock()
+        self.lifetime = Lifetime("codec", self._weights.close)
 
     @classmethod
     def open(cls, model: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> Codec:
@@ -55,12 +58,8 @@ class Codec:
         return cls(folder, name, threads=threads)
 
     def close(self) -> None:
-        """Release the weights and their file."""
-        for part in (self._encoder, self._decoder):
-            if part is not None:
-                part.close()
-        self._encoder = self._decoder = None
-        self._weights.close()
+        """Release the weights and their file, once what another thread has it do has ended early."""
+        self.lifetime.close()
 
     def __enter__(self) -> Codec:
         return self
@@ -76,20 +75,22 @@ class Codec:
     @property
     def encoder(self) -> CodecEncoder:
         """The encoder, opened at the first use. Raises CheckpointError, EngineError."""
-        with self._lock:
+        with self.lifetime.call(), self._lock:
             if self._encoder is None:
                 config = self.encoder_config
                 tensors = collect_encoder(config, self._weights)
                 self._encoder = CodecEncoder(self.folder, config, tensors, threads=self.threads)
+                self.lifetime.adopt(self._encoder.lifetime)
             return self._encoder
 
     @property
     def decoder(self) -> CodecDecoder:
         """The decoder, opened at the first use. Raises CheckpointError, EngineError."""
-        with self._lock:
+        with self.lifetime.call(), self._lock:
             if self._decoder is None:
                 tensors = collect_decoder(self.config, self._weights)
                 self._decoder = CodecDecoder(self.folder, self.config, tensors, threads=self.threads)
+                self.lifetime.adopt(self._decoder.lifetime)
             return self._decoder
 
     def encode(self, samples: np.ndarray) -> np.ndarray:

@@ -38,6 +38,11 @@ class CodecConfig:
     samples_per_frame: int
     sample_rate: int = SAMPLE_RATE
 
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds of audio that one frame of codes becomes: 0.08 in the released models."""
+        return self.samples_per_frame / self.sample_rate
+
 
 def load_codec_config(path: Path) -> CodecConfig:
     """Read speech_tokenizer/config.json. Raises CheckpointError.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ._native import ffi, lib
 from .engine_native import DTYPES, check, describe, error_of, native_config, pointer
 from .errors import CheckpointError, EngineError
+from .lifetime import Lifetime
 from .records import Sampling, SessionInfo
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def _of_codec(slot: str) -> bool:
 class Model:
     """An opened checkpoint in the engine. Any number of threads may step sessions of one model; steps take turns.
 
+    `close` and fork: see lifetime.py; a child of a fork may use the model unless it was forked during a step.
     checkpoint: kept, with its mapped files, until `close`. threads: workers, the caller included.
     cpu_mask: narrows the instruction sets, for tests. packed: (slot name, layer) -> (dtype, bytes as of pack_rows) of
     the matrices to be used in another precision than the checkpoint's. codec: the block of engine_codec.pack_codec, in
@@ -46,7 +49,6 @@ class Model:
         codec: np.ndarray | None = None,
     ) -> None:
         self.checkpoint, self.config, self.threads = checkpoint, checkpoint.config, threads
-        self._lock = threading.Lock()
         tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.opened if not _of_codec(t[0])]
         self._arrays = [codec]  # what C points into
         self._text = checkpoint.text_rows()
@@ -73,20 +75,20 @@ class Model:
         if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
             raise CheckpointError(f"{checkpoint.config.path}: {ffi.string(lib.q3t_status_text(status)).decode()}")
         check(status, "opening the model")
-        self._handle = ffi.gc(handle[0], lib.q3t_model_close)
+        self._handle = handle[0]
+        self.lifetime = Lifetime("model", partial(_free_model, handle[0], self._arrays))
+        self.lifetime.watch(self)
         self._expect_text(np.array([self.config.tts_pad_id]))
 
     def _expect_text(self, *ids: np.ndarray) -> None:
         """See to it that these text ids, but for those below 0, can be embedded."""
-        if self._text is not None:
+        if (text := self._text) is not None:
             wanted = np.concatenate(ids)
-            self._text.read(wanted[wanted >= 0])
+            text.read(wanted[wanted >= 0])
 
     def close(self) -> None:
-        """Release the model. Sessions must be closed before."""
-        if self._handle is not None:
-            ffi.release(self._handle)
-            self._handle = None
+        """End the step that another thread is in, close the sessions, and release the model; see lifetime.py."""
+        self.lifetime.close()
         self._arrays, self._text = [], None
 
     def __enter__(self) -> Model:
@@ -98,12 +100,14 @@ class Model:
     @property
     def bytes(self) -> int:
         """Memory the engine owns for this model; the mapped files are not counted."""
-        return lib.q3t_model_bytes(self._handle)
+        with self.lifetime.call():
+            return lib.q3t_model_bytes(self._handle)
 
     @property
     def position_bytes(self) -> int:
         """Bytes of the talker's cache that a step reads for each position before it."""
-        return lib.q3t_model_position_bytes(self._handle)
+        with self.lifetime.call():
+            return lib.q3t_model_position_bytes(self._handle)
 
     def step(self, sessions: Sequence[Session]) -> None:
         """Advance each session by one frame. Raises GenerationError or EngineError for the first that failed."""
@@ -111,17 +115,24 @@ class Model:
             raise error
 
     def advance(self, sessions: Sequence[Session]) -> list[Exception | None]:
-        """Advance each session by one frame; what went wrong with each."""
-        handles = ffi.new("q3t_session *[]", [s._handle for s in sessions])
+        """Advance each session by one frame; what went wrong with each. Raises EngineError if the model is closed."""
+        handles = ffi.new("q3t_session *[]", len(sessions))
         status = ffi.new("int32_t[]", len(sessions))
-        with self._lock:
-            result = lib.q3t_step(self._handle, handles, len(sessions), status)
-        check(result, "step")
-        if any(not s._stepped for s in sessions):
-            self.checkpoint.forget_text()
-            for s in sessions:
-                s._stepped = True
-        return [error_of(code, "generation failed") for code in status]
+        refused: dict[int, EngineError] = {}
+        with self.lifetime.alone(), ExitStack() as calls:
+            for i, session in enumerate(sessions):
+                try:
+                    calls.enter_context(session.lifetime.alone())
+                    handles[i] = session._handle
+                except EngineError as error:
+                    refused[i] = error
+            check(lib.q3t_step(self._handle, handles, len(sessions), status), "step")
+            self.lifetime.check()
+            if any(not s._stepped for s in sessions):
+                self.checkpoint.forget_text()
+                for s in sessions:
+                    s._stepped = True
+        return [refused.get(i) or error_of(code, "generation failed") for i, code in enumerate(status)]
 
     def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
         """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""
@@ -129,7 +140,7 @@ class Model:
         if codes.ndim != 2 or codes.shape[1] != self.config.num_code_groups or not len(codes):
             raise EngineError(f"codes: shape {codes.shape}, ({'frames'}, {self.config.num_code_groups}) is needed")
         samples = np.empty(len(codes) * self.config.codec.samples_per_frame, np.float32)
-        with self._lock:
+        with self.lifetime.alone():
             status = lib.q3t_codec_decode(
                 self._handle,
                 ffi.from_buffer("int32_t[]", codes),
@@ -141,8 +152,15 @@ class Model:
         return samples
 
 
+def _free_model(handle: object, _arrays: list[np.ndarray | None]) -> None:
+    """_arrays: what the model reads is kept until then."""
+    lib.q3t_model_close(handle)
+
+
 class Session:
     """One utterance of a model; a context manager. `read` and `codes` may be called between steps.
+
+    Every call of a session that was closed, by itself or with its model, raises EngineError.
 
     prompt: see prompt.Prompt. speaker: float32 (hidden,). reference_codes: int32 (frames, code_groups).
     key: what, with seed, the draws depend on. max_frames: most frames made; min_frames: the model may not end before.
@@ -185,17 +203,19 @@ class Session:
         p.seed, p.key, p.max_frames, p.min_frames = seed, key, max_frames, min_frames
         p.chunk_frames, p.pipeline = chunk_frames, int(pipeline)
         handle = ffi.new("q3t_session **")
-        check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
-        model._expect_text(prompt.text_ids, prompt.trailing_ids)
-        self._handle = ffi.gc(handle[0], lib.q3t_session_close)
+        with model.lifetime.call():
+            model._expect_text(prompt.text_ids, prompt.trailing_ids)
+            check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
+            self._handle = handle[0]
+            self.lifetime = Lifetime("session", partial(lib.q3t_session_close, handle[0]), inherited=False)
+            self.lifetime.watch(self)
+            model.lifetime.adopt(self.lifetime)
         self._samples = np.empty(READ_SAMPLES, np.float32)
         self._count = ffi.new("int32_t *")
 
     def close(self) -> None:
-        """Stop at once and free everything."""
-        if self._handle is not None:
-            ffi.release(self._handle)
-            self._handle = None
+        """Free everything, once a step that another thread is in has ended."""
+        self.lifetime.close()
 
     def __enter__(self) -> Session:
         return self
@@ -209,26 +229,31 @@ class Session:
         wait: in pipeline mode, block until there are some or none will come without another step.
         """
         samples = ffi.from_buffer("float[]", self._samples)
-        check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, int(wait), self._count), "reading samples")
-        return self._samples[: self._count[0]].copy()
+        with self.lifetime.alone():
+            check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, int(wait), self._count), "reading samples")
+            return self._samples[: self._count[0]].copy()
 
     def codes(self, first: int, n: int) -> np.ndarray:
         """Frames first .. first + n - 1: int32 (n, code_groups)."""
         out = np.empty((n, self.model.config.num_code_groups), np.int32)
-        if n:
-            check(lib.q3t_session_codes(self._handle, first, n, ffi.from_buffer("int32_t[]", out)), "reading codes")
+        with self.lifetime.alone():
+            if n:
+                check(lib.q3t_session_codes(self._handle, first, n, ffi.from_buffer("int32_t[]", out)), "reading codes")
         return out
 
     @property
     def info(self) -> SessionInfo:
         """Where the session stands."""
         out = ffi.new("q3t_session_info *")
-        check(lib.q3t_session_info_get(self._handle, out), "session")
+        with self.lifetime.alone():
+            check(lib.q3t_session_info_get(self._handle, out), "session")
         return SessionInfo(*(getattr(out, name) for name in SessionInfo.__dataclass_fields__))
 
     def peek(self, what: str, shape: tuple[int, ...]) -> np.ndarray:
         """An intermediate value, for tests: PREFILL, LOGITS, ... of q3t_peek, float32 of that shape."""
         out = np.empty(shape, np.float32)
         buffer = ffi.from_buffer("float[]", out)
-        check(lib.q3t_session_peek(self._handle, getattr(lib, f"Q3T_PEEK_{what}"), buffer, out.size), f"peek {what}")
+        with self.lifetime.alone():
+            status = lib.q3t_session_peek(self._handle, getattr(lib, f"Q3T_PEEK_{what}"), buffer, out.size)
+        check(status, f"peek {what}")
         return out

@@ -5,7 +5,7 @@ Each is opened when it is needed, with weights and threads of its own.
 
 from __future__ import annotations
 
-import threading
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from ._native import ffi, lib
 from .engine_native import check, fill_codec, fill_transformer
 from .errors import CheckpointError, EngineError, InputError
+from .lifetime import ForkedLock, Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +51,7 @@ def _open(kind: str, path: Path, config: object, tensors: _Tensors, threads: int
     if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
         raise CheckpointError(f"{path}: {kind}: {ffi.string(lib.q3t_status_text(status)).decode()}")
     check(status, f"opening the {kind}")
-    return ffi.gc(handle[0], getattr(lib, f"q3t_{kind}_close"))
+    return handle[0]
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:
@@ -64,21 +65,31 @@ def _mono(samples: np.ndarray) -> np.ndarray:
 
 
 def _encoded(status: int, what: str) -> None:
+    if status == lib.Q3T_E_STOPPED:
+        raise EngineError(f"the {what} is closed")
     if status == lib.Q3T_E_ENCODER_NONFINITE:
         raise CheckpointError(f"{what}: values that are not finite; the checkpoint is damaged")
     check(status, what)
 
 
 class _Part:
-    """Something of the engine with a handle; a context manager."""
+    """Something of the engine with a handle; a context manager. Its calls take turns; every call after `close` raises
+    EngineError."""
 
     _handle: object
+    lifetime: Lifetime
+
+    def _own(self, kind: str, what: str, handle: object) -> None:
+        """Take over a q3t_<kind>."""
+        stop = getattr(lib, f"q3t_{kind}_stop", None)
+        options = {} if stop is None else {"stop": partial(stop, handle)}
+        self._handle = handle
+        self.lifetime = Lifetime(what, partial(getattr(lib, f"q3t_{kind}_close"), handle), **options)
+        self.lifetime.watch(self)
 
     def close(self) -> None:
-        """Release the weights."""
-        if self._handle is not None:
-            ffi.release(self._handle)
-            self._handle = None
+        """Release the weights, once what another thread has it do has ended early; see lifetime.py."""
+        self.lifetime.close()
 
     def __enter__(self: _P) -> _P:
         return self
@@ -97,20 +108,20 @@ class SpeakerEncoder(_Part):
     def __init__(
         self, path: Path, config: SpeakerConfig, tensors: _Tensors, *, threads: int = 1, cpu_mask: int = lib.Q3T_CPU_ALL
     ) -> None:
-        self.config, self._lock = config, threading.Lock()
+        self.config = config
         native = ffi.new("q3t_speaker_config *")
         native.layers, native.scale, native.se = len(config.channels), config.scale, config.se_channels
         native.attention, native.embedding = config.attention_channels, config.embedding
         for name in ("channels", "kernels", "dilations"):
             values = getattr(config, name)
             getattr(native, name)[0 : len(values)] = values
-        self._handle = _open("speaker", path, native, tensors, threads, cpu_mask)
+        self._own("speaker", "speaker encoder", _open("speaker", path, native, tensors, threads, cpu_mask))
 
     def embed(self, samples: np.ndarray) -> np.ndarray:
         """samples: float32 (n,) at 24 kHz, 0.1 s or more. Returns float32 (config.embedding,). Raises EngineError."""
         samples = _mono(samples)
         out = np.empty(self.config.embedding, np.float32)
-        with self._lock:
+        with self.lifetime.alone():
             status = lib.q3t_speaker_embed(
                 self._handle, ffi.from_buffer("float[]", samples), len(samples), ffi.from_buffer("float[]", out)
             )
@@ -121,7 +132,7 @@ class SpeakerEncoder(_Part):
         """The log-mel spectrogram behind `embed`: float32 (n // 256, 128)."""
         samples = _mono(samples)
         out = np.empty((len(samples) // 256, 128), np.float32)
-        with self._lock:
+        with self.lifetime.alone():
             status = lib.q3t_speaker_mel(
                 self._handle, ffi.from_buffer("float[]", samples), len(samples), ffi.from_buffer("float[]", out)
             )
@@ -139,7 +150,7 @@ class CodecEncoder(_Part):
     def __init__(
         self, path: Path, config: EncoderConfig, tensors: _Tensors, *, threads: int = 1, cpu_mask: int = lib.Q3T_CPU_ALL
     ) -> None:
-        self.config, self._lock = config, threading.Lock()
+        self.config = config
         native = ffi.new("q3t_encoder_config *")
         fill_transformer(native.transformer, config.transformer)
         native.filters, native.kernel, native.last_kernel = config.filters, config.kernel, config.last_kernel
@@ -148,7 +159,7 @@ class CodecEncoder(_Part):
         native.stages, native.rates[0 : len(config.rates)] = len(config.rates), config.rates
         native.code_groups, native.codebook_size = config.num_quantizers, config.codebook_size
         native.codebook_dim = config.codebook_dim
-        self._handle = _open("encoder", path, native, tensors, threads, cpu_mask)
+        self._own("encoder", "codec encoder", _open("encoder", path, native, tensors, threads, cpu_mask))
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
         """samples: float32 (n,) at 24 kHz. Returns int32 (ceil(n / samples_per_frame), num_quantizers).
@@ -158,7 +169,7 @@ class CodecEncoder(_Part):
         samples = _mono(samples)
         frames = -(-len(samples) // self.config.samples_per_frame)
         out = np.empty((frames, self.config.num_quantizers), np.int32)
-        with self._lock:
+        with self.lifetime.alone():
             status = lib.q3t_encoder_run(
                 self._handle, ffi.from_buffer("float[]", samples), len(samples), ffi.from_buffer("int32_t[]", out)
             )
@@ -175,18 +186,19 @@ class CodecDecoder(_Part):
     def __init__(
         self, path: Path, config: CodecConfig, tensors: _Tensors, *, threads: int = 1, cpu_mask: int = lib.Q3T_CPU_ALL
     ) -> None:
-        self.config, self._lock = config, threading.RLock()
+        self.config = config
         native = ffi.new("q3t_config *")
         fill_codec(native, config)
         self._stream: object = None
-        self._handle = _open("decoder", path, native, tensors, threads, cpu_mask)
+        self._decoding = ForkedLock()  # one decode is not to be ended by another's beginning
+        self._own("decoder", "codec decoder", _open("decoder", path, native, tensors, threads, cpu_mask))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """codes: integers (frames, num_quantizers). Returns float32 (frames * samples_per_frame,) at 24 kHz.
 
         Raises InputError for codes out of range, GenerationError for values that are not finite.
         """
-        with self._lock:
+        with self._decoding:
             return np.concatenate([np.empty(0, np.float32), *self.stream([codes])])
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -201,13 +213,14 @@ class CodecDecoder(_Part):
 
     def _run(self, stream: object, restart: bool, codes: np.ndarray) -> np.ndarray:
         samples = np.empty(len(codes) * self.config.samples_per_frame, np.float32)
-        with self._lock:
+        with self.lifetime.alone():
             if restart:
                 self._stream = stream
             elif self._stream is not stream:
                 raise EngineError("decoding: another stream has begun")
             buffers = ffi.from_buffer("int32_t[]", codes), len(codes), ffi.from_buffer("float[]", samples)
             status = lib.q3t_decoder_run(self._handle, int(restart), *buffers)
+            self.lifetime.check()
         check(status, "decoding")
         return samples
 

@@ -21,7 +21,7 @@ import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
-FRAMES_PER_SECOND = 12.5
+FRAME_SECONDS = 0.08  # of the released codecs
 
 _SLOWEST = 3.0
 _FLOOR_SECONDS = 4.0
@@ -37,17 +37,17 @@ _WORD_SECONDS = 0.4
 _OTHER_LETTER_SECONDS = 0.12
 
 _PAUSES = re.compile(r"[.,;:!?…—–。，、；：！？｡､\n]+")
-_LONGEST_PERIOD = 50
-_LOOP_FRAMES = 50
+_LOOP_SECONDS = 4.0
+_LONGEST_PERIOD_SECONDS = 4.0
 _LOOP_PERIODS = 3
 # Groups 1 to 15 that must agree beside group 0: an embedded voice holds up to nine of them constant.
 _EQUAL_GROUPS = 0.8
 # One frame that differs undoes this many that agree.
 _MISS_COST = 9
 
-_SILENCE_FRAMES = 63
+_SILENCE_SECONDS = 5.0
 _SILENCE_CODES = 3
-_KEPT_SILENCE_FRAMES = 4
+_KEPT_SILENCE_SECONDS = 0.3
 
 
 def expected_seconds(text: str) -> float:
@@ -76,28 +76,33 @@ def _character_seconds(char: str) -> float:
     return 0.0
 
 
-def frame_budget(text: str) -> int:
+def frame_budget(text: str, frame_seconds: float = FRAME_SECONDS) -> int:
     """The number of frames (12.5 a second) after which speech of this text is a runaway; at least 50."""
-    return math.ceil(FRAMES_PER_SECOND * (_FLOOR_SECONDS + _SLOWEST * expected_seconds(text)))
+    return math.ceil((_FLOOR_SECONDS + _SLOWEST * expected_seconds(text)) / frame_seconds)
 
 
 class Guard:
     """Watches the codes of one utterance.
 
-    budget: frames, as from frame_budget(). Feed the frames in any pieces: the outcome does not depend on the cuts.
+    budget: frames, as from frame_budget(). frame_seconds: length of a frame. Feed the frames in any pieces: the outcome
+    does not depend on the cuts.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, frame_seconds: float = FRAME_SECONDS) -> None:
         if budget < 1:
             raise ValueError(f"budget: {budget} frames, at least 1 is needed")
         self._budget = budget
+        longest_period = max(2, round(_LONGEST_PERIOD_SECONDS / frame_seconds))
+        self._loop_frames = round(_LOOP_SECONDS / frame_seconds)
+        self._silence_frames = math.ceil(_SILENCE_SECONDS / frame_seconds)
+        self._kept_silence = math.ceil(_KEPT_SILENCE_SECONDS / frame_seconds)
         self._frames = 0
         self._reason: str | None = None
         self._good_frames = 0
-        self._recent: deque[tuple[int, ...]] = deque(maxlen=_LONGEST_PERIOD)
-        self._scores = [0] * (_LONGEST_PERIOD + 1)
-        self._starts = [0] * (_LONGEST_PERIOD + 1)
-        self._code0: deque[int] = deque(maxlen=_SILENCE_FRAMES)
+        self._recent: deque[tuple[int, ...]] = deque(maxlen=longest_period)
+        self._scores = [0] * (longest_period + 1)
+        self._starts = [0] * (longest_period + 1)
+        self._code0: deque[int] = deque(maxlen=self._silence_frames)
         self._counts: dict[int, int] = {}
 
     @property
@@ -138,15 +143,15 @@ class Guard:
         self._good_frames = good_frames
 
     def _watch_silence(self, code0: int) -> None:
-        if len(self._code0) == _SILENCE_FRAMES:
+        if len(self._code0) == self._silence_frames:
             oldest = self._code0[0]
             self._counts[oldest] -= 1
             if not self._counts[oldest]:
                 del self._counts[oldest]
         self._code0.append(code0)
         self._counts[code0] = self._counts.get(code0, 0) + 1
-        if len(self._code0) == _SILENCE_FRAMES and len(self._counts) <= _SILENCE_CODES:
-            self._trip("silence", self._frames - _SILENCE_FRAMES + _KEPT_SILENCE_FRAMES)
+        if len(self._code0) == self._silence_frames and len(self._counts) <= _SILENCE_CODES:
+            self._trip("silence", self._frames - self._silence_frames + self._kept_silence)
 
     def _watch_loops(self, frame: tuple[int, ...], index: int) -> None:
         recent = self._recent
@@ -160,7 +165,7 @@ class Guard:
                 if not score:
                     self._starts[period] = index - period
                 score += 1
-                if score + period >= max(_LOOP_FRAMES, _LOOP_PERIODS * period):
+                if score + period >= max(self._loop_frames, _LOOP_PERIODS * period):
                     self._trip("loop", self._starts[period] + period)
                     return
             elif score:

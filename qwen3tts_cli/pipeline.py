@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .engine import SAMPLE_RATE, Model
+from .lifetime import Lifetime
 from .pipeline_batch import default_batch, made
 from .pipeline_plan import Plan, utterance_key
 from .pipeline_utterance import Utterance
@@ -25,7 +26,8 @@ class Speech:
 
     The counters are totals of what has been yielded; `stop` is set at the end: "eos" or "max_frames". batch: utterances
     made at a time. timings: seconds spent on the text and in each stage, of the utterances that are finished.
-    Raises GenerationError when the guard gives up or a value is not finite.
+    Raises GenerationError when the guard gives up or a value is not finite, EngineError once it or its model is closed.
+    Threads that read it take turns; any of them may close it, see lifetime.py.
     """
 
     def __init__(self, model: Model, plan: Plan, prompts: Iterator[tuple[str, Prompt]]) -> None:
@@ -39,16 +41,26 @@ class Speech:
         self._start = time.perf_counter()
         self._prompts = prompts
         self._chunks = self._speak()
+        self._ended = False
+        self.lifetime = Lifetime("stream", self._chunks.close, inherited=False)
+        model.lifetime.adopt(self.lifetime)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self
 
     def __next__(self) -> np.ndarray:
-        return next(self._chunks)
+        if self._ended:
+            raise StopIteration
+        with self.lifetime.alone():
+            try:
+                return next(self._chunks)
+            except StopIteration:
+                self._ended = True
+                raise
 
     def close(self) -> None:
-        """Stop at once, the engine's threads too."""
-        self._chunks.close()
+        """Stop at once, or where another thread reads at the next frame, and free what it holds."""
+        self.lifetime.close()
 
     def __enter__(self) -> Speech:
         return self

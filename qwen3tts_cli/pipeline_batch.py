@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 MOST = 64
 STEADY_CHUNK = 8  # frames; decoding them at a time is the cheapest
 _AHEAD_SAMPLES = 600 * SAMPLE_RATE  # 58 MB of samples that wait for their turn
-_FRAME_SECONDS = 0.08
 _GUESSED_BYTES = 2 << 30  # of free memory, where the system does not say
 
 
@@ -43,11 +42,12 @@ def default_batch(model: Model) -> int:
 class Listener:
     """How far a stream is ahead of somebody who began to listen at its first sample.
 
-    clock: seconds. alone, together: seconds of a step with one utterance and with several, as measured of late.
+    frame_seconds: speech that a step makes. clock: seconds. alone, together: seconds of a step with one utterance and
+    with several, as measured of late.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock, self._origin, self._seconds = clock, None, 0.0
+    def __init__(self, frame_seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._frame_seconds, self._clock, self._origin, self._seconds = frame_seconds, clock, None, 0.0
         self.alone, self.together = 0.0, 0.0
 
     def hears(self, samples: int) -> None:
@@ -74,14 +74,15 @@ class Listener:
         if lead < 0:  # it ran dry: listening goes on with what comes next
             self._origin -= lead
             lead = 0.0
-        return self.alone >= _FRAME_SECONDS or lead > STEADY_CHUNK * (self.together or utterances * self.alone / 2)
+        return self.alone >= self._frame_seconds or lead > STEADY_CHUNK * (self.together or utterances * self.alone / 2)
 
 
 def _full(window: Sequence[tuple[Speech, Utterance]], only: Speech | None) -> bool:
     """Whether what is being made likely takes all the frames that are left: more of this text would be thrown away."""
     if only is None or only.left is None:
         return False
-    return sum(expected_seconds(utterance.text) for _, utterance in window) >= only.left * _FRAME_SECONDS
+    left = only.left * only.model.config.codec.frame_seconds
+    return sum(expected_seconds(utterance.text) for _, utterance in window) >= left
 
 
 def made(
@@ -89,14 +90,18 @@ def made(
 ) -> Iterator[tuple[Speech, np.ndarray]]:
     """Samples of the utterances in their order, up to `batch` of which are made at a time.
 
-    only: the text, if it is one. An error of one is raised in its turn. Closing the generator frees every session.
+    only: the text, if it is one. An error of one is raised in its turn; EngineError once the model or `only` is closed.
+    Closing the generator frees every session.
     """
     window: deque[tuple[Speech, Utterance]] = deque()
-    listener = Listener()
+    listener = Listener(model.config.codec.frame_seconds)
     first, more = True, True
     failure: Exception | None = None  # of the next one, to be raised in its turn
     try:
         while True:
+            model.lifetime.check()
+            if only is not None:
+                only.lifetime.check()
             share = not live or listener.has_time(batch)
             room = sum(u.session is not None for _, u in window) < batch and len(window) < 2 * batch
             room = room and not _full(window, only)
@@ -128,6 +133,7 @@ def made(
                 listener.hears(len(pcm))
                 speech.samples += len(pcm)
                 yield speech, pcm
+                model.lifetime.check()
             if head.complete:
                 window.popleft()
                 speech.finish(head)

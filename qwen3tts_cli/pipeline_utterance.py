@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .engine import RUNNING, STOP_MAX_FRAMES, Session
-from .errors import GenerationError, UsageError
+from .errors import EngineError, GenerationError, UsageError
 from .guard import Guard, frame_budget
 from .pipeline_plan import retry_seed
 
@@ -40,6 +41,7 @@ class Utterance:
         # A stream cannot take back what has been heard.
         self._attempts = 1 if plan.live or plan.talker.greedy or plan.retries == 0 else plan.retries + 1
         self._most: int | None = None
+        self._taken = self._repeated = 0  # samples that are out; of these, those that an attempt has yet to make again
         self._renew()
         self.error = error
 
@@ -48,7 +50,7 @@ class Utterance:
         self.trip: str | None = None  # why the guard stopped it
         self._keep = 0  # frames of a stopped or tripped one
         self._pcm: deque[np.ndarray] = deque()
-        self._decoded = self._taken = 0  # samples
+        self._decoded, self._repeated = 0, self._taken
         self.frames = 0  # generated, as far as they count
         self.error: Exception | None = None  # to be raised in its turn, after what was good
 
@@ -67,7 +69,7 @@ class Utterance:
     @property
     def held(self) -> int:
         """Samples that wait."""
-        return self._decoded - self._taken
+        return max(0, self._decoded - self._taken)
 
     def begin(self, most: int | None, chunk: int, pipeline: bool) -> None:
         """Open the session; what is wrong is kept as the error. most: frames that may be left; others: see Session."""
@@ -92,14 +94,15 @@ class Utterance:
             return min(most, room), False
         if plan.retries == 0:
             return min(max(config.generation.max_new_tokens - 1, 1), room), False
-        return min(frame_budget(self.text), room), True
+        return min(frame_budget(self.text, config.codec.frame_seconds), room), True
 
     def _open(self, most: int | None) -> None:
         plan, cloned = self.plan, self.plan.cloned
         limit, self._budgeted = self._limit(most)
         # A greedy utterance of a stated length is taken as it comes: argmax may well repeat itself.
         guarded = plan.retries > 0 and not (plan.talker.greedy and plan.max_frames is not None)
-        self._guard = Guard(limit if self._budgeted else 1 << 30) if guarded else None
+        budget = limit if self._budgeted else 1 << 30
+        self._guard = Guard(budget, self.model.config.codec.frame_seconds) if guarded else None
         self.session = Session(
             self.model, self.prompt, talker=plan.talker, predictor=plan.predictor, key=self.key, max_frames=limit,
             seed=retry_seed(plan.seed, self.attempt), chunk_frames=self._chunk, pipeline=self._pipeline,
@@ -120,8 +123,11 @@ class Utterance:
                 self.stop = "eos"
         self.error = error
         while len(pcm := session.read(wait=wait and self.ended)):
-            self._pcm.append(pcm)
             self._decoded += len(pcm)
+            repeated = min(len(pcm), self._repeated)
+            self._repeated -= repeated
+            if repeated < len(pcm):
+                self._pcm.append(pcm[repeated:])
         if self.complete:
             self.close()
         if self.trip is not None and self.plan.max_frames is None:
@@ -144,10 +150,10 @@ class Utterance:
         if self.frames <= most:
             if self.trip is not None:
                 self._retry()
-        elif self.trip is None and self.error is None:
-            self.frames, self._keep, self.stop = most, most, "max_frames"
+        elif self.error is None and (self.trip is None or self.session is not None):
+            self.frames, self._keep, self.stop, self.trip = most, most, "max_frames", None
         else:
-            self._restart()  # what went wrong did so behind the cut
+            self._restart()  # what went wrong did so behind the cut; the same frames come before it again
 
     def take(self) -> Iterator[np.ndarray]:
         """Samples that may go out: of a stream what is decoded, else all of it once it is complete and good."""
@@ -173,12 +179,13 @@ class Utterance:
         )
 
     def close(self) -> None:
-        """Free the session; its codes and timings stay."""
-        if self.session is None:
+        """Free the session; its codes and timings stay, unless it was closed with the model."""
+        session, self.session = self.session, None
+        if session is None:
             return
-        info = self.session.info
-        self.codes = self.session.codes(0, info.frames)
-        for name in ("prefill", "talker", "predictor", "codec"):
-            self.timings[name] += getattr(info, f"{name}_seconds")
-        self.session.close()
-        self.session = None
+        with contextlib.suppress(EngineError):
+            info = session.info
+            self.codes = session.codes(0, info.frames)
+            for name in ("prefill", "talker", "predictor", "codec"):
+                self.timings[name] += getattr(info, f"{name}_seconds")
+        session.close()

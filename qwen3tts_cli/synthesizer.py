@@ -16,6 +16,7 @@ from .engine import Model
 from .engine_cpu import kernels_text
 from .engine_warm import warm
 from .errors import UsageError
+from .lifetime import Lifetime
 from .pipeline import Plan, Speech
 from .pipeline_batch import MOST, default_batch, made
 from .prompt import build_prompt, default_text_mode, resolve_language, resolve_speaker
@@ -37,7 +38,7 @@ DEFAULT_UTTERANCE_CHARACTERS = 300
 
 
 class Synthesizer:
-    """An opened model that speaks. A context manager; safe to use from several threads at once.
+    """An opened model that speaks. A context manager; safe to use, and to close, from several threads at once.
 
     >>> with Synthesizer.open() as voice:
     ...     samples = voice.say("Hello from two cores.", seed=1)
@@ -45,6 +46,8 @@ class Synthesizer:
 
     def __init__(self, model: Model, name: str, precision: str = "bf16") -> None:
         self.model, self.name, self.precision = model, name, precision
+        self.lifetime = Lifetime("synthesizer", model.checkpoint.close)
+        self.lifetime.adopt(model.lifetime)
 
     @classmethod
     def open(
@@ -89,10 +92,11 @@ class Synthesizer:
             raise
 
     def close(self) -> None:
-        """Release the model and its mapped files."""
-        checkpoint = self.model.checkpoint
-        self.model.close()
-        checkpoint.close()
+        """End what other threads have it speak or clone, at the next frame, and release the model and its files.
+
+        They get EngineError, as every later call does. In a child of a fork that came during a step nothing is freed.
+        """
+        self.lifetime.close()
 
     def __enter__(self) -> Synthesizer:
         return self
@@ -116,7 +120,9 @@ class Synthesizer:
         return kernels_text()
 
     def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
-        """Start to speak: float32 chunks, with a report of their own. Raises UsageError before the first."""
+        """Start to speak: float32 chunks, with a report of their own. Raises UsageError before the first, and EngineError
+        if it is closed."""
+        self.lifetime.check()
         o = options or SpeakOptions()
         config = self.config
         for name, value, high in (
@@ -206,7 +212,12 @@ class Synthesizer:
         audio: a file, (samples, rate), or what audio.load_recording made of one. text: what it says; without it the
         voice is less like the recording. What may spoil the voice is a UserWarning.
         """
-        return cloning.clone(self.model.checkpoint, audio, text, model=self.name, threads=self.threads, **facts)
+        with self.lifetime.call():
+            voice = cloning.clone(
+                self.model.checkpoint, audio, text, model=self.name, threads=self.threads, within=self.lifetime, **facts
+            )
+            self.lifetime.check()
+        return voice
 
     def say(self, text: str, **options: object) -> np.ndarray:
         """Speak all of it: float32 (samples,) at 24 kHz. options: fields of SpeakOptions."""
@@ -241,6 +252,7 @@ class Synthesizer:
     def _many(
         self, items: Iterable[str | Mapping[str, Any]], batch: int, options: dict[str, object], begun: list[list[Any]]
     ) -> Iterator[tuple[int, np.ndarray]]:
+        self.lifetime.check()
         ranged("batch", batch, 0, MOST, 0)
         options_of(options)  # errors of those show at once
 

@@ -80,7 +80,7 @@ def test_nor_in_other_precisions(precision):
 class Choosy:
     """A guard that dislikes attempts for what their first frames are, at the twelfth."""
 
-    def __init__(self, budget):
+    def __init__(self, budget, frame_seconds):
         self.seen = []
 
     def feed(self, codes):
@@ -341,7 +341,7 @@ def test_several_threads_with_batches(voice):
 
 def test_the_listener_comes_first():
     clock = [0.0]
-    listener = pipeline_batch.Listener(lambda: clock[0])
+    listener = pipeline_batch.Listener(0.08, lambda: clock[0])
     assert not listener.has_time(8)  # nothing is out
     listener.stepped(1, 0.04)
     listener.hears(24000)

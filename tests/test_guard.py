@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import allowed, golden_rows, load_golden
 
-from qwen3tts_cli.guard import FRAMES_PER_SECOND, Guard, expected_seconds, frame_budget
+from qwen3tts_cli.guard import FRAME_SECONDS, Guard, expected_seconds, frame_budget
 
 UNLIMITED = 1 << 30
 
@@ -48,7 +48,7 @@ def test_golden_speech_is_well_within_its_budget(row):
     ],
 )
 def test_the_budget_leaves_room_for_slow_speech_but_not_for_rambling(text, slowest):
-    assert slowest < frame_budget(text) / FRAMES_PER_SECOND < 6 * slowest
+    assert slowest < frame_budget(text) * FRAME_SECONDS < 6 * slowest
 
 
 def test_the_budget_grows_with_the_text_only():
@@ -165,3 +165,20 @@ def test_a_frame_costs_microseconds():
     start = time.process_time()
     feed(worst)
     assert (time.process_time() - start) / 3000 < allowed(1e-3)
+
+
+@pytest.mark.parametrize("frame_seconds", [0.02, 0.04, 0.08, 0.16])
+def test_a_codec_with_other_frames_is_watched_over_the_same_time(frame_seconds):
+    """Silence for five seconds and a loop for four, whatever the length of a frame."""
+    seconds = frame_budget("Hello.") * FRAME_SECONDS
+    assert frame_budget("Hello.", frame_seconds) * frame_seconds == pytest.approx(seconds, abs=2 * FRAME_SECONDS)
+    silent = np.zeros((round(20 / frame_seconds), 16), np.int32)
+    guard = Guard(UNLIMITED, frame_seconds)
+    frames = next(i for i, row in enumerate(silent) if guard.feed(row[None]) is not None) + 1
+    assert guard.reason == "silence"
+    assert frames * frame_seconds == pytest.approx(5, abs=2 * frame_seconds)
+    period = speech(round(1 / frame_seconds))
+    guard = Guard(UNLIMITED, frame_seconds)
+    frames = next(i for i, row in enumerate(np.tile(period, (20, 1))) if guard.feed(row[None]) is not None) + 1
+    assert guard.reason == "loop"
+    assert frames * frame_seconds == pytest.approx(4, abs=2 * frame_seconds)
