@@ -120,8 +120,8 @@ class Synthesizer:
         return kernels_text()
 
     def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
-        """Start to speak: float32 chunks, with a report of their own. Raises UsageError before the first, and EngineError
-        if it is closed."""
+        """Start to speak: float32 chunks, with a report of their own. Raises UsageError before the first of them, and
+        EngineError if the synthesizer is closed."""
         self.lifetime.check()
         o = options or SpeakOptions()
         config = self.config

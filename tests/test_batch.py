@@ -143,6 +143,38 @@ def test_most_frames_of_the_whole(voice, choosy, monkeypatch):
             assert_same(spoken(voice, batch=8, **live), spoken(voice, batch=1, **live))
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("trip", [28, 31, 33])
+@pytest.mark.parametrize("error", [False, True], ids=["guard", "error"])
+def test_a_stream_repeats_nothing_that_was_heard(voice, monkeypatch, batch, trip, error):
+    """The guard stops the third utterance, or its step fails, before, at or behind the frames that are left for it."""
+    parts = [spoken(voice, piece) for piece in PIECES[:3]]
+    left = 30
+    limit = sum(len(codes) for _, codes, _ in parts[:2]) + left
+    assert len(parts[2][1]) > 40
+    assert max(len(codes) for _, codes, _ in parts[:2]) < 28
+    steps, absorb = {}, pipeline_utterance.Utterance.absorb
+
+    class Late(Choosy):
+        reason = property(lambda self: "loop" if not error and len(self.seen) >= trip else None)
+
+    def failing(self, failure, wait):
+        steps[self] = steps.get(self, 0) + 1
+        return absorb(self, GenerationError("broken") if error and steps[self] == trip else failure, wait)
+
+    monkeypatch.setattr(pipeline_utterance, "Guard", Late)
+    monkeypatch.setattr(pipeline_utterance.Utterance, "absorb", failing)
+    monkeypatch.setattr(pipeline_batch.Listener, "has_time", lambda *_: True)
+    heard = []
+    try:
+        heard.extend(voice.speak(TEXT, SpeakOptions(seed=SEED, live=True, max_frames=limit, batch=batch)))
+    except GenerationError:
+        assert trip <= left
+    got = np.concatenate(heard)
+    assert trip <= left or len(got) == limit * 1920
+    np.testing.assert_array_equal(got, np.concatenate([pcm for pcm, _, _ in parts])[: len(got)])
+
+
 def failed(voice, **options):
     """What came out before the failure, and what it says."""
     out = []
