@@ -40,7 +40,7 @@ _PAUSES = re.compile(r"[.,;:!?…—–。，、；：！？｡､\n]+")
 _LOOP_SECONDS = 4.0
 _LONGEST_PERIOD_SECONDS = 4.0
 _LOOP_PERIODS = 3
-# Groups 1 to 15 that must agree beside group 0: an embedded voice holds up to nine of them constant.
+# Groups 1 to 15 that must agree beside group 0: the embedded voice holds seven of them constant.
 _EQUAL_GROUPS = 0.8
 # One frame that differs undoes this many that agree.
 _MISS_COST = 9

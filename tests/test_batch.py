@@ -275,7 +275,7 @@ def test_what_is_ahead_is_bounded(voice, steps, monkeypatch):
     begun, held = [0], [0]
 
     def items():
-        yield {"text": PIECES[2] * 3, "split": False, "seed": 1}
+        yield {"text": PIECES[2] * 3, "split": False, "seed": 2}
         while True:
             begun[0] += 1
             yield {"text": "Yes, I know.", "seed": begun[0]}

@@ -112,7 +112,7 @@ def test_base_and_pocket():
     assert pocket.voice.default_voice == "slt"
     assert pocket.voice.spell_out is True
     assert pocket.voice.max_characters == 140
-    assert pocket.generation.temperature == 0.3
+    assert pocket.generation.temperature == 0.2
 
 
 def real_config(size, kind):

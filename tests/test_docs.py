@@ -1,10 +1,14 @@
-"""Every command says what it does, shows examples, and stands in the README."""
+"""Every command says what it does, shows examples, and stands in the README; so does what the embedded voice is."""
 
 from __future__ import annotations
 
+import re
+
 import click
 import pytest
-from helpers import ROOT
+from helpers import POCKET, ROOT
+
+from qwen3tts_cli.config import load_config
 
 
 def command_group() -> click.Group:
@@ -46,3 +50,20 @@ def test_command_is_documented(words, command):
 def test_readme_begins_with_the_first_command():
     code = (ROOT / "README.md").read_text(encoding="utf-8").split("```")[1]
     assert code.split("\n", 1)[1].lstrip().startswith('make say TEXT="Hello from two cores."')
+
+
+def test_readme_gives_the_figures_of_the_card_of_the_embedded_voice():
+    card = (POCKET / "MODEL_CARD.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (paragraph,) = (part for part in readme.split("\n\n") if part.startswith("The embedded voice, `pocket`"))
+    figures = re.findall(r"\d+\.\d and \d+\.\d %", paragraph)
+    assert len(figures) == 2
+    assert all(figure in card for figure in figures)
+
+
+def test_the_card_of_the_embedded_voice_gives_its_default_sampling():
+    card = (POCKET / "MODEL_CARD.md").read_text(encoding="utf-8")
+    sampling = load_config(POCKET).generation
+    assert sampling.temperature == sampling.subtalker_temperature
+    assert sampling.top_k == sampling.subtalker_top_k
+    assert f"temperature {sampling.temperature} in both loops, top-k {sampling.top_k}" in card
