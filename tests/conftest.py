@@ -1,8 +1,9 @@
-"""Options, and an environment without the user's files and without a network."""
+"""Options, default signals, and an environment without the user's files and without a network."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -12,6 +13,14 @@ import pytest
 def pytest_addoption(parser):
     parser.addoption("--full-size", metavar="DIR", help="folder with the 0.6B checkpoints, for tests/parity")
     parser.addoption("--fuzz-seconds", type=float, default=2.0, help="time for each fuzz test")
+
+
+def pytest_configure(config):
+    """Children start with the default signals also where this process ignores them (nohup, a background job of a
+    script): exec resets a handler and keeps SIG_IGN. The handler does nothing, so that this process goes on."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
 
 
 @pytest.fixture(scope="session", autouse=True)
