@@ -1,16 +1,20 @@
 """Download a model from the Hugging Face Hub into its cache, through huggingface_hub.
 
-The large files come first, each into a partial file that the next run continues, and get their place in the cache only
-with the right SHA-256; `snapshot_download` then does the small ones, the links and the reference to the commit.
+The commit of `main` is read once, and all files are those of this commit. The large ones come first, each into a
+partial file that the next run continues, and get their place in the cache only with the right SHA-256;
+`snapshot_download` then does the small ones and the links. The reference `main` of the cache points at the commit once
+all of it is there, so that a revision that was there before stays in use until then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +75,13 @@ def pull(repo: str, report: Report) -> Path:
         if "config.json" not in names:
             raise DownloadError(f"{repo}: not a Qwen3-TTS checkpoint, it has no config.json")
         _large_files(list(_describe(repo, info.sha, names)), report)
-        folder = Path(huggingface_hub.snapshot_download(repo, revision="main", allow_patterns=_PATTERNS))
+        folder = Path(huggingface_hub.snapshot_download(repo, revision=info.sha, allow_patterns=_PATTERNS))
+        _check(repo, folder)
+        _point_main_at(repo, info.sha)
     except DownloadError:
         raise
     except Exception as error:
         raise _explained(repo, error) from error
-    _check(repo, folder)
     return folder
 
 
@@ -143,8 +148,39 @@ def _fetch(file: _LargeFile, report: Callable[[int], None]) -> None:
         if hub.file_digest(partial, file.sha256) != file.sha256:
             partial.unlink()
             raise DownloadError(f"{file.name}: damaged on the way, its SHA-256 is not the one announced; pull again")
-        file.blob.unlink(missing_ok=True)  # an earlier, damaged one
-        os.replace(partial, file.blob)
+        os.fsync(opened.fileno())
+        _rename(partial, file.blob)  # in the place of an earlier, damaged one, if there is one
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Give a file that is on the disk its name, in one step, and write the name to the disk too."""
+    os.replace(temporary, path)
+    with contextlib.suppress(OSError):  # a file system where a folder cannot be synced
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _point_main_at(repo: str, commit: str) -> None:
+    """Let `main` of the cache mean a commit, as huggingface_hub writes it."""
+    path = hub.repo_folder(repo) / "refs" / "main"
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == commit.encode("ascii"):
+            return  # the cache may be one that cannot be written
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent.parent, prefix=".main-")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(commit.encode("ascii"))
+            os.fchmod(descriptor, 0o644)
+            file.flush()
+            os.fsync(descriptor)
+        _rename(Path(temporary), path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _transfer(file: _LargeFile, opened: BinaryIO, report: Callable[[int], None]) -> None:

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-COMMIT = "c0ffee" + "0" * 34
+COMMIT, NEWER = "c0ffee" + "0" * 34, "decade" + "0" * 34
 
 
 @dataclass
@@ -30,11 +30,15 @@ class Fault:
 
 @dataclass
 class FakeHub:
-    """Serves one repo. `requests` has (method, path, Range header) of each request, `tokens` the bearer tokens."""
+    """Serves one repo. `requests` has (method, path, Range header) of each request, `tokens` the bearer tokens.
+
+    `main` is COMMIT, with `files`; where `newer` has files, it is the commit NEWER once somebody was told COMMIT."""
 
     repo: str
     files: dict[str, bytes]
     faults: dict[str, Fault] = field(default_factory=dict)
+    newer: dict[str, bytes] | None = None
+    main: str = COMMIT
     status: int | None = None  # of every request to the API
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
@@ -47,8 +51,16 @@ class FakeHub:
     def is_large(self, name: str) -> bool:
         return name.endswith(".safetensors")
 
-    def etag(self, name: str) -> str:
-        content = self.files[name]
+    def revision(self, name: str) -> str | None:
+        """The commit that a name in a request means."""
+        commit = self.main if name == "main" else name
+        return commit if commit == COMMIT or (commit == NEWER and self.newer is not None) else None
+
+    def files_of(self, commit: str | None) -> dict[str, bytes]:
+        return {COMMIT: self.files, NEWER: self.newer or {}}.get(commit or "", {})
+
+    def etag(self, name: str, commit: str = COMMIT) -> str:
+        content = self.files_of(commit)[name]
         if self.is_large(name):
             return hashlib.sha256(content).hexdigest()
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -101,9 +113,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._api(path[len(api) :])
         elif path.startswith(resolve):
             revision, _, name = path[len(resolve) :].partition("/")
-            self._resolve(name if revision in ("main", COMMIT) else "")
+            self._resolve(name, self.hub.revision(revision))
         elif path.startswith("/cdn/"):
-            self._transfer(next((name for name in self.hub.files if self.hub.etag(name) == path[5:]), ""))
+            commit = urlsplit(self.path).query
+            names = (name for name in self.hub.files_of(commit) if self.hub.etag(name, commit) == path[5:])
+            self._transfer(next(names, ""), commit)
         else:
             self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
 
@@ -112,46 +126,49 @@ class _Handler(BaseHTTPRequestHandler):
         if hub.status is not None:
             codes = {401: "RepoNotFound", 403: "GatedRepo", 404: "RepoNotFound"}
             self._send(hub.status, b"{}", {"X-Error-Code": codes[hub.status]} if hub.status in codes else {})
-        elif rest in ("", "/revision/main", f"/revision/{COMMIT}"):
-            siblings = [{"rfilename": name} for name in hub.files]
-            facts = {"_id": "1", "id": hub.repo, "modelId": hub.repo, "sha": COMMIT, "siblings": siblings, "tags": []}
+        elif (revision := rest.removeprefix("/revision/") or "main") and (commit := hub.revision(revision)):
+            siblings = [{"rfilename": name} for name in hub.files_of(commit)]
+            facts = {"_id": "1", "id": hub.repo, "modelId": hub.repo, "sha": commit, "siblings": siblings, "tags": []}
             self._json({**facts, "private": False, "downloads": 0, "likes": 0})
-        elif rest in (f"/tree/{COMMIT}", "/tree/main"):
-            self._json([self._entry(name) for name in hub.files])
+            if revision == "main" and hub.newer is not None:
+                hub.main = NEWER
+        elif rest.startswith("/tree/") and (commit := hub.revision(rest[6:])):
+            self._json([self._entry(name, commit) for name in hub.files_of(commit)])
         else:
             self._send(404, b"", {})
 
-    def _entry(self, name: str) -> dict[str, object]:
-        size, etag = len(self.hub.files[name]), self.hub.etag(name)
+    def _entry(self, name: str, commit: str) -> dict[str, object]:
+        size, etag = len(self.hub.files_of(commit)[name]), self.hub.etag(name, commit)
         entry: dict[str, object] = {"type": "file", "path": name, "size": size, "oid": etag[:40]}
         if self.hub.is_large(name):
             entry["lfs"] = {"oid": etag, "size": size, "pointerSize": 130}
         return entry
 
-    def _resolve(self, name: str) -> None:
+    def _resolve(self, name: str, commit: str | None) -> None:
         hub = self.hub
-        if name not in hub.files:
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+        if commit is None or name not in hub.files_of(commit):
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit or COMMIT})
             return
         fault = hub.faults.get(name, Fault())
         if fault.status is not None:
             self._send(fault.status, b"", {})
             return
-        size = len(hub.files[name]) if fault.size is None else fault.size
+        size = len(hub.files_of(commit)[name]) if fault.size is None else fault.size
         if hub.is_large(name):
-            linked = {"X-Linked-Etag": f'"{hub.etag(name)}"', "X-Linked-Size": str(size), "X-Repo-Commit": COMMIT}
-            self._send(302, b"", {**linked, "ETag": '"pointer"', "Location": f"{hub.endpoint}/cdn/{hub.etag(name)}"})
+            etag = hub.etag(name, commit)
+            linked = {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(size), "X-Repo-Commit": commit}
+            self._send(302, b"", {**linked, "ETag": '"pointer"', "Location": f"{hub.endpoint}/cdn/{etag}?{commit}"})
         else:
-            self._transfer(name)
+            self._transfer(name, commit)
 
-    def _transfer(self, name: str) -> None:
+    def _transfer(self, name: str, commit: str) -> None:
         hub = self.hub
-        if name not in hub.files:
+        if name not in hub.files_of(commit):
             self._send(404, b"", {})
             return
         fault = hub.faults.get(name, Fault())
-        body = hub.files[name] if fault.body is None else fault.body
-        headers = {"ETag": f'"{hub.etag(name)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        body = hub.files_of(commit)[name] if fault.body is None else fault.body
+        headers = {"ETag": f'"{hub.etag(name, commit)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         start, status, ranged = 0, 200, self.headers.get("Range")
         if ranged and fault.ranges:
             start, status = int(ranged.removeprefix("bytes=").split("-")[0]), 206

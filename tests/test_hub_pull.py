@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from fake_hub import COMMIT, FakeHub, Fault
+from fake_hub import COMMIT, NEWER, FakeHub, Fault
 from helpers import CHECKPOINTS
 
 from qwen3tts_cli import hub as local_hub
@@ -209,6 +209,98 @@ def test_damage_is_found_and_repaired(fake_hub, run):
     assert LARGE in done.stderr
     assert run("pull", "0.6b").returncode == 0
     assert run("verify").stdout == "pocket: ok\n0.6b: ok\n"
+
+
+def newer(files):
+    """Files of the same sizes, of which a small and a large one differ."""
+    config, weights = files["config.json"], files[LARGE]
+    return {**files, "config.json": config.rstrip() + b" ", LARGE: weights[:-1] + bytes([weights[-1] ^ 1])}
+
+
+def is_whole(files):
+    folder = local_hub.snapshot(REPO)
+    return all((folder / name).read_bytes() == files[name] for name in ("config.json", "merges.txt", LARGE))
+
+
+def test_main_that_moves_during_a_pull_does_not_mix_two_revisions(fake_hub, run):
+    fake_hub.newer = newer(fake_hub.files)
+    assert run("pull", "0.6b").returncode == 0
+    assert fake_hub.main == NEWER
+    assert local_hub.snapshot(REPO).name == COMMIT
+    assert is_whole(fake_hub.files)
+    assert (local_hub.repo_folder(REPO) / "refs" / "main").read_bytes() == COMMIT.encode()
+    assert run("verify", "0.6b").stdout == "0.6b: ok\n"
+
+    assert run("pull", "0.6b").returncode == 0
+    assert local_hub.snapshot(REPO).name == NEWER
+    assert is_whole(fake_hub.newer)
+    assert (local_hub.repo_folder(REPO) / "refs" / "main").read_bytes() == NEWER.encode()
+
+
+@pytest.mark.parametrize("name", ["config.json", "merges.txt", LARGE])
+def test_a_pull_that_fails_leaves_the_earlier_revision_in_use(fake_hub, run, name):
+    assert run("pull", "0.6b").returncode == 0
+    fake_hub.newer, fake_hub.main = newer(fake_hub.files), NEWER
+    fake_hub.newer["merges.txt"] += b"\n"
+    fake_hub.faults[name] = Fault(status=403)
+    failed(run("pull", "0.6b"))
+    assert local_hub.snapshot(REPO).name == COMMIT
+    assert run("path", "0.6b").stdout == f"{local_hub.snapshot(REPO)}\n"
+    fake_hub.faults.clear()
+    assert run("pull", "0.6b").returncode == 0
+    assert local_hub.snapshot(REPO).name == NEWER
+
+
+WATCHED = """
+import os, sys
+from qwen3tts_cli import pull
+real_sync, real_replace = os.fsync, os.replace
+def sync(descriptor):
+    print("fsync", os.fstat(descriptor).st_ino)
+    real_sync(descriptor)
+def replace(source, target):
+    print("replace", os.stat(source).st_ino, target, os.path.exists(target))
+    if sys.argv[2] == "die":
+        os._exit(9)
+    real_replace(source, target)
+os.fsync, os.replace = sync, replace
+pull.pull(sys.argv[1], lambda there, total: None)
+"""
+
+
+def watched(fake_hub, how):
+    """The renames of a pull and the syncs of inodes around them, as as words; `die`: it ends at the first rename."""
+    code = [sys.executable, "-u", "-c", WATCHED, REPO, how]
+    done = subprocess.run(code, capture_output=True, text=True, timeout=60)
+    assert done.returncode == (9 if how == "die" else 0), done
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_a_download_is_on_the_disk_before_it_has_its_name(fake_hub, run):
+    rows = watched(fake_hub, "live")
+    cache = local_hub.repo_folder(REPO)
+    for target in (cache / "blobs" / fake_hub.etag(LARGE), cache / "refs" / "main"):
+        (at,) = (i for i, row in enumerate(rows) if row[0] == "replace" and row[2] == str(target))
+        inode = str(target.stat().st_ino)
+        assert rows[at - 1 : at + 2] == [
+            ["fsync", inode],
+            ["replace", inode, str(target), "False"],
+            ["fsync", str(target.parent.stat().st_ino)],
+        ]
+
+
+def test_a_damaged_file_stays_until_the_new_one_takes_its_name(fake_hub, run):
+    assert run("pull", "0.6b").returncode == 0
+    blob = local_hub.repo_folder(REPO) / "blobs" / fake_hub.etag(LARGE)
+    blob.chmod(0o644)
+    blob.write_bytes(b"damaged")
+    *_, last = watched(fake_hub, "die")
+    assert (last[0], last[2:]) == ("replace", [str(blob), "True"])
+    assert blob.read_bytes() == b"damaged"
+    fake_hub.requests.clear()
+    assert run("pull", "0.6b").returncode == 0
+    assert blob.read_bytes() == fake_hub.files[LARGE]
+    assert fake_hub.ranges_of(LARGE) == []  # the partial file was whole
 
 
 def test_offline(fake_hub, run):
