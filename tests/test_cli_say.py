@@ -271,6 +271,29 @@ def test_texts_from_files(say, calls):
         assert message in refused(say, "-f", "text", "-o", "a.wav")
 
 
+@pytest.mark.parametrize("source", ["file", "stdin", "file of -"])
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"it was\r\nthe worst\r\n\r\nof times\r\n", "it was\nthe worst\n\nof times"),
+        (b"it was\rthe worst\r\rof times\r", "it was\nthe worst\n\nof times"),
+        (b"\xef\xbb\xbfa\r\nb\rc\nd", "a\nb\nc\nd"),
+        (b"a" * 8191 + b"\r\nb", "a" * 8191 + "\nb"),
+    ],
+)
+def test_text_that_is_read_has_the_line_ends_of_lf_files(say, calls, monkeypatch, source, content, lines):
+    with open("text", "wb") as file:
+        file.write(content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    say("-q", "-o", "a.wav", *{"file": ["-f", "text"], "stdin": [], "file of -": ["-f", "-"]}[source])
+    assert calls[0][0] == lines
+
+
+def test_text_of_an_argument_keeps_its_line_ends(say, calls):
+    say("-q", "a\r\nb\rc", "-o", "a.wav")
+    assert calls[0][0] == "a\r\nb\rc"
+
+
 def test_models(say):
     assert "qwen3tts models pull 0.6b" in refused(say, "Hello.", "-o", "a.wav", "-m", "0.6B", code=3)
     assert "qwen3tts models pull org/model" in refused(say, "Hello.", "-o", "a.wav", "-m", "org/model", code=3)

@@ -14,7 +14,8 @@ _STDIN = "standard input"
 def read_text(text: str | None, file: str | None) -> str | None:
     """The text, or None where there is none and nobody pipes one in.
 
-    An argument is returned unchanged; text from a file or stdin loses a byte order mark and the whitespace around it.
+    An argument is returned unchanged; text from a file or stdin loses a byte order mark and the whitespace around it,
+    and each of its lines ends in LF, whatever system wrote it.
     Raises UsageError (both given, invalid UTF-8, too long, empty, no such file) and InputError (unreadable).
     """
     if text is not None and file is not None:
@@ -65,7 +66,7 @@ def _decode(name: str, data: bytes) -> str:
     if len(data) > LIMIT_BYTES:
         raise UsageError(f"{name}: more than {LIMIT_BYTES:,} bytes of text, the limit")
     try:
-        return data.decode("utf-8-sig").strip()
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").strip()
     except UnicodeDecodeError as error:
         found = error.object[error.start]
         raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}") from None
