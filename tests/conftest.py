@@ -12,7 +12,7 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption("--full-size", metavar="DIR", help="folder with the 0.6B checkpoints, for tests/parity")
-    parser.addoption("--fuzz-seconds", type=float, default=2.0, help="time for each fuzz test")
+    parser.addoption("--fuzz-seconds", type=float, default=1.0, help="time for each fuzz test")
 
 
 def pytest_configure(config):

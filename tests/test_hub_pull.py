@@ -18,6 +18,13 @@ from qwen3tts_cli import hub as local_hub
 
 REPO = local_hub.ALIASES["0.6b"]
 LARGE = "model.safetensors"
+# the command, without the pauses between the attempts of a download
+AT_ONCE = """
+import time
+from qwen3tts_cli.cli import main
+time.sleep = lambda seconds: None
+main()
+"""
 
 
 @pytest.fixture
@@ -34,7 +41,7 @@ def run(fake_hub, tmp_path, monkeypatch):
 
     def run(*arguments, before=None, **environment):
         return subprocess.run(
-            [sys.executable, "-m", "qwen3tts_cli", "models", *arguments],
+            [sys.executable, "-c", AT_ONCE, "models", *arguments],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -19,28 +19,16 @@ GRID = 4000
 @pytest.fixture(scope="module")
 def native(tmp_path_factory):
     """sample.c and the kernels as a library, with the kernel table of this processor."""
-    library = tmp_path_factory.mktemp("native") / "sample.so"
+    folder = tmp_path_factory.mktemp("native")
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    sources = [
-        ROOT / "native/sample.c",
-        ROOT / "native/kernels.c",
-        ROOT / "native/cpu.c",
-        *sorted((ROOT / "native/kernels").glob("*.c")),
-    ]
-    command = [
-        shutil.which(compiler) or "cc",
-        "-std=c11",
-        "-O2",
-        "-fPIC",
-        "-shared",
-        "-I",
-        ROOT / "native",
-        *sources,
-        "-lm",
-        "-o",
-        library,
-    ]
-    subprocess.run(command, check=True)
+    cc = [shutil.which(compiler) or "cc", "-std=c11", "-O1", "-fPIC", "-I", ROOT / "native"]
+    names = ("sample.c", "kernels.c", "cpu.c")
+    sources = [*(ROOT / "native" / name for name in names), *sorted((ROOT / "native/kernels").glob("*.c"))]
+    objects = [folder / f"{i}.o" for i in range(len(sources))]
+    compiling = [subprocess.Popen([*cc, "-c", s, "-o", o]) for s, o in zip(sources, objects, strict=True)]
+    assert [process.wait() for process in compiling] == [0] * len(sources)
+    library = folder / "sample.so"
+    subprocess.run([cc[0], "-shared", *objects, "-lm", "-o", library], check=True)
     ffi = FFI()
     ffi.cdef("""
         typedef struct {
