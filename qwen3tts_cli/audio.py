@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 import os
 import stat
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError, UsageError
+from .pcm import to_float32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,18 +54,22 @@ def load_recording(
     trim_silence: bool = False,
     append_silence: bool = False,
 ) -> Recording:
-    """Read a file, or take (samples, rate) with samples (n,) or (n, channels).
+    """Read a file, or take (samples, rate) with samples as pcm.to_float32 takes them: (n,) or (n, channels).
 
     trim_silence: cut what is before and behind the speech, but for 0.1 s. append_silence: 0.5 s of it at the end.
-    Raises UsageError where there is no such file, InputError for what is no usable audio: unreadable, without samples,
-    not finite, silent, under 0.1 s, over 10 minutes.
+    Raises UsageError where there is no such file or a type is wrong, InputError for what is no usable audio:
+    unreadable, without samples, not finite, silent, under 0.1 s, over 10 minutes.
     """
     if isinstance(source, tuple):
-        name, (samples, rate) = "samples", source
-        mono = _from_array(np.asarray(samples), rate)
-    else:
-        name = os.fspath(source)
+        if len(source) != 2:
+            raise UsageError(f"recording: a tuple of {len(source)}, expected (samples, rate)")
+        name, rate = "samples", _rate(source[1])
+        mono = _from_array(source[0], rate)
+    elif isinstance(source, (str, bytes, os.PathLike)):
+        name = os.fsdecode(source)
         mono, rate = _read(name)
+    else:
+        raise UsageError(f"recording: {type(source).__name__}, expected the path of a file or (samples, rate)")
     return _finished(mono, rate, name, trim_silence, append_silence)
 
 
@@ -77,17 +83,24 @@ def transcript_warning(text: str, seconds: float) -> str | None:
     return f"the transcript has {letters} letters, {what} in {seconds:.1f} s; a wrong one makes the speech run away"
 
 
-def _from_array(samples: np.ndarray, rate: int) -> np.ndarray:
-    if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or rate < 1:
-        raise InputError(f"samples: a rate of {rate!r} Hz")
-    if samples.ndim not in (1, 2) or samples.size == 0 or samples.dtype.kind not in "fiu":
-        raise InputError(f"samples: {samples.dtype} {list(samples.shape)}, expected (samples,) or (samples, channels)")
-    if len(samples) > MAX_SECONDS * rate:
-        raise InputError(f"samples: {len(samples) / rate:.0f} s, the limit is {MAX_SECONDS} s")
-    if samples.dtype.kind != "f":
-        samples = samples / np.float32(np.iinfo(samples.dtype).max)
-    samples = samples.astype(np.float32)
-    return samples if samples.ndim == 1 else samples.mean(axis=1)
+def _rate(rate: Any) -> int:
+    try:
+        found = operator.index(rate)
+    except TypeError:
+        found = None
+    if found is None or isinstance(rate, (bool, np.bool_)):
+        raise UsageError(f"rate: {type(rate).__name__}, expected an integer: a recording is (samples, rate)")
+    if found < 1:
+        raise InputError(f"samples: a rate of {found} Hz")
+    return found
+
+
+def _from_array(samples: Any, rate: int) -> np.ndarray:
+    """A copy: a Recording does not change with the array it was made of."""
+    mono = np.array(to_float32(samples))
+    if len(mono) > MAX_SECONDS * rate:
+        raise InputError(f"samples: {len(mono) / rate:.0f} s, the limit is {MAX_SECONDS} s")
+    return mono
 
 
 def _read(path: str) -> tuple[np.ndarray, int]:
@@ -111,6 +124,9 @@ def _read(path: str) -> tuple[np.ndarray, int]:
         with soundfile.SoundFile(path) as file:
             if file.samplerate < 1 or file.channels < 1:
                 raise InputError(f"{path}: {file.channels} channels at {file.samplerate} Hz")
+            file.seekable = lambda: (
+                False
+            )  # after each block soundfile seeks, which fails at an end that no header tells
             blocks = list(_blocks(file, path))
             return (np.concatenate(blocks) if blocks else np.empty(0, np.float32)), file.samplerate
     except soundfile.LibsndfileError as error:

@@ -94,7 +94,11 @@ class Codec:
             return self._decoder
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
-        """float32 (n,) mono at 24 kHz, see audio.load_recording, to int32 (ceil(n / 1920), code groups)."""
+        """Samples at 24 kHz to int32 (ceil(n / 1920), code groups); see audio.load_recording for other rates.
+
+        samples: (n,) or (n, channels): floats, or integers of which the type tells the full scale. Raises UsageError
+        for another type or shape, InputError for samples that are not finite.
+        """
         return self.encoder.encode(samples)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:

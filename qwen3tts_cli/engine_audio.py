@@ -14,6 +14,7 @@ from ._native import ffi, lib
 from .engine_native import check, fill_codec, fill_transformer
 from .errors import CheckpointError, EngineError, InputError
 from .lifetime import ForkedLock, Lifetime
+from .pcm import to_float32
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,9 +57,9 @@ def _open(kind: str, path: Path, config: object, tensors: _Tensors, threads: int
 
 def _mono(samples: np.ndarray) -> np.ndarray:
     """Checked samples: contiguous float32 (n,), finite."""
-    samples = np.ascontiguousarray(samples, np.float32)
-    if samples.ndim != 1 or not 0 < len(samples) < 2**30:
-        raise EngineError(f"samples: shape {samples.shape}, (samples,) is needed")
+    samples = to_float32(samples)
+    if len(samples) >= 2**30:
+        raise InputError(f"samples: {len(samples)} of them, the limit is {2**30 - 1}")
     if not np.isfinite(samples).all():
         raise InputError("samples: some are not finite")
     return samples
@@ -118,7 +119,10 @@ class SpeakerEncoder(_Part):
         self._own("speaker", "speaker encoder", _open("speaker", path, native, tensors, threads, cpu_mask))
 
     def embed(self, samples: np.ndarray) -> np.ndarray:
-        """samples: float32 (n,) at 24 kHz, 0.1 s or more. Returns float32 (config.embedding,). Raises EngineError."""
+        """samples: 0.1 s or more at 24 kHz, as pcm.to_float32 takes them. Returns float32 (config.embedding,).
+
+        Raises UsageError and InputError for samples that cannot be used, EngineError.
+        """
         samples = _mono(samples)
         out = np.empty(self.config.embedding, np.float32)
         with self.lifetime.alone():
@@ -162,9 +166,10 @@ class CodecEncoder(_Part):
         self._own("encoder", "codec encoder", _open("encoder", path, native, tensors, threads, cpu_mask))
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
-        """samples: float32 (n,) at 24 kHz. Returns int32 (ceil(n / samples_per_frame), num_quantizers).
+        """samples: n of them at 24 kHz, as pcm.to_float32 takes them. Returns int32 (ceil(n / samples_per_frame),
+        num_quantizers).
 
-        Raises EngineError.
+        Raises UsageError and InputError for samples that cannot be used, EngineError.
         """
         samples = _mono(samples)
         frames = -(-len(samples) // self.config.samples_per_frame)

@@ -174,24 +174,79 @@ def test_silence_is_cut_and_added_only_when_asked():
 
 
 @pytest.mark.parametrize(
-    ("samples", "rate"),
+    ("samples", "rate", "error", "words"),
     [
-        (np.ones((2, 2, 2)), RATE),
-        (np.ones(RATE), 0),
-        (np.ones(RATE), 24000.5),
-        (np.ones(RATE), True),
-        (np.array(["a"] * RATE), RATE),
-        (np.empty(0), RATE),
-        (np.ones(601 * 100), 100),
+        (np.ones((2, 2, 2)), RATE, UsageError, "shape (2, 2, 2)"),
+        (np.float32(1), RATE, UsageError, "shape ()"),
+        (np.ones((2, RATE)), RATE, UsageError, "transpose"),
+        (np.ones(RATE), 0, InputError, "rate of 0 Hz"),
+        (np.ones(RATE), 24000.5, UsageError, "rate: float"),
+        (np.ones(RATE), True, UsageError, "rate: bool"),
+        (np.ones(RATE), "24000", UsageError, "rate: str"),
+        (RATE, np.ones(RATE), UsageError, "rate: ndarray"),  # the order of scipy
+        (np.array(["a"] * RATE), RATE, UsageError, "str"),
+        (np.ones(RATE, complex), RATE, UsageError, "complex128"),
+        (np.ones(RATE, bool), RATE, UsageError, "bool"),
+        (np.array([None] * RATE), RATE, UsageError, "object"),
+        (None, RATE, UsageError, "NoneType"),
+        ("a.wav", RATE, UsageError, "samples: str"),
+        ([1, 2, 3] * RATE, RATE, UsageError, "list of integers"),
+        ([[0.5], [0.5, 0.5]], RATE, UsageError, "list"),
+        ((SPEECH * 32767).astype(np.int64), RATE, UsageError, "int64"),
+        (np.empty(0), RATE, InputError, "no samples"),
+        (np.empty((0, 2)), RATE, InputError, "no samples"),
+        (np.full(RATE, 1e300), RATE, InputError, "not finite"),
+        (np.ones(601 * 100), 100, InputError, "601 s"),
     ],
 )
-def test_bad_arrays(samples, rate):
-    with pytest.raises(InputError):
+def test_bad_arrays(samples, rate, error, words):
+    with pytest.raises(error) as caught:
         load_recording((samples, rate))
+    assert type(caught.value) is error
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 200
 
 
-def test_integers_are_scaled():
-    samples = (SPEECH * 32767).astype(np.int16)
-    np.testing.assert_allclose(load_recording((samples, RATE)).samples, SPEECH, atol=1e-4)
-    stereo = load_recording((np.stack([SPEECH, SPEECH], 1), RATE))
-    np.testing.assert_allclose(stereo.samples, SPEECH, atol=1e-7)
+@pytest.mark.parametrize("source", [None, 5, SPEECH, [SPEECH, RATE], (SPEECH,), (SPEECH, RATE, 1)])
+def test_what_is_no_recording_is_named(source):
+    with pytest.raises(UsageError, match=r"recording: (NoneType|int|ndarray|list|a tuple of)") as caught:
+        load_recording(source)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(("subtype", "dtype"), [("PCM_16", "int16"), ("PCM_32", "int32"), ("FLOAT", "float32")])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_array_is_the_file_it_was_read_from(tmp_path, subtype, dtype, channels):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack([SPEECH, SPEECH[::-1]][:channels], 1), RATE, subtype=subtype)
+    from_file = load_recording(path)
+    from_array = load_recording((soundfile.read(path, dtype=dtype)[0], np.int64(RATE)))
+    assert np.array_equal(from_array.samples, from_file.samples)
+    assert from_array.sha256 == from_file.sha256
+
+
+def test_bytes_without_a_sign_keep_no_offset(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, SPEECH, RATE, subtype="PCM_U8")
+    data = np.frombuffer(path.read_bytes()[-len(SPEECH) :], np.uint8)
+    assert np.array_equal(load_recording((data, RATE)).samples, load_recording(path).samples)
+
+
+def test_a_recording_does_not_change_with_its_array():
+    samples = SPEECH.copy()
+    recording = load_recording((samples, RATE))
+    samples[:] = 0
+    assert np.array_equal(recording.samples, SPEECH)
+
+
+def test_flac_that_does_not_say_how_long_it_is(tmp_path):
+    from qwen3tts_cli import sinks
+
+    class Pipe:
+        name, seekable = "pipe", False
+        write = (tmp_path / "a.flac").open("wb", buffering=0).write
+
+    sink = sinks.open_sink(Pipe, sinks.AudioFormat("FLAC", "PCM_16"), RATE)
+    sink.write(SPEECH)
+    sink.finish()
+    assert len(load_recording(tmp_path / "a.flac").samples) == len(SPEECH)

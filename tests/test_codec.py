@@ -44,6 +44,35 @@ def test_round_trip_equals_the_reference(codec):
     assert snr_db(codec.decode(decoded["codes"]), want) >= 80
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pcm: pcm,
+        lambda pcm: pcm.astype(">i2"),
+        lambda pcm: pcm.astype(np.int32) << 16,
+        lambda pcm: pcm.astype(np.int64) << 48,
+        lambda pcm: (pcm.astype(np.int32) + 32768).astype(np.uint16),
+        lambda pcm: pcm / 32768,
+        lambda pcm: np.float32(pcm / 32768)[::-1].copy()[::-1],
+        lambda pcm: np.stack([pcm, pcm], 1),
+        lambda pcm: (pcm / 32768).tolist(),
+    ],
+)
+def test_samples_of_any_type_give_the_same_codes(codec, change):
+    pcm, _ = soundfile.read(WAV, dtype="int16")
+    golden = load_golden("tiny-base", "codec_encode_ref24k.npz")
+    np.testing.assert_array_equal(codec.encode(change(pcm)), codec.encode(np.float32(pcm / 32768)))
+    np.testing.assert_array_equal(codec.encode(change(pcm)), golden["codes"])
+
+
+def test_samples_that_cannot_be_encoded(codec):
+    for samples, error in ((np.ones(9, complex), UsageError), ("a.wav", UsageError), ([], InputError)):
+        with pytest.raises(error, match="samples"):
+            codec.encode(samples)
+    with pytest.raises(InputError, match="not finite"):
+        codec.encode(np.array([np.nan] * 5000))
+
+
 @pytest.mark.parametrize("cut", [1, 3, 64, 100])
 def test_a_stream_is_the_same_samples(codec, cut):
     codes = load_golden("tiny-base", "codec_decode_330.npz")["codes"]

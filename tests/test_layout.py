@@ -40,8 +40,8 @@ C_ROWS = [
 PY_ROWS = [
     {"errors", "memory", "threads"},
     {"lifetime"},
-    {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings", "audio"},
-    {"config", "bpe", "safetensors", "sinks", "pull", "text"},
+    {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings"},
+    {"audio", "config", "bpe", "safetensors", "sinks", "pull", "text"},
     {"languages", "tokenizer", "weights", "voicefile"},
     {"engine", "prompt", "voicestore"},
     {"checkpoint", "cloning", "codec"},

@@ -1,10 +1,16 @@
-"""The conversion to 16-bit PCM."""
+"""The conversions of samples."""
 
 from __future__ import annotations
 
-import numpy as np
+import array
 
-from qwen3tts_cli.pcm import to_pcm16
+import numpy as np
+import pytest
+
+from qwen3tts_cli import InputError, UsageError
+from qwen3tts_cli.pcm import to_float32, to_pcm16
+
+WAVE = np.sin(np.arange(1000) / 7).astype(np.float32) * np.float32(0.9)
 
 
 def test_ends_of_the_scale():
@@ -37,3 +43,99 @@ def test_shape_type_and_copy():
     assert result.shape == (5,)
     assert to_pcm16(np.empty(0, np.float32)).tobytes() == b""
     assert to_pcm16(np.float32([0.1, 0.2, 0.3])[::2]).tolist() == [3277, 9830]
+
+
+def check(found, expected=WAVE, atol=1e-7):
+    assert found.dtype == np.float32
+    assert found.dtype.isnative
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g"])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("layout", ["plain", "strided", "reversed", "read-only", "stereo", "fortran", "column"])
+def test_any_array_is_the_same_samples(dtype, order, layout):
+    kind, width = np.dtype(dtype).kind, np.dtype(dtype).itemsize
+    if kind == "f":
+        samples, atol = WAVE.astype(dtype), 1e-3 if width == 2 else 1e-7
+    else:
+        full = 2.0 ** (8 * width - 1)
+        scaled = np.rint(WAVE.astype(np.float64) * full) + (full if kind == "u" else 0)
+        samples, atol = scaled.astype(dtype), max(1e-7, 0.51 / full)
+    samples = samples.astype(samples.dtype.newbyteorder(order))
+    match layout:
+        case "strided":
+            samples = np.repeat(samples, 3)[::3]
+        case "reversed":
+            samples = samples[::-1].copy()[::-1]
+        case "read-only":
+            samples.flags.writeable = False
+        case "stereo":
+            samples = np.stack([samples, samples], 1)
+        case "fortran":
+            samples = np.asfortranarray(np.stack([samples] * 3, 1))
+        case "column":
+            samples = samples[:, None]
+    check(to_float32(samples), atol=atol)
+
+
+def test_integers_are_those_of_libsndfile():
+    assert to_float32(np.array([-32768, 0, 16384, 32767], np.int16)).tolist() == [-1, 0, 0.5, 32767 / 32768]
+    assert to_float32(np.array([0, 128, 255], np.uint8)).tolist() == [-1, 0, 127 / 128]
+    assert to_float32(np.array([0, 1 << 31, (1 << 32) - 1], np.uint32)).tolist() == [-1, 0, 1]
+    assert to_float32(np.zeros(3, np.int64)).tolist() == [0, 0, 0]
+
+
+def test_channels_are_mixed():
+    assert to_float32(np.array([[32767, -32767], [16384, 0]], np.int16)).tolist() == [0, 0.25]
+
+
+def test_float_samples_are_not_copied():
+    assert to_float32(WAVE) is WAVE
+
+
+def test_what_numpy_makes_an_array_of():
+    check(to_float32(WAVE.tolist()))
+    check(to_float32(tuple(WAVE.tolist())))
+    check(to_float32(array.array("f", WAVE.tolist())))
+    check(to_float32(memoryview(np.rint(WAVE * 32768).astype(np.int16))), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (np.ones(9, complex), "complex128"),
+        (np.ones(9, bool), "bool"),
+        (np.array([1.0, None]), "object"),
+        (np.array(["a"]), "str"),
+        (np.array([b"a"]), "bytes"),
+        (np.array(["2020-01-01"], "M8[D]"), "datetime64"),
+        (np.ones(9, [("left", "f4")]), "void"),
+        ("a.wav", "str"),
+        (b"RIFF", "bytes"),
+        (None, "NoneType"),
+        ({0.5}, "set"),
+        ([True, False], "list of bool"),
+        ([1, 2], "list of integers"),
+        ((1, 2), "tuple of integers"),
+        ([[0.5], [0.5, 0.5]], "list"),
+        (np.arange(9), "int64"),
+        (np.arange(9, dtype=np.uint64), "uint64"),
+        (np.ones((2, 100)), "transpose"),
+        (np.ones((2, 2, 2)), "shape (2, 2, 2)"),
+        (0.5, "shape ()"),
+    ],
+)
+def test_other_types_are_named(samples, words):
+    with pytest.raises(UsageError) as caught:
+        to_float32(samples, "what was given")
+    assert str(caught.value).startswith("what was given: ")
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("samples", [np.empty(0), np.empty(0, np.int16), [], np.empty((0, 2)), np.empty((9, 0))])
+def test_no_samples(samples):
+    with pytest.raises(InputError, match="no samples"):
+        to_float32(samples)
