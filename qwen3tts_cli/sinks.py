@@ -2,8 +2,8 @@
 
 A sink has `write(samples)` for (samples,) float32, `finish()` when all is written, and `discard()`. It does not open,
 name or keep its output: see outputs.py. WAV in PCM_16, FLOAT and DOUBLE is written here, because the bytes must not
-depend on the clock (libsndfile puts the time into its PEAK chunk) nor need an output that can seek; libsndfile writes
-the rest.
+depend on the clock (libsndfile puts the time into its PEAK chunk); libsndfile writes the rest, see sinks_encoded.py.
+Every format is written as it comes, also to an output that cannot seek.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .errors import OutputError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from .sinks_encoded import EncodedSink
+
 _UNKNOWN_SIZE = 0xFFFFFFFF  # what players take as "until the end"
-_BLOCK_SAMPLES = 16384  # libsndfile's Vorbis encoder keeps a whole write on the C stack
-_COPY_BYTES = 1 << 20
 
 # Extension -> container and subtype of its own (None: every subtype the container has).
-_EXTENSIONS = {
+EXTENSIONS = {
     "wav": ("WAV", "PCM_16", None),
     "flac": ("FLAC", "PCM_16", None),
     "ogg": ("OGG", "VORBIS", None),
@@ -40,25 +40,29 @@ class AudioFormat:
     container: str
     subtype: str
 
-    @property
-    def streams(self) -> bool:
-        """Whether it can be written to an output that cannot seek, as it is made."""
-        return self.container == "RAW" or (self.container == "WAV" and self.subtype in _OWN_WAV)
 
+def choose_format(
+    path: str | None,
+    subtype: str | None,
+    raw: bool,
+    sample_rate: int,
+    named: str | None = None,
+    usual: str | None = None,
+) -> AudioFormat:
+    """The format for an output; path: None where its name says nothing. Raises UsageError.
 
-def choose_format(path: str | None, subtype: str | None, raw: bool, sample_rate: int) -> AudioFormat:
-    """The format for an output: from the extension of `path`, WAV where there is no path. Raises UsageError."""
+    named: a key of EXTENSIONS that was asked for, where `path` has no known extension, or one that can hold it.
+    usual: the one where `path` says nothing, or has no extension; WAV for None where it says nothing.
+    """
     subtype = subtype.upper().replace("-", "_") if subtype else None
     if raw:
         if subtype not in (None, "PCM_16"):
             raise UsageError(f"--subtype {subtype}: raw audio is PCM_16, leave one of --raw and --subtype out")
+        if named is not None:
+            raise UsageError(f"--audio-format {named}: raw audio has no format, leave one of it and --raw out")
         return AudioFormat("RAW", "PCM_16")
-    extension = "wav" if path is None else os.path.splitext(path)[1][1:].lower()
-    if extension not in _EXTENSIONS:
-        found = f"unknown extension .{extension}" if extension else "no extension"
-        known = ", ".join(f".{name}" for name in _EXTENSIONS)
-        raise UsageError(f"{path}: {found}, known are {known} (or --raw for any name)")
-    container, own, allowed = _EXTENSIONS[extension]
+    extension = _extension(path, named, usual)
+    container, own, allowed = EXTENSIONS[extension]
     if subtype is None:
         subtype = own
     if not (container == "WAV" and subtype in _OWN_WAV):
@@ -66,7 +70,28 @@ def choose_format(path: str | None, subtype: str | None, raw: bool, sample_rate:
     return AudioFormat(container, subtype)
 
 
-def _soundfile(extension: str) -> Any:
+def _extension(path: str | None, named: str | None, usual: str | None) -> str:
+    """A key of EXTENSIONS."""
+    if path is None:
+        return named or usual or "wav"
+    found = os.path.splitext(path)[1][1:].lower()
+    if found in EXTENSIONS and named is not None:
+        (container, own, _), (other, _, allowed) = EXTENSIONS[named], EXTENSIONS[found]
+        if container != other or own not in (allowed or (own,)):
+            raise UsageError(f"--audio-format {named}: {path} has the extension of another format, change one of them")
+    if named is not None:
+        return named
+    if found in EXTENSIONS:
+        return found
+    if usual is not None and not found:
+        return usual
+    what = f"unknown extension .{found}" if found else "no extension"
+    known = ", ".join(f".{name}" for name in EXTENSIONS)
+    raise UsageError(f"{path}: {what}, known are {known} (or --audio-format or --raw for any name)")
+
+
+def load_soundfile(extension: str) -> Any:
+    """The module soundfile. Raises OutputError, for a file with this extension."""
     try:
         import soundfile
     except (ImportError, OSError) as error:
@@ -75,7 +100,7 @@ def _soundfile(extension: str) -> Any:
 
 
 def _check_subtype(extension: str, container: str, subtype: str, allowed: Any, sample_rate: int) -> None:
-    soundfile = _soundfile(extension)
+    soundfile = load_soundfile(extension)
     if container not in soundfile.available_formats():
         version = soundfile.__libsndfile_version__
         raise UsageError(f".{extension}: this libsndfile ({version}) cannot write {container}")
@@ -101,8 +126,10 @@ def open_sink(output: Any, audio: AudioFormat, sample_rate: int) -> RawSink | Wa
     """A sink that writes mono audio of a format to an output."""
     if audio.container == "RAW":
         return RawSink(output)
-    if audio.streams:
+    if audio.container == "WAV" and audio.subtype in _OWN_WAV:
         return WavSink(output, sample_rate, audio.subtype)
+    from .sinks_encoded import EncodedSink
+
     return EncodedSink(output, sample_rate, audio)
 
 
@@ -179,102 +206,3 @@ class WavSink:
 
     def discard(self) -> None:
         """Nothing is held."""
-
-
-class _KeepsErrors:
-    """A binary file for libsndfile's callbacks, which no exception can cross: the first one is kept instead."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        if self.error is None:
-            try:
-                self._file.write(data)
-            except OSError as error:
-                self.error = error
-        return len(data)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        try:
-            return self._file.seek(offset, whence)
-        except OSError as error:
-            self.error = self.error or error
-            return 0
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
-
-
-class EncodedSink:
-    """A format that libsndfile writes. To an output that cannot seek it goes by way of an unnamed temporary file.
-
-    libsndfile is called from one thread of its own: an interrupt is raised in the main thread, and would otherwise be
-    lost in a callback of libsndfile's.
-    """
-
-    def __init__(self, output: Any, sample_rate: int, audio: AudioFormat) -> None:
-        import tempfile
-        from concurrent.futures import ThreadPoolExecutor
-
-        soundfile = _soundfile(audio.container.lower())
-        self._output, self._integers = output, audio.subtype == "PCM_16"
-        try:
-            self._spool = None if output.file else tempfile.TemporaryFile()  # noqa: SIM115
-        except OSError as error:
-            raise OutputError(f"temporary file in {tempfile.gettempdir()}: {error.strerror}") from None
-        self._file = _KeepsErrors(output.file or self._spool)
-        self._failures = (soundfile.LibsndfileError, AssertionError)
-        self._thread, self._released = ThreadPoolExecutor(1), False
-        self._sound = self._call(
-            lambda: soundfile.SoundFile(
-                self._file, "w", sample_rate, 1, audio.subtype, format=audio.container, closefd=False
-            )
-        )
-
-    def _call(self, function: Any, *arguments: Any) -> Any:
-        try:
-            result = self._thread.submit(function, *arguments).result()
-        except self._failures as error:
-            self._check()
-            raise OutputError(f"{self._output.name}: libsndfile: {error}") from None
-        self._check()
-        return result
-
-    def _check(self) -> None:
-        if self._file.error is not None:
-            raise OutputError(f"{self._output.name}: {self._file.error.strerror}") from None
-
-    def write(self, samples: np.ndarray) -> None:
-        """Append (samples,) float32."""
-        from .pcm import to_pcm16
-
-        frames = to_pcm16(samples) if self._integers else samples
-        for start in range(0, len(frames), _BLOCK_SAMPLES):
-            self._call(self._sound.write, frames[start : start + _BLOCK_SAMPLES])
-
-    def finish(self) -> None:
-        """Close the encoder, and copy a temporary file to the output."""
-        self._call(self._sound.close)
-        if self._spool is not None:
-            self._spool.seek(0)
-            while data := self._spool.read(_COPY_BYTES):
-                self._output.write(data)
-        self._release()
-
-    def discard(self) -> None:
-        """Give up: close the encoder and drop a temporary file."""
-        self._file.error = self._file.error or OSError("discarded")  # nothing more is written
-        if not self._released:
-            self._thread.submit(self._sound.close)
-            self._release()
-
-    def _release(self) -> None:
-        self._released = True
-        self._thread.shutdown()
-        if self._spool is not None:
-            self._spool.close()

@@ -48,10 +48,7 @@ class Plan:
             raise UsageError(f"-o {path}: audio is not written to a terminal, name a file or pipe it")
         special = outputs.is_special(path)
         nameless = to_stdout or (special and not os.path.splitext(path)[1])
-        audio = sinks.choose_format(None if nameless else path, subtype, raw, SAMPLE_RATE)
-        if self.live and (to_stdout or special) and not audio.streams:
-            raise UsageError(f"--stream: {audio.container} {audio.subtype} can only be streamed to a regular file")
-        return audio
+        return sinks.choose_format(None if nameless else path, subtype, raw, SAMPLE_RATE)
 
     def player_hint(self) -> str | None:
         """How to listen to raw audio, where it goes into a pipe and nothing in it says what it is."""

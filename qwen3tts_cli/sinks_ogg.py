@@ -1,0 +1,77 @@
+"""Ogg pages with a serial number that depends on the audio alone: the same samples are the same file.
+
+libsndfile draws a random serial number for each file. Here it becomes the CRC-32 of the first page of audio, as the
+checksum field of that page would be with a serial number of 0. So files of different audio differ in it, as the logical
+streams of a chained file must. Source: RFC 3533, section 6.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+_CAPTURE = b"OggS"
+_HEADER_BYTES = 27  # without the lengths of the segments
+_GRANULE, _SERIAL, _CHECKSUM, _SEGMENTS = 6, 14, 22, 26
+_NO_AUDIO = (0, -1)  # granule positions of pages of headers: no sample ends here
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def ogg_crc(data: bytes | bytearray) -> int:
+    """The CRC-32 of Ogg: polynomial 0x04C11DB7, most significant bit first, starting at 0, not inverted."""
+    # zlib has the same polynomial with the least significant bit first, and inverts before and after.
+    reflected = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED), "big")
+
+
+class OggPages:
+    """Bytes of one logical stream, cut anywhere, to whole pages with the serial number of this module."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()  # the beginning of a page
+        self._held: list[bytearray] = []  # pages of headers, until the serial number is known
+        self._serial: int | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes; returns the pages that can go out. Raises ValueError for what is no Ogg."""
+        self._rest += data
+        out = bytearray()
+        for page in self._whole_pages():
+            self._held.append(page)
+            (granule,) = struct.unpack_from("<q", page, _GRANULE)
+            if self._serial is None and granule in _NO_AUDIO:
+                continue
+            out += self._released(page)
+        return bytes(out)
+
+    def finish(self) -> bytes:
+        """What is still held back: the headers of a stream without audio. Raises ValueError for half a page."""
+        if self._rest:
+            raise ValueError(f"{len(self._rest)} bytes that are no whole Ogg page")
+        return self._released(self._held[-1]) if self._held else b""
+
+    def _whole_pages(self) -> Iterator[bytearray]:
+        while len(self._rest) >= _HEADER_BYTES:
+            if not self._rest.startswith(_CAPTURE):
+                raise ValueError(f"no Ogg page: begins with {bytes(self._rest[:4])!r}")
+            lengths = self._rest[_HEADER_BYTES : _HEADER_BYTES + self._rest[_SEGMENTS]]
+            size = _HEADER_BYTES + self._rest[_SEGMENTS] + sum(lengths)
+            if len(lengths) < self._rest[_SEGMENTS] or len(self._rest) < size:
+                return
+            page, self._rest = self._rest[:size], self._rest[size:]
+            yield page
+
+    def _released(self, first: bytearray) -> bytes:
+        """The pages that are held, numbered; `first` is the one that the serial number is made of."""
+        if self._serial is None:
+            blank = bytearray(first)
+            struct.pack_into("<I", blank, _SERIAL, 0)
+            struct.pack_into("<I", blank, _CHECKSUM, 0)
+            self._serial = ogg_crc(blank)
+        pages, self._held = self._held, []
+        for page in pages:
+            struct.pack_into("<I", page, _SERIAL, self._serial)
+            struct.pack_into("<I", page, _CHECKSUM, 0)
+            struct.pack_into("<I", page, _CHECKSUM, ogg_crc(page))
+        return b"".join(pages)
