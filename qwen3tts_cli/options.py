@@ -118,6 +118,13 @@ model = setting(
 )
 quiet = setting("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")
 
+_AUDIO_FORMAT = {
+    "type": Choice("wav", "flac", "ogg", "opus", "mp3"),
+    "help": "Format of an output without extension, such as stdout. [default: wav]",
+}
+audio_format = click.option("--audio-format", **_AUDIO_FORMAT)
+usual_audio_format = setting("--audio-format", **_AUDIO_FORMAT)
+
 batch = setting(
     "--batch",
     type=CountOrAuto(64),

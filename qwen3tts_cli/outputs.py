@@ -13,6 +13,7 @@ import os
 import select
 import stat
 import sys
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from .errors import OutputError
@@ -39,6 +40,19 @@ def open_output(path: str) -> AtomicFile | SpecialFile | Stdout:
     if is_stdout(path):
         return Stdout()
     return SpecialFile(path) if is_special(path) else AtomicFile(path)
+
+
+@contextlib.contextmanager
+def written(path: str) -> Iterator[AtomicFile | SpecialFile | Stdout]:
+    """An output that is finished and committed at the end of the block, and discarded where it raises."""
+    output = open_output(path)
+    try:
+        yield output
+        output.finish()
+        output.commit()
+    except BaseException:
+        output.discard()
+        raise
 
 
 def _failure(name: str, error: OSError | ValueError) -> OutputError:
@@ -134,7 +148,6 @@ class SpecialFile:
     """A FIFO or device: written in place, never replaced or removed."""
 
     seekable = False
-    file = None
 
     def __init__(self, path: str) -> None:
         self.name = path
@@ -176,7 +189,6 @@ class Stdout:
     """Standard output, unbuffered; `seekable` where it is a regular file, also one opened for appending."""
 
     name = "standard output"
-    file = None
 
     def __init__(self) -> None:
         if sys.stdout is None:  # closed by the caller: descriptor 1 may by now be some other file

@@ -31,6 +31,7 @@ KEYS = (
     "text_mode",
     "retries",
     "subtype",
+    "audio_format",
     "quiet",
 )
 _LIMIT_BYTES = 1 << 20

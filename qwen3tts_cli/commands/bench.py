@@ -9,6 +9,8 @@ import click
 
 from .. import options
 from ..errors import UsageError
+from ..outputs import is_stdout
+from ..outputs_distinct import check_outputs
 from .console import Console
 
 if TYPE_CHECKING:
@@ -91,6 +93,9 @@ def bench(**given: Any) -> None:
         raise UsageError("--text: needs --command")
     if given["plot"] is not None and given["command"] is not None:
         raise UsageError("--plot --command: there is no roofline of a command")
+    report = None if is_stdout(given["report"] or "") else given["report"]
+    written = [("--json", report), ("--plot", given["plot"]), ("standard output", "-")]
+    check_outputs(written)
     files = _Files()
     try:
         if given["command"] is not None:
@@ -144,7 +149,7 @@ def _measure_command(given: dict[str, Any], files: _Files) -> None:
         rows.append(external.run(given["command"], given["text"] or external.TEXT))
     if file is not None:
         _write_json(file, {"commands": [asdict(row) for row in rows]})
-    if given["report"] != "-":
+    if not is_stdout(given["report"] or ""):
         for line in external.table(rows, given["markdown"]):
             click.echo(line)
 
@@ -203,7 +208,7 @@ def _show(results: Results, given: dict[str, Any]) -> None:
         lines = [*lines, "", *text_table(results.rows)]
     if chosen is not None:
         lines += ["", f"{'Best' if given['markdown'] else 'best'} here: {chosen.text}"]
-    if given["report"] != "-":
+    if not is_stdout(given["report"] or ""):
         for line in lines:
             click.echo(line)
     try:

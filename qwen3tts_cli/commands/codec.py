@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import options
+from ..errors import Qwen3TTSError
+from . import plan
 from .console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy as np
 
@@ -66,17 +70,13 @@ def encode(recording: str, output: str, model: str | None, threads: int | None, 
     from ..audio import load_recording
     from ..codec import codes_bytes
 
+    _check_files(output, ("RECORDING", recording), model)
+    plan.refuse_terminal(output, "a file of codes")
     loaded = load_recording(recording)
     with _open(model, threads) as opened:
         codes = opened.encode(loaded.samples)
-    file = outputs.open_output(output)
-    try:
+    with outputs.written(output) as file:
         file.write(codes_bytes(codes, {"seconds": round(loaded.seconds, 3), "sha256": loaded.sha256}))
-        file.finish()
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
     Console(quiet).note(f"{output}: {len(codes)} frames of {codes.shape[1]} codes, {loaded.seconds:.2f} s of audio")
 
 
@@ -84,10 +84,11 @@ def encode(recording: str, output: str, model: str | None, threads: int | None, 
 @click.argument("codes")
 @_output
 @click.option("--subtype", metavar="NAME", help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...")
+@options.audio_format
 @_model
 @_threads
 @options.quiet
-def decode(codes: str, output: str, subtype: str | None, model: str | None, threads: int | None, quiet: bool) -> None:
+def decode(codes: str, output: str, subtype: str | None, audio_format: str | None, **given: Any) -> None:
     """Decode codes: a file of `codec encode`, or a .npy file of `say --codes`.
 
     \b
@@ -95,29 +96,21 @@ def decode(codes: str, output: str, subtype: str | None, model: str | None, thre
       qwen3tts codec decode speech.safetensors -o speech.wav
     """
     from .. import outputs, sinks
-    from ..audio import SAMPLE_RATE
     from ..codec import read_codes
 
+    _check_files(output, ("CODES", codes), given["model"])
     frames = read_codes(codes)
-    audio = sinks.choose_format(None if outputs.is_stdout(output) else output, subtype, False, SAMPLE_RATE)
-    with _open(model, threads) as opened:
+    audio = plan.audio_format(output, subtype, named=audio_format)
+    with _open(given["model"], given["threads"]) as opened:
         opened.decoder.check(frames)
-        file = outputs.open_output(output)
-        sink = None
-        try:
-            sink = sinks.open_sink(file, audio, SAMPLE_RATE)
+        with outputs.written(output) as file, contextlib.ExitStack() as stack:
+            sink = sinks.open_sink(file, audio, plan.SAMPLE_RATE)
+            stack.callback(sink.discard)
             for samples in opened.stream(_blocks(frames)):
                 sink.write(samples)
             sink.finish()
-            file.finish()
-            file.commit()
-        except BaseException:
-            if sink is not None:
-                sink.discard()
-            file.discard()
-            raise
-        seconds = len(frames) * opened.config.samples_per_frame / SAMPLE_RATE
-    Console(quiet).note(f"{output}: {seconds:.2f} s of audio from {len(frames)} frames")
+        seconds = len(frames) * opened.config.samples_per_frame / plan.SAMPLE_RATE
+    Console(given["quiet"]).note(f"{output}: {seconds:.2f} s of audio from {len(frames)} frames")
 
 
 @codec.command()
@@ -138,6 +131,17 @@ def info(codes: str | None, model: str | None, as_json: bool) -> None:
         return
     for name, value in facts.items():
         click.echo(f"{name:18}{'-' if value is None else value}")
+
+
+def _check_files(output: str, read: tuple[str, str], model: str | None) -> None:
+    """Raise UsageError where the output would overwrite what is read: (what a message calls it, its path)."""
+    from ..codec import TOKENIZER_REPO, resolve_codec
+    from ..outputs_distinct import check_outputs
+
+    inputs: list[tuple[str, str | Path]] = [read]
+    with contextlib.suppress(Qwen3TTSError):  # whoever opens the model says what is wrong with its name
+        inputs += plan.model_files(resolve_codec(TOKENIZER_REPO if model is None else model)[0])
+    check_outputs([("--output", output)], inputs)
 
 
 def _open(model: str | None, threads: int | None) -> Codec:

@@ -1,23 +1,28 @@
-"""Where the output of one `say` goes: decided, and refused, before a model or a file is opened."""
+"""Where the outputs of a command go: decided, and refused, before a model or a file is opened."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from .. import outputs, play, sinks
-from ..errors import OutputError, UsageError
+from .. import hub, outputs, play, sinks
+from ..errors import OutputError, Qwen3TTSError, UsageError
+from ..outputs_distinct import check_outputs
 
 SAMPLE_RATE = 24000
+_MODEL_FILES = (*hub.REQUIRED_FILES, "generation_config.json", "model.safetensors.index.json", "voice.json")
+_VOICE_SUFFIX = ".safetensors"
 
 
 class Plan:
     """path: the audio output, `-` for stdout, None where it is only played; audio: its format; plays; live."""
 
     def __init__(self, given: dict[str, Any]) -> None:
-        _check_names(given)
         self.path: str | None = given["output"]
         self.live: bool = given["stream"]
         self.plays: bool = given["play"]
@@ -25,30 +30,26 @@ class Plan:
             if reason := play.why_not():
                 raise OutputError(f"--play: {reason}")
         elif self.path is None:
-            self._without_output(given["raw"])
+            self._without_output(given)
+        if given["codes"] is not None and outputs.is_stdout(given["codes"]):
+            raise UsageError(f"--codes {given['codes']}: needs a file of its own")
+        check_outputs(_written(given, self.path), _read(given, self.path))
         self.audio: sinks.AudioFormat | None = None
         if self.path is not None:
-            self.audio = self._format(self.path, given["subtype"], given["raw"])
-        elif given["raw"]:
-            raise UsageError("--raw --play: nothing would be written, add -o")
+            kinds = given["raw"], given["audio_format"], given["usual_format"]
+            self.audio = audio_format(self.path, given["subtype"], *kinds)
+        elif given["raw"] or given["audio_format"]:
+            raise UsageError(f"{_kind(given)} --play: nothing would be written, add -o")
 
-    def _without_output(self, raw: bool) -> None:
+    def _without_output(self, given: dict[str, Any]) -> None:
         if sys.stdout is None or not sys.stdout.isatty():
             self.path = "-"
-        elif raw:
-            raise UsageError("raw audio is not written to a terminal, add -o FILE or pipe it")
+        elif given["raw"] or given["audio_format"]:
+            raise UsageError(f"{_kind(given)}: audio is not written to a terminal, add -o FILE or pipe it")
         elif reason := play.why_not():
             raise UsageError(f"audio is not written to a terminal and not played ({reason}), add -o FILE or pipe it")
         else:
             self.plays = True
-
-    def _format(self, path: str, subtype: str | None, raw: bool) -> sinks.AudioFormat:
-        to_stdout = outputs.is_stdout(path)
-        if to_stdout and sys.stdout is not None and sys.stdout.isatty():
-            raise UsageError(f"-o {path}: audio is not written to a terminal, name a file or pipe it")
-        special = outputs.is_special(path)
-        nameless = to_stdout or (special and not os.path.splitext(path)[1])
-        return sinks.choose_format(None if nameless else path, subtype, raw, SAMPLE_RATE)
 
     def player_hint(self) -> str | None:
         """How to listen to raw audio, where it goes into a pipe and nothing in it says what it is."""
@@ -60,20 +61,64 @@ class Plan:
         ffmpeg = f"ffplay -f s16le -ar {SAMPLE_RATE} -ch_layout mono -"
         return f"listen with: ... | {alsa}, or: ... | {ffmpeg}"
 
+    def late_sound(self) -> str | None:
+        """That the first sound of a stream comes late, where its format cannot do better."""
+        if not self.live or self.audio is None or (self.audio.container, self.audio.subtype) != ("OGG", "VORBIS"):
+            return None
+        return "note: Ogg Vorbis is written in pages of some 3 s, the first sound comes after one; Opus has short pages"
 
-def _check_names(given: dict[str, Any]) -> None:
-    files: dict[str, str] = {}
-    for option, key, dash in (("--output", "output", True), ("--codes", "codes", False), ("--json", "report", True)):
-        path = given[key]
-        if path is None:
-            continue
-        if not path or "\0" in path:
-            raise UsageError(f"{option}: {'an empty name' if not path else 'a name with a NUL character'}")
-        if outputs.is_stdout(path):
-            if not dash:
-                raise UsageError(f"{option} {path}: needs a file of its own")
-        elif not outputs.is_special(path):
-            real = os.path.realpath(path)
-            if real in files:
-                raise UsageError(f"{option} {path}: is also the file of {files[real]}")
-            files[real] = option
+
+def _kind(given: dict[str, Any]) -> str:
+    return "--raw" if given["raw"] else f"--audio-format {given['audio_format']}"
+
+
+def audio_format(
+    path: str, subtype: str | None, raw: bool = False, named: str | None = None, usual: str | None = None
+) -> sinks.AudioFormat:
+    """The format of an audio output, `-` being stdout; named, usual: as of sinks.choose_format. Raises UsageError."""
+    refuse_terminal(path, "audio")
+    nameless = outputs.is_stdout(path) or (outputs.is_special(path) and not os.path.splitext(path)[1])
+    return sinks.choose_format(None if nameless else path, subtype, raw, SAMPLE_RATE, named, usual)
+
+
+def refuse_terminal(path: str, what: str) -> None:
+    """Raise UsageError where an output is a terminal, which is no place for binary data."""
+    if outputs.is_stdout(path) and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError(f"standard output: {what} is not written to a terminal, name a file or pipe it")
+
+
+def model_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files of a model or codec, as inputs of check_outputs."""
+    names = {*_MODEL_FILES}
+    with contextlib.suppress(OSError):
+        names |= {name for name in os.listdir(folder) if name.startswith("model") and name.endswith(".safetensors")}
+    return (("file of the model", folder / name) for name in sorted(names))
+
+
+def _written(given: dict[str, Any], path: str | None) -> list[tuple[str, str | None]]:
+    report = given["report"]
+    return [
+        ("standard output" if path == "-" else "--output", path),
+        ("--codes", given["codes"]),
+        ("--json", "/dev/stderr" if report == "-" else report),
+    ]
+
+
+def _read(given: dict[str, Any], path: str | None) -> Iterator[tuple[str, str | Path | None]]:
+    yield ("standard input" if given["file"] == "-" else "--file"), given["file"]
+    yield "--ref", given["ref"]
+    if given["voice"] is not None:
+        yield "--voice", _voice_file(given["voice"], [path, given["codes"], given["report"]])
+    with contextlib.suppress(Qwen3TTSError):  # whoever opens the model says what is wrong with its name
+        yield from model_files(hub.resolve_model(given["model"]).path)
+
+
+def _voice_file(voice: str, written: list[str | None]) -> str | Path | None:
+    """The file that a voice may come from. A name is looked up only where an output has the suffix of such files."""
+    if "/" in voice or voice.endswith(_VOICE_SUFFIX):
+        return voice
+    if not any(path is not None and path.endswith(_VOICE_SUFFIX) for path in written):
+        return None
+    from .. import voicestore
+
+    return voicestore.folder() / (voice.strip().lower() + voicestore.SUFFIX)

@@ -23,6 +23,7 @@ _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [
 @click.option("-f", "--file", metavar="FILE", help="Read the text from a file; - is stdin.")
 @click.option("-o", "--output", metavar="FILE", help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.")
 @options.setting("--subtype", metavar="NAME", help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...")
+@options.usual_audio_format
 @click.option("--stream", is_flag=True, help="Write audio as it is made, to stdout where there is no -o.")
 @click.option("--raw", is_flag=True, help="Headerless 16-bit little-endian mono at 24 kHz, to stdout or -o.")
 @click.option("--play", is_flag=True, help="Play on the audio device (with -o: also write).")
@@ -64,6 +65,7 @@ def say(context: click.Context, **given: Any) -> None:
       qwen3tts say "Hello from two cores." -o hello.wav
       qwen3tts say -f chapter.txt -o chapter.opus
       echo "Good morning." | qwen3tts say --raw --stream | aplay -t raw -f S16_LE -r 24000 -c 1
+      qwen3tts say --stream --audio-format opus "Good evening." | ffplay -nodisp -autoexit -
       qwen3tts say -m 0.6b -v ryan -l en --seed 7 "Same seed, same bytes." -o same.wav
       qwen3tts say -m 0.6b-base --ref me.wav --ref-text "What I say there." "In my voice." -o mine.wav
       qwen3tts say -m 1.7b-design --design "an old man, gravelly, slow" "Come closer." -o old.wav
@@ -74,10 +76,17 @@ def say(context: click.Context, **given: Any) -> None:
     texts = given.pop("text")
     if len(texts) > 1:
         raise UsageError(f"{len(texts)} texts are given, put quotes around one")
-    text = read_text(texts[0] if texts else None, given.pop("file"))
+    argument = texts[0] if texts else None
+    text = read_text(argument, given["file"])
     if text is None:
         click.echo(context.get_help(), err=True)
         context.exit(2)
+    if given["file"] is None and argument in (None, "-"):
+        given["file"] = "-"
+    given["usual_format"] = None
+    if context.get_parameter_source("audio_format") in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
+        # a default is not meant for a file whose extension names another format
+        given["usual_format"], given["audio_format"] = given["audio_format"], None
     for option in ("trim_silence", "append_silence", "ref_text"):
         if given[option] and given["ref"] is None:
             raise UsageError(f"--{option.replace('_', '-')}: needs a recording (--ref)")

@@ -10,6 +10,7 @@ import math
 import os
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -48,6 +49,8 @@ _PASSED_ON = (
 def speak(text: str, given: dict[str, Any]) -> None:
     """Speak `text` as the options of `say` ask for. Raises Qwen3TTSError, and BrokenPipeError of a reader that left."""
     plan, console, timings = Plan(given), Console(given["quiet"]), Timings()
+    if late := plan.late_sound():
+        console.note(late)
     with timings.of("start"):
         from ..synthesizer import Synthesizer
     engine = {name: given[name] for name in ("precision", "decoder_precision", "threads")}
@@ -137,7 +140,14 @@ class Take:
                 raise
         self._report_end(speech, elapsed)
         if self.player is not None:
+            self._play_out()
+
+    def _play_out(self) -> None:
+        try:
             self.player.finish()
+        except BaseException:
+            self.player.discard()
+            raise
 
     def _speak_options(self, codec: Any) -> Any:
         from ..synthesizer import SpeakOptions
@@ -230,18 +240,27 @@ class Take:
             click.echo(self.timings.table(speech), err=True)
 
     def _abandon(self, error: BaseException) -> None:
-        """Leave nothing that looks like a result; a stream keeps, and closes properly, what was good."""
-        if self.player is not None:
-            self.player.discard()
-        output = self.outputs.get("audio")
-        if self.plan.live and self.samples and isinstance(output, outputs.Stdout) and self.audio is not None:
-            if not isinstance(error, BrokenPipeError):
-                with contextlib.suppress(OSError):
-                    self.audio.finish()
-            output.commit()
-        elif self.audio is not None:
-            self.audio.discard()
-        for each in self.outputs.values():
-            each.discard()
+        """Leave nothing that looks like a result; a stream keeps, and closes properly, what was good.
+
+        Each clean-up is done whatever becomes of the others: what they raise would hide `error`.
+        """
+        with ExitStack() as stack:
+            for clean_up in reversed([*self._clean_ups(error)]):  # the stack begins with the last one
+                stack.enter_context(contextlib.suppress(Exception))
+                stack.callback(clean_up)
         if isinstance(error, GenerationError) and self.given["seed"] is None:
             self.console.note(f"seed {self.seed}")
+
+    def _clean_ups(self, error: BaseException) -> Iterator[Callable[[], None]]:
+        if self.player is not None:
+            yield self.player.discard
+        output = self.outputs.get("audio")
+        if self.plan.live and self.samples and isinstance(output, outputs.Stdout) and self.audio is not None:
+            # a pipe that nobody reads would keep an interrupted command waiting
+            if not isinstance(error, BrokenPipeError) and (isinstance(error, Exception) or output.seekable):
+                yield self.audio.finish
+            yield output.commit
+        if self.audio is not None:
+            yield self.audio.discard
+        for each in self.outputs.values():
+            yield each.discard

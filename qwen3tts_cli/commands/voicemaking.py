@@ -51,6 +51,7 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
       qwen3tts voices create anna --from anna.wav --x-vector -m 1.7b-base
     """
     from .. import voicestore
+    from ..outputs_distinct import check_outputs
     from ..synthesizer import Synthesizer
 
     if (text is None) != x_vector:
@@ -58,6 +59,7 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
         raise UsageError(f"--text and --x-vector {what}")
     console = Console(given["quiet"])
     _check_free(name, given["force"])
+    check_outputs([("voice", voicestore.path_of(name))], [("--from", recording)])
     with Synthesizer.open(model, threads=given["threads"]) as synthesizer:
         facts = {"name": voicestore.check_name(name), "language": given["language"], "note": given["note"]}
         voice = clone(synthesizer, console, recording, text, given, **facts)
@@ -121,6 +123,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 @_name
 @click.option("-m", "--model", metavar="NAME", help="The base model. [default: the one the voice needs]")
 @click.option("-o", "--output", metavar="FILE", help="Write to a file instead of playing; - is stdout.")
+@options.audio_format
 @click.option("--text", default=_PREVIEW, metavar="TEXT", help="What to say.")
 @click.option("--seed", type=click.IntRange(0, options.SEED_LIMIT), default=1, metavar="N", help="Seed. [default: 1]")
 @options.quiet
@@ -137,8 +140,8 @@ def preview(context: click.Context, name: str, model: str | None, output: str | 
     from .say import say
 
     voice = voicestore.find(name) or voicestore.load(name)
-    chosen = {"model": model or voice.needs, "voice": name, "output": output, "quiet": given["quiet"]}
-    context.invoke(say, text=(given["text"],), seed=given["seed"], **chosen)
+    chosen = {name: given[name] for name in ("seed", "audio_format", "quiet")}
+    context.invoke(say, text=(given["text"],), model=model or voice.needs, voice=name, output=output, **chosen)
 
 
 def _check_free(name: str, replace: bool) -> None:

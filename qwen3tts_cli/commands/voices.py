@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import hub, options
-from ..errors import CheckpointError, Qwen3TTSError
+from ..errors import CheckpointError, Qwen3TTSError, UsageError
 from . import voicemaking
 from .console import Console
+from .plan import refuse_terminal
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
@@ -211,15 +213,36 @@ def rename(old: str, new: str) -> None:
 @voicemaking.force
 @options.quiet
 def export(name: str, file: str, force: bool, quiet: bool) -> None:
-    """Copy a kept voice to a file, or into a folder.
+    """Copy a kept voice to a file, or into a folder; - is stdout.
 
     \b
     Example:
       qwen3tts voices export anna anna.safetensors
     """
-    from .. import voicestore
+    from .. import outputs, voicestore
+    from ..outputs_distinct import check_outputs
 
-    Console(quiet).note(str(voicestore.export(name, file, replace=force)))
+    path = os.path.join(file, voicestore.path_of(name).name) if os.path.isdir(file) else file
+    refuse_terminal(path, "a voice")
+    check_outputs([("FILE", path)], [("voice", voicestore.path_of(name))])
+    in_place = outputs.is_stdout(path) or outputs.is_special(path)
+    if in_place or os.path.islink(path):  # a link keeps pointing to its target, which is replaced
+        _write_in_place(name, path, force or in_place)
+    else:
+        voicestore.export(name, path, replace=force)
+    Console(quiet).note("standard output" if outputs.is_stdout(path) else path)
+
+
+def _write_in_place(name: str, path: str, replace: bool) -> None:
+    """Write a kept voice as `say -o` writes: into a device or FIFO, through a link."""
+    from .. import outputs, voicestore
+    from ..voicefile import voice_bytes
+
+    data = voice_bytes(voicestore.load(name))
+    if not replace and os.path.exists(path):
+        raise UsageError(f"{path}: exists already (--force replaces it)")
+    with outputs.written(path) as output:
+        output.write(data)
 
 
 @voices.command("import")
@@ -235,7 +258,10 @@ def import_voice(file: str, name: str | None, force: bool, quiet: bool) -> None:
       qwen3tts voices import anna.safetensors
     """
     from .. import voicestore
+    from ..outputs_distinct import check_outputs
+    from ..voicefile import read_voice
 
+    check_outputs([("voice", voicestore.path_of(name or read_voice(file).name))], [("FILE", file)])
     voice = voicestore.import_file(file, name, replace=force)
     Console(quiet).note(f"{voice.name}: kept; say -m {voice.needs} -v {voice.name}")
 
