@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import types
 
 import numpy as np
 import pytest
+import standin
 
-from qwen3tts_cli import play
+from qwen3tts_cli import cli, outputs, play, sinks_encoded
 from qwen3tts_cli.errors import OutputError
 
 
@@ -80,13 +82,104 @@ def test_a_device_that_goes_away(device):
         player.finish()
 
 
-def test_a_device_that_cannot_be_opened(device, monkeypatch):
-    def refuse(self):
-        raise PortAudioError("busy")
+def raises(error):
+    def method(self, *arguments):
+        raise error
 
-    monkeypatch.setattr(Stream, "start", refuse)
+    return method
+
+
+ERRORS = [PortAudioError("busy"), ValueError("busy"), OSError("busy")]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_device_that_cannot_be_opened(device, monkeypatch, error):
+    monkeypatch.setattr(Stream, "start", raises(error))
     with pytest.raises(OutputError, match="audio device: busy"):
         play.PlayerSink(24000)
+    assert Stream.last.events == ["close"]
+    monkeypatch.setattr(Stream, "__init__", lambda self, **arguments: raises(error)(self))
+    with pytest.raises(OutputError, match="audio device: busy"):
+        play.PlayerSink(24000)
+
+
+@pytest.mark.parametrize("error", [*ERRORS, ValueError()])
+def test_a_write_that_fails_does_not_block_the_speaker(device, monkeypatch, error):
+    """The queue is emptied after any error, so that there is room in it for who writes."""
+    monkeypatch.setattr(Stream, "write", raises(error))
+    player = play.PlayerSink(24000)
+    with pytest.raises(OutputError, match=f"audio device: {error.args[0] if error.args else 'ValueError'}"):  # noqa: PT012
+        for _ in range(play._QUEUED_CHUNKS * 3):
+            player.write(np.zeros(10, np.float32))
+        player.finish()
+    player.discard()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("method", ["stop", "close"])
+def test_an_end_that_fails(device, monkeypatch, error, method):
+    monkeypatch.setattr(Stream, method, raises(error))
+    player = play.PlayerSink(24000)
+    player.write(np.zeros(10, np.float32))
+    with pytest.raises(OutputError, match="audio device: busy"):
+        player.finish()
+    assert Stream.last.events[1:] == (["close"] if method == "stop" else ["stop"])
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_device_that_will_not_be_silent_raises_nothing(device, monkeypatch, error):
+    monkeypatch.setattr(Stream, "abort", raises(error))
+    play.PlayerSink(24000).discard()
+
+
+@pytest.fixture
+def say(device, monkeypatch, tmp_path, capfd):
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.synthesizer", standin.module())
+    monkeypatch.setattr("qwen3tts_cli.synthesizer", sys.modules["qwen3tts_cli.synthesizer"], raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def say(*arguments, code):
+        assert cli.run(["say", "-q", "--play", *arguments]) == code
+        return capfd.readouterr().err
+
+    return say
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("name", ["a.wav", "a.opus"])
+def test_a_failing_device_leaves_no_files_and_hides_no_error(say, monkeypatch, error, name):
+    monkeypatch.setattr(Stream, "abort", raises(error))
+    files = ("-o", name, "--codes", "a.npy", "--json", "a.json")
+    assert say("runaway", *files, code=4) == "error: the text ran away after 3 attempts\n"
+    assert os.listdir() == []
+    monkeypatch.setattr(Stream, "write", raises(error))
+    assert say("5000 frames", *files, code=1) == "error: audio device: busy\n"
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("broken", ["audio", "output"])
+def test_a_clean_up_that_fails_does_not_stop_the_others(say, monkeypatch, broken):
+    owner = sinks_encoded.EncodedSink if broken == "audio" else outputs.AtomicFile
+    discard = owner.discard
+
+    def discards_and_raises(self):
+        discard(self)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(owner, "discard", discards_and_raises)
+    line = say("runaway", "-o", "a.flac", "--codes", "a.npy", "--json", "a.json", code=4)
+    assert line == "error: the text ran away after 3 attempts\n"
+    assert os.listdir() == []
+
+
+def test_an_interrupt_at_the_end_of_playing_is_silent_at_once(say, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(play.PlayerSink, "finish", interrupted)
+    say("Hello.", "-o", "a.wav", code=130)
+    assert Stream.last.events[-1] == "abort"
+    assert os.listdir() == ["a.wav"]
 
 
 def test_why_not(device, monkeypatch):
