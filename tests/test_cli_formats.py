@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -15,10 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 import standin
-from helpers import CHECKPOINTS, TESTS, allowed
+from helpers import CHECKPOINTS, DATA, TESTS, allowed
 from standin import samples_of
 
-from qwen3tts_cli import cli
+from qwen3tts_cli import cli, sinks
 from qwen3tts_cli.codec import codes_bytes
 from qwen3tts_cli.pcm import to_pcm16
 
@@ -91,6 +92,11 @@ def test_the_option_names_the_format_where_no_extension_does(say_here, kind):
     assert read == [piped]
     if kind in ("ogg", "opus"):
         assert piped == Path("speech").read_bytes()
+
+
+def test_the_formats_are_those_of_the_extensions():
+    option = next(each for each in cli.cli.get_command(None, "say").params if each.name == "audio_format")
+    assert list(option.type.choices) == list(FORMATS) == list(sinks.EXTENSIONS)
 
 
 def test_the_way_to_stdout_changes_nothing():
@@ -225,3 +231,22 @@ def test_codec_decode_takes_it_too(capfd):
     assert soundfile.info("speech").format == "MP3"
     assert cli.run([*decode, "mp3", "-o", "a.wav"]) == 2
     assert "--audio-format mp3" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("codec", "decode", "codes.safetensors"),
+        ("codec", "encode", str(DATA / "wavs" / "ref24k.wav")),
+        ("say", "Hello."),
+    ],
+)
+def test_no_command_writes_binary_to_a_terminal(command):
+    Path("codes.safetensors").write_bytes(codes_bytes(np.zeros((5, 16), np.int32), {}))
+    master, slave = pty.openpty()
+    arguments = [*PROGRAM, *command, "-o", "-", "-m", str(CHECKPOINTS / "tiny-base")]
+    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE, timeout=60)
+    os.close(slave)
+    os.close(master)
+    assert done.returncode == 2
+    assert b"is not written to a terminal, name a file or pipe it" in done.stderr

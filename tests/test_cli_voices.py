@@ -102,6 +102,11 @@ def test_x_vector_voices_and_previews(run):
     run("voices", "preview", "anna", "-m", BASE, "-o", "a.wav", "--text", "Hi.", "-q")
     run("voices", "preview", "anna", "-m", BASE, "-o", "b.wav", "--text", "Hi.", "-q")
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
+    preview = ("voices", "preview", "-m", BASE, "--text", "Hi.", "-q", "--audio-format", "flac")
+    run(*preview, "anna", "-o", "speech")
+    assert soundfile.info("speech").format == "FLAC"
+    run("voices", "export", "anna", "anna.safetensors")
+    assert "same file as --voice" in run(*preview, "./anna.safetensors", "-o", "anna.safetensors", code=2)[1]
 
 
 def test_a_designed_voice_is_kept(run):
