@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile
 from helpers import CHECKPOINTS, DATA, cut_early, golden_rows, load_golden, open_model, snr_db
 
 from qwen3tts_cli import Synthesizer, UsageError
@@ -44,6 +45,29 @@ def test_speech_equals_the_reference_from_the_file_on(base, row):
     got = base.say(row["text"], **audio, **options)
     assert got.shape == want.shape
     assert snr_db(got, want) >= 80
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "float64", ">i2", "stereo"])
+def test_an_array_of_any_type_is_the_voice_of_its_file(base, dtype):
+    samples, rate = soundfile.read(wav("ref24k"), dtype="int16")
+    given = {"int32": samples.astype(np.int32) << 16, "float64": samples / 32768, "stereo": np.stack([samples] * 2, 1)}
+    array = given[dtype] if dtype in given else samples.astype(dtype)
+    voice, same = base.clone(wav("ref24k"), TEXT), base.clone((array, rate), TEXT)
+    assert np.array_equal(same.embedding, voice.embedding)
+    assert np.array_equal(same.codes, voice.codes)
+    assert same.sha256 == voice.sha256
+    how = {"seed": 1, "max_frames": 3}
+    assert np.array_equal(
+        base.say("Hi.", ref_audio=(array, rate), **how), base.say("Hi.", ref_audio=wav("ref24k"), **how)
+    )
+
+
+def test_a_reference_of_another_type_is_named(base):
+    for audio, words in (((np.ones(9, complex), 24000), "complex128"), (5, "int"), ((np.ones(9), "x"), "rate: str")):
+        with pytest.raises(UsageError, match=words):
+            base.clone(audio)
+        with pytest.raises(UsageError, match=words):
+            base.say("Hi.", ref_audio=audio)
 
 
 @pytest.mark.parametrize("pipeline", [False, True])
