@@ -176,12 +176,13 @@ def _codec_facts(model: str | None) -> dict[str, Any]:
 
 def _file_facts(path: str) -> dict[str, Any]:
     from ..codec import read_codes
+    from ..guard import FRAME_SECONDS
 
     codes = read_codes(path)
     return {
         "file": path,
         "frames": len(codes),
         "codes_per_frame": codes.shape[1],
-        "seconds": len(codes) / 12.5,
+        "seconds": round(len(codes) * FRAME_SECONDS, 6),  # the file does not name its codec: as released
         "largest_code": int(codes.max()),
     }
