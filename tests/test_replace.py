@@ -1,0 +1,248 @@
+"""Files that appear whole or not at all, whatever ends their writing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from qwen3tts_cli import replace
+from qwen3tts_cli.replace import Replacement, write_whole
+
+
+class _Terminated(BaseException):
+    """What a handler of SIGTERM raises."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_file_is_there_whole_once_it_is_committed():
+    with Replacement("a") as file:
+        file.write(b"1234")
+        assert not os.path.exists("a")
+    assert Path("a").read_bytes() == b"1234"
+    write_whole("a", b"56")
+    assert Path("a").read_bytes() == b"56"
+    assert os.listdir() == ["a"]
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace", "link"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, _Terminated, OSError(28, "full")])
+def test_any_exception_leaves_what_was_there(monkeypatch, step, error):
+    Path("a").write_bytes(b"old")
+    function = getattr(os, step)
+
+    def interrupted(*arguments, **options):
+        if step == "open" and arguments[0] == os.getcwd():
+            return function(*arguments, **options)
+        if step != "replace":  # a signal after the call, before its result is in anybody's hands
+            function(*arguments, **options)
+        raise error
+
+    monkeypatch.setattr(os, step, interrupted)
+    new = step == "link"
+    with pytest.raises(error if isinstance(error, type) else OSError):
+        write_whole("b" if new else "a", b"new", new=new)
+    assert not [name for name in os.listdir() if name.endswith(".part")]
+    assert Path("a").read_bytes() == b"old"
+
+
+def test_an_exception_in_the_block_leaves_what_was_there():
+    Path("a").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), Replacement("a") as file:  # noqa: PT012
+        file.write(b"new")
+        raise KeyboardInterrupt
+    assert os.listdir() == ["a"]
+    assert Path("a").read_bytes() == b"old"
+
+
+def test_a_replacement_that_nobody_holds_is_discarded():
+    replacement = Replacement("a")
+    replacement.file.write(b"new")
+    del replacement
+    assert os.listdir() == []
+
+
+def test_a_forked_child_leaves_the_file_of_its_parent():
+    replacement = Replacement("a")
+    replacement.file.write(b"1")
+    replacement.file.flush()
+    if (child := os.fork()) == 0:
+        replacement.discard()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    replacement.commit()
+    assert Path("a").read_bytes() == b"1"
+
+
+def test_discard_after_commit_and_twice_does_nothing():
+    replacement = Replacement("a")
+    replacement.commit()
+    replacement.discard()
+    replacement.discard()
+    assert os.listdir() == ["a"]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+def test_of_many_that_create_a_file_one_wins(monkeypatch, links):
+    if not links:
+
+        def refused(*_):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refused)
+    ready, won, lost = threading.Barrier(8), [], []
+
+    def create(data):
+        replacement = Replacement("a", new=True)
+        replacement.file.write(data)
+        ready.wait(10)
+        try:
+            replacement.commit()
+            won.append(data)
+        except FileExistsError:
+            lost.append(data)
+        finally:
+            replacement.discard()
+
+    threads = [threading.Thread(target=create, args=(bytes([65 + n]) * 100,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert (len(won), len(lost)) == (1, 7)
+    assert Path("a").read_bytes() == won[0]
+    assert os.listdir() == ["a"]
+
+
+def test_no_empty_file_is_left_where_there_are_no_links(monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OSError, match="supported"):
+        write_whole("a", b"new", new=True)
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling link"])
+def test_a_new_file_replaces_nothing(kind):
+    if kind == "file":
+        Path("a").write_bytes(b"old")
+    elif kind == "folder":
+        os.mkdir("a")
+    else:
+        if kind == "link":
+            Path("b").write_bytes(b"old")
+        os.symlink("b", "a")
+    there = sorted(os.listdir())
+    with pytest.raises(FileExistsError):
+        write_whole("a", b"new", new=True)
+    assert sorted(os.listdir()) == there
+
+
+def test_a_link_stays_and_its_target_is_replaced():
+    os.mkdir("other")
+    Path("other/b").write_bytes(b"old")
+    os.symlink("other/b", "a")
+    write_whole("a", b"new")
+    assert os.path.islink("a")
+    assert Path("other/b").read_bytes() == b"new"
+    assert os.listdir("other") == ["b"]
+
+
+def test_a_file_keeps_its_mode_and_a_new_one_has_that_of_the_umask():
+    write_whole("a", b"")
+    os.chmod("a", 0o640)
+    write_whole("a", b"new")
+    assert stat.S_IMODE(os.stat("a").st_mode) == 0o640
+    before = os.umask(0o027)
+    try:
+        write_whole("b", b"")
+        write_whole("c", b"", mode=0o600)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(os.stat(name).st_mode) for name in "bc"] == [0o640, 0o600]
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [("no/a", FileNotFoundError), (".", IsADirectoryError), ("a" * 300, OSError), ("a\0", ValueError)],
+)
+def test_what_cannot_be_written_is_known_before_it_is(path, error):
+    with pytest.raises(error):
+        Replacement(path)
+    assert os.listdir() == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_protected_file_is_not_replaced():
+    Path("a").write_bytes(b"old")
+    os.chmod("a", 0o444)
+    with pytest.raises(PermissionError):
+        write_whole("a", b"new")
+
+
+def test_file_and_folder_reach_the_disk_in_order(monkeypatch, folder):
+    steps = []
+
+    def sync(descriptor):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        steps.append("folder" if is_folder else f"file of {os.fstat(descriptor).st_size}")
+
+    move = os.replace
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", lambda *names: (steps.append("rename"), move(*names)))
+    write_whole("a", b"new")
+    assert steps == ["file of 3", "rename", "folder"]
+    steps.clear()
+    write_whole("b", b"new", durable=False)
+    assert steps == ["rename"]
+
+
+@pytest.mark.parametrize(("code", "fails"), [(errno.EINVAL, False), (errno.EIO, True), (errno.ENOSPC, True)])
+def test_a_disk_that_fails_is_an_error_and_one_that_does_not_sync_is_none(monkeypatch, code, fails):
+    def sync(_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(replace.os, "fsync", sync)
+    if fails:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            write_whole("a", b"new")
+    else:
+        write_whole("a", b"new")
+    assert os.listdir() == ([] if fails else ["a"])
+
+
+_SIGNALLED = """
+import os, signal, sys
+from qwen3tts_cli.replace import Replacement
+def stop(*_):
+    raise SystemExit(3)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in a background job of a script
+with Replacement("a") as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), int(sys.argv[1]))
+    file.write(b"whole")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_no_partial_file(number):
+    ended = subprocess.run([sys.executable, "-c", _SIGNALLED, str(int(number))], stderr=subprocess.DEVNULL, timeout=30)
+    assert ended.returncode != 0
+    assert os.listdir() == []
