@@ -8,7 +8,6 @@ A reader that went away is BrokenPipeError, every other failure an OutputError t
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
 import stat
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from .errors import OutputError
+from .replace import Replacement
 
 _STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -61,41 +61,17 @@ def _failure(name: str, error: OSError | ValueError) -> OutputError:
 
 
 class AtomicFile:
-    """A regular file, written under a temporary name in the same folder and renamed by `commit`.
-
-    A symbolic link is followed, so that its target is replaced and not the link. An existing file keeps its mode.
-    """
+    """A regular file, written under a temporary name in the same folder and renamed by `commit`; see Replacement."""
 
     seekable = True
 
     def __init__(self, path: str) -> None:
         self.name = path
         try:
-            self._target = os.path.realpath(path)
-            folder = os.path.dirname(self._target)
-            mode = self._mode_of_target(folder)
-            self._temporary = os.path.join(folder, f".qwen3tts-{os.urandom(8).hex()}.part")
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-            descriptor = os.open(self._temporary, flags, 0o666)
+            self._replacement = Replacement(path)
         except (OSError, ValueError) as error:
             raise _failure(path, error) from None
-        self.file: BinaryIO = open(descriptor, "w+b")  # noqa: SIM115
-        if mode is not None:
-            with contextlib.suppress(OSError):  # a file system without modes
-                os.fchmod(descriptor, mode)
-
-    def _mode_of_target(self, folder: str) -> int | None:
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(errno.ENOENT, f"no folder {folder}")
-        try:
-            status = os.stat(self._target)
-        except FileNotFoundError:
-            return None
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file")
-        if not os.access(self._target, os.W_OK):  # a rename would replace a file that is protected from writing
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return stat.S_IMODE(status.st_mode)
+        self.file: BinaryIO = self._replacement.file
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -116,23 +92,20 @@ class AtomicFile:
     def finish(self) -> None:
         """Write out what is buffered; the file still has its temporary name."""
         try:
-            self.file.close()
+            self._replacement.finish()
         except OSError as error:
             raise _failure(self.name, error) from None
 
     def commit(self) -> None:
         """Give the file its name."""
         try:
-            os.replace(self._temporary, self._target)
+            self._replacement.commit()
         except OSError as error:
             raise _failure(self.name, error) from None
 
     def discard(self) -> None:
         """Remove the temporary file; nothing happens after `commit`."""
-        with contextlib.suppress(OSError):  # a full disk: what could not be written is thrown away with the rest
-            self.file.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._temporary)
+        self._replacement.discard()
 
 
 def _write_some(descriptor: int, data: memoryview) -> int:
