@@ -7,15 +7,16 @@ Start-up with a vocabulary of 150,000 entries is then two hashes and one read.
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 import zlib
 from array import array
 from bisect import bisect_left
 from pathlib import Path
 
+from . import places
 from .errors import CheckpointError
 from .jsonfile import open_regular, parse_json, read_bytes, shown
+from .replace import write_whole
 
 MAX_FILE_BYTES = 16 << 20
 MAX_ID = (1 << 20) - 1
@@ -145,12 +146,8 @@ def _parse_merges(data: bytes, path: Path, ids: dict[str, int]) -> dict[int, int
 
 def _cache_path(digest: bytes) -> Path | None:
     """Where the packed table of these sources is cached; None where there is no such place."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(root):
-        root = os.path.join(os.path.expanduser("~"), ".cache")
-    if not os.path.isabs(root):
-        return None
-    return Path(root) / "qwen3tts" / f"tokenizer-{digest.hex()[:32]}.bin"
+    root = places.cache_folder()
+    return None if root is None else root / f"tokenizer-{digest.hex()[:32]}.bin"
 
 
 def _read_cache(path: Path, digest: bytes) -> bytes | None:
@@ -171,17 +168,6 @@ def _read_cache(path: Path, digest: bytes) -> bytes | None:
 
 def _write_cache(path: Path, packed: bytes) -> None:
     """Put a packed table in place in one step, or leave it: the cache only saves time."""
-    import tempfile
-
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".tokenizer-", dir=path.parent)
-    except OSError:
-        return
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(packed)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        write_whole(path, packed, mode=0o600, durable=False)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import hub
+from . import hub, places
 from .config_codec import CodecConfig, load_codec_config
 from .config_encoders import EncoderConfig, load_encoder_config
 from .engine_audio import CodecDecoder, CodecEncoder
@@ -128,7 +128,7 @@ def _alone(name: str) -> Path | None:
         if folder is None:
             raise ModelNotFoundError(f"{name} is not on this machine; get it with: qwen3tts models pull {name}")
         return folder
-    folder = Path(name).expanduser()
+    folder = Path(places.expanded(name) or name)
     return folder if hub.holds_codec_alone(folder) else None
 
 

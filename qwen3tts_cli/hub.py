@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import places
 from .errors import ModelNotFoundError, UsageError
 
 EMBEDDED = "pocket"
@@ -51,18 +52,28 @@ def embedded_path() -> Path:
     return Path(__file__).parent / "voices" / EMBEDDED
 
 
-def cache_folder() -> Path:
-    """The Hugging Face cache: HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub."""
-    home = os.environ.get("HF_HOME")
-    if home is None:
-        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    return Path(os.path.expandvars(os.path.expanduser(cache)))
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE is set, as huggingface_hub reads it: to 1, on, yes or true."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def repo_folder(repo: str) -> Path:
-    """Folder in the cache of a repo `org/name`."""
-    return cache_folder() / f"models--{repo.replace('/', '--')}"
+def cache_folder() -> Path | None:
+    """The Hugging Face cache: HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub.
+
+    None where none of these, nor a home folder, is known.
+    """
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    if not cache:
+        home = os.environ.get("HF_HOME", places.huggingface_folder())
+        cache = None if home is None else os.path.join(home, "hub")
+    found = None if cache is None else places.expanded(cache)
+    return None if found is None else Path(os.path.expandvars(found))
+
+
+def repo_folder(repo: str) -> Path | None:
+    """Folder in the cache of a repo `org/name`; None where there is no cache."""
+    cache = cache_folder()
+    return None if cache is None else cache / f"models--{repo.replace('/', '--')}"
 
 
 def repo_of(name: str) -> str | None:
@@ -81,6 +92,8 @@ def short_name(repo: str) -> str:
 def snapshot(repo: str) -> Path | None:
     """Folder of the cached `main` of a repo (or of its only snapshot), whole or not; None where there is none."""
     folder = repo_folder(repo)
+    if folder is None:
+        return None
     try:
         commit = (folder / "refs" / "main").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -134,7 +147,7 @@ def resolve_model(name: str | None) -> ResolvedModel:
     if not name or "\0" in name:
         raise UsageError("model: an empty name" if not name else "model: a name with a NUL character")
     if name.lower() not in ALIASES:
-        folder = Path(name).expanduser()
+        folder = Path(places.expanded(name) or name)
         if folder.is_dir():
             return ResolvedModel(folder, name, False)
         if folder.exists():
@@ -168,7 +181,8 @@ def cached_repos() -> list[str]:
     """Repo ids of this family in the cache: the aliases' first, then any other that has a speech tokenizer."""
     known = list(ALIASES.values())
     others = []
-    for folder in sorted(cache_folder().glob("models--*--*")):
+    cache = cache_folder()
+    for folder in sorted(cache.glob("models--*--*") if cache is not None else ()):
         repo = folder.name[len("models--") :].replace("--", "/", 1)
         found = snapshot(repo) if repo not in known else None
         if found is not None and (found / "speech_tokenizer" / "config.json").is_file():

@@ -56,6 +56,9 @@ class _LargeFile:
 
 def pull(repo: str, report: Report) -> Path:
     """Download what is missing of a repo `org/name`; returns the folder of its snapshot. Raises DownloadError."""
+    cache = hub.cache_folder()
+    if cache is None:
+        raise DownloadError(f"{repo}: there is no folder to download into; set HF_HOME to one")
     # Nothing but the files is asked for: without this the Hub is also queried for names of programs that call it.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
@@ -75,7 +78,9 @@ def pull(repo: str, report: Report) -> Path:
         if "config.json" not in names:
             raise DownloadError(f"{repo}: not a Qwen3-TTS checkpoint, it has no config.json")
         _large_files(list(_describe(repo, info.sha, names)), report)
-        folder = Path(huggingface_hub.snapshot_download(repo, revision=info.sha, allow_patterns=_PATTERNS))
+        folder = Path(
+            huggingface_hub.snapshot_download(repo, revision=info.sha, allow_patterns=_PATTERNS, cache_dir=cache)
+        )
         _check(repo, folder)
         _point_main_at(repo, info.sha)
     except DownloadError:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import places
 from .errors import InputError, OutputError, Qwen3TTSError, UsageError
 from .jsonfile import shown
 from .languages import did_you_mean
+from .replace import write_whole
 from .voicefile import Voice, read_voice, voice_bytes
 
 SUFFIX = ".safetensors"
@@ -19,13 +19,6 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # names that already mean something to `say -v`: the presets of the released models, and the words it takes
 PRESETS = ("serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "sohee", "eric", "dylan", "slt")
 _WORDS = ("none", "auto", "default")
-
-
-def folder() -> Path:
-    """Where the voices are, or would be."""
-    value = os.environ.get("XDG_DATA_HOME", "")
-    base = Path(value) if os.path.isabs(value) else Path.home() / ".local" / "share"
-    return base / "qwen3tts" / "voices"
 
 
 def check_name(name: str) -> str:
@@ -40,18 +33,30 @@ def check_name(name: str) -> str:
 
 
 def path_of(name: str) -> Path:
-    """The file of a kept voice, whether it is there or not. Raises UsageError for a name that none can have."""
-    return folder() / (check_name(name) + SUFFIX)
+    """The file of a kept voice, whether it is there or not.
+
+    Raises UsageError for a name that none can have, OutputError where there is no folder for voices.
+    """
+    key, folder = check_name(name), places.voices_folder()
+    if folder is None:
+        raise OutputError("there is no folder for voices: neither XDG_DATA_HOME nor HOME names one")
+    return folder / (key + SUFFIX)
 
 
 def names() -> list[str]:
-    """The names of the kept voices, sorted."""
+    """The names of the kept voices, sorted. Raises InputError for a folder that cannot be read."""
+    folder = places.voices_folder()
+    if folder is None:
+        return []
     try:
-        found = [path.name.removesuffix(SUFFIX) for path in folder().iterdir() if path.name.endswith(SUFFIX)]
+        found = [path.name.removesuffix(SUFFIX) for path in folder.iterdir() if path.name.endswith(SUFFIX)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise InputError(f"{folder()}: {error.strerror}") from None
+        # A home folder of somebody else, as containers have it, holds nothing for this user.
+        if isinstance(error, PermissionError) and not os.path.exists(folder):
+            return []
+        raise InputError(f"{folder}: {error.strerror}") from None
     return sorted(name for name in found if _NAME.fullmatch(name))
 
 
@@ -66,9 +71,7 @@ def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
 
 def load(name: str) -> Voice:
     """A kept voice, under the name of its file. Raises UsageError where there is none, InputError for a bad file."""
-    path = path_of(name)
-    if not os.path.lexists(path):
-        raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
+    path = _there(name)
     return _named(read_voice(path), path.name.removesuffix(SUFFIX))
 
 
@@ -80,7 +83,7 @@ def find(name: str) -> Voice | None:
     if name.endswith(SUFFIX) or "/" in name:
         return read_voice(name)
     key = name.strip().lower()
-    return load(key) if _NAME.fullmatch(key) and os.path.lexists(folder() / (key + SUFFIX)) else None
+    return load(key) if key in names() else None
 
 
 def save(voice: Voice, *, replace: bool = False) -> Path:
@@ -133,26 +136,24 @@ def import_file(path: str, name: str | None = None, *, replace: bool = False) ->
 
 def write(path: Path, data: bytes, *, replace: bool) -> None:
     """A file that appears whole or not at all. Raises UsageError where there is one already, and OutputError."""
-    if not replace and os.path.lexists(path):
-        raise UsageError(f"{path}: exists already (--force replaces it)")
-    temporary = path.parent / f".{secrets.token_hex(8)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        raise OutputError(f"{path.parent}: {error.strerror or error}") from None
+    try:
+        write_whole(path, data, new=not replace)
+    except FileExistsError:
+        raise UsageError(f"{path}: exists already (--force replaces it)") from None
+    except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}") from None
 
 
 def _there(name: str) -> Path:
-    path = path_of(name)
-    if not os.path.lexists(path):
+    """The file of a kept voice. Raises UsageError where there is none."""
+    key, folder = check_name(name), places.voices_folder()
+    if folder is None or not os.path.lexists(folder / (key + SUFFIX)):
         raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
-    return path
+    return folder / (key + SUFFIX)
 
 
 def _named(voice: Voice, name: str) -> Voice:

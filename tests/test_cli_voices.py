@@ -123,7 +123,7 @@ def test_a_designed_voice_is_kept(run):
 
 def test_lists(run):
     create(run)
-    (voicestore.folder() / "bad.safetensors").write_bytes(b"nonsense")
+    (voicestore.path_of("bad")).write_bytes(b"nonsense")
     out, err = run("voices")
     assert "anna" in out
     assert "slt" in out

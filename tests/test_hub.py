@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -161,3 +162,12 @@ def test_damage_without_links(cache):
     assert {problem for _, problem in hub.damaged_files(path)} == {None}
     (path / "vocab.json").unlink()
     assert ("vocab.json", "missing") in list(hub.damaged_files(path))
+
+
+@pytest.mark.parametrize("value", ["0", "no", "false", "off", "", "1", "ON", "yes", "True"])
+def test_offline_is_what_huggingface_hub_takes_it_for(monkeypatch, value):
+    code = "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"
+    env = {**os.environ, "HF_HUB_OFFLINE": value}
+    theirs = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout.strip()
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    assert str(hub.is_offline()) == theirs == str(value.lower() in ("1", "on", "yes", "true"))

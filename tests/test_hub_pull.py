@@ -315,6 +315,11 @@ def test_offline(fake_hub, run):
     assert fake_hub.requests == []
 
 
+@pytest.mark.parametrize("value", ["0", "no"])
+def test_a_switch_that_is_off_does_not_keep_a_pull_away(fake_hub, run, value):
+    assert run("pull", "0.6b", HF_HUB_OFFLINE=value).returncode == 0
+
+
 def test_no_network(run):
     assert "cannot be reached" in failed(run("pull", "0.6b", HF_ENDPOINT="http://127.0.0.1:9"))
 

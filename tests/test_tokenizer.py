@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pwd
 import random
 import shutil
-import tempfile
 import threading
 import time
 import unicodedata
@@ -252,10 +252,11 @@ def test_cache_that_cannot_be_written(cached, monkeypatch, how):
         path.mkdir()
         builds.clear()
     elif how == "read-only":
-        monkeypatch.setattr(tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "no")))
+        monkeypatch.setattr(bpe, "write_whole", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no")))
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", "relative")
         monkeypatch.setenv("HOME", "also/relative" if how == "no home" else str(cache))
+        monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a user without an entry
     assert ids_of(folder) == ROWS[0]["ids"]
     assert len(builds) == 1
     assert not os.path.exists("relative")

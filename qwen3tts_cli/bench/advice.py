@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from .. import outputs, settings
+from .. import outputs, places
 from ..errors import OutputError
 from ..threads import default_threads
 from .host import processor
@@ -69,9 +69,10 @@ def choose(rows: Sequence[Row]) -> Advice | None:
     )  # fmt: skip
 
 
-def path() -> Path:
-    """Where the advice is kept."""
-    return settings.cache_folder() / "bench.json"
+def path() -> Path | None:
+    """Where the advice is kept; None where there is no cache folder."""
+    folder = places.cache_folder()
+    return None if folder is None else folder / "bench.json"
 
 
 def keep(advice: Advice) -> None:
@@ -79,6 +80,8 @@ def keep(advice: Advice) -> None:
     kept = {found.model: found for found in load()}
     kept[advice.model] = advice
     file = path()
+    if file is None:
+        raise OutputError("the advice is not kept: neither HOME nor XDG_CACHE_HOME names a folder")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -96,8 +99,10 @@ def keep(advice: Advice) -> None:
 
 def load() -> list[Advice]:
     """What is kept, the latest last; nothing where there is none that this version can read."""
+    if (kept := path()) is None:
+        return []
     try:
-        with open(path(), "rb") as file:
+        with open(kept, "rb") as file:
             root = json.loads(file.read(_LIMIT_BYTES))
         if root["version"] != VERSION:
             return []

@@ -49,7 +49,8 @@ def _by_instruction_set(kernels: str | None) -> list[str]:
 
 def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [f"{key}: {', '.join(item) or '-' if isinstance(item, list) else item}" for key, item in value.items()]
+        items = {key: ", ".join(item) if isinstance(item, list) else item for key, item in value.items()}
+        return [f"{key}: {'-' if item in (None, '') else item}" for key, item in items.items()]
     if isinstance(value, list):
         return [
             " ".join(f"{item}" for item in each.values()) if isinstance(each, dict) else str(each) for each in value
@@ -59,6 +60,7 @@ def _lines(value: Any) -> list[str]:
 
 def _facts() -> dict[str, Any]:
     missing: list[str] = []
+    cache = hub.cache_folder()
     facts: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
@@ -69,8 +71,8 @@ def _facts() -> dict[str, Any]:
         "memory_gb": _memory(),
         "packages": _packages(missing),
         "config": _config(missing),
-        "cache": str(hub.cache_folder()),
-        "offline": bool(os.environ.get("HF_HUB_OFFLINE")),
+        "cache": None if cache is None else str(cache),
+        "offline": hub.is_offline(),
         "models": _models(missing),
         "bench": advice.lines(),
     }
@@ -147,7 +149,8 @@ def _config(missing: list[str]) -> dict[str, Any]:
     except Qwen3TTSError as error:
         missing.append(f"a valid configuration file: {error}")
         keys = []
-    return {"path": str(settings.path()), "keys": keys}
+    file = settings.path()
+    return {"path": None if file is None else str(file), "keys": keys}
 
 
 def _models(missing: list[str]) -> list[dict[str, str]]:

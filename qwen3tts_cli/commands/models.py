@@ -164,8 +164,8 @@ def rm(name: str, yes: bool, quiet: bool) -> None:
     """
     repo = _repo(name)
     folder = hub.repo_folder(repo)
-    if not folder.is_dir():
-        raise ModelNotFoundError(f"model {name} is not on this machine: no {folder}")
+    if folder is None or not folder.is_dir():
+        raise ModelNotFoundError(f"model {name} is not on this machine: no {folder or 'cache folder'}")
     size = hub.size_bytes(folder / "blobs")
     if not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(f"Remove {repo}, {size / 1e9:.2f} GB, from {folder}?", abort=True, err=True)
@@ -173,7 +173,7 @@ def rm(name: str, yes: bool, quiet: bool) -> None:
         shutil.rmtree(folder)
     except OSError as error:
         raise OutputError(f"{error.filename or folder}: {error.strerror}") from None
-    shutil.rmtree(hub.cache_folder() / ".locks" / folder.name, ignore_errors=True)
+    shutil.rmtree(folder.parent / ".locks" / folder.name, ignore_errors=True)
     Console(quiet).note(f"{repo}: removed {size / 1e9:.2f} GB")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from .. import outputs, settings, sinks
+from .. import outputs, places, sinks
 from ..errors import GenerationError, UsageError
 from ..pcm import to_pcm16
 from .console import Console
@@ -97,13 +97,14 @@ def _open(synthesizer, console: Console, timings: Timings, model: str | None, en
 
 def _note_large_models(console: Console) -> None:
     """Once on a machine: how to get the large models. That it cannot be remembered is no error."""
-    mark = settings.state_folder() / _NOTED
-    if console.quiet or mark.exists():
+    folder = places.state_folder()
+    if console.quiet or (folder is not None and os.path.exists(folder / _NOTED)):
         return
     console.note(_LARGE_MODELS)
-    with contextlib.suppress(OSError):
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / _NOTED).touch()
 
 
 class Take:
