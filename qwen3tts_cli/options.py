@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -43,7 +44,9 @@ class SettingsCommand(click.Command):
         # A broken file must not keep anyone from reading the help.
         options = args[: args.index("--")] if "--" in args else args
         if not any(option in ("-h", "--help") for option in options):
-            extra["default_map"] = settings.load()
+            # Nor may it print into a line that the shell completes.
+            with contextlib.suppress(*[UsageError] * bool(extra.get("resilient_parsing"))):
+                extra["default_map"] = settings.load()
         return super().make_context(info_name, args, parent, **extra)
 
 
