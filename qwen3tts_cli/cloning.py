@@ -112,19 +112,19 @@ def clone(
 ) -> Voice:
     """The voice of a recording. transcript: what it says, None for the speaker vector alone. language: what it speaks.
 
-    name, description, note: kept with it. The encoders are opened for this and closed after it, or with `within`;
-    what may spoil the voice is a UserWarning. Raises UsageError for a model that cannot clone and an empty or endless
-    transcript, InputError for a recording that cannot be used, CheckpointError for missing or damaged encoders.
+    name, description, note: kept with it. The encoders are opened for this and closed after it, or with `within`; what
+    may spoil the voice is a UserWarning. Raises UsageError for a model that cannot clone and for a text that a voice
+    cannot be kept with, InputError for a recording that cannot be used, CheckpointError for encoders that are missing
+    or damaged.
     """
     from .audio import Recording, load_recording, transcript_warning
-    from .voicefile import MAX_TRANSCRIPT, Voice
+    from .voicefile import Voice, as_text, check_texts
 
     config = checkpoint.config
     check_clones(config, model, "clone")
+    check_texts(name=name, transcript=transcript, language=language, description=description, note=note)
     if transcript is not None and not transcript.strip():
         raise UsageError("transcript: empty; leave it out to clone from the speaker vector alone")
-    if transcript is not None and len(transcript) > MAX_TRANSCRIPT:
-        raise UsageError(f"transcript: {len(transcript)} characters, the limit is {MAX_TRANSCRIPT}")
     spoken = None if language is None else resolve_language(config, language)
     recording = audio if isinstance(audio, Recording) else load_recording(audio)
     unfit = transcript_warning(transcript, recording.seconds) if transcript else None
@@ -137,7 +137,7 @@ def clone(
         transcript=None if transcript is None else transcript.strip(),
         language=spoken,
         # not where on this machine a folder lies
-        model=os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model,
+        model=as_text(os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model),
         description=description,
         note=note,
         seconds=round(recording.seconds, 3),

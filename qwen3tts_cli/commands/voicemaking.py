@@ -53,10 +53,12 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
     from .. import voicestore
     from ..outputs_distinct import check_outputs
     from ..synthesizer import Synthesizer
+    from ..voicefile import check_texts
 
     if (text is None) != x_vector:
         what = "are both given, leave one out" if x_vector else "are missing: say what is said, or do without"
         raise UsageError(f"--text and --x-vector {what}")
+    check_texts(transcript=text, note=given["note"])
     console = Console(given["quiet"])
     _check_free(name, given["force"])
     check_outputs([("voice", voicestore.path_of(name))], [("--from", recording)])
@@ -93,9 +95,11 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     from ..audio import load_recording
     from ..cloning import check_clones, check_designs
     from ..synthesizer import Synthesizer
+    from ..voicefile import check_texts
 
     if text is None and given["language"] not in (None, "en", "english", "auto"):
         raise UsageError(f"--language {given['language']}: give --text, a few sentences in that language")
+    check_texts(description=description, transcript=text, note=given["note"])
     console = Console(given["quiet"])
     _check_free(name, given["force"])
     seed = secrets.randbits(64) if given["seed"] is None else given["seed"]

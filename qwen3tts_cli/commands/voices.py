@@ -119,7 +119,7 @@ def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
         if isinstance(voice, Qwen3TTSError):
             console.note(f"{name}: left out: {voice}")
         elif config is None or (config.model_type == "base" and voice.width == config.talker.hidden_size):
-            description = voice.description or voice.note
+            description = " ".join((voice.description or voice.note).split())
             row = {"voice": name, "language": voice.language, "description": description or None, "model": voice.needs}
             rows.append(row | {"kind": "kept", "dialect": None, "languages": None})
     return rows
