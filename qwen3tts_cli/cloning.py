@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .errors import CheckpointError, UsageError
@@ -15,6 +16,8 @@ from .languages import PRESET_VOICE_MODELS, did_you_mean, resolve_language
 
 # What only a recording or a kept voice needs is imported where it is used: presets speak sooner without it.
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from .audio import Recording
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from .lifetime import Lifetime
     from .voicefile import Voice
 
-    Audio: TypeAlias = str | os.PathLike[str] | tuple[np.ndarray, int] | Recording
+    Audio: TypeAlias = os.PathLike[str] | tuple[np.ndarray, int] | Recording
+    OnWarning: TypeAlias = Callable[[str], None] | None
 
 CLONING_MODELS = "0.6b-base and 1.7b-base"
 DESIGNING_MODEL = "1.7b-design"
@@ -36,7 +40,7 @@ class Cloner(Protocol):
 
     @property
     def config(self) -> ModelConfig: ...
-    def clone(self, audio: Audio, text: str | None = None) -> Voice: ...
+    def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None) -> Voice: ...
 
 
 def check_clones(config: ModelConfig, model: str, what: str) -> None:
@@ -51,27 +55,39 @@ def check_designs(config: ModelConfig, model: str, what: str) -> None:
         raise UsageError(f"{what}: {model} cannot make a voice from a description; {DESIGNING_MODEL} can (-m)")
 
 
-def asked_voice(synthesizer: Cloner, voice: str | Voice | None, audio: Audio | None, text: str | None) -> Voice | None:
+def asked_voice(
+    synthesizer: Cloner,
+    voice: str | os.PathLike[str] | Voice | None,
+    audio: Audio | None,
+    text: str | None,
+    on_warning: OnWarning = None,
+) -> Voice | None:
     """The kept or cloned voice that a request means; None for a preset or a voice of the model's own.
 
-    Raises UsageError where the model cannot speak with it, naming one that can.
+    A string is a name and never a path. Raises UsageError where the model cannot speak with it, naming one that can.
     """
     config, model = synthesizer.config, synthesizer.name
     if audio is not None:
         check_clones(config, model, "reference recording")
         if voice is not None:
             raise UsageError("voice: leave out either the voice or the reference recording")
-        return synthesizer.clone(audio, text)
+        return synthesizer.clone(audio, text, on_warning=on_warning)
     if text is not None:
         raise UsageError("reference text: there is no reference recording that it could be of")
     preset = voice is None or (isinstance(voice, str) and voice.strip().lower() in config.speakers)
     if preset and config.model_type != "base":
         return None
     from . import voicestore
+    from .voicefile import Voice, read_voice
 
     asked = voice
-    if isinstance(voice, str):
-        voice = None if preset else voicestore.find(voice)
+    if preset or isinstance(voice, str):
+        voice = None if preset else _named_voice(voice)
+    elif isinstance(voice, os.PathLike):
+        voice = read_voice(voice)
+    elif not isinstance(voice, Voice):
+        found = type(voice).__name__
+        raise UsageError(f"voice: found {found}, expected a name, a Voice, or a pathlib.Path of a voice file")
     if voice is not None:
         voice.check_fits(config, model)
     elif config.model_type == "base" and asked is not None:
@@ -82,6 +98,14 @@ def asked_voice(synthesizer: Cloner, voice: str | Voice | None, audio: Audio | N
         needs = "it needs a recording (--ref) or a kept voice (-v)"
         raise UsageError(f"{model} has no voice of its own: {needs}; {PRESET_VOICE_MODELS} have presets")
     return voice
+
+
+def _named_voice(name: str) -> Voice | None:
+    from . import voicestore
+
+    if voicestore.is_file_name(name):
+        raise UsageError(f"voice {shown(name)}: not the name of a voice; a voice file is given as pathlib.Path")
+    return voicestore.find(name)
 
 
 def asked_instruct(config: ModelConfig, model: str, instruct: str | None, design: str | None) -> str | None:
@@ -109,15 +133,16 @@ def clone(
     language: str | None = None,
     description: str = "",
     note: str = "",
+    on_warning: OnWarning = None,
 ) -> Voice:
     """The voice of a recording. transcript: what it says, None for the speaker vector alone. language: what it speaks.
 
-    name, description, note: kept with it. The encoders are opened for this and closed after it, or with `within`; what
-    may spoil the voice is a UserWarning. Raises UsageError for a model that cannot clone and for a text that a voice
-    cannot be kept with, InputError for a recording that cannot be used, CheckpointError for encoders that are missing
-    or damaged.
+    name, description, note: kept with it. The encoders are opened for this and closed after it, or with `within`.
+    on_warning: called with each line on what may spoil the voice; None: a UserWarning. Raises UsageError for a model
+    that cannot clone and for a text that a voice cannot be kept with, InputError for a recording that cannot be used,
+    CheckpointError for encoders that are missing or damaged.
     """
-    from .audio import Recording, load_recording, transcript_warning
+    from .audio import transcript_warning
     from .voicefile import Voice, as_text, check_texts
 
     config = checkpoint.config
@@ -126,10 +151,11 @@ def clone(
     if transcript is not None and not transcript.strip():
         raise UsageError("transcript: empty; leave it out to clone from the speaker vector alone")
     spoken = None if language is None else resolve_language(config, language)
-    recording = audio if isinstance(audio, Recording) else load_recording(audio)
+    recording = _recording(audio)
     unfit = transcript_warning(transcript, recording.seconds) if transcript else None
+    warn = on_warning or partial(warnings.warn, stacklevel=3)
     for line in (*recording.warnings, *([unfit] if unfit else [])):
-        warnings.warn(line, stacklevel=3)
+        warn(line)
     return Voice(
         name=name,
         embedding=_embedding(checkpoint, recording, threads, within),
@@ -143,6 +169,18 @@ def clone(
         seconds=round(recording.seconds, 3),
         sha256=recording.sha256,
     )
+
+
+def _recording(audio: Audio) -> Recording:
+    from .audio import Recording, load_recording
+
+    if isinstance(audio, Recording):
+        return audio
+    if isinstance(audio, (tuple, os.PathLike)):
+        return load_recording(audio)
+    found = shown(audio) if isinstance(audio, str) else type(audio).__name__
+    expected = "a pathlib.Path of its file, (samples, rate), or what load_recording returns"
+    raise UsageError(f"recording: found {found}, expected {expected}")
 
 
 def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:

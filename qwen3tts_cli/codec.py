@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import hub, places
+from . import hub
 from .config_codec import CodecConfig, load_codec_config
 from .config_encoders import EncoderConfig, load_encoder_config
 from .engine_audio import CodecDecoder, CodecEncoder
@@ -50,11 +50,10 @@ class Codec:
 
     @classmethod
     def open(cls, model: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> Codec:
-        """The codec of a model as hub.resolve_model names it, or a folder or repository that holds the codec alone.
-
-        Raises ModelNotFoundError, CheckpointError, UsageError.
+        """The codec of a model: its alias or repository id, or a pathlib.Path of its folder. Also that of a folder or
+        repository which holds the codec alone. Raises ModelNotFoundError, CheckpointError, UsageError.
         """
-        folder, name = resolve_codec(None if model is None else os.fspath(model))
+        folder, name = resolve_codec(model)
         return cls(folder, name, threads=threads)
 
     def close(self) -> None:
@@ -110,26 +109,20 @@ class Codec:
         return self.decoder.stream(blocks)
 
 
-def resolve_codec(name: str | None) -> tuple[Path, str]:
-    """The folder with a codec's config.json and model.safetensors that a name means, and the name to show.
+def resolve_codec(model: str | os.PathLike[str] | None) -> tuple[Path, str]:
+    """The folder with a codec's config.json and model.safetensors that a name or folder means, and the name to show.
 
     Raises ModelNotFoundError, UsageError.
     """
-    if name is not None and (found := _alone(name)) is not None:
-        return found, name
-    resolved = hub.resolve_model(name)
-    return resolved.path / "speech_tokenizer", resolved.name
-
-
-def _alone(name: str) -> Path | None:
-    """A folder, or the cached repository, that holds nothing but a codec."""
-    if name == TOKENIZER_REPO:
-        folder = hub.snapshot(name)
+    if model == TOKENIZER_REPO:
+        folder = hub.snapshot(TOKENIZER_REPO)
         if folder is None:
-            raise ModelNotFoundError(f"{name} is not on this machine; get it with: qwen3tts models pull {name}")
-        return folder
-    folder = Path(places.expanded(name) or name)
-    return folder if hub.holds_codec_alone(folder) else None
+            raise ModelNotFoundError(f"{TOKENIZER_REPO} is not on this machine; {hub.pull_hint(TOKENIZER_REPO)}")
+        return folder, TOKENIZER_REPO
+    if isinstance(model, os.PathLike) and hub.holds_codec_alone(Path(model)):
+        return Path(model), os.fspath(model)
+    resolved = hub.resolve_model(model)
+    return resolved.path / "speech_tokenizer", resolved.name
 
 
 def codes_bytes(codes: np.ndarray, facts: dict[str, object]) -> bytes:
@@ -141,14 +134,11 @@ def _read_npy(data: bytes, path: str) -> np.ndarray:
     """The array in a .npy file; never a pickle."""
     import io
     import tokenize
-    import warnings
 
     import numpy as np
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a damaged header
-            return np.load(io.BytesIO(data), allow_pickle=False)
+        return np.load(io.BytesIO(data), allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"{path}: not an array of codes: {' '.join(str(error).split())[:200]}") from None
 

@@ -136,39 +136,59 @@ def _shards(index: Path) -> list[str]:
         return []  # an index that cannot be read is named when the checkpoint is opened
 
 
-def resolve_model(name: str | None) -> ResolvedModel:
-    """The model that a name means: None or `pocket`, an alias, a folder, or a repo id in the cache.
+def is_path(name: str) -> bool:
+    """Whether a name looks like a path, and not like a repo id."""
+    return name.startswith((".", "~")) or ("/" in name and repo_of(name) is None)
+
+
+def pull_hint(repo: str) -> str:
+    """The command that downloads a repo."""
+    return f"get it with: qwen3tts models pull {short_name(repo)}"
+
+
+def resolve_model(model: str | os.PathLike[str] | None) -> ResolvedModel:
+    """The model that a name means: None or `pocket`, an alias, or a repo id in the cache. A folder is given as a path
+    object, such as pathlib.Path: a string never names one.
 
     Raises ModelNotFoundError with the command that downloads it, or with the name that may have been meant, and
-    UsageError for a name that is no model.
+    UsageError for what is no model.
     """
-    if name is None or name.lower() == EMBEDDED:
+    if model is None or (isinstance(model, str) and model.lower() == EMBEDDED):
         return ResolvedModel(embedded_path(), EMBEDDED, True)
+    name = model if isinstance(model, str) else _folder_name(model)
     if not name or "\0" in name:
         raise UsageError("model: an empty name" if not name else "model: a name with a NUL character")
-    if name.lower() not in ALIASES:
-        folder = Path(places.expanded(name) or name)
+    if not isinstance(model, str):
+        folder = Path(name)
         if folder.is_dir():
             return ResolvedModel(folder, name, False)
         if folder.exists():
             raise UsageError(f"model {name}: is a file; name the folder that holds config.json")
+        raise ModelNotFoundError(f"model {name}: no such folder")
     repo = repo_of(name)
-    if repo is None or name.startswith((".", "~")):
+    if repo is None or is_path(name):
         raise ModelNotFoundError(unknown_model(name))
     found = snapshot(repo)
-    pull = f"qwen3tts models pull {short_name(repo)}"
     if found is None:
-        where = "" if name.lower() in ALIASES else ", neither as a folder nor in the cache"
-        raise ModelNotFoundError(f"model {name} is not on this machine{where}; get it with: {pull}")
+        where = "" if name.lower() in ALIASES else " (a folder is given as pathlib.Path)"
+        raise ModelNotFoundError(f"model {name} is not on this machine{where}; {pull_hint(repo)}")
     if missing := missing_files(found):
-        raise ModelNotFoundError(f"model {name} is not complete, {missing[0]} is missing; finish it with: {pull}")
+        finish = pull_hint(repo).replace("get", "finish", 1)
+        raise ModelNotFoundError(f"model {name} is not complete, {missing[0]} is missing; {finish}")
     return ResolvedModel(found, name.lower() if name.lower() in ALIASES else name, False)
+
+
+def _folder_name(model: object) -> str:
+    name = os.fspath(model) if isinstance(model, os.PathLike) else None
+    if not isinstance(name, str):
+        raise UsageError(f"model: found {type(model).__name__}, expected a name, or a pathlib.Path of a folder")
+    return name
 
 
 def unknown_model(name: str) -> str:
     """The message for a name that is no model, with the one that may have been meant."""
-    if "/" in name or name.startswith((".", "~")):
-        return f"model {name}: no such folder"
+    if is_path(name):
+        return f"model {name}: not the name of a model; a folder is given as pathlib.Path"
     import difflib
 
     known = [EMBEDDED, *ALIASES]
@@ -188,6 +208,11 @@ def cached_repos() -> list[str]:
         if found is not None and (found / "speech_tokenizer" / "config.json").is_file():
             others.append(repo)
     return [repo for repo in known if snapshot(repo) is not None] + others
+
+
+def models_here() -> list[str]:
+    """Names of the models on this machine, whole or not: the embedded voice, then what is in the cache."""
+    return [EMBEDDED, *map(short_name, cached_repos())]
 
 
 def size_bytes(folder: Path) -> int:

@@ -26,7 +26,7 @@ from .threads import default_threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from .cloning import Audio
+    from .cloning import Audio, OnWarning
     from .config import ModelConfig
     from .prompt import Prompt
     from .tokenizer import Tokenizer
@@ -44,8 +44,9 @@ class Synthesizer:
     ...     samples = voice.say("Hello from two cores.", seed=1)
     """
 
-    def __init__(self, model: Model, name: str, precision: str = "bf16") -> None:
+    def __init__(self, model: Model, name: str, precision: str = "bf16", on_warning: OnWarning = None) -> None:
         self.model, self.name, self.precision = model, name, precision
+        self.on_warning = on_warning
         self.lifetime = Lifetime("synthesizer", model.checkpoint.close)
         self.lifetime.adopt(model.lifetime)
 
@@ -58,12 +59,15 @@ class Synthesizer:
         decoder_precision: str = "auto",
         threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        on_warning: OnWarning = None,
     ) -> Synthesizer:
-        """Open the embedded voice (None), an alias, a repository id in the local cache, or a folder. Never downloads.
+        """Open the embedded voice (None), an alias, a repository id in the local cache, or a pathlib.Path of a folder.
+        Never downloads.
 
         precision: of the talker and the code predictor; "bf16" is exact; "auto" is int8 for a large model, else bf16.
         The first opening packs weights (int8, int4, large models', and the speech decoder's) into the cache folder:
-        progress is called with bytes done and in all.
+        progress is called with bytes done and in all. on_warning: called with each warning, here and later, a line;
+        None: it is a UserWarning.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """
         if precision not in PRECISIONS:
@@ -74,11 +78,11 @@ class Synthesizer:
             )
         if threads is not None and not 1 <= threads <= 1024:
             raise UsageError(f"threads: {threads} is not within 1 .. 1024")
-        resolved = hub.resolve_model(None if model is None else os.fspath(model))
+        resolved = hub.resolve_model(model)
         checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded)
         try:
             threads = threads or default_threads()
-            matrices, codec, warn = None, None, warnings.warn
+            matrices, codec, warn = None, None, on_warning or warnings.warn
             precision = packed.choose_precision(checkpoint) if precision == "auto" else precision
             if precision != "bf16" or packed.saves_time(checkpoint):
                 weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warn)
@@ -86,7 +90,8 @@ class Synthesizer:
             if not resolved.embedded:
                 codec = packed_codec.open_codec(checkpoint, threads=threads, progress=progress, warn=warn)
                 warm([*(array for _, array in (matrices or {}).values()), codec])
-            return cls(Model(checkpoint, threads=threads, packed=matrices, codec=codec), resolved.name, precision)
+            opened = Model(checkpoint, threads=threads, packed=matrices, codec=codec)
+            return cls(opened, resolved.name, precision, on_warning)
         except BaseException:
             checkpoint.close()
             raise
@@ -137,7 +142,7 @@ class Synthesizer:
         if text_mode not in ("full", "streaming"):
             raise UsageError(f"text mode: {text_mode!r} is neither full nor streaming")
         instruct = cloning.asked_instruct(config, self.name, o.instruct, o.design)
-        cloned = cloning.asked_voice(self, o.voice, o.ref_audio, o.ref_text)
+        cloned = cloning.asked_voice(self, o.voice, o.ref_audio, o.ref_text, o.on_warning)
         voice = cloned.name if cloned else resolve_speaker(config, o.voice)
         language = resolve_language(config, o.language if o.language or not cloned else cloned.language)
         talker, predictor = sampling_of(o, config)
@@ -206,12 +211,14 @@ class Synthesizer:
         )
         return piece, prompt
 
-    def clone(self, audio: Audio, text: str | None = None, **facts: Any) -> Voice:
+    def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None, **facts: Any) -> Voice:
         """The voice of a recording, to speak with or to keep; see cloning.clone for `facts` and what is raised.
 
-        audio: a file, (samples, rate), or what audio.load_recording made of one. text: what it says; without it the
-        voice is less like the recording. What may spoil the voice is a UserWarning.
+        audio: a pathlib.Path of a file, (samples, rate), or what audio.load_recording made of one. text: what it says;
+        without it the voice is less like the recording. on_warning: called with each line on what may spoil the voice;
+        None: that of `open`.
         """
+        facts["on_warning"] = on_warning or self.on_warning
         with self.lifetime.call():
             voice = cloning.clone(
                 self.model.checkpoint, audio, text, model=self.name, threads=self.threads, within=self.lifetime, **facts

@@ -9,7 +9,9 @@ from .engine import Sampling
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from .cloning import Audio
+    import os
+
+    from .cloning import Audio, OnWarning
     from .config import ModelConfig
     from .voicefile import Voice
 
@@ -21,12 +23,13 @@ class SpeakOptions:
     seed: 0 <= seed < 2**64; drawn when None. max_frames: of the whole output, 12.5 a second. split: long texts at
     sentence ends. retries: new attempts when an utterance runs away; 0 turns the guard off. live: yield audio as it is
     made rather than an utterance at a time. chunk_frames and pipeline: how the decoder runs; never what it makes.
-    voice: a preset, the name of a kept voice or its file, or a Voice. ref_audio: speak with the voice of a recording,
-    as Synthesizer.clone takes it; ref_text: what it says. design: the description of a voice, for a model that
+    voice: a preset, the name of a kept voice, a pathlib.Path of a voice file, or a Voice. ref_audio: speak with the
+    voice of a recording, as Synthesizer.clone takes it; ref_text: what it says; on_warning: called with each line on
+    what may spoil that voice, None: that of Synthesizer.open. design: the description of a voice, for a model that
     makes them. batch: utterances made at a time, 0: what suits the machine; never what they are.
     """
 
-    voice: str | Voice | None = None
+    voice: str | os.PathLike[str] | Voice | None = None
     ref_audio: Audio | None = None
     ref_text: str | None = None
     design: str | None = None
@@ -49,6 +52,7 @@ class SpeakOptions:
     chunk_frames: int = 0
     pipeline: bool = False
     batch: int = 0
+    on_warning: OnWarning = None
 
 
 def ranged(name: str, value: float | None, low: float, high: float, default: float) -> float:

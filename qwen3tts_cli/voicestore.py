@@ -28,7 +28,8 @@ def check_name(name: str) -> str:
         rule = "1 to 64 of a-z, 0-9, - and _, the first a letter or digit"
         raise UsageError(f"voice name {shown(name)}: expected {rule}")
     if key in PRESETS or key in _WORDS:
-        raise UsageError(f"voice name {shown(name)}: taken, it is a preset of a model; choose another")
+        what = "a preset of a model" if key in PRESETS else "a word that say -v takes"
+        raise UsageError(f"voice name {shown(name)}: taken, it is {what}; choose another")
     return key
 
 
@@ -71,19 +72,20 @@ def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
 
 def load(name: str) -> Voice:
     """A kept voice, under the name of its file. Raises UsageError where there is none, InputError for a bad file."""
-    path = _there(name)
+    path = file_of(name)
     return _named(read_voice(path), path.name.removesuffix(SUFFIX))
 
 
-def find(name: str) -> Voice | None:
-    """The voice that an argument of `say -v` means: a kept one, or a file where it looks like one; None for neither.
+def is_file_name(text: str) -> bool:
+    """Whether a text can only be meant as the path of a voice file: no voice may be called so."""
+    return text.endswith(SUFFIX) or "/" in text
 
-    Raises InputError for a bad file, UsageError for a file that is not there.
-    """
-    if name.endswith(SUFFIX) or "/" in name:
-        return read_voice(name)
-    key = name.strip().lower()
-    return load(key) if key in names() else None
+
+def find(name: str) -> Voice | None:
+    """The kept voice of a name, None where there is none. Raises InputError for a bad file."""
+    key, folder = name.strip().lower(), places.voices_folder()
+    kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + SUFFIX))
+    return load(key) if kept else None
 
 
 def save(voice: Voice, *, replace: bool = False) -> Path:
@@ -98,7 +100,7 @@ def save(voice: Voice, *, replace: bool = False) -> Path:
 
 def remove(name: str) -> None:
     """Delete a kept voice, readable or not. Raises UsageError, OutputError."""
-    path = _there(name)
+    path = file_of(name)
     try:
         path.unlink()
     except OSError as error:
@@ -107,7 +109,7 @@ def remove(name: str) -> None:
 
 def rename(old: str, new: str) -> None:
     """Give a kept voice another name. Raises UsageError, InputError, OutputError."""
-    path, key = _there(old), check_name(new)
+    path, key = file_of(old), check_name(new)
     save(_named(read_voice(path), key))
     if path != path_of(key):
         remove(old)
@@ -148,8 +150,10 @@ def write(path: Path, data: bytes, *, replace: bool) -> None:
         raise OutputError(f"{path}: {error.strerror or error}") from None
 
 
-def _there(name: str) -> Path:
+def file_of(name: str) -> Path:
     """The file of a kept voice. Raises UsageError where there is none."""
+    if name.strip().lower() in PRESETS:
+        raise UsageError(f"voice name {shown(name)}: a preset of a model, not a kept voice")
     key, folder = check_name(name), places.voices_folder()
     if folder is None or not os.path.lexists(folder / (key + SUFFIX)):
         raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")

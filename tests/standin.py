@@ -82,7 +82,7 @@ class Synthesizer:
 
     @classmethod
     def open(
-        cls, model=None, *, precision="auto", decoder_precision="auto", threads=None, progress=None
+        cls, model=None, *, precision="auto", decoder_precision="auto", threads=None, progress=None, on_warning=None
     ) -> Synthesizer:
         resolved = resolve_model(model)
         return cls(resolved.name, "bf16" if precision == "auto" else precision, threads or 2)

@@ -73,7 +73,7 @@ def test_say_with_a_recording_equals_the_reference(run):
 
 def test_a_kept_voice_goes_out_and_comes_back_the_same(run):
     note = create(run, "anna", "--note", "with her consent")
-    assert "anna.safetensors; say -m tiny-base -v anna" in note
+    assert f"anna.safetensors; qwen3tts say -m {BASE} -v anna Hello." in note
     run("say", *SPEAK, "-m", BASE, "-v", "anna", "-o", "1.wav")
     run("say", *SPEAK, "-m", BASE, "-l", "en", "--ref", WAV, "--ref-text", TEXT, "-o", "2.wav")
     run("voices", "export", "anna", "exported.safetensors")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -31,8 +33,8 @@ def preset():
         yield opened
 
 
-def wav(name: str) -> str:
-    return str(DATA / "wavs" / f"{name}.wav")
+def wav(name: str) -> Path:
+    return DATA / "wavs" / f"{name}.wav"
 
 
 @pytest.mark.parametrize("row", CASES, ids=lambda row: row["name"])

@@ -11,6 +11,7 @@ import pytest
 from helpers import CHECKPOINTS, POCKET
 
 from qwen3tts_cli import hub
+from qwen3tts_cli.commands import typed
 from qwen3tts_cli.errors import ModelNotFoundError, UsageError
 
 REPO = hub.ALIASES["0.6b"]
@@ -50,9 +51,9 @@ def test_aliases_and_repo_ids(cache):
 def test_folders(cache, monkeypatch):
     monkeypatch.chdir(CHECKPOINTS)
     for name in (str(CHECKPOINTS / "tiny-base"), "./tiny-base", "tiny-base", "tiny-base/"):
-        assert hub.resolve_model(name).path.samefile(CHECKPOINTS / "tiny-base")
+        assert hub.resolve_model(typed.model(name)).path.samefile(CHECKPOINTS / "tiny-base")
     with pytest.raises(UsageError, match="is a file"):
-        hub.resolve_model("tiny-base/config.json")
+        hub.resolve_model(typed.model("tiny-base/config.json"))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_not_there(cache, name, pull):
 )
 def test_unknown(cache, name, message):
     with pytest.raises(ModelNotFoundError, match=message):
-        hub.resolve_model(name)
+        hub.resolve_model(typed.model(name))
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])

@@ -25,6 +25,7 @@ from .state import comparable
 from .workers import Worker
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Sequence
 
     from ..checkpoint import Checkpoint
@@ -99,16 +100,17 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
     )
 
 
-def model_opener(name: str) -> Opener:
-    """Opens a model as `say` does, which packs its weights where that has not been done; bf16-plain: as they are."""
+def model_opener(model: str | os.PathLike[str]) -> Opener:
+    """Opens a model as Synthesizer.open does, which packs its weights where that has not been done. bf16-plain: as they
+    are."""
 
     def opened(precision: str, threads: int) -> tuple[Model, str]:
         if precision not in packed.PRECISIONS:
-            found = hub.resolve_model(name)
+            found = hub.resolve_model(model)
             checkpoint = open_checkpoint(found.path, codec=found.embedded)
             codec = None if found.embedded else packed_codec.open_codec(checkpoint, threads=threads)
             return Model(checkpoint, threads=threads, codec=codec), DECODER_PRECISION
-        return Synthesizer.open(name, precision=precision, threads=threads).model, DECODER_PRECISION
+        return Synthesizer.open(model, precision=precision, threads=threads).model, DECODER_PRECISION
 
     return opened
 

@@ -11,6 +11,7 @@ from .. import options
 from ..errors import UsageError
 from ..outputs import is_stdout
 from ..outputs_distinct import check_outputs
+from . import typed
 from .console import Console
 
 if TYPE_CHECKING:
@@ -186,8 +187,8 @@ def _run(given: dict[str, Any], console: Console) -> Results:
         trial,
     )  # fmt: skip
     if given["model"] is not None:
-        name = hub.resolve_model(given["model"]).name
-        opener = run.model_opener(given["model"])
+        model = typed.model(given["model"])
+        name, opener = hub.resolve_model(model).name, run.model_opener(model)
     else:
         size = given["synthetic"] or "0.6b"
         name, opener = f"synthetic-{size}", run.synthetic_opener(size, precisions, max(threads), console.note)

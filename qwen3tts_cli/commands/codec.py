@@ -10,7 +10,7 @@ import click
 
 from .. import options
 from ..errors import Qwen3TTSError
-from . import plan
+from . import plan, typed
 from .console import Console
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def _check_files(output: str, read: tuple[str, str], model: str | None) -> None:
 def _open(model: str | None, threads: int | None) -> Codec:
     from ..codec import TOKENIZER_REPO, Codec
 
-    return Codec.open(TOKENIZER_REPO if model is None else model, threads=threads)
+    named = TOKENIZER_REPO if model in (None, TOKENIZER_REPO) else typed.model(model)
+    return Codec.open(named, threads=threads)
 
 
 def _blocks(codes: np.ndarray) -> Iterator[np.ndarray]:

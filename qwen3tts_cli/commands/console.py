@@ -23,6 +23,10 @@ class Console:
         if not self.quiet:
             click.echo(text, err=True)
 
+    def warning(self, text: str) -> None:
+        """Say what may be wrong."""
+        self.note(f"warning: {text}")
+
     def progress(self, line: Callable[[], str]) -> Progress:
         """A context manager that shows `line()` again and again, on a terminal."""
         return Progress(line, not self.quiet and self.is_terminal)

@@ -12,6 +12,7 @@ import click
 
 from .. import hub, options
 from ..errors import CheckpointError, DownloadError, ModelNotFoundError, OutputError, UsageError
+from . import typed
 from .console import Console
 from .packing import damaged_packs, pack, unpack
 
@@ -147,7 +148,7 @@ def path(name: str) -> None:
       qwen3tts models path 0.6b
       ls "$(qwen3tts models path pocket)"
     """
-    click.echo(hub.resolve_model(name).path)
+    click.echo(hub.resolve_model(typed.model(name)).path)
 
 
 @models.command()
@@ -191,7 +192,7 @@ def verify(context: click.Context, name: str | None, quiet: bool) -> None:
       qwen3tts models verify
       qwen3tts models verify 0.6b
     """
-    names = [name] if name is not None else [hub.EMBEDDED, *map(hub.short_name, hub.cached_repos())]
+    names = [name] if name is not None else hub.models_here()
     good = [_verify(each, quiet) for each in names]
     if not all(good):
         context.exit(1)
@@ -225,4 +226,4 @@ def _folder(name: str) -> Path:
     """The folder of a model, also of one that is not complete."""
     repo = hub.repo_of(name)
     found = hub.snapshot(repo) if repo is not None and not Path(name).is_dir() else None
-    return found or hub.resolve_model(name).path
+    return found or hub.resolve_model(typed.model(name)).path

@@ -8,6 +8,7 @@ import click
 
 from .. import hub, options
 from ..errors import OutputError, UsageError
+from . import typed
 from .console import Console
 
 
@@ -54,7 +55,7 @@ def pack(name: str, precision: str, quiet: bool) -> None:
     def fail(problem: str) -> None:
         raise OutputError(problem)
 
-    resolved, threads = hub.resolve_model(name), default_threads()
+    resolved, threads = hub.resolve_model(typed.model(name)), default_threads()
     if resolved.embedded and precision == "bf16":
         raise UsageError(f"{name} in {precision} needs no packing")
     with open_checkpoint(resolved.path, codec=False) as checkpoint, console.progress(line):
@@ -83,7 +84,7 @@ def unpack(name: str, precision: str, quiet: bool) -> None:
     from .. import packed
 
     try:
-        folder = hub.resolve_model(name).path
+        folder = hub.resolve_model(typed.model(name)).path
         freed = packed.remove(folder, precision)
         if packed.cached(folder).keys() <= {"codec"}:
             freed += packed.remove(folder, "codec")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,9 +31,4 @@ def clone(
 
     cloning.check_clones(synthesizer.config, synthesizer.name, path)
     recording = load_recording(path, trim_silence=given["trim_silence"], append_silence=given["append_silence"])
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        voice = synthesizer.clone(recording, text, **facts)
-    for each in caught:
-        console.note(f"warning: {each.message}")
-    return voice
+    return synthesizer.clone(recording, text, on_warning=console.warning, **facts)

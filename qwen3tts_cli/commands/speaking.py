@@ -9,7 +9,6 @@ import json
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -19,6 +18,7 @@ import click
 from .. import outputs, places, sinks
 from ..errors import GenerationError, UsageError
 from ..pcm import to_pcm16
+from . import typed
 from .console import Console
 from .plan import SAMPLE_RATE, Plan
 from .timing import Timings
@@ -86,12 +86,12 @@ def _open(synthesizer, console: Console, timings: Timings, model: str | None, en
     def line() -> str:
         return f"packing the weights for the first time, {100 * done[0] // done[1]} %" if done[1] else ""
 
-    with console.progress(line), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        opened = synthesizer.open(model, progress=report, **engine)
+    warnings: list[str] = []  # shown once the line is erased
+    with console.progress(line):
+        opened = synthesizer.open(typed.model(model), progress=report, on_warning=warnings.append, **engine)
     timings.stages["open"] = time.perf_counter() - began - timings.stages["pack"]
-    for warning in caught:
-        console.note(f"warning: {warning.message}")
+    for warning in warnings:
+        console.warning(warning)
     return opened
 
 
@@ -162,6 +162,8 @@ class Take:
                 raise UsageError(f"--max-seconds {given['max_seconds']:g}: one frame is {one:g} s")
             frames = limit if frames is None else min(limit, frames)
         chosen = {name: given[name] for name in _PASSED_ON}
+        if isinstance(chosen["voice"], str):
+            chosen["voice"] = typed.voice(chosen["voice"])
         split = not given["no_split"]
         return SpeakOptions(seed=self.seed, max_frames=frames, split=split, live=self.plan.live, **chosen)
 

@@ -8,6 +8,7 @@ import click
 
 from .. import options
 from ..errors import UsageError
+from . import typed
 from .console import Console
 from .recording import clone, silences
 
@@ -62,10 +63,10 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
     console = Console(given["quiet"])
     _check_free(name, given["force"])
     check_outputs([("voice", voicestore.path_of(name))], [("--from", recording)])
-    with Synthesizer.open(model, threads=given["threads"]) as synthesizer:
+    with Synthesizer.open(typed.model(model), threads=given["threads"], on_warning=console.warning) as synthesizer:
         facts = {"name": voicestore.check_name(name), "language": given["language"], "note": given["note"]}
         voice = clone(synthesizer, console, recording, text, given, **facts)
-    _keep(voice, given["force"], console)
+    _keep(voice, model, given["force"], console)
 
 
 @click.command()
@@ -106,9 +107,10 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     spoken = text or _CALIBRATION
     language = given["language"] or (None if text else "english")
     # the model that clones is opened first: what is wrong with it is known before anything is spoken
-    with Synthesizer.open(base, threads=given["threads"]) as cloner:
+    engine = {"threads": given["threads"], "on_warning": console.warning}
+    with Synthesizer.open(typed.model(base), **engine) as cloner:
         check_clones(cloner.config, cloner.name, f"--base {base}")
-        with Synthesizer.open(model, threads=given["threads"]) as designer:
+        with Synthesizer.open(typed.model(model), **engine) as designer:
             check_designs(designer.config, designer.name, f"--model {model}")
             samples = designer.say(spoken, design=description, language=language, seed=seed, split=False)
         voice = cloner.clone(
@@ -120,12 +122,12 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
             note=given["note"],
         )
     console.note(f"seed {seed}")
-    _keep(voice, given["force"], console)
+    _keep(voice, base, given["force"], console)
 
 
 @click.command()
 @_name
-@click.option("-m", "--model", metavar="NAME", help="The base model. [default: the one the voice needs]")
+@click.option("-m", "--model", metavar="NAME", help="The model. [default: the one the voice needs]")
 @click.option("-o", "--output", metavar="FILE", help="Write to a file instead of playing; - is stdout.")
 @options.audio_format
 @click.option("--text", default=_PREVIEW, metavar="TEXT", help="What to say.")
@@ -133,19 +135,19 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 @options.quiet
 @click.pass_context
 def preview(context: click.Context, name: str, model: str | None, output: str | None, **given: Any) -> None:
-    """Let a kept voice, or a voice file, say a sentence.
+    """Let a kept voice, a preset, or a voice file say a sentence.
 
     \b
     Examples:
       qwen3tts voices preview anna
+      qwen3tts voices preview slt
       qwen3tts voices preview anna -o preview.wav
     """
-    from .. import voicestore
     from .say import say
+    from .voicefacts import model_for
 
-    voice = voicestore.find(name) or voicestore.load(name)
     chosen = {name: given[name] for name in ("seed", "audio_format", "quiet")}
-    context.invoke(say, text=(given["text"],), model=model or voice.needs, voice=name, output=output, **chosen)
+    context.invoke(say, text=(given["text"],), model=model or model_for(name), voice=name, output=output, **chosen)
 
 
 def _check_free(name: str, replace: bool) -> None:
@@ -158,8 +160,10 @@ def _check_free(name: str, replace: bool) -> None:
         raise UsageError(f"voice {name}: kept already (--force replaces it)")
 
 
-def _keep(voice: Voice, replace: bool, console: Console) -> None:
+def _keep(voice: Voice, model: str, replace: bool, console: Console) -> None:
+    """Keep a voice, and say how to speak with it. model: the base model, as it was typed."""
     from .. import voicestore
+    from .voicefacts import speak_hint
 
     path = voicestore.save(voice, replace=replace)
-    console.note(f"{voice.name}: {path}; say -m {voice.needs} -v {voice.name}")
+    console.note(f"{voice.name}: {path}; {speak_hint(voice, model)}")

@@ -10,27 +10,12 @@ import click
 
 from .. import hub, options
 from ..errors import CheckpointError, Qwen3TTSError, UsageError
-from . import voicemaking
+from . import typed, voicemaking
 from .console import Console
 from .plan import refuse_terminal
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..voicefile import Voice
-
-# What config.json does not say of the released voices: native language and character.
-# Source: README of github.com/QwenLM/Qwen3-TTS, "Custom Voice Generate".
-_RELEASED = {
-    "vivian": ("chinese", "Bright, slightly edgy young female voice"),
-    "serena": ("chinese", "Warm, gentle young female voice"),
-    "uncle_fu": ("chinese", "Seasoned male voice with a low, mellow timbre"),
-    "dylan": ("chinese", "Youthful Beijing male voice with a clear, natural timbre"),
-    "eric": ("chinese", "Lively Chengdu male voice with a slightly husky brightness"),
-    "ryan": ("english", "Dynamic male voice with strong rhythmic drive"),
-    "aiden": ("english", "Sunny American male voice with a clear midrange"),
-    "ono_anna": ("japanese", "Playful Japanese female voice with a light, nimble timbre"),
-    "sohee": ("korean", "Warm Korean female voice with rich emotion"),
-}
 
 
 class _ListByDefault(click.Group):
@@ -75,7 +60,7 @@ def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
     """
     console = Console(quiet)
     rows: list[dict[str, Any]] = []
-    for name in [model] if model is not None else [hub.EMBEDDED, *map(hub.short_name, hub.cached_repos())]:
+    for name in [model] if model is not None else hub.models_here():
         try:
             rows += _voices(name, console, model is not None)
         except (CheckpointError, LookupError) as error:
@@ -95,19 +80,13 @@ def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
 
 def _voices(name: str, console: Console, with_kept: bool) -> list[dict[str, Any]]:
     from ..config import load_config
-    from ..languages import spoken_languages
+    from .voicefacts import preset_rows
 
-    resolved = hub.resolve_model(name)
+    resolved = hub.resolve_model(typed.model(name))
     config = load_config(resolved.path)
     if not config.speakers:
         console.note(f"{resolved.name}: no preset voices, it is a {config.model_type.replace('_', ' ')} model")
-    facts = {"model": resolved.name, "kind": "preset"}
-    rows = [
-        dict(zip(("voice", "language", "description"), _described(config, voice), strict=True), **facts)
-        | {"dialect": config.dialects.get(voice), "languages": ["auto", *spoken_languages(config)]}
-        for voice in config.speakers
-    ]
-    return rows + (_kept(config, console) if with_kept else [])
+    return preset_rows(config, resolved.name) + (_kept(config, console) if with_kept else [])
 
 
 def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
@@ -125,56 +104,27 @@ def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
     return rows
 
 
-def _described(config: ModelConfig, voice: str) -> tuple[str, str | None, str | None]:
-    from ..languages import spoken_languages
-
-    spoken = spoken_languages(config)
-    if config.voice is not None:
-        own = config.voice.default_language
-        return voice, own or (spoken[0] if len(spoken) == 1 else None), config.voice.description
-    language, description = _RELEASED.get(voice, (None, None))
-    if dialect := config.dialects.get(voice):
-        language = dialect
-    elif language not in spoken:
-        language = spoken[0] if len(spoken) == 1 else None
-    return voice, language, description
-
-
 @voices.command()
 @click.argument("name")
 @options.as_json("One object instead of text.")
 def show(name: str, as_json: bool) -> None:
-    """Show what a kept voice, or a voice file, holds.
+    """Show what a kept voice, or a voice file, holds, and what is known of a preset.
 
     \b
     Examples:
       qwen3tts voices show anna
       qwen3tts voices show ./anna.safetensors --json
     """
-    from .. import voicestore
+    from .voicefacts import facts_of
 
-    facts = _facts(voicestore.find(name) or voicestore.load(name))
+    facts = facts_of(name)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
         return
     for key, value in facts.items():
+        value = ", ".join(value) if isinstance(value, list) else value
         text = "-" if value is None or value == "" else " ".join(str(value).split())
         click.echo(f"{key:12}{text}")
-
-
-def _facts(voice: Voice) -> dict[str, Any]:
-    return {
-        "name": voice.name,
-        "model": voice.needs,
-        "made_with": voice.model,
-        "language": voice.language,
-        "frames": 0 if voice.codes is None else len(voice.codes),
-        "transcript": voice.transcript,
-        "description": voice.description,
-        "note": voice.note,
-        "seconds": voice.seconds,
-        "sha256": voice.sha256,
-    }
 
 
 @voices.command("rm")
@@ -222,9 +172,10 @@ def export(name: str, file: str, force: bool, quiet: bool) -> None:
     from .. import outputs, voicestore
     from ..outputs_distinct import check_outputs
 
-    path = os.path.join(file, voicestore.path_of(name).name) if os.path.isdir(file) else file
+    kept = voicestore.file_of(name)
+    path = os.path.join(file, kept.name) if os.path.isdir(file) else file
     refuse_terminal(path, "a voice")
-    check_outputs([("FILE", path)], [("voice", voicestore.path_of(name))])
+    check_outputs([("FILE", path)], [("voice", kept)])
     in_place = outputs.is_stdout(path) or outputs.is_special(path)
     if in_place or os.path.islink(path):  # a link keeps pointing to its target, which is replaced
         _write_in_place(name, path, force or in_place)
@@ -260,10 +211,11 @@ def import_voice(file: str, name: str | None, force: bool, quiet: bool) -> None:
     from .. import voicestore
     from ..outputs_distinct import check_outputs
     from ..voicefile import read_voice
+    from .voicefacts import speak_hint
 
     check_outputs([("voice", voicestore.path_of(name or read_voice(file).name))], [("FILE", file)])
     voice = voicestore.import_file(file, name, replace=force)
-    Console(quiet).note(f"{voice.name}: kept; say -m {voice.needs} -v {voice.name}")
+    Console(quiet).note(f"{voice.name}: kept; {speak_hint(voice)}")
 
 
 for _command in (voicemaking.create, voicemaking.design, voicemaking.preview):
