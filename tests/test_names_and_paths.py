@@ -282,6 +282,9 @@ def test_paths_of_settings_are_taken(folder, capfd, monkeypatch, variable):
         (("codec", "info", "-m", "./model"), 0),
         (("codec", "encode", "anna.wav", "-o", "c.safetensors", "-m", "org/model", "-q"), 0),
         (("models", "path", "./nowhere"), 3),
+        (("models", "pull", "./model"), 3),
+        (("models", "rm", "-y", "./model"), 3),
+        (("models", "pack", "./nowhere"), 3),
         (("say", "Hello.", "-m", "nobody/nothing", "-o", "a.wav"), 3),
         (("say", "Hello.", "-m", "typo", "-o", "a.wav"), 3),
         (("say", "Hello.", "-m", "model", "-v", "./nobody.safetensors", "-o", "a.wav"), 2),
@@ -309,3 +312,13 @@ def test_errors_of_the_api_are_ours(base):
     for action in (lambda: Synthesizer.open("a\0b"), lambda: Codec.open(""), lambda: base.say("Hello.", voice="a\0b")):
         with pytest.raises(Qwen3TTSError):
             action()
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_a_voice_names_the_repository_or_the_folder_it_was_made_with():
+    """Whatever else is called so in the working folder."""
+    shutil.copytree(BASE, hub.repo_folder("org/model") / "snapshots" / ("0" * 40))
+    with Synthesizer.open("org/model", threads=1) as opened:
+        assert opened.clone(WAV).model == "org/model"
+    with Synthesizer.open(Path("org/model"), threads=1) as opened:
+        assert opened.clone(WAV).model == "model"

@@ -246,3 +246,45 @@ def test_a_signal_leaves_no_partial_file(number):
     ended = subprocess.run([sys.executable, "-c", _SIGNALLED, str(int(number))], stderr=subprocess.DEVNULL, timeout=30)
     assert ended.returncode != 0
     assert os.listdir() == []
+
+
+def _kept_voice():
+    import numpy as np
+
+    from qwen3tts_cli import Voice, voicestore
+
+    voicestore.save(Voice("anna", np.ones(64)))
+
+
+def _table():
+    from qwen3tts_cli import bpe
+
+    bpe._write_cache(Path("data/table"), b"table")
+
+
+def _output():
+    from qwen3tts_cli.outputs import open_output
+
+    output = open_output("a")
+    try:
+        output.write(b"audio")
+        output.finish()
+        output.commit()
+    except BaseException:
+        output.discard()
+        raise
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, _Terminated])
+@pytest.mark.parametrize("writer", [_kept_voice, _table, _output])
+def test_no_writer_leaves_a_partial_file(folder, monkeypatch, writer, error):
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+
+    def interrupted(*_):
+        raise error
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    monkeypatch.setattr(os, "link", interrupted)
+    with pytest.raises(error):
+        writer()
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
