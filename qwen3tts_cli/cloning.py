@@ -5,18 +5,20 @@ Source: qwen3_tts_model.py, create_voice_clone_prompt.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from .errors import CheckpointError, UsageError
+from .errors import CheckpointError, InputError, UsageError
 from .jsonfile import shown
 from .languages import PRESET_VOICE_MODELS, did_you_mean, resolve_language
 
 # What only a recording or a kept voice needs is imported where it is used: presets speak sooner without it.
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import numpy as np
 
@@ -143,7 +145,7 @@ def clone(
     CheckpointError for encoders that are missing or damaged.
     """
     from .audio import transcript_warning
-    from .voicefile import Voice, as_text, check_texts
+    from .voicefile import MAX_FRAMES, Voice, as_text, check_texts
 
     config = checkpoint.config
     check_clones(config, model, "clone")
@@ -151,7 +153,11 @@ def clone(
     if transcript is not None and not transcript.strip():
         raise UsageError("transcript: empty; leave it out to clone from the speaker vector alone")
     spoken = None if language is None else resolve_language(config, language)
+    check_texts(language=spoken)  # a checkpoint may call its languages anything
     recording = _recording(audio)
+    frames = math.ceil(len(recording.samples) / config.codec.samples_per_frame)
+    if transcript is not None and frames > MAX_FRAMES:
+        raise InputError(f"{recording.name}: {frames} frames, a voice continues at most {MAX_FRAMES}")
     unfit = transcript_warning(transcript, recording.seconds) if transcript else None
     warn = on_warning or partial(warnings.warn, stacklevel=3)
     for line in (*recording.warnings, *([unfit] if unfit else [])):
@@ -162,13 +168,20 @@ def clone(
         codes=None if transcript is None else _codes(checkpoint, recording, threads, within),
         transcript=None if transcript is None else transcript.strip(),
         language=spoken,
-        # not where on this machine a folder lies
-        model=as_text(os.path.basename(os.path.abspath(model)) if os.path.isdir(model) else model),
+        model=as_text(_kept_model(checkpoint.config.path, model)),
         description=description,
         note=note,
         seconds=round(recording.seconds, 3),
         sha256=recording.sha256,
     )
+
+
+def _kept_model(folder: Path, model: str) -> str:
+    """The name of a model, but not where on this machine its folder lies."""
+    from . import hub
+
+    repo = hub.repo_of(model)
+    return model if repo is not None and hub.snapshot(repo) == folder else os.path.basename(os.path.abspath(folder))
 
 
 def _recording(audio: Audio) -> Recording:

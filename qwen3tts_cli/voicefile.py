@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 FORMAT = "qwen3tts-voice 1"
 MAX_BYTES = 4 << 20
 MAX_TRANSCRIPT = 16384
-_MAX_WIDTH, _MAX_FRAMES, _MAX_GROUPS, _MAX_CODE = 16384, 7501, 64, 65535
+MAX_FRAMES = 7507  # of 10 minutes and the silence behind them
+_MAX_WIDTH, _MAX_GROUPS, _MAX_CODE = 16384, 64, 65535
 _MAX_SECONDS = 600
 # text fields, with the most characters they may have
 _TEXTS = {
@@ -208,9 +209,9 @@ def _wrong_arrays(embedding: np.ndarray | None, codes: np.ndarray | None) -> str
         return "tensor embedding: values that are not finite"
     if codes is None:
         return None
-    shape_ok = codes.ndim == 2 and 1 <= codes.shape[0] <= _MAX_FRAMES and 2 <= codes.shape[1] <= _MAX_GROUPS
+    shape_ok = codes.ndim == 2 and 1 <= codes.shape[0] <= MAX_FRAMES and 2 <= codes.shape[1] <= _MAX_GROUPS
     if codes.dtype != np.int32 or not shape_ok:
-        found, limit = f"{codes.dtype} {list(codes.shape)}", f"(1 to {_MAX_FRAMES}, 2 to {_MAX_GROUPS})"
+        found, limit = f"{codes.dtype} {list(codes.shape)}", f"(1 to {MAX_FRAMES}, 2 to {_MAX_GROUPS})"
         return f"tensor codes: found {found}, expected I32 {limit}"
     if codes.min() < 0 or codes.max() > _MAX_CODE:
         return f"tensor codes: values from {codes.min()} to {codes.max()}, expected 0 to {_MAX_CODE}"

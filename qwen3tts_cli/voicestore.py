@@ -23,7 +23,7 @@ _WORDS = ("none", "auto", "default")
 
 def check_name(name: str) -> str:
     """The name, lower-case, if a voice may be called so. Raises UsageError."""
-    key = name.strip().lower()
+    key = _key(name)
     if not _NAME.fullmatch(key):
         rule = "1 to 64 of a-z, 0-9, - and _, the first a letter or digit"
         raise UsageError(f"voice name {shown(name)}: expected {rule}")
@@ -83,7 +83,7 @@ def is_file_name(text: str) -> bool:
 
 def find(name: str) -> Voice | None:
     """The kept voice of a name, None where there is none. Raises InputError for a bad file."""
-    key, folder = name.strip().lower(), places.voices_folder()
+    key, folder = _key(name), places.voices_folder()
     kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + SUFFIX))
     return load(key) if kept else None
 
@@ -152,12 +152,18 @@ def write(path: Path, data: bytes, *, replace: bool) -> None:
 
 def file_of(name: str) -> Path:
     """The file of a kept voice. Raises UsageError where there is none."""
-    if name.strip().lower() in PRESETS:
+    if _key(name) in PRESETS:
         raise UsageError(f"voice name {shown(name)}: a preset of a model, not a kept voice")
     key, folder = check_name(name), places.voices_folder()
     if folder is None or not os.path.lexists(folder / (key + SUFFIX)):
         raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
     return folder / (key + SUFFIX)
+
+
+def _key(name: object) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"voice name: found {type(name).__name__}, expected a text")
+    return name.strip().lower()
 
 
 def _named(voice: Voice, name: str) -> Voice:

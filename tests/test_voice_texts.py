@@ -128,7 +128,7 @@ def test_seconds_of_any_number_are_kept(seconds):
         {"codes": np.zeros((0, 16), np.int32)},
         {"codes": np.zeros((2, 1), np.int32)},
         {"codes": np.zeros((2, 65), np.int32)},
-        {"codes": np.zeros((7502, 2), np.int32)},
+        {"codes": np.zeros((7508, 2), np.int32)},
         {"codes": np.full((2, 16), -1)},
         {"codes": np.full((2, 16), 65536)},
         {"codes": None},
@@ -161,8 +161,8 @@ def test_what_is_no_array_makes_no_voice(key, value):
 
 def test_the_largest_voice_can_be_read():
     texts = {name: "\U0001f600" * most for name, most in (("description", 4096), ("note", 4096), ("transcript", 16384))}
-    voicestore.save(Voice("anna", np.ones(16384), np.full((7501, 64), 65535), language="\u2028" * 64, **texts))
-    assert voicestore.load("anna").codes.shape == (7501, 64)
+    voicestore.save(Voice("anna", np.ones(16384), np.full((7507, 64), 65535), language="\u2028" * 64, **texts))
+    assert voicestore.load("anna").codes.shape == (7507, 64)
 
 
 _ALPHABET = 'aZ0 \n\t\r\v\f\0\x1b\x1c\x7f\x85\x9b\u00a0\u200b\u2028\u202e\u2069\u3000\ufeff\ud800\udcff\U0001f600"\\'
@@ -315,3 +315,48 @@ def test_a_model_in_a_folder_of_any_name_makes_voices_that_can_be_kept(capfd):
     arguments = ("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", f"./{folder}", "-q")
     assert run(capfd, *arguments)[0] == 0
     assert voicestore.load("anna").model == "m??" + "o" * 100
+
+
+def test_the_longest_recording_with_silence_behind_it_can_be_kept(base, monkeypatch):
+    """10 minutes and 0.5 s; one frame more is refused before the encoders are opened."""
+    from qwen3tts_cli.audio import Recording
+
+    def embed(checkpoint, recording, *_):
+        return np.ones(64, np.float32)
+
+    def encode(checkpoint, recording, *_):
+        return np.zeros((-(-len(recording.samples) // 1920), 16), np.int32)
+
+    monkeypatch.setattr(cloning, "_embedding", embed)
+    monkeypatch.setattr(cloning, "_codes", encode)
+    text = "word " * 1600
+    longest = Recording(np.zeros(600 * 24000 + 12000, np.float32), "long.wav", 600.0, "0" * 64)
+    voicestore.save(base.clone(longest, text, name="anna"))
+    assert len(voicestore.load("anna").codes) == 7507
+    monkeypatch.setattr(cloning, "_embedding", None)
+    with pytest.raises(InputError, match=r"long\.wav: 7508 frames"):
+        base.clone(replace(longest, samples=np.zeros(7508 * 1920, np.float32)), text)
+
+
+@pytest.mark.parametrize("name", [5, None, b"anna", ["anna"]])
+def test_a_name_is_a_text(name):
+    for action in (voicestore.load, voicestore.find, voicestore.remove, voicestore.path_of, voicestore.check_name):
+        with pytest.raises(UsageError, match=f"voice name: found {type(name).__name__}, expected a text"):
+            action(name)
+
+
+def test_of_two_that_keep_a_voice_under_one_name_one_fails(monkeypatch):
+    """Both have looked before either wrote."""
+    first = replace(VOICE, note="first")
+    link = os.link
+
+    def late(*names):
+        monkeypatch.setattr(os, "link", link)
+        voicestore.save(first)
+        link(*names)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(UsageError, match="exists already"):
+        voicestore.save(replace(VOICE, note="second"))
+    assert voicestore.load("anna").note == "first"
+    assert [path.name for path in voicestore.path_of("anna").parent.iterdir()] == ["anna.safetensors"]
