@@ -51,6 +51,12 @@ def check_clones(config: ModelConfig, model: str, what: str) -> None:
         raise UsageError(f"{what}: {model} cannot clone a voice; {CLONING_MODELS} can (-m)")
 
 
+def check_on_warning(on_warning: object) -> None:
+    """Raise UsageError for what cannot be called with a warning."""
+    if on_warning is not None and not callable(on_warning):
+        raise UsageError(f"on_warning: found {type(on_warning).__name__}, expected a function of one text, or None")
+
+
 def check_designs(config: ModelConfig, model: str, what: str) -> None:
     """Raise UsageError unless the model makes voices from a description; `what` is what was asked for."""
     if config.model_type != "voice_design":
@@ -149,6 +155,7 @@ def clone(
 
     config = checkpoint.config
     check_clones(config, model, "clone")
+    check_on_warning(on_warning)
     check_texts(name=name, transcript=transcript, language=language, description=description, note=note)
     if transcript is not None and not transcript.strip():
         raise UsageError("transcript: empty; leave it out to clone from the speaker vector alone")
@@ -159,7 +166,7 @@ def clone(
     if transcript is not None and frames > MAX_FRAMES:
         raise InputError(f"{recording.name}: {frames} frames, a voice continues at most {MAX_FRAMES}")
     unfit = transcript_warning(transcript, recording.seconds) if transcript else None
-    warn = on_warning or partial(warnings.warn, stacklevel=3)
+    warn = partial(warnings.warn, stacklevel=3) if on_warning is None else on_warning
     for line in (*recording.warnings, *([unfit] if unfit else [])):
         warn(line)
     return Voice(

@@ -167,7 +167,8 @@ def resolve_model(model: str | os.PathLike[str] | None) -> ResolvedModel:
         raise ModelNotFoundError(f"model {name}: no such folder")
     repo = repo_of(name)
     if repo is None or is_path(name):
-        raise ModelNotFoundError(unknown_model(name))
+        what = f"model {name}: not the name of a model" if is_path(name) else unknown_model(name)
+        raise ModelNotFoundError(f"{what}; a folder is given as pathlib.Path")
     found = snapshot(repo)
     if found is None:
         where = "" if name.lower() in ALIASES else " (a folder is given as pathlib.Path)"
@@ -187,8 +188,6 @@ def _folder_name(model: object) -> str:
 
 def unknown_model(name: str) -> str:
     """The message for a name that is no model, with the one that may have been meant."""
-    if is_path(name):
-        return f"model {name}: not the name of a model; a folder is given as pathlib.Path"
     import difflib
 
     known = [EMBEDDED, *ALIASES]

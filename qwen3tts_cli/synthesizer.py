@@ -78,11 +78,12 @@ class Synthesizer:
             )
         if threads is not None and not 1 <= threads <= 1024:
             raise UsageError(f"threads: {threads} is not within 1 .. 1024")
+        cloning.check_on_warning(on_warning)
         resolved = hub.resolve_model(model)
         checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded)
         try:
             threads = threads or default_threads()
-            matrices, codec, warn = None, None, on_warning or warnings.warn
+            matrices, codec, warn = None, None, warnings.warn if on_warning is None else on_warning
             precision = packed.choose_precision(checkpoint) if precision == "auto" else precision
             if precision != "bf16" or packed.saves_time(checkpoint):
                 weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warn)
@@ -218,7 +219,7 @@ class Synthesizer:
         without it the voice is less like the recording. on_warning: called with each line on what may spoil the voice;
         None: that of `open`.
         """
-        facts["on_warning"] = on_warning or self.on_warning
+        facts["on_warning"] = self.on_warning if on_warning is None else on_warning
         with self.lifetime.call():
             voice = cloning.clone(
                 self.model.checkpoint, audio, text, model=self.name, threads=self.threads, within=self.lifetime, **facts

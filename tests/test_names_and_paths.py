@@ -83,8 +83,7 @@ def test_the_path_of_a_model_is_no_name(folder, open_it, name):
     with pytest.raises(ModelNotFoundError) as caught:
         open_it(name.format(folder.name if name.startswith("..") else folder))
     assert "\n" not in str(caught.value)
-    if "/" in name:
-        assert "pathlib.Path" in str(caught.value)
+    assert "a folder is given as pathlib.Path" in str(caught.value)
 
 
 @pytest.mark.parametrize("model", [5, 1.5, b"model", ["model"], True, object()])
@@ -216,7 +215,6 @@ def test_no_name_leaves_the_folder_of_the_voices(base, folder, name):
         ("pocket", "pocket"),
         ("Pocket", "pocket"),
         ("0.6B", "0.6B"),
-        ("typo", "typo"),
         ("model", Path("model")),
         ("./model", Path("model")),
         ("./nowhere", Path("nowhere")),

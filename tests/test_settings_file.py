@@ -171,3 +171,15 @@ def test_a_broken_file_prints_nothing_into_a_completed_line(file, text, shell):
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert completed() == without
     assert without[2] == b""
+
+
+def test_a_broken_variable_prints_nothing_into_a_completed_line():
+    words = {"COMP_WORDS": "qwen3tts say --te", "COMP_CWORD": "2", "QWEN3TTS_THREADS": "many", "QWEN3TTS_SEED": "1.5"}
+    done = subprocess.run(
+        [sys.executable, "-m", "qwen3tts_cli"],
+        env={**os.environ, "_QWEN3TTS_COMPLETE": "bash_complete", **words},
+        capture_output=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"--temperature" in done.stdout

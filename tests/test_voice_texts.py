@@ -259,6 +259,16 @@ def test_the_command_refuses_a_transcript_before_any_work(no_work, capfd, comman
     assert "transcript: found U+001B" in err
 
 
+@pytest.mark.parametrize("more", [(), ("--force",)])
+def test_a_name_and_a_folder_are_checked_before_any_work(no_work, capfd, monkeypatch, more):
+    for command in (("create", "a/b", "--from", WAV, "--x-vector"), ("design", "ryan", "an old man")):
+        assert run(capfd, "voices", *command, *more)[0] == 2
+    monkeypatch.setattr("qwen3tts_cli.places.voices_folder", lambda: None)
+    code, _, err = run(capfd, "voices", "create", "anna", "--from", WAV, "--x-vector", *more)
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "there is no folder for voices" in err
+
+
 @pytest.mark.parametrize("text", ["with\u00a0her\u3000consent\u200b", "Zeile eins\r\nZeile zwei", "x" * 4096])
 def test_a_note_of_the_command_comes_back(capfd, text):
     arguments = ("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", BASE, "--note", text)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, DATA, ROOT
 
-from qwen3tts_cli import Synthesizer, cli, load_recording
+from qwen3tts_cli import Synthesizer, UsageError, cli, load_recording
 
 WAV = DATA / "wavs" / "ref24k.wav"
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -101,6 +101,17 @@ def test_an_error_of_the_callable_is_the_callers(base):
 
     with pytest.raises(RuntimeError, match="too little"):
         base.clone(WAV, on_warning=refuse)
+
+
+@pytest.mark.parametrize("on_warning", ["print", 5, []])
+def test_what_cannot_be_called_is_a_usage_error(base, on_warning):
+    for ask in (
+        lambda: Synthesizer.open(on_warning=on_warning),
+        lambda: base.clone(WAV, on_warning=on_warning),
+        lambda: base.say("Hello.", ref_audio=WAV, on_warning=on_warning, **HOW),
+    ):
+        with pytest.raises(UsageError, match=f"on_warning: found {type(on_warning).__name__}"):
+            ask()
 
 
 def test_a_recording_keeps_its_warnings(no_python_warnings):

@@ -84,9 +84,8 @@ def _repo(name: str) -> str:
     if name.lower() == hub.EMBEDDED:
         raise UsageError(f"{name} is part of this package; there is nothing to pull or remove")
     if repo is None or hub.is_path(name):
-        path = hub.is_path(name)
-        wanted = f"model {name}: expected an alias or the id of a repository"
-        raise ModelNotFoundError(wanted if path else hub.unknown_model(name))
+        expected = f"model {name}: expected an alias or the id of a repository"
+        raise ModelNotFoundError(expected if hub.is_path(name) else hub.unknown_model(name))
     return repo
 
 

@@ -12,14 +12,16 @@ from ..errors import ModelNotFoundError
 def model(text: str | None) -> str | Path | None:
     """The name of a model, or the folder of one: whatever exists under that path, or cannot be a name.
 
-    Raises ModelNotFoundError for what is neither a folder nor in the Hugging Face cache.
+    Raises ModelNotFoundError for what is neither known, nor a folder, nor in the Hugging Face cache.
     """
     if not text or "\0" in text or text.lower() in (hub.EMBEDDED, *hub.ALIASES):
         return text
     path, repo = _path(text), hub.repo_of(text)
     if path.exists() or (repo is None and hub.is_path(text)):
         return path
-    if repo is not None and hub.snapshot(repo) is None:
+    if repo is None:
+        raise ModelNotFoundError(hub.unknown_model(text))
+    if hub.snapshot(repo) is None:
         where = "neither as a folder nor in the cache"
         raise ModelNotFoundError(f"model {text} is not on this machine, {where}; {hub.pull_hint(repo)}")
     return text

@@ -156,7 +156,8 @@ def _check_free(name: str, replace: bool) -> None:
 
     from .. import voicestore
 
-    if not replace and os.path.lexists(voicestore.path_of(name)):
+    path = voicestore.path_of(name)
+    if not replace and os.path.lexists(path):
         raise UsageError(f"voice {name}: kept already (--force replaces it)")
 
 
