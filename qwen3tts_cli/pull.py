@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 from . import hub
 from .errors import DownloadError
+from .replace import move
 
 Report = Callable[[int, int], None]  # bytes there, bytes in all
 
@@ -154,18 +155,7 @@ def _fetch(file: _LargeFile, report: Callable[[int], None]) -> None:
             partial.unlink()
             raise DownloadError(f"{file.name}: damaged on the way, its SHA-256 is not the one announced; pull again")
         os.fsync(opened.fileno())
-        _rename(partial, file.blob)  # in the place of an earlier, damaged one, if there is one
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    """Give a file that is on the disk its name, in one step, and write the name to the disk too."""
-    os.replace(temporary, path)
-    with contextlib.suppress(OSError):  # a file system where a folder cannot be synced
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        move(partial, file.blob)  # in the place of an earlier, damaged one, if there is one
 
 
 def _point_main_at(repo: str, commit: str) -> None:
@@ -182,7 +172,7 @@ def _point_main_at(repo: str, commit: str) -> None:
             os.fchmod(descriptor, 0o644)
             file.flush()
             os.fsync(descriptor)
-        _rename(Path(temporary), path)
+        move(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -87,12 +87,7 @@ class Replacement:
             os.replace(self._temporary, self._target)
         self.discard()  # of a link there are two names now
         if self._durable:
-            with contextlib.suppress(OSError):  # the file is there; a folder that cannot be opened is no failure
-                descriptor = os.open(self._folder, os.O_RDONLY | _CLOEXEC)
-                try:
-                    _sync(descriptor)
-                finally:
-                    os.close(descriptor)
+            _sync_folder(self._folder)
 
     def _link(self, temporary: str) -> None:
         try:
@@ -140,6 +135,24 @@ def write_whole(
     """Write a file of `data`; the other arguments and the errors are those of Replacement."""
     with Replacement(path, new=new, mode=mode, durable=durable) as file:
         file.write(data)
+
+
+def move(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Give a file that is on the disk another name in its file system, in one step, and write the name to the disk too.
+
+    Raises OSError.
+    """
+    os.replace(temporary, path)
+    _sync_folder(os.path.dirname(os.path.abspath(path)))
+
+
+def _sync_folder(folder: str) -> None:
+    with contextlib.suppress(OSError):  # the file has its name; a folder that cannot be opened or synced is no failure
+        descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
+        try:
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _sync(descriptor: int) -> None:
