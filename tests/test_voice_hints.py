@@ -93,6 +93,8 @@ def test_a_kept_voice_comes_before_a_preset_of_a_fine_tuned_model(run):
     assert json.loads(run("voices", "show", "anna", "--json")[0])["kind"] == "preset"
     voicestore.save(VOICE)
     assert json.loads(run("voices", "show", "anna", "--json")[0])["kind"] == "kept"
+    run("voices", "export", "anna", "a.safetensors", "-q")
+    assert json.loads(run("voices", "show", "./a.safetensors", "--json")[0])["kind"] == "file"
 
 
 @pytest.mark.parametrize("command", ["show", "preview"])

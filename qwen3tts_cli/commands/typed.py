@@ -3,22 +3,25 @@ paths are objects, which are made here."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .. import hub, places
-from ..errors import ModelNotFoundError
+from ..errors import ModelNotFoundError, UsageError
 
 
 def model(text: str | None) -> str | Path | None:
-    """The name of a model, or the folder of one: whatever exists under that path, or cannot be a name.
+    """The name of a model, or the folder of one: whatever there is under that path.
 
     Raises ModelNotFoundError for what is neither known, nor a folder, nor in the Hugging Face cache.
     """
     if not text or "\0" in text or text.lower() in (hub.EMBEDDED, *hub.ALIASES):
         return text
     path, repo = _path(text), hub.repo_of(text)
-    if path.exists() or (repo is None and hub.is_path(text)):
+    if os.path.exists(path):
         return path
+    if hub.is_path(text):
+        raise ModelNotFoundError(f"model {text}: no such folder")
     if repo is None:
         raise ModelNotFoundError(hub.unknown_model(text))
     if hub.snapshot(repo) is None:
@@ -28,10 +31,18 @@ def model(text: str | None) -> str | Path | None:
 
 
 def voice(text: str | None) -> str | Path | None:
-    """The name of a voice, or the file of one: what has a folder or .safetensors in its name."""
+    """The name of a voice, or the file of one: what has a folder or .safetensors in its name.
+
+    Raises UsageError for a file that is not there.
+    """
     from ..voicestore import is_file_name
 
-    return _path(text) if text is not None and is_file_name(text) else text
+    if text is None or not is_file_name(text):
+        return text
+    path = _path(text)
+    if not os.path.lexists(path):
+        raise UsageError(f"voice {text}: no such file")
+    return path
 
 
 def _path(text: str) -> Path:

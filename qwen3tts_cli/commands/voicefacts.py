@@ -37,7 +37,7 @@ def facts_of(name: str) -> dict[str, Any]:
         return {"name": facts.pop("voice"), **facts}
     return {
         "name": voice.name,
-        "kind": "kept",
+        "kind": "kept" if isinstance(typed.voice(name), str) else "file",
         "model": voice.needs,
         "made_with": voice.model,
         "language": voice.language,
