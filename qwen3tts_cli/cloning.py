@@ -109,9 +109,9 @@ def asked_voice(
 
 
 def _named_voice(name: str) -> Voice | None:
-    from . import voicestore
+    from . import places, voicestore
 
-    if voicestore.is_file_name(name):
+    if places.is_voice_file(name):
         raise UsageError(f"voice {shown(name)}: not the name of a voice; a voice file is given as pathlib.Path")
     return voicestore.find(name)
 

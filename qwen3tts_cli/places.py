@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+VOICE_SUFFIX = ".safetensors"
 _NAME = "qwen3tts"
 
 
@@ -35,6 +36,11 @@ def voices_folder() -> Path | None:
     """Where the kept voices are."""
     folder = _base("XDG_DATA_HOME", ".local/share")
     return None if folder is None else folder / _NAME / "voices"
+
+
+def is_voice_file(text: str) -> bool:
+    """Whether a text can only be meant as the path of a voice file: no voice may be called so."""
+    return text.endswith(VOICE_SUFFIX) or "/" in text
 
 
 def state_folder() -> Path | None:

@@ -11,10 +11,10 @@ from . import places
 from .errors import InputError, OutputError, Qwen3TTSError, UsageError
 from .jsonfile import shown
 from .languages import did_you_mean
+from .places import VOICE_SUFFIX
 from .replace import write_whole
 from .voicefile import Voice, read_voice, voice_bytes
 
-SUFFIX = ".safetensors"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # names that already mean something to `say -v`: the presets of the released models, and the words it takes
 PRESETS = ("serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "sohee", "eric", "dylan", "slt")
@@ -41,7 +41,7 @@ def path_of(name: str) -> Path:
     key, folder = check_name(name), places.voices_folder()
     if folder is None:
         raise OutputError("there is no folder for voices: neither XDG_DATA_HOME nor HOME names one")
-    return folder / (key + SUFFIX)
+    return folder / (key + VOICE_SUFFIX)
 
 
 def names() -> list[str]:
@@ -50,7 +50,7 @@ def names() -> list[str]:
     if folder is None:
         return []
     try:
-        found = [path.name.removesuffix(SUFFIX) for path in folder.iterdir() if path.name.endswith(SUFFIX)]
+        found = [path.name.removesuffix(VOICE_SUFFIX) for path in folder.iterdir() if path.name.endswith(VOICE_SUFFIX)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -73,18 +73,13 @@ def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
 def load(name: str) -> Voice:
     """A kept voice, under the name of its file. Raises UsageError where there is none, InputError for a bad file."""
     path = file_of(name)
-    return _named(read_voice(path), path.name.removesuffix(SUFFIX))
-
-
-def is_file_name(text: str) -> bool:
-    """Whether a text can only be meant as the path of a voice file: no voice may be called so."""
-    return text.endswith(SUFFIX) or "/" in text
+    return _named(read_voice(path), path.name.removesuffix(VOICE_SUFFIX))
 
 
 def find(name: str) -> Voice | None:
     """The kept voice of a name, None where there is none. Raises InputError for a bad file."""
     key, folder = _key(name), places.voices_folder()
-    kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + SUFFIX))
+    kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + VOICE_SUFFIX))
     return load(key) if kept else None
 
 
@@ -120,7 +115,7 @@ def export(name: str, to: str, *, replace: bool = False) -> Path:
     voice = load(name)
     path = Path(to)
     if path.is_dir():
-        path = path / (voice.name + SUFFIX)
+        path = path / (voice.name + VOICE_SUFFIX)
     write(path, voice_bytes(voice), replace=replace)
     return path
 
@@ -155,9 +150,9 @@ def file_of(name: str) -> Path:
     if _key(name) in PRESETS:
         raise UsageError(f"voice name {shown(name)}: a preset of a model, not a kept voice")
     key, folder = check_name(name), places.voices_folder()
-    if folder is None or not os.path.lexists(folder / (key + SUFFIX)):
+    if folder is None or not os.path.lexists(folder / (key + VOICE_SUFFIX)):
         raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
-    return folder / (key + SUFFIX)
+    return folder / (key + VOICE_SUFFIX)
 
 
 def _key(name: object) -> str:

@@ -135,20 +135,25 @@ def info(codes: str | None, model: str | None, as_json: bool) -> None:
 
 def _check_files(output: str, read: tuple[str, str], model: str | None) -> None:
     """Raise UsageError where the output would overwrite what is read: (what a message calls it, its path)."""
-    from ..codec import TOKENIZER_REPO, resolve_codec
+    from ..codec import resolve_codec
     from ..outputs_distinct import check_outputs
 
     inputs: list[tuple[str, str | Path]] = [read]
     with contextlib.suppress(Qwen3TTSError):  # whoever opens the model says what is wrong with its name
-        inputs += plan.model_files(resolve_codec(TOKENIZER_REPO if model is None else model)[0])
+        inputs += plan.model_files(resolve_codec(_named(model))[0])
     check_outputs([("--output", output)], inputs)
 
 
 def _open(model: str | None, threads: int | None) -> Codec:
-    from ..codec import TOKENIZER_REPO, Codec
+    from ..codec import Codec
 
-    named = TOKENIZER_REPO if model in (None, TOKENIZER_REPO) else typed.model(model)
-    return Codec.open(named, threads=threads)
+    return Codec.open(_named(model), threads=threads)
+
+
+def _named(model: str | None) -> str | Path | None:
+    from ..codec import TOKENIZER_REPO
+
+    return TOKENIZER_REPO if model in (None, TOKENIZER_REPO) else typed.model(model)
 
 
 def _blocks(codes: np.ndarray) -> Iterator[np.ndarray]:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import hub, outputs, play, sinks
+from .. import hub, outputs, places, play, sinks
 from ..errors import OutputError, Qwen3TTSError, UsageError
 from ..outputs_distinct import check_outputs
+from . import typed
 
 SAMPLE_RATE = 24000
 _MODEL_FILES = (*hub.REQUIRED_FILES, "generation_config.json", "model.safetensors.index.json", "voice.json")
-_VOICE_SUFFIX = ".safetensors"
 
 
 class Plan:
@@ -110,15 +110,14 @@ def _read(given: dict[str, Any], path: str | None) -> Iterator[tuple[str, str | 
     if given["voice"] is not None:
         yield "--voice", _voice_file(given["voice"], [path, given["codes"], given["report"]])
     with contextlib.suppress(Qwen3TTSError):  # whoever opens the model says what is wrong with its name
-        yield from model_files(hub.resolve_model(given["model"]).path)
+        yield from model_files(hub.resolve_model(typed.model(given["model"])).path)
 
 
 def _voice_file(voice: str, written: list[str | None]) -> str | Path | None:
     """The file that a voice may come from. A name is looked up only where an output has the suffix of such files."""
-    if "/" in voice or voice.endswith(_VOICE_SUFFIX):
-        return voice
-    if not any(path is not None and path.endswith(_VOICE_SUFFIX) for path in written):
+    if isinstance(meant := typed.voice(voice), Path):
+        return meant
+    folder = places.voices_folder()
+    if folder is None or not any(path is not None and path.endswith(places.VOICE_SUFFIX) for path in written):
         return None
-    from .. import voicestore
-
-    return voicestore.folder() / (voice.strip().lower() + voicestore.SUFFIX)
+    return folder / (voice.strip().lower() + places.VOICE_SUFFIX)

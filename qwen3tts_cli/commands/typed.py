@@ -35,9 +35,7 @@ def voice(text: str | None) -> str | Path | None:
 
     Raises UsageError for a file that is not there.
     """
-    from ..voicestore import is_file_name
-
-    if text is None or not is_file_name(text):
+    if text is None or not places.is_voice_file(text):
         return text
     path = _path(text)
     if not os.path.lexists(path):
