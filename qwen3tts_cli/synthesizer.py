@@ -174,18 +174,15 @@ class Synthesizer:
         return Speech(self.model, plan, self._prompts(text, o, plan))
 
     def _prompts(self, text: str, o: SpeakOptions, plan: Plan) -> Iterator[tuple[str, Prompt]]:
-        from .text import check_script, prepare, utterances  # the splitter is heavy; only speaking needs it
+        # Imported here: only speaking needs it.
+        from .text import check_script, plain, prepare, spoken, utterances
 
         config, manifest = self.config, self.config.voice
-        check_script(text, config)
-        rewrite = (
-            (lambda sentence: prepare(sentence, manifest)) if manifest is not None and manifest.spell_out else None
-        )
+        rewrite = (lambda sentence: spoken(sentence, manifest)) if manifest is not None and manifest.spell_out else None
+        bare = plain(text) if rewrite else text
+        check_script(bare, config)
         limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
-        if o.split:
-            pieces = utterances(text, limit, plan.language, rewrite)
-        else:
-            pieces = iter([rewrite(text) if rewrite else text])
+        pieces = utterances(bare, limit, plan.language, rewrite) if o.split else iter([prepare(text, manifest)])
         tokenizer = self.model.checkpoint.tokenizer
         first = self._build(tokenizer, next(pieces), plan)  # errors of the options show before any audio
 

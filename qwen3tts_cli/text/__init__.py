@@ -1,7 +1,8 @@
 """From a user's text to the texts that are spoken: script check, sentence splitting, folding and spelling out."""
 
-from .folding import prepare
+from .folding import prepare, spoken
+from .plain import plain
 from .scripts import check_script
 from .splitting import utterances
 
-__all__ = ["check_script", "prepare", "utterances"]
+__all__ = ["check_script", "plain", "prepare", "spoken", "utterances"]

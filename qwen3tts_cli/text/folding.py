@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .plain import plain
+
 if TYPE_CHECKING:
     from ..config import VoiceManifest
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 _PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 
 # Symbols beyond ASCII that spelling puts into words.
-_SPELLED_SYMBOLS = frozenset("¢£¥€₹₩₽°²³×÷±≈≤≥≠→\u00b5\u03a9§©√∞‰\n")
+_SPELLED_SYMBOLS = frozenset("¢£¥€₹₩₽₱₺₪₫฿₦₴₿°²³×÷±≈≤≥≠→\u00b5\u03a9§©√∞‰\n")
 
 # What Unicode's compatibility decomposition does not tell.
 _FOLDS = {
@@ -34,6 +36,7 @@ _FOLDS = {
     "∗": "*",
     "⋅": "×",
     "∼": "~",
+    "〜": "~",
     "·": " ",
     "№": "No. ",
     "™": "",
@@ -80,8 +83,11 @@ def prepare(text: str, manifest: VoiceManifest | None) -> str:
     already as declared, spaces included. Otherwise the result holds `allowed_characters` alone, and is empty where none
     of the text can be said.
     """
-    if manifest is None or not manifest.spell_out:
-        return text
+    return spoken(plain(text), manifest) if manifest is not None and manifest.spell_out else text
+
+
+def spoken(text: str, manifest: VoiceManifest) -> str:
+    """The same for a text, or a sentence of one, that `plain` has been through."""
     allowed = frozenset(manifest.allowed_characters or _PRINTABLE_ASCII)
     folded = fold(text, allowed | _SPELLED_SYMBOLS | frozenset(_PRINTABLE_ASCII))
     if (manifest.default_language or "english").lower() in ("english", "en"):
@@ -97,7 +103,7 @@ def prepare(text: str, manifest: VoiceManifest | None) -> str:
 
 def fold(text: str, keep: frozenset[str]) -> str:
     """Replace every character outside `keep` by its nearest equivalent; what has none becomes a space or nothing."""
-    if not keep.issuperset(text):
+    if not keep.issuperset(text) or "²" in text or "³" in text:
         for pattern, replacement in _contextual():
             text = pattern.sub(replacement, text)
     return text.translate({ord(char): _fold_character(char, keep) for char in set(text) - keep})
@@ -110,7 +116,15 @@ def _contextual() -> tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]]
     greek = "[\u0391-\u03a9\u03b1-\u03c9]"
     return (
         # U+2013 between digits is a range, U+2212 behind a digit or letter a subtraction.
-        (re.compile(r"(?<=\d) ?[‒–] ?(?=[$£€]?\d)"), "-"),
+        (re.compile(r"(?<=[\d%°¢€²³⁰-⁹]) ?[‒–] ?(?=[$£€¥]?\d)|(?<=[A-Za-z.])[‒–](?=[$£€¥]?\d)"), "-"),
+        (
+            re.compile(
+                r"(?<=[a-z.\d])[‒–](?=(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Ma[ry]|Apr|Ju[nl]|Aug|Sep|Oct|Nov|Dec))"
+            ),
+            "-",
+        ),
+        # Spaces of a fixed width group the digits of one number.
+        (re.compile(r"(?<![\d.,])\d{1,3}(?:[\u00a0\u2006-\u2009\u202f]\d{3}){1,4}(?![\d\u00a0\u202f])"), _grouped),
         (re.compile(r"(?<=\w) ?− ?(?=\w)"), " minus "),
         (re.compile(r"[⁰¹²³⁴-⁹⁻]+"), _exponent),
         (re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])"), " "),
@@ -141,9 +155,14 @@ _EXPONENT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-"
 def _exponent(match: re.Match[str]) -> str:
     if match.group() in ("²", "³"):
         return match.group()
-    # A raised digit behind a word is a footnote mark.
-    behind = match.string[max(match.start() - 1, 0) : match.start()]
-    return "^" + match.group().translate(_EXPONENT_DIGITS) if behind.isdigit() or behind == ")" else ""
+    # A raised digit behind a word is a footnote mark, behind a single letter a power.
+    behind = match.string[max(match.start() - 2, 0) : match.start()]
+    raised = behind[-1:].isdigit() or behind[-1:] == ")" or (behind[-1:].isalpha() and not behind[:-1].isalpha())
+    return "^" + match.group().translate(_EXPONENT_DIGITS) if raised else ""
+
+
+def _grouped(match: re.Match[str]) -> str:
+    return ",".join(re.findall(r"\d+", match.group()))
 
 
 def _greek_letter(match: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from . import tables, words
+from .sentence_ends import ends_sentence
 
 
 def flood(match: re.Match[str]) -> str:
@@ -19,6 +20,8 @@ def iso_date(match: re.Match[str]) -> str:
 def slash_date(match: re.Match[str]) -> str:
     """Month first, as in the United States, unless only the other order makes a date."""
     first, second, year = match.group(1, 2, 3)
+    if len(year) == 2:
+        year = f"{'19' if int(year) > 69 else '20'}{year}"
     return _date(match, year, second, first) if int(first) > 12 else _date(match, year, first, second)
 
 
@@ -39,14 +42,14 @@ def _date(match: re.Match[str], year: str, month: str, day: str) -> str:
 
 def time(match: re.Match[str]) -> str:
     hour, minute, second, half = map(match.groupdict().get, ("hour", "minute", "second", "half"))
-    if int(hour) > 23:
+    if int(hour) > 24 or (int(hour) == 24 and minute != "00"):
         return match.group()
     hour = str(int(hour))
     spoken = words.cardinal(hour)
     if minute and int(minute):
         spoken += f" oh {words.cardinal(minute[1])}" if minute[0] == "0" else f" {words.cardinal(minute)}"
     elif minute and not half and not second:
-        spoken = "midnight" if int(hour) == 0 else f"{spoken} hundred" if int(hour) > 12 else f"{spoken} o'clock"
+        spoken = "midnight" if int(hour) in (0, 24) else f"{spoken} hundred" if int(hour) > 12 else f"{spoken} o'clock"
     if second:
         spoken += f" and {words.cardinal(str(int(second)))} second" + ("s" if int(second) != 1 else "")
     if half:
@@ -56,14 +59,16 @@ def time(match: re.Match[str]) -> str:
 
 def kept_period(match: re.Match[str]) -> str:
     """The period of an abbreviation that ends a sentence too."""
-    behind = match.string[match.end() : match.end() + 3].lstrip(" \n\"')")
-    return "." if match.group().endswith(".") and (not behind or behind[0].isupper()) else ""
+    if not match.group().endswith("."):
+        return ""
+    text, end = match.string, match.end()
+    return "." if ends_sentence(text[max(end - 64, 0) : end], text[end : end + 64]) else ""
 
 
 def phone(match: re.Match[str]) -> str:
     """Telephone and other numbers in groups, unless they are few digits or a range of round numbers."""
     groups = re.findall(r"\d+", match.group())
-    if sum(map(len, groups)) < 7 or (len(groups) == 2 and groups[1].endswith("0")):
+    if sum(map(len, groups)) < 7 or (len(groups) == 2 and all(group.endswith("0") for group in groups)):
         return match.group()
     plus = "plus " if match.group().startswith("+") else ""
     return plus + ", ".join(words.digits(group) for group in groups)
@@ -73,7 +78,19 @@ def money(match: re.Match[str]) -> str:
     """An amount with a currency: $5.20, £3m, 5 EUR, $4/kg."""
     spoken = _amount(*match.group("number", "currency"), (match.groupdict().get("magnitude") or "").strip().lower())
     per = match.group("per")
-    return f"{spoken} per {tables.UNITS[per][0]}" if per else spoken
+    return f"{spoken} per {_each(per)}" if per else spoken
+
+
+def money_range(match: re.Match[str]) -> str:
+    """Two amounts of which the first alone has the sign: $5-10, £1-2 million."""
+    low, number, currency = match.group("low", "number", "currency")
+    magnitude, per = (match.group("magnitude") or "").strip().lower(), match.group("per")
+    first = _amount(low, currency, "") if not magnitude and "." in low + number else words.decimal(low)
+    return f"{first} to {_amount(number, currency, magnitude)}" + (f" per {_each(per)}" if per else "")
+
+
+def _each(unit: str) -> str:
+    return tables.UNITS.get(unit, (unit,))[0]
 
 
 def _amount(number: str, currency: str, magnitude: str) -> str:
@@ -83,6 +100,7 @@ def _amount(number: str, currency: str, magnitude: str) -> str:
         return f"{words.decimal(number)} {tables.MAGNITUDES[magnitude]} {many}"
     if fraction and (len(fraction) != 2 or not hundredth):
         return f"{words.decimal(number)} {many}"
+    whole = whole or "0"
     amount = f"{words.cardinal(whole)} {one if _is_one(whole) else many}"
     if not fraction.strip("0"):
         return amount
@@ -92,7 +110,12 @@ def _amount(number: str, currency: str, magnitude: str) -> str:
 
 
 def magnitude(match: re.Match[str]) -> str:
-    """A number with a magnitude and no currency: 10k, 3.5M."""
+    """A number with a magnitude and no currency: 10k, 3.5M; an apartment 5B has none."""
+    if re.search(
+        r"(?:Apartment|Room|Suite|Unit|Flat|Gate|Seat|Section) $",
+        match.string[max(match.start() - 12, 0) : match.start()],
+    ):
+        return match.group()
     return f"{words.decimal(match.group(1))} {tables.MAGNITUDES[match.group(2).lower()]}"
 
 
@@ -107,27 +130,62 @@ def quantity(match: re.Match[str]) -> str:
     if power:
         name = f"{'square' if power in '2²' else 'cubic'} {name}"
     if per:
-        name += f" per {tables.UNITS[per][0]}"
+        name += f" per {_each(per)}"
     # Whole numbers are left for the last step, which knows which of them may stay digits.
     return f"{words.decimal(number) if '.' in number else number} {name}"
 
 
-def decade(match: re.Match[str]) -> str:
-    number = match.group(1)
-    return words.plural(words.cardinal(number) if len(number) == 2 else words.year(number))
+def dotted_quantity(match: re.Match[str]) -> str:
+    """A quantity whose unit has a period of its own: 5 ft. 10 in. tall."""
+    number, unit = match.group("number", "unit")
+    one, many = tables.UNITS.get(unit) or tables.DOTTED[unit]
+    named = f"-{one}" if "-" in match.group() else f" {one if _is_one(number) else many}"
+    return (words.decimal(number) if "." in number else number) + named + kept_period(match)
+
+
+def minutes(match: re.Match[str]) -> str:
+    """Minutes in front of seconds: 1m 30s."""
+    return f"{match.group(1)} minute{'' if _is_one(match.group(1)) else 's'}"
+
+
+def inches(match: re.Match[str]) -> str:
+    """A double quote behind a number: inches, unless one before it opens a quotation."""
+    before = match.string[max(match.start() - 100, 0) : match.start()]
+    return match.group() if '"' in re.sub(r"\d\"", "", before) else " inches"
+
+
+def arc(match: re.Match[str]) -> str:
+    """Minutes and seconds behind degrees."""
+    minute, second = match.groups()
+    return f" {minute} minutes" + (f" {second} seconds " if second else "")
+
+
+def compound(match: re.Match[str]) -> str:
+    """A quantity in front of what it measures: a 5-km run."""
+    number, unit = match.groups()
+    return f"{words.decimal(number) if '.' in number else number}-{tables.UNITS[unit][0]}"
+
+
+def hexadecimal(match: re.Match[str]) -> str:
+    return "zero x " + " ".join(words.digits(sign) or sign for sign in match.group(1).upper())
 
 
 def fraction(match: re.Match[str]) -> str:
     whole, top, bottom = match.group(1), int(match.group(2)), int(match.group(3))
+    unit = match.group("unit") or match.group("dotted") or ""
+    if unit:
+        unit = f" {(tables.UNITS.get(unit) or tables.DOTTED[unit])[bool(whole)]}{kept_period(match)}"
+    if top == bottom > 1 and not whole:
+        return f"{top} {'' if top in (20, 50) else 'out of '}{bottom}{unit}"
     if not 0 < top < bottom or (bottom > 10 and bottom not in (16, 32, 64, 100)):
-        return f"{match.group(1) or ''}{match.group(2)} over {match.group(3)}"
+        return f"{match.group(1) or ''}{match.group(2)} over {match.group(3)}{unit}"
     name = {2: "half", 4: "quarter"}.get(bottom) or words.ordinal(str(bottom))
     if top > 1:
         name = "halves" if bottom == 2 else words.plural(name)
     if not whole:
-        return f"{words.cardinal(str(top))} {name}"
+        return f"{words.cardinal(str(top))} {name}{unit}"
     article = "an" if name.startswith("eighth") else "a"
-    return f"{words.cardinal(whole.strip())} and {article if top == 1 else words.cardinal(str(top))} {name}"
+    return f"{words.cardinal(whole.strip())} and {article if top == 1 else words.cardinal(str(top))} {name}{unit}"
 
 
 def ordinal(match: re.Match[str]) -> str:

@@ -1,0 +1,157 @@
+"""The steps that write abbreviations out in English."""
+
+from __future__ import annotations
+
+import re
+
+from . import quantities, roman, tables
+from .abbreviations import DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
+from .sentence_ends import ends_sentence, is_inside
+from .steps import Steps, any_of, set_of, tokens
+
+_PHRASE = any_of((*PHRASES, *(key.capitalize() for key in PHRASES if key[0].islower())))
+_DAY = any_of((*WEEKDAYS, *WEEKDAYS.values()))
+_MONTH = any_of((*MONTHS, *tables.MONTHS))
+# Streets whose names come without a number of a house and are no place that a saint gave the name to.
+_STREET_NAMES = set_of(
+    "Main Wall Elm Oak Maple Pine Cedar High Market Church Fleet Oxford Baker Bourbon Broad Front Water State Park "
+    "Washington Bond Regent Downing Lombard Canal Bleecker Mulberry Pearl Spring King Queen Bridge Mill School Center"
+)
+_COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West"}
+# Where an abbreviation begins: in no word, and behind no other period.
+_BEGIN = r"(?<![A-Za-z.])(?<![A-Za-z]')"
+_REACH = 64
+
+
+def _around(match: re.Match[str]) -> tuple[str, str]:
+    """What stands in front of the end of a match, the match included, and behind it."""
+    text, end = match.string, match.end()
+    return text[max(end - _REACH, 0) : end], text[end : end + _REACH]
+
+
+def _street(match: re.Match[str]) -> str:
+    """Elm St., 5th Ave.; in front of a name St. and Dr. are titles, unless a house or a street has its number."""
+    word = match.group(1)
+    before = match.string[max(match.start() - _REACH, 0) : match.start()]
+    named = re.search(r"(?:\d(?:st|nd|rd|th)?|\b[A-Z][\w'-]*\.?) $", before)
+    numbered = re.search(r"\d(?:st|nd|rd|th)? (?:[NSEW]\.? )?(?:[A-Z][\w'-]* ){0,3}$", before)
+    numbered = numbered or before.strip().rsplit(" ", 1)[-1] in _STREET_NAMES
+    _, after = _around(match)
+    ends = ends_sentence("St.", after)
+    if not named or (word in TITLES and not numbered and not ends and re.match(r"\s[\"']?[A-Z]", after)):
+        return "Doctor" + quantities.kept_period(match) if word == "Dr" and not named else match.group()
+    return STREETS[word] + ("." if ends else "")
+
+
+def _title(match: re.Match[str]) -> str:
+    return TITLES[match.group(1)]
+
+
+def _numbered(match: re.Match[str]) -> str:
+    word, behind = match.group(1), match.string[max(match.start() - 2, 0) : match.start()]
+    if word in DOTTED_UNITS and behind.strip()[-1:].isdigit():
+        return match.group()
+    return NUMBERED[word] + " "
+
+
+def _named(match: re.Match[str]) -> str:
+    """A month, a day of the week or a state."""
+    name = match.group(1)
+    return (MONTHS.get(name) or WEEKDAYS.get(name) or STATES.get(name) or name) + quantities.kept_period(match)
+
+
+def _month(match: re.Match[str]) -> str:
+    return MONTHS[match.group()]
+
+
+def _span(match: re.Match[str]) -> str:
+    first, second = (MONTHS.get(name) or WEEKDAYS.get(name) or name for name in match.groups())
+    return f"{first} to {second}"
+
+
+def _abbreviation(match: re.Match[str]) -> str:
+    found = match.group()
+    spoken = PHRASES.get(found) or PHRASES[found.lower()].capitalize()
+    return spoken + quantities.kept_period(match)
+
+
+def _initials(match: re.Match[str]) -> str:
+    if match.group() in ("A.M.", "P.M.") and re.search(
+        r"\d ?$", match.string[max(match.start() - 2, 0) : match.start()]
+    ):
+        return match.group()
+    return " ".join(match.group().replace(".", "")) + quantities.kept_period(match)
+
+
+def _initial(match: re.Match[str]) -> str:
+    return match.group(1) if is_inside(*_around(match)) else match.group()
+
+
+ABBREVIATIONS = Steps(
+    ("-", rf"(?<![A-Za-z])({_DAY})\.?-({_DAY})(?![A-Za-z])\.?(?=[\s,;:)]|$)", _span),
+    ("-", rf"(?<![A-Za-z])({_MONTH})\.?-({_MONTH})(?![A-Za-z])\.?(?=[\s,;:)]|$)", _span),
+    (tokens(STREETS), rf"{_BEGIN}({any_of(STREETS)})\.(?![A-Za-z])", _street),
+    (
+        set_of("Ave Blvd Rd Hwy Pkwy"),
+        r"(?<=[A-Za-z] )(Ave|Blvd|Rd|Hwy|Pkwy)(?![A-Za-z.'])",
+        lambda match: STREETS[match.group(1)],
+    ),
+    (
+        tokens(TITLES),
+        rf"{_BEGIN}({any_of(TITLES)})\.(?=\s?[\"']?[A-Z]|\s(?:&|and|or)\s|-elect|\s\d(?:st|nd))",
+        _title,
+    ),
+    (set_of("Mr Mrs Ms Dr"), rf"{_BEGIN}(Mr|Mrs|Ms|Dr)(?=\s[A-Z])", _title),
+    (tokens(NUMBERED), rf"(?<![A-Za-z])({any_of(NUMBERED)})\.\s{{0,2}}(?=\(?\+?\d)", _numbered),
+    (
+        tokens(NUMBERED),
+        rf"(?<![A-Za-z])({any_of(key for key in NUMBERED if key.istitle() and key != 'No')})\.\s?"
+        r"(?=(?:[IVXLC]{1,7}|[A-Z]\d{0,3})(?![A-Za-z]))",
+        _numbered,
+    ),
+    (set_of("p pp"), r"(?<![A-Za-z])(pp?)\.\s?(?=[ivxl]{1,7}(?![A-Za-z]))", _numbered),
+    (set_of("no"), r"(?:(?<=the )|(?<=at )|(?<=of )|(?<=to ))no\.\s?(?=\d)", "number "),
+    (set_of("Tel tel"), r"(?<![A-Za-z])(Tel|tel)\.(?=:)", r"\1ephone"),
+    (set_of("est Est"), r"(?<![A-Za-z])([Ee])st\.(?=\s[a-z])", r"\1stimated"),
+    (set_of("est Est"), r"(?<![A-Za-z])([Ee])st\.\s?(?=\d{4}(?!\d))", r"\1stablished "),
+    (tokens(MONTHS), rf"{_BEGIN}({any_of(MONTHS)})\.(?![A-Za-z])", _named),
+    (
+        tokens(MONTHS),
+        rf"{_BEGIN}({any_of(MONTHS)})(?= \d)|(?<=\d )({any_of(MONTHS)})(?![A-Za-z.'])",
+        _month,
+    ),
+    (
+        tokens(WEEKDAYS),
+        rf"{_BEGIN}({any_of(set(WEEKDAYS) - {'Sat', 'Sun'})})\.(?![A-Za-z])",
+        _named,
+    ),
+    (
+        set_of("Sat Sun"),
+        r"(?:(?<=\bon )|(?<=ext )|(?<=ast )|(?<=ery )|(?<=his )|(?<=and )|(?<=or )|(?<=til )|(?=S[a-z]{2}\.,))"
+        r"(Sat|Sun)\.(?![A-Za-z])",
+        _named,
+    ),
+    (tokens(WEEKDAYS), rf"{_BEGIN}({any_of(WEEKDAYS)})(?=, (?:\d|{_MONTH}(?![A-Za-z])))", _named),
+    (
+        tokens(STATES),
+        rf"{_BEGIN}(Ala|Ariz|Calif|Conn|Fla|Mich|Minn|Okla|Tenn|Wis|Wyo)\.(?![A-Za-z])",
+        _named,
+    ),
+    (tokens(STATES), rf"(?<=, )({any_of(STATES)})\.(?![A-Za-z])", _named),
+    (set_of("g e"), r"(?<![A-Za-z.])(e\.g|i\.e)\.(?=[A-Za-z])", r"\1. "),
+    (
+        tokens((*PHRASES, *map(str.capitalize, PHRASES))) - {"."},
+        rf"(?<![A-Za-z.])(?:{_PHRASE}|(?i:e\.g\.|i\.e\.))(?![A-Za-z])",
+        _abbreviation,
+    ),
+    (set_of("v"), r"(?<=[A-Za-z] )v\.(?=\s[A-Z])", "versus"),
+    ("/", r"(?<![A-Za-z])w/(?=\s?[A-Za-z])", "with "),
+    (".", r"(?<![A-Za-z.])(?:[A-Z]\.){2,9}(?:[A-Z](?![A-Za-z]))?|(?<![A-Za-z.\d])(?<!\d )[ap]\.m\.", _initials),
+    (".", r"(?<=\d )([NSEW])\.(?= [A-Z])", lambda match: _COMPASS[match.group(1)]),
+    (".", rf"{_BEGIN}([A-Z])\.(?=\s+[A-Z\"'(&]|\s+(?:and|or|van|von|de)\s)", _initial),
+    (roman.COUNTED, roman.COUNTED_NUMBER, roman.counted),
+    (roman.RANKS, roman.NAMED_NUMBER, roman.named),
+    (".", r"(?<=[a-z0-9])\.(?=[a-z]{2})", " dot "),
+    (".", r"(?<![\w.])\.(?=[a-z]{2,4}(?![a-z])|NET(?![A-Za-z]))", "dot "),
+    (".", r"(?<=[a-z])\.(?=[A-Z])", ". "),
+)

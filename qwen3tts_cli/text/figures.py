@@ -1,0 +1,159 @@
+"""The steps that put dates, telephone numbers, money, ranges, times, quantities and decimals into words.
+
+Specific before general; whole numbers are left for the last step, which knows which of them may stay digits. Every
+pattern is bounded, or eats the run it begins in, so a step costs linear time whatever the text is.
+"""
+
+from __future__ import annotations
+
+from . import quantities, ranges, tables
+from .abbreviations import DOTTED_UNITS
+from .steps import END, INT, NUMBER, START, Steps, any_of, set_of, tokens
+
+_MONTH = any_of(tables.MONTHS)
+_UNIT = any_of(tables.UNITS)
+_LONG_UNIT = any_of(unit for unit in tables.UNITS if unit.isalpha() and (len(unit) > 1 or unit == "m"))
+_PER = rf"(?:\s?/\s?(?P<per>{_UNIT}|{any_of(tables.PER)}){END})?"
+_MAGNITUDE = r"(?P<magnitude>(?i:k|mn|m|bn|b|tn| thousand| million| billion| trillion)(?![A-Za-z0-9]))?"
+_HALF = r"(?:\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm])(?![A-Za-z]))"
+_CODES = any_of(key for key in tables.CURRENCIES if key.isalpha())
+_SIGN = (
+    rf"(?P<currency>(?<![A-Za-z]){any_of(key for key in tables.CURRENCIES if key[0].isalpha() and not key.isalpha())}|"
+    rf"{any_of(key for key in tables.CURRENCIES if not key[0].isalpha())})"
+)
+_MONEY_SIGNS = frozenset(sign for key in tables.CURRENCIES for sign in key if not sign.isalpha())
+_MONEY_CODES = frozenset(key for key in tables.CURRENCIES if key.isalpha())
+_HALVES = set_of("a p A P am pm AM PM Am Pm aM pM")
+_AMOUNT = rf"(?P<number>{NUMBER}|\.\d{{1,2}}(?!\d))"
+# In front of the hyphen of a range: 9am-5pm, 5%-10%, $1M-$2M, 1st-3rd, 20s-30s.
+_SUFFIX = (
+    rf"(?:\s?(?:[AaPp]\.?[Mm]\.?|{_UNIT})|st|nd|rd|th|[kKMB]|bn|'s|[²³]| (?:hundred|thousand|million|billion|trillion))"
+)
+# Numbers with a comma for the point: with a currency, or a unit that says that they are one number.
+_WHOLE = r"(?P<whole>\d{1,3}(?:\.\d{3}){1,4}|\d{1,15})"
+_MEASURE = r"(?:[%‰°]|km|kg|cm|mm|mg|ml|[kMGT]B|[kMG]Hz|kWh?|mph)"
+# Where groups of digits begin that no other group stands in front of.
+_ALONE = rf"{START}(?<!\d )(?<!\) )"
+_PHONE = "|".join(
+    (
+        r"\+\d{1,15}(?:[ .-]?\(\d{1,15}\)|(?:[ .-]|(?<=\)))\d{1,15}){0,6}",
+        r"(?:(?<!\w)1[ -]?)?\(\d{2,5}\)[\s-]?\d{2,4}(?:[-. ]\d{2,4}){1,3}",
+        rf"{START}(?:1[-. ])?\d{{3}}([-. ])\d{{3}}\1\d{{4}}",
+        rf"{START}0\d{{2,4}} \d{{3,4}} \d{{3,4}}|{START}0\d{{4}} \d{{6}}|{START}0\d(?: \d\d){{4}}",
+        rf"{START}\d{{1,7}}(?:-\d{{1,7}}){{2,6}}",
+        rf"{START}\d{{3}}-\d{{4}}",
+    )
+)
+
+_WRITTEN_OUT = (
+    (None, r"(?:(?<=\d)\.)?\d{16,}|(?<![\d,])\d{1,3}(?:,\d{3}){5,}(?!\d)", quantities.flood),
+    (None, rf"{START}0[xX]([0-9A-Fa-f]{{1,16}}){END}", quantities.hexadecimal),
+    ("-/", rf"{START}(\d{{4}})-(\d\d)-(\d\d)(?:T(?=\d\d:)|(?!\d))", quantities.iso_date),
+    ("-/", rf"{START}(\d{{4}})/(\d\d)/(\d\d)(?![/\d])", quantities.iso_date),
+    ("/", rf"{START}(\d{{1,2}})/(\d{{1,2}})/(\d{{4}}|\d\d)(?![/\d])", quantities.slash_date),
+    (".", rf"{START}(\d{{1,2}})\.(\d{{1,2}})\.(\d{{4}})(?![\d])(?!\.\d)", quantities.dotted_date),
+    (
+        None,
+        rf"{START}\d{{4}} \d{{6}} \d{{5}}(?! ?\d)|{START}\d{{4}}(?: \d{{4}}){{2,7}}(?: \d{{1,3}})?(?! ?\d)",
+        ranges.card,
+    ),
+    (
+        None,
+        rf"{_ALONE}\d{{1,3}}(?: \d{{3}}){{1,4}}(?!\d)(?![ -]\d)(?:,\d{{1,2}}(?!,?\d))?",
+        ranges.grouped,
+    ),
+    ("'_", rf"{START}\d{{1,3}}(?:(?:'\d{{3}}){{1,4}}|(?:_\d{{3}}){{1,4}})(?![\d'_])", ranges.with_commas),
+    ("-", rf"{START}1-8\d\d-(?=[A-Z])", ranges.toll_free),
+    (None, rf"(?:{_PHONE})(?![\d-]){END}", quantities.phone),
+    (",", rf"{_SIGN}\s?{_WHOLE},(?P<fraction>\d{{2}}|-)(?!\d|,\d)", ranges.with_point),
+    (",", rf"{START}{_WHOLE},(?P<fraction>\d{{1,2}})(?=\s?(?:[€£]|{_CODES}{END}|{_MEASURE}))", ranges.with_point),
+    ("€", rf"(?<=€){START}\d{{1,3}}(?:\.\d{{3}}){{1,4}}(?![.,]?\d)", ranges.with_commas),
+    (".", rf"{START}\d{{1,3}}(?:\.\d{{3}}){{2,4}}(?!\d)(?!\.\d)", ranges.dotted_groups),
+)
+
+_RANGES = (
+    ("-", rf"{_SIGN}(?P<low>{NUMBER})-(?P<number>{NUMBER}){_MAGNITUDE}{_PER}", quantities.money_range),
+    ("=", r"(?<=\d)-(?=\d{1,15}(?:\.\d{1,15})?\s?=)", " minus "),
+    ("-", r"(?:(?<=noon)|(?<=midnight))-(?=\d)", " to "),
+    ("/", r"(?<=\d) / (?=\d)", " divided by "),
+    ("-", rf"{START}({NUMBER}{_SUFFIX}?)-(?=(?:[A-Z]{{1,2}}[$¥])?[$£€¥₹]?\d)", r"\1 to "),
+    ("-", rf"(?<=\d) ?- ?(?={_MONTH}(?![A-Za-z]))", " to "),
+    ("-", r"(?<=[\dA-Za-z%°.]) - (?=[$£€¥₹]?\.?\d)", ranges.spaced_hyphen),
+    ("~", r"(?<=[\dA-Za-z%°]) ?~ ?(?=[$£€¥₹]?\.?\d)", ranges.tilde),
+    ("~", r"(?<!\w)~\s?(?=[$£€¥₹]?\.?\d)", "about "),
+    ("^", r"(?<=[A-Za-z0-9)])\^2(?!\d)", " squared"),
+    ("^", r"(?<=[A-Za-z0-9)])\^3(?!\d)", " cubed"),
+    ("*^", r"(?<=\d)\*\*(?=-?\d)|(?<=[A-Za-z0-9)])\^(?=[-A-Za-z0-9(])", " to the power of "),
+    (None, rf"{START}({NUMBER})[eE]\+?(-?\d{{1,3}}){END}", r"\1 times 10 to the power of \2"),
+    ("-", r"([$£€¥])-(?=\.?\d)", r" minus \1"),
+    ("-", r"(?<![A-Za-z0-9.)%\"'-])-(?=[$£€¥]?\.?\d)", " minus "),
+)
+
+_AMOUNTS = (
+    (
+        ":",
+        rf"{START}(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?!\d|:\d){_HALF}?",
+        quantities.time,
+    ),
+    (_HALVES, rf"{START}(?P<hour>\d{{1,2}}){_HALF}", quantities.time),
+    (_MONEY_SIGNS, rf"{_SIGN}\s?{_AMOUNT}{_MAGNITUDE}{_PER}", quantities.money),
+    (_MONEY_CODES, rf"(?<![A-Za-z])(?P<currency>{_CODES})\s?(?P<number>{NUMBER}){_MAGNITUDE}{_PER}", quantities.money),
+    (
+        _MONEY_SIGNS | _MONEY_CODES,
+        rf"{START}(?P<number>{NUMBER}){_MAGNITUDE}\s?(?P<currency>{any_of(tables.CURRENCIES)}){END}{_PER}",
+        quantities.money,
+    ),
+    ("/", rf"{START}24/7{END}", "24 7"),
+    ("/", rf"{START}9/11{END}", "9 11"),
+    (
+        "/",
+        rf"(?<![\w/.,$£€])(\d{{1,3}}\s)?(\d{{1,3}})/(\d{{1,3}})(?![\w/])(?!\.\d)"
+        rf"(?:\s(?:(?P<dotted>{any_of(DOTTED_UNITS)})\.(?![A-Za-z0-9])|(?P<unit>{_LONG_UNIT}){END}))?",
+        quantities.fraction,
+    ),
+    ("m", rf"{START}(\d{{1,3}})\s?m(?=\s?\d{{1,2}}s{END})", quantities.minutes),
+    ("h", r"(?<=\d)h\s?(\d{1,2})m(?![A-Za-z0-9])", r" hours \1 minutes"),
+    ("s", rf"{START}(10{{1,3}})s(?= of\b)", ranges.tens),
+    ("s", rf"(?<![A-Za-z0-9_,.])(')?((?:1\d|20)\d0|[1-9]0)'?s{END}", ranges.decade),
+    (
+        tokens(tables.MONTHS),
+        rf"({_MONTH}) (\d{{1,2}})(?=, ?\d{{4}}|[.,;:!?]|$| to [A-Z])(?![.,:]\d)",
+        quantities.month_day,
+    ),
+    (
+        set_of("st nd rd th ST ND RD TH"),
+        rf"{START}(?P<number>{INT})(?:st|nd|rd|th|ST|ND|RD|TH){END}",
+        quantities.ordinal,
+    ),
+    ("°", r"(?<=\d°)\s?(\d{1,2})'(?:\s?(\d{1,2})(?:\"|''))?", quantities.arc),
+    (set_of("in"), r"(?<=\d )(ft\.?|feet|foot) (\d{1,2}) in\.?(?=[\s,;:!?)]|$)", r"\1 \2 inches"),
+    ("'", r"(\d)'\s?(\d{1,2})(?:\"|'')", r"\1 feet \2"),
+    ('"', r"(?<=\d)\"(?!\w)", quantities.inches),
+    (set_of("sq cu fl"), r"(\d\s?)(sq|cu|fl)\.\s(?=ft|mi|oz|m|km)", r"\1\2 "),
+    (
+        DOTTED_UNITS,
+        rf"{START}(?P<number>{NUMBER})[\s-]?(?P<unit>{any_of(DOTTED_UNITS)}|(?:sq|cu) ft|fl oz|sq mi)\.(?![A-Za-z0-9])",
+        quantities.dotted_quantity,
+    ),
+    (
+        tokens(tables.UNITS),
+        rf"{START}(?P<number>{NUMBER})\s?(?P<unit>{_UNIT})(?P<power>[23²³])?{END}{_PER}",
+        quantities.quantity,
+    ),
+    ("-", rf"{START}({NUMBER})-({_LONG_UNIT}){END}", quantities.compound),
+    (set_of("k M B bn"), rf"{START}({NUMBER})(k|M|B(?! [A-Z])|bn){END}", quantities.magnitude),
+)
+
+_REST = (
+    ("xX", r"(?<=\d)\s?[xX]\s?(?=\d)", " by "),
+    (None, r"(?<=\d)[xX](?=\s[a-z]{2}|[.,;:!?)]|$)", " times"),
+    (None, r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])", " "),
+    (".", rf"{START}\d{{1,15}}(?:\.\d{{1,15}}){{2,8}}(?!\d)", quantities.version),
+    (".", rf"{START}{INT}\.\d{{1,15}}(?!\d)", quantities.decimal),
+    (".", r"(?<![\w.])\.\d{1,15}(?!\d)", quantities.decimal),
+    (":", r"(?<=\d):(?=\d)", " to "),
+    ("*", r"(?<=\d) ?\* ?(?=\d)", " times "),
+    ("#", r"#(?=\d)", "number "),
+)
+
+NUMBERS = Steps(*_WRITTEN_OUT, *_RANGES, *_AMOUNTS, *_REST)

@@ -1,0 +1,86 @@
+"""Whether the period of an English abbreviation ends a sentence too."""
+
+from __future__ import annotations
+
+import re
+
+from .abbreviations import DOTTED_UNITS, MONTHS, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
+from .steps import set_of
+
+# Whatever follows belongs to them.
+_LEADING = frozenset(TITLES).difference({"St", "Dr", "Mt", "Ft"}) | set_of(
+    "Mr Mrs Ms Dr Mt Ft vs v e.g i.e cf viz approx ca c esp incl excl avg pp p Nos nos Fig Figs fig figs "
+    "Vol Vols vol vols Ch Chap ch chap Eq Eqs eq eqs Asst Messrs Mme Mlle Ste Mx P.S N.B"
+)
+# A sentence may end with them, and seldom does so in front of a capital.
+_INNER = (
+    frozenset(STREETS)
+    | frozenset(MONTHS)
+    | frozenset(WEEKDAYS).difference({"Sun", "Sat"})
+    | frozenset(STATES)
+    | frozenset(phrase.rstrip(".").split()[-1] for phrase in PHRASES if phrase.endswith("."))
+    | set_of("Sec sec Art App Apt Rm Ext Tel Pt Ph.D M.D B.A M.A B.Sc M.Sc M.B.A Ph D.D.S R.N L.L.C P.C")
+)
+# A sentence often ends with them.
+_FINAL = frozenset(("etc", "a.m", "p.m", "A.M", "P.M"))
+
+# Words that begin a sentence with a capital, and hardly ever a name.
+_OPENERS = set_of(
+    "he she it they we you i the a an this that these those there here his her their our my your its but and or so yet "
+    "nor if when while after before because since although though however then thus therefore meanwhile moreover "
+    "furthermore also in on at by for from with without to as what why how who whom whose where which is are was were "
+    "do does did has have had can could should would not no yes never nobody nothing everyone everybody everything "
+    "someone somebody something anyone anything some many most much each every both another others several few once "
+    "until unless despite during between among under over perhaps maybe please now today tomorrow yesterday later soon "
+    "still even only just instead again let yet neither either none nevertheless otherwise besides according despite "
+    "finally eventually suddenly"
+)
+_TIME_WORDS = (
+    r"(?:Eastern|Central|Mountain|Pacific|Greenwich|GMT|UTC|[ECMP][SD]?T|BST|CET|CEST|(?:Mon|Tues|Wednes|Thurs|Fri|"
+    r"Satur|Sun)day|January|February|March|April|May|June|July|August|September|October|November|December|"
+    r"[A-Z][a-z]+ time|Sharp)\b"
+)
+_LAST_WORD = r"(?<![^\W\d_])(?<!\.)([^\W\d_]+(?:\.[^\W\d_]+)*)\.[\s\"'”’)\]]*$"
+_DOTTED_UNIT = rf"\d[\s-]?(?:sq\.?\s|cu\.?\s)?(?:{'|'.join(sorted(DOTTED_UNITS))}|sq|cu)\.\s*$"
+_NEXT_WORD = r"[\s\"'“‘(\[*_]*([^\W\d_]+(?:['’][a-z]+)?)(?![\w.&-])"
+_ARTICLE_AND_TIME = r"\b(?:[Tt]he|[Aa]n?)\s+\d{1,2}(?::\d\d)?\s?[AaPp]\.\s?[Mm]\.\s*$"
+_REACH = 48
+
+
+def is_inside(before: str, after: str) -> bool:
+    """Whether the period at the end of `before` belongs to an abbreviation, and the sentence goes on with `after`."""
+    before = before[-_REACH:]
+    found = re.search(_LAST_WORD, before)
+    if found is None:
+        return False
+    word = found.group(1)
+    if word in _LEADING:
+        return True
+    single = all(len(part) == 1 for part in word.split("."))
+    known = single or word in _INNER or word in _FINAL or re.search(_DOTTED_UNIT, before)
+    return bool(known) and not ends_sentence(before, after)
+
+
+def ends_sentence(before: str, after: str) -> bool:
+    """Whether an abbreviation with a period, the last word of `before`, is the last one of its sentence too.
+
+    after: what follows. A small letter or a digit goes on with the sentence, a word that opens sentences ends it, and
+    otherwise the abbreviation decides: a name follows more often than a sentence does.
+    """
+    after = after[:_REACH]
+    start = after.lstrip("\n \t\r\u00a0\"'“”’‘()[]*_")
+    if not start:
+        return True
+    if not start[0].isupper():
+        return False
+    found = re.search(_LAST_WORD, before[-_REACH:])
+    word = found.group(1) if found else ""
+    if word in _LEADING:
+        return False
+    following = re.match(_NEXT_WORD, after)
+    opener = following.group(1).lower().replace("’", "'") if following else ""
+    if opener.partition("'")[0] in _OPENERS or opener.endswith("n't"):
+        return True
+    if word in _FINAL:
+        return not (re.match(_TIME_WORDS, start) or re.search(_ARTICLE_AND_TIME, before[-_REACH:]))
+    return False
