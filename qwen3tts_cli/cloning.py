@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 CLONING_MODELS = "0.6b-base and 1.7b-base"
 DESIGNING_MODEL = "1.7b-design"
+_KEPT_CLONES = 16  # recordings of a series whose voices are remembered
 
 
 class Cloner(Protocol):
@@ -106,6 +108,29 @@ def asked_voice(
         needs = "it needs a recording (--ref) or a kept voice (-v)"
         raise UsageError(f"{model} has no voice of its own: {needs}; {PRESET_VOICE_MODELS} have presets")
     return voice
+
+
+class Clones:
+    """The voices of the reference recordings of many requests: each recording is encoded once."""
+
+    def __init__(self, synthesizer: Cloner) -> None:
+        self._synthesizer = synthesizer
+        self._made: OrderedDict[tuple[object, ...], tuple[Audio, Voice]] = OrderedDict()
+
+    def voice(self, audio: Audio, text: str | None, on_warning: OnWarning) -> Voice:
+        """As Synthesizer.clone; the same object or path with the same transcript gives the same voice again."""
+        if isinstance(audio, tuple):
+            which: tuple[object, ...] = tuple(part if isinstance(part, (int, float)) else id(part) for part in audio)
+        else:
+            which = (os.fspath(audio) if isinstance(audio, os.PathLike) else id(audio),)
+        key = (*which, text)
+        if key not in self._made:
+            # The recording is kept too: its id is not given to another object then.
+            self._made[key] = audio, self._synthesizer.clone(audio, text, on_warning=on_warning)
+            if len(self._made) > _KEPT_CLONES:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return self._made[key][1]
 
 
 def _named_voice(name: str) -> Voice | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -260,6 +260,7 @@ class Synthesizer:
         self.lifetime.check()
         ranged("batch", batch, 0, MOST, 0)
         options_of(options)  # errors of those show at once
+        clones = cloning.Clones(self)
 
         def utterances() -> Iterator[Any]:
             for index, item in enumerate(items):
@@ -267,7 +268,11 @@ class Synthesizer:
                 if not isinstance(text := given.pop("text", None), str):
                     raise UsageError(f"item {index}: no text")
                 try:
-                    speech = self.speak(text, options_of({**options, **given, "live": options["live"]}))
+                    o = options_of({**options, **given, "live": options["live"]})
+                    if o.ref_audio is not None and o.voice is None:
+                        voice = clones.voice(o.ref_audio, o.ref_text, o.on_warning)
+                        o = replace(o, voice=voice, ref_audio=None, ref_text=None)
+                    speech = self.speak(text, o)
                 except UsageError as error:
                     raise UsageError(f"item {index}: {error}") from None
                 speech.index = index

@@ -114,6 +114,32 @@ def test_a_voice_says_the_same_as_its_recording(base):
     assert base.clone(wav("ref24k")).digest != voice.digest
 
 
+@pytest.mark.parametrize("kind", ["path", "array"])
+def test_many_texts_encode_each_recording_once(base, monkeypatch, kind):
+    """Two recordings, one of them also with a transcript: three voices, whatever the number of texts."""
+    from qwen3tts_cli import engine_audio
+
+    opened, own = [], engine_audio.SpeakerEncoder.embed
+    monkeypatch.setattr(engine_audio.SpeakerEncoder, "embed", lambda self, x: opened.append(1) or own(self, x))
+    first, second = (wav(name) for name in ("ref16k", "ref44k_stereo"))
+    if kind == "array":
+        first, second = (soundfile.read(path, dtype="float32") for path in (first, second))
+    items = [
+        {"text": "One.", "ref_audio": first},
+        {"text": "Two.", "ref_audio": second},
+        {"text": "Three."},
+        {"text": "Four.", "ref_audio": second, "ref_text": "Some words."},
+        "Five.",
+        {"text": "Six.", "ref_audio": second},
+    ]
+    how = {"seed": 1, "max_frames": 3, "retries": 0}
+    many = base.say_many(items, ref_audio=first, batch=3, **how)
+    assert len(opened) == 3
+    for item, pcm in zip(items, many, strict=True):
+        asked = {"text": item} if isinstance(item, str) else item
+        np.testing.assert_array_equal(pcm, base.say(**{"ref_audio": first, **how, **asked}))
+
+
 def test_a_long_text_keeps_its_voice(base):
     with base.speak("Hello world. " * 40, options(base, voice=base.clone(wav("ref24k"), TEXT))) as speech:
         assert sum(map(len, speech)) == speech.frames * 1920 > 0
