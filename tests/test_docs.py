@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import click
 import pytest
@@ -67,3 +68,58 @@ def test_the_card_of_the_embedded_voice_gives_its_default_sampling():
     assert sampling.temperature == sampling.subtalker_temperature
     assert sampling.top_k == sampling.subtalker_top_k
     assert f"temperature {sampling.temperature} in both loops, top-k {sampling.top_k}" in card
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "RESULTS.md"]
+CALLS = [
+    (path.name, f"qwen3tts {words}")
+    for path in DOCUMENTS
+    for line in path.read_text(encoding="utf-8").splitlines()
+    for words in re.findall(r"(?:^|[\s`(|])qwen3tts ((?:(?! qwen3tts )[^`|)])*)", line)
+]
+
+
+@pytest.mark.parametrize(("document", "call"), CALLS, ids=lambda value: value[:40])
+def test_a_call_in_a_document_names_a_command_and_options_that_exist(document, call):
+    command, words = command_group(), re.sub(r"\s#.*|\"[^\"]*\"|'[^']*'", "", call).split()[1:]
+    while words and isinstance(command, click.Group) and not words[0].startswith("-"):
+        name = words.pop(0).rstrip(".,;:")
+        command = command.get_command(click.Context(command), name)
+        assert command is not None, f"{document}: {call}: no command {name}"
+    for option in re.findall(r"(?<!\S)--?[a-zA-Z][a-z-]*", " ".join(words)):
+        assert option in options_of(command), f"{document}: {call}: no option {option}"
+
+
+def options_of(command):
+    parameters = command.get_params(click.Context(command))
+    return {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def test_options_in_the_table_of_say_exist():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = readme.split("| option of `say` |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    named = [option for row in rows for option in re.findall(r"--?[a-z][a-z-]*\*?", row.split(" | ")[0])]
+    known = options_of(command_group().get_command(click.Context(command_group()), "say"))
+    assert len(named) > 20
+    for option in named:
+        assert any(each == option or (option.endswith("*") and each.startswith(option[:-1])) for each in known), option
+
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+
+
+def test_targets_of_make_in_documents_exist():
+    for path in DOCUMENTS:
+        for target in re.findall(r"`make ([a-z]+)|^make ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert "".join(target) in TARGETS, f"{path.name}: make {''.join(target)}"
+
+
+def test_make_help_lists_every_target_that_is_meant_for_users():
+    done = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = [line.split(None, 1) for line in done.stdout.splitlines()]
+    helpers = {"compiled", "packaging"}  # steps of `make test`
+    assert {name for name, text in listed} == TARGETS - helpers
+    assert all(text.strip() for _, text in listed)
+    phony = re.search(r"^\.PHONY: (.*)", MAKEFILE[MAKEFILE.index("clean:") :], re.MULTILINE)[1].split()
+    assert set(phony) == TARGETS
