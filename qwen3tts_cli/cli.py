@@ -99,10 +99,30 @@ def _say(line: str) -> None:
 
 
 def _usage_line(error: click.ClickException) -> str:
-    message = error.format_message().strip()
     context = getattr(error, "ctx", None)
     where = f" (see {context.command_path} --help)" if context else ""
-    return f"error: {message}{where}"
+    return f"error: {_usage_message(error)}{where}"
+
+
+def _usage_message(error: click.ClickException) -> str:
+    """What click found, in the form of this package's own errors: the option first, then what is wrong with it."""
+    parameter = getattr(error, "param", None)
+    if isinstance(error, click.BadParameter) and parameter is not None:
+        option = isinstance(parameter, click.Option)
+        name = max(parameter.opts, key=len) if option else parameter.metavar or parameter.name.upper()
+        if isinstance(error, click.MissingParameter):
+            value = f" {parameter.metavar}" if option and parameter.metavar else ""
+            return f"{name}{value} is missing"
+        return f"{name}: {error.message}"
+    if isinstance(error, click.NoSuchOption):
+        import difflib
+
+        close = difflib.get_close_matches(error.option_name, error.possibilities or (), 1)
+        hint = f", did you mean {close[0]}?" if close else ""
+        text = getattr(error.ctx and error.ctx.command, "wants_text", False)
+        return f"no such option: {error.option_name}{hint}" + ("; a text that begins with a dash comes after --" * text)
+    message = error.format_message().strip().removesuffix(".")
+    return message[:1].lower() + message[1:]
 
 
 def _os_line(error: OSError) -> str:

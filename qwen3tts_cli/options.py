@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from . import settings
+from . import options_dash, settings
 from .errors import UsageError
+from .options_types import Choice, CountOrAuto, Integer, Number
 
 SEED_LIMIT = (1 << 64) - 1
 INT32_LIMIT = (1 << 31) - 1
@@ -38,6 +38,8 @@ class Setting(click.Option):
 class SettingsCommand(click.Command):
     """A command whose `Setting` options take defaults from the configuration file."""
 
+    wants_text = False
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
@@ -49,55 +51,16 @@ class SettingsCommand(click.Command):
                 extra["default_map"] = settings.load()
         return super().make_context(info_name, args, parent, **extra)
 
-
-class Number(click.ParamType):
-    """A finite float in [low, high], or in (low, high] where `above`."""
-
-    name = "number"
-
-    def __init__(self, low: float, high: float, above: bool = False) -> None:
-        self.low, self.high, self.above = low, high, above
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a number.", parameter, context)
-        low = number > self.low if self.above else number >= self.low
-        if not (math.isfinite(number) and low and number <= self.high):
-            bound = f"above {self.low:g} and" if self.above else f"at least {self.low:g} and"
-            self.fail(f"{value} is not {bound} at most {self.high:g}.", parameter, context)
-        return number
-
-    def get_metavar(self, *arguments: Any, **attributes: Any) -> str:
-        return "NUMBER"
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if not context.resilient_parsing:
+            options_dash.check(self, context, args, self.wants_text)
+        return super().parse_args(context, args)
 
 
-class CountOrAuto(click.ParamType):
-    """An integer from 1 to `most`, or "auto", which is 0."""
+class TextCommand(SettingsCommand):
+    """A command with a text among its arguments: where that begins with a dash, the error says what to do."""
 
-    name = "count"
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        if value in (0, "auto"):
-            return 0
-        try:
-            number = int(value)
-        except ValueError:
-            number = 0
-        if not 1 <= number <= self.most:
-            self.fail(f"{value!r} is neither auto nor within 1 .. {self.most}.", parameter, context)
-        return number
-
-
-class Choice(click.Choice):
-    """A case-insensitive choice."""
-
-    def __init__(self, *choices: str) -> None:
-        super().__init__(choices, case_sensitive=False)
+    wants_text = True
 
 
 def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -144,11 +107,11 @@ def as_json(text: str) -> Any:
 
 _SAMPLING = (
     ("--temperature", Number(0, 100), "Temperature of the talker; 0: argmax."),
-    ("--top-k", click.IntRange(0, INT32_LIMIT), "Keep the k likeliest codes of the talker; 0: all."),
+    ("--top-k", Integer(0, INT32_LIMIT), "Keep the k likeliest codes of the talker; 0: all."),
     ("--top-p", Number(0, 1, above=True), "Keep the likeliest codes up to this mass."),
     ("--repetition-penalty", Number(0, 100, above=True), "Divides the logits of codes already spoken."),
     ("--subtalker-temperature", Number(0, 100), "The same for the code predictor; 0: argmax."),
-    ("--subtalker-top-k", click.IntRange(0, INT32_LIMIT), "The same for the code predictor; 0: all."),
+    ("--subtalker-top-k", Integer(0, INT32_LIMIT), "The same for the code predictor; 0: all."),
     ("--subtalker-top-p", Number(0, 1, above=True), "The same for the code predictor."),
 )
 
@@ -156,17 +119,17 @@ _SAMPLING = (
 def sampling(command: Any) -> Any:
     """Declare the sampling options; the default of each is the checkpoint's generation_config."""
     for name, kind, text in reversed(_SAMPLING):
-        command = setting(name, type=kind, metavar="N" if isinstance(kind, click.IntRange) else "X", help=text)(command)
+        command = setting(name, type=kind, metavar="N" if isinstance(kind, Integer) else "X", help=text)(command)
     return command
 
 
 def engine(command: Any) -> Any:
     """Declare the options of the engine: precision and threads."""
     for decorate in (
-        setting("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads. [default: one per core]"),
+        setting("--threads", type=Integer(1, 1024), metavar="N", help="Threads. [default: one per core]"),
         setting(
             "--decoder-precision",
-            type=Choice("auto", "f32", "bf16"),
+            type=Choice("auto", "f32"),
             default="auto",
             help="Weights of the speech decoder. [default: auto]",
         ),

@@ -68,6 +68,9 @@ class Speech:
                 self.first_audio_seconds = 0.125
             yield frame
 
+    def close(self) -> None:
+        pass
+
 
 @dataclass
 class Synthesizer:
@@ -103,7 +106,6 @@ class Synthesizer:
 def module() -> types.ModuleType:
     made = types.ModuleType("qwen3tts_cli.synthesizer")
     made.Synthesizer, made.SpeakOptions = Synthesizer, SpeakOptions
-    made.PRECISIONS, made.DECODER_PRECISIONS = ("auto", "bf16"), ("auto", "f32")
     return made
 
 

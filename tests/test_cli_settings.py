@@ -57,7 +57,7 @@ def test_every_setting_is_an_option_of_say():
         ("voice = true", "line 1: voice: found true, expected a string"),
         ("quiet = 1", "expected true or false"),
         ("voice = ['x']", "found a list, expected a string"),
-        ("threads = 0", "config.toml: threads: 0 is not in the range"),
+        ("threads = 0", "config.toml: threads: 0 is not a whole number from 1 to 1024"),
         ("temperature = nan", "config.toml: line 1: temperature: found nan, expected a finite number"),
         ("precision = 'int3'", "config.toml: precision: 'int3' is not one of"),
         ("voice = ", "not valid TOML"),

@@ -45,27 +45,27 @@ class _List(click.ParamType):
     help="bf16, int8, int4 [default: all of them], bf16-plain: not in 12 bits.",
 )  # fmt: skip
 @click.option(
-    "--batch", "batches", type=_List(click.IntRange(1, 64)), default="1,8", show_default=True, metavar="LIST",
+    "--batch", "batches", type=_List(options.Integer(1, 64)), default="1,8", show_default=True, metavar="LIST",
     help="Streams spoken together.",
 )  # fmt: skip
 @click.option(
     "--threads",
-    type=_List(click.IntRange(1, 1024)),
+    type=_List(options.Integer(1, 1024)),
     metavar="LIST",
     help="[default: one per core; from 4 on, also half]",
 )
 @click.option(
-    "--frames", type=click.IntRange(1, 1000), default=12, show_default=True, metavar="N", help="In each round."
+    "--frames", type=options.Integer(1, 1000), default=12, show_default=True, metavar="N", help="In each round."
 )
 @click.option(
-    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, metavar="N", help="Of all rows in turn."
+    "--rounds", type=options.Integer(1, 100), default=5, show_default=True, metavar="N", help="Of all rows in turn."
 )
 @click.option(
-    "--context", type=click.IntRange(1, 8192), default=150, show_default=True, metavar="N",
+    "--context", type=options.Integer(1, 8192), default=150, show_default=True, metavar="N",
     help="Positions before a frame, in the mean.",
 )  # fmt: skip
 @click.option(
-    "--chunk", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Frames decoded at a time."
+    "--chunk", type=options.Integer(1, 64), default=4, show_default=True, metavar="N", help="Frames decoded at a time."
 )
 @click.option("--json", "report", metavar="FILE", help="Write the report as JSON; - is stdout, in place of the table.")
 @click.option("--plot", metavar="FILE", help="Draw roofline and real-time factors (png, svg; needs matplotlib).")

@@ -29,7 +29,9 @@ _model = click.option(
     shell_complete=options.complete_model,
     help="Whose codec: alias, repo id, or folder, also of a codec alone. [default: Qwen/Qwen3-TTS-Tokenizer-12Hz]",
 )
-_threads = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads. [default: one per core]")
+_threads = click.option(
+    "--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]"
+)
 _output = click.option("-o", "--output", metavar="FILE", required=True, help="Where the result goes.")
 
 

@@ -18,7 +18,7 @@ Defaults: QWEN3TTS_VOICE and so on, then qwen3tts/config.toml in the XDG configu
 _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [default: the model's first]"
 
 
-@click.command(cls=options.SettingsCommand, epilog=_EPILOG)
+@click.command(cls=options.TextCommand, epilog=_EPILOG)
 @click.argument("text", nargs=-1, metavar="[TEXT]")
 @click.option("-f", "--file", metavar="FILE", help="Read the text from a file; - is stdin.")
 @click.option("-o", "--output", metavar="FILE", help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.")
@@ -37,16 +37,16 @@ _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [
 @options.model
 @options.engine
 @options.setting(
-    "--seed", type=click.IntRange(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]"
+    "--seed", type=options.Integer(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]"
 )
 @click.option("--greedy", is_flag=True, help="Always the likeliest code, in talker and code predictor.")
 @options.sampling
-@click.option("--max-frames", type=click.IntRange(1, options.INT32_LIMIT), metavar="N", help="End after N frames.")
+@click.option("--max-frames", type=options.Integer(1, options.INT32_LIMIT), metavar="N", help="End after N frames.")
 @click.option("--max-seconds", type=options.Number(0, 1e7, above=True), metavar="S", help="End after S seconds.")
 @options.setting("--text-mode", type=options.Choice("full", "streaming"), help="How the text is fed to the model.")
 @click.option("--no-split", is_flag=True, help="One utterance, however long.")
 @options.setting(
-    "--retries", type=click.IntRange(0, 1000), default=2, show_default=True, metavar="N", help="0: no runaway guard."
+    "--retries", type=options.Integer(0, 1000), default=2, show_default=True, metavar="N", help="0: no runaway guard."
 )
 @options.batch
 @click.option("--codes", metavar="FILE.npy", help="Write the codes that were spoken: int32, (frames, 16).")
@@ -94,17 +94,7 @@ def say(context: click.Context, **given: Any) -> None:
         given["voice"] = None  # a default is not meant for a recording
     check_arguments(design=given["design"], ref_text=given["ref_text"], ref=given["ref"])
     check_arguments(voice=given["voice"], language=given["language"], instruct=given["instruct"], model=given["model"])
-    _check_precision("--precision", given["precision"], "PRECISIONS", ("auto", "bf16"))
-    _check_precision("--decoder-precision", given["decoder_precision"], "DECODER_PRECISIONS", ("auto", "f32"))
 
     from .speaking import speak
 
     speak(text, given)
-
-
-def _check_precision(option: str, value: str, constant: str, otherwise: tuple[str, ...]) -> None:
-    from .. import synthesizer
-
-    available = tuple(getattr(synthesizer, constant, otherwise))
-    if value not in available:
-        raise UsageError(f"{option} {value} is not there yet, available are {', '.join(available)}")

@@ -127,8 +127,7 @@ class Take:
                 self._open()
                 started = time.perf_counter()
                 speech = synthesizer.speak(text, speak_options)
-                if close := getattr(speech, "close", None):
-                    stack.callback(close)
+                stack.callback(speech.close)
                 with self.console.progress(lambda: self._progress(time.perf_counter() - started)):
                     for samples in speech:
                         self.timings.sound()

@@ -37,7 +37,7 @@ force = click.option("--force", is_flag=True, help="Replace what is there under 
 @_language
 @_note
 @silences
-@click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads. [default: one per core]")
+@click.option("--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]")
 @force
 @options.quiet
 def create(name: str, recording: str, text: str | None, x_vector: bool, model: str, **given: Any) -> None:
@@ -75,10 +75,10 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
 @click.option("-m", "--model", metavar="NAME", default="1.7b-design", show_default=True, help="A voice design model.")
 @click.option("--base", metavar="NAME", default="1.7b-base", show_default=True, help="The base model to speak with it.")
 @click.option("--text", metavar="TEXT", help="What the new voice says once, to be cloned from. [default: in English]")
-@click.option("--seed", type=click.IntRange(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]")
+@click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]")
 @_language
 @_note
-@click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads. [default: one per core]")
+@click.option("--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]")
 @force
 @options.quiet
 def design(name: str, description: str, model: str, base: str, text: str | None, **given: Any) -> None:
@@ -131,7 +131,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 @click.option("-o", "--output", metavar="FILE", help="Write to a file instead of playing; - is stdout.")
 @options.audio_format
 @click.option("--text", default=_PREVIEW, metavar="TEXT", help="What to say.")
-@click.option("--seed", type=click.IntRange(0, options.SEED_LIMIT), default=1, metavar="N", help="Seed. [default: 1]")
+@click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), default=1, metavar="N", help="Seed. [default: 1]")
 @options.quiet
 @click.pass_context
 def preview(context: click.Context, name: str, model: str | None, output: str | None, **given: Any) -> None:
