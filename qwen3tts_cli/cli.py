@@ -217,8 +217,21 @@ def _explain(error: BaseException) -> int:
     return 1
 
 
+def _speak_utf8() -> None:
+    """Make UTF-8 of arguments, names and streams in a locale that knows nothing but ASCII, by starting once more.
+
+    Elsewhere a stream that lacks a character of a message shows it escaped, and names come out byte by byte.
+    """
+    if sys.getfilesystemencoding() == "ascii" and not sys.flags.utf8_mode and sys.executable:
+        with contextlib.suppress(OSError, ValueError):
+            os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape" if sys.stdout.encoding == "utf-8" else "backslashreplace")
+
+
 def main() -> NoReturn:
     """Entry of the command `qwen3tts`."""
+    _speak_utf8()
     gc.set_threshold(20_000)  # imports leave much behind and nothing to collect
     try:
         code = run(sys.argv[1:])

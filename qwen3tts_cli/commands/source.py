@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import codecs
+import re
 import sys
 
+from .. import filekinds
 from ..errors import InputError, UsageError
 
 LIMIT_BYTES = 16_000_000
 _STDIN = "standard input"
+_MARKS = (
+    ("utf-8-sig", codecs.BOM_UTF8),
+    ("utf-32", codecs.BOM_UTF32_LE),
+    ("utf-32", codecs.BOM_UTF32_BE),
+    ("utf-16", codecs.BOM_UTF16_LE),
+    ("utf-16", codecs.BOM_UTF16_BE),
+)
+_COMMON = re.compile(r"[\n !-~\u3001\u3002\uff0c]")
+_SPACES = dict.fromkeys(b"\t\n\v\f\r\x1b\x85", " ")
+_LEAST_ZEROS = 0.4  # of the bytes of a text in Latin letters in UTF-16
+_SAMPLE_CHARACTERS = 1 << 16
 
 
 def read_text(text: str | None, file: str | None) -> str | None:
     """The text, or None where there is none and nobody pipes one in.
 
     An argument is returned unchanged; text from a file or stdin loses a byte order mark and the whitespace around it,
-    and each of its lines ends in LF, whatever system wrote it.
-    Raises UsageError (both given, invalid UTF-8, too long, empty, no such file) and InputError (unreadable).
+    and each of its lines ends in LF, whatever system wrote it. Files are UTF-8; UTF-16 and UTF-32 are known by their
+    mark, or by the zero bytes that such a text has.
+    Raises UsageError (both given, no text in a known encoding, too long, empty, no such file) and InputError
+    (unreadable).
     """
     if text is not None and file is not None:
         raise UsageError("TEXT and --file are both given, leave one out")
@@ -24,11 +39,11 @@ def read_text(text: str | None, file: str | None) -> str | None:
         _check_argument("TEXT", text)
         result, name = text, "TEXT"
     elif file is not None and file != "-":
-        result, name = _decode(file, _read_file(file)), file
+        result, name = decode(file, _read_file(file)), file
     else:
         if sys.stdin is None or (text is None and file is None and sys.stdin.isatty()):
             return None
-        result, name = _decode(_STDIN, sys.stdin.buffer.read(LIMIT_BYTES + 1)), _STDIN
+        result, name = decode(_STDIN, _read_stdin()), _STDIN
     if not result.strip():
         raise UsageError(f"{name}: the text is empty")
     return result
@@ -54,19 +69,73 @@ def _read_file(path: str) -> bytes:
     try:
         with open(path, "rb") as opened:
             return opened.read(LIMIT_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise UsageError(f"--file {path}: {error.strerror}") from None
+    except IsADirectoryError:
+        raise UsageError(f"--file {path}: a directory, expected a file of text") from None
+    except (FileNotFoundError, NotADirectoryError):
+        what = f"no such file ({path})" if path else "an empty name"
+        raise UsageError(f"--file: {what}") from None
     except ValueError as error:
         raise UsageError(f"--file {path}: {error}") from None
     except OSError as error:
-        raise InputError(f"--file {path}: {os.strerror(error.errno) if error.errno else error}") from None
+        raise InputError(f"--file {path}: cannot be read: {error.strerror or error}") from None
 
 
-def _decode(name: str, data: bytes) -> str:
+def _read_stdin() -> bytes:
+    try:
+        return sys.stdin.buffer.read(LIMIT_BYTES + 1)
+    except IsADirectoryError:
+        raise UsageError(f"{_STDIN}: a directory, expected a text") from None
+    except OSError as error:
+        raise InputError(f"{_STDIN}: cannot be read: {error.strerror or error}") from None
+
+
+def decode(name: str, data: bytes) -> str:
+    """The text in the bytes of a file, without the whitespace around it. Raises UsageError that names what it is."""
+    shown = "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
+    if why := filekinds.no_text(data[: filekinds.HEAD_BYTES], shown):
+        raise UsageError(f"{name}: {why}")
     if len(data) > LIMIT_BYTES:
         raise UsageError(f"{name}: more than {LIMIT_BYTES:,} bytes of text, the limit")
+    encoding = _encoding(data)
+    if encoding is None:
+        raise UsageError(f"{name}: binary data (a zero byte at offset {data.index(0)}), expected a text in UTF-8")
     try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").strip()
+        return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n").strip()
     except UnicodeDecodeError as error:
-        found = error.object[error.start]
-        raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}") from None
+        if encoding != "utf-8-sig":
+            raise UsageError(f"{name}: not valid {encoding.upper()} at offset {error.start}") from None
+        found, other = error.object[error.start], filekinds.quoted(shown)
+        hint = f"; if it is Latin-1: iconv -f CP1252 -t UTF-8 {other} | qwen3tts say"
+        raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}{hint}") from None
+
+
+def _encoding(data: bytes) -> str | None:
+    """UTF-8, or what the mark or the zero bytes of a text say; None for bytes that are no text."""
+    for encoding, mark in _MARKS:
+        if data.startswith(mark):
+            return encoding
+    if 0 not in data:
+        return "utf-8-sig"
+    plain = data.replace(b"\0", b"")
+    if len(data) - len(plain) < _LEAST_ZEROS * len(data) and _is_text(plain.decode("utf-8", "replace")):
+        return None  # UTF-8 with zero bytes in it, such as a list of names
+    best, most = None, -1
+    for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        # The wrong byte order is often valid too, but it turns spaces and line ends into other characters.
+        common = len(_COMMON.findall(text, 0, _SAMPLE_CHARACTERS))
+        if common > most and _is_text(text):
+            best, most = encoding, common
+    return best
+
+
+def _is_text(text: str) -> bool:
+    """Whether a decoded text has nothing in it that no text has: control characters, unassigned and private ones."""
+    import unicodedata
+
+    never = ("Cc", "Cn", "Co", "Cs")
+    sample = text[:_SAMPLE_CHARACTERS].translate(_SPACES)
+    return "\0" not in text and "\ufffd" not in text and all(unicodedata.category(c) not in never for c in sample)
