@@ -130,22 +130,41 @@ def _read(path: str) -> tuple[np.ndarray, int]:
             blocks = list(_blocks(file, path))
             return (np.concatenate(blocks) if blocks else np.empty(0, np.float32)), file.samplerate
     except soundfile.LibsndfileError as error:
+        if why := _what_else(path):
+            raise InputError(f"{path}: {why}") from None
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise InputError(f"{path}: not audio that libsndfile reads ({reason})") from None
+    except InputError:
+        raise
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _what_else(path: str) -> str | None:
+    """What a file is that libsndfile does not read, and how to make a recording of it."""
+    from .filekinds import HEAD_BYTES, no_recording
+
+    with open(path, "rb") as file:
+        return no_recording(file.read(HEAD_BYTES), path)
+
+
+def _too_long(path: str) -> str:
+    from .filekinds import quoted
+
+    cut = f"ffmpeg -ss 0 -t 30 -i {quoted(path)} part.wav"
+    return f"the limit is {MAX_SECONDS} s (10 minutes); for a part of it: {cut}"
 
 
 def _blocks(file: Any, path: str) -> Iterator[np.ndarray]:
     """Mono blocks up to the limit: what the header says of the length is not believed."""
     limit, seen = MAX_SECONDS * file.samplerate, 0
     if file.frames < 1 << 62 and file.frames > limit:
-        raise InputError(f"{path}: {file.frames / file.samplerate:.0f} s, the limit is {MAX_SECONDS} s")
+        raise InputError(f"{path}: {file.frames / file.samplerate:.0f} s of audio, {_too_long(path)}")
     while True:
         block = file.read(max(1, _BLOCK_FRAMES // file.channels), dtype="float32", always_2d=True)
         seen += len(block)
         if seen > limit:
-            raise InputError(f"{path}: more than {MAX_SECONDS} s, the limit")
+            raise InputError(f"{path}: too long, {_too_long(path)}")
         if not len(block):
             return
         yield block[:, 0] if file.channels == 1 else block.mean(axis=1)

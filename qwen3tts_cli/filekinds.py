@@ -58,6 +58,11 @@ _MPEG = re.compile(rb"\xff[\xe2-\xef\xf2-\xff][\x00-\xef]|\xff[\xf0\xf1\xf8\xf9]
 _HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
+# of audio that ffmpeg reads and libsndfile does not
+_ENCODED = (
+    *(".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".aac", ".webm", ".mka", ".mkv", ".weba", ".wma", ".asf", ".amr", ".ac3"),
+    *(".dts", ".ape", ".wv", ".mpc", ".tta", ".spx", ".avi", ".mpg", ".ts", ".flv", ".ra", ".dsf"),
+)
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _READS_TEXT = {
     "a PDF file": "pdftotext {} -",
@@ -134,6 +139,18 @@ def impostor(head: bytes, path: str | os.PathLike[str]) -> str | None:
     return None
 
 
+def no_recording(head: bytes, path: str) -> str | None:
+    """Why libsndfile reads no recording from a file, and the command that makes one of it, where that is known."""
+    if why := impostor(head, path):
+        return why
+    kind, (stem, suffix) = kind_of(head), os.path.splitext(path)
+    if suffix.lower() == ".wav" and kind == "audio":
+        return None  # damaged, and not to be converted into itself
+    if kind == "audio" or (kind is None and suffix.lower() in _ENCODED):
+        return f"audio that libsndfile does not read; convert it: ffmpeg -i {quoted(path)} {quoted(stem + '.wav')}"
+    return f"{kind}, expected a recording" if kind else None
+
+
 def is_pointer(head: bytes) -> bool:
     """Whether these bytes begin a Git LFS pointer."""
     return head.startswith(_POINTER)
@@ -148,8 +165,9 @@ def quoted(path: str | os.PathLike[str]) -> str:
 def _fetch(path: str | os.PathLike[str]) -> str:
     if pull := _pull(path):
         return f"fetch it with: {pull}"
-    folder = os.path.dirname(os.fspath(path)) or "."
-    return f"fetch it with: cd {quoted(folder)} && git lfs pull"
+    folder = os.path.dirname(os.fspath(path))
+    there = f"cd {quoted(folder)} && " if folder not in ("", ".") else ""
+    return f"fetch it with: {there}git lfs pull"
 
 
 def _again(path: str | os.PathLike[str]) -> str:

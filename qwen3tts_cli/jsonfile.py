@@ -73,6 +73,11 @@ def read_bytes(path: Path, limit: int) -> bytes:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     if len(data) > limit:
         raise CheckpointError(f"{path}: more than {limit} bytes")
+    if data[:1] not in (b"{", b"#"):  # as the files of a model begin
+        from .filekinds import HEAD_BYTES, impostor
+
+        if why := impostor(data[:HEAD_BYTES], path):
+            raise CheckpointError(f"{path}: {why}")
     return data
 
 

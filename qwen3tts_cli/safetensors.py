@@ -24,6 +24,7 @@ MAX_DIMS = 8
 MAX_NAME_CHARACTERS = 256
 MAX_SHARDS = 256
 MAX_INDEX_BYTES = 8 << 20
+_HEAD_BYTES = 4096
 _READ_BYTES = 16 << 10  # of a tensor that is read; a mapped one would bring 64 KiB of its neighbours into memory
 
 _ITEM_BYTES = {
@@ -134,6 +135,8 @@ def open_safetensors(path: Path) -> TensorFile:
             raise CheckpointError(f"{path}: {size} bytes, too short for a safetensors file")
         length = int.from_bytes(prefix, "little")
         if length > MAX_HEADER_BYTES:
+            _refuse_other_kinds(os.pread(descriptor, _HEAD_BYTES, 0), path)
+        if length > MAX_HEADER_BYTES:
             raise CheckpointError(f"{path}: header length {length} bytes, the limit is {MAX_HEADER_BYTES}")
         if 8 + length > size:
             raise CheckpointError(f"{path}: header length {length} bytes, but the file has {size} bytes: truncated?")
@@ -147,6 +150,19 @@ def open_safetensors(path: Path) -> TensorFile:
     finally:
         os.close(descriptor)
     return TensorFile(path, tensors, mapping, read)
+
+
+def _refuse_other_kinds(head: bytes, path: Path) -> None:
+    """Raise CheckpointError where the bytes are of something that is known: a Git LFS pointer, a web page, an error."""
+    from .filekinds import impostor, kind_of
+
+    why = impostor(head, path)
+    if why is None and (kind := kind_of(head)):
+        why = f"{kind}, expected a safetensors file"
+    if why is None and len(head) < _HEAD_BYTES and head.isascii() and head.decode().strip().isprintable():
+        why = f"found the text {shown(head.decode().strip())}, expected a safetensors file"
+    if why is not None:
+        raise CheckpointError(f"{path}: {why}")
 
 
 def open_weights(folder: Path, stem: str = "model") -> WeightSet:

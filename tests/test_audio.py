@@ -123,7 +123,7 @@ def bad(case: str, tmp_path):
         ("silent", InputError, "silence"),
         ("NaN", InputError, "not finite"),
         ("infinite", InputError, "not finite"),
-        ("ten hours", InputError, "601 s, the limit is 600 s"),
+        ("ten hours", InputError, "bad.wav: 601 s of audio, the limit is 600 s"),
         ("no channels", InputError, "bad.wav"),
         ("no rate", InputError, "bad.wav"),
     ],
