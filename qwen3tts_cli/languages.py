@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from .config import ModelConfig
@@ -20,6 +21,14 @@ CODES = {
     "fr": "french",
     "ru": "russian",
 }
+# three-letter codes of ISO 639-2 and 639-3, as some locale names begin
+_LONG_CODES = {
+    "zho": "zh", "chi": "zh", "cmn": "zh", "eng": "en", "deu": "de", "ger": "de", "ita": "it", "por": "pt",
+    "spa": "es", "jpn": "ja", "kor": "ko", "fra": "fr", "fre": "fr", "rus": "ru",
+}  # fmt: skip
+# en-US, zh-Hans-CN, es-419, en_US.UTF-8, de_DE@euro
+_LOCALE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{1,8})*(?:\.[a-z0-9-]+)?(?:@[a-z0-9=]+)?")
+_NO_LANGUAGE = re.compile(r"(?:c|posix)(?:\.[a-z0-9-]+)?")
 PRESET_VOICE_MODELS = "0.6b and 1.7b"
 
 
@@ -28,8 +37,21 @@ def spoken_languages(config: ModelConfig) -> list[str]:
     return [name for name in config.languages if "dialect" not in name]
 
 
+def named_language(name: str) -> str:
+    """The English name, lower-case, that a code or a locale name such as en_US.UTF-8 stands for; others unchanged."""
+    key = name.strip().lower()
+    return CODES.get(_code(key), key)
+
+
+def _code(key: str) -> str:
+    """The two-letter code of a locale name where there is one; others unchanged."""
+    locale = _LOCALE.fullmatch(key)
+    code = locale[1] if locale else key
+    return _LONG_CODES.get(code, code)
+
+
 def resolve_language(config: ModelConfig, name: str | None) -> str:
-    """The key of config.languages, or "auto", that a name or two-letter code stands for, in any case.
+    """The key of config.languages, or "auto", that a name, a code or a locale name stands for, in any case.
 
     None is what the model declares, else its only language, else "auto". Raises UsageError.
     """
@@ -41,9 +63,10 @@ def resolve_language(config: ModelConfig, name: str | None) -> str:
     key = name.strip().lower()
     if key == "auto" or key in spoken:
         return key
-    full = CODES.get(key, key)
-    if full in spoken:
-        return full
+    full = named_language(key)
+    for found in (full, _code(key)):
+        if found in spoken:
+            return found
     known = ", ".join(["auto", *spoken])
     if key in config.languages:
         speakers = [speaker for speaker, dialect in config.dialects.items() if dialect == key]
@@ -51,6 +74,8 @@ def resolve_language(config: ModelConfig, name: str | None) -> str:
         raise UsageError(f"language {shown(name)} is a dialect: {hint}; languages: {known}")
     if full in CODES.values():
         raise UsageError(f"language {shown(name)}: this model has {known}; {PRESET_VOICE_MODELS} speak {full}")
+    if _NO_LANGUAGE.fullmatch(key):
+        raise UsageError(f"language {shown(name)}: this locale names no language; known: {known}")
     codes = [code for code, language in CODES.items() if language in spoken]
     raise UsageError(f"unknown language {shown(name)}{did_you_mean(key, ['auto', *spoken, *codes])}; known: {known}")
 

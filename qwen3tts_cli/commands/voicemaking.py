@@ -95,10 +95,11 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     from .. import voicestore
     from ..audio import load_recording
     from ..cloning import check_clones, check_designs
+    from ..languages import named_language
     from ..synthesizer import Synthesizer
     from ..voicefile import check_texts
 
-    if text is None and given["language"] not in (None, "en", "english", "auto"):
+    if text is None and named_language(given["language"] or "auto") not in ("english", "auto"):
         raise UsageError(f"--language {given['language']}: give --text, a few sentences in that language")
     check_texts(description=description, transcript=text, note=given["note"])
     console = Console(given["quiet"])
