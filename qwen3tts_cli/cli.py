@@ -60,6 +60,13 @@ class LazyGroup(click.Group):
             context.fail(f"no command {args[0]!r}, {hint}")
         return super().resolve_command(context, args)
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, context, incomplete)
+        return [CompletionItem(name, help=text) for name, text in self.summaries.items() if name.startswith(incomplete)]
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(self.summaries.items()))
@@ -150,13 +157,28 @@ def _signals() -> Iterator[None]:
 
 def _invoke(arguments: Sequence[str]) -> int:
     # Not `cli.main`: that turns a closed pipe into exit code 1 and an interrupt into Abort.
-    if _COMPLETE_VARIABLE in os.environ:
-        cli.main(list(arguments), prog_name=_PROGRAM, complete_var=_COMPLETE_VARIABLE)
+    if os.environ.get(_COMPLETE_VARIABLE):
+        _complete(arguments)
     with _signals(), cli.make_context(_PROGRAM, list(arguments)) as context:
         cli.invoke(context)
         if sys.stdout is not None:
             sys.stdout.flush()
     return 0
+
+
+def _complete(arguments: Sequence[str]) -> NoReturn:
+    """Answer the shell: the script for its start-up file, or completions, and of errors in these not a word."""
+    from click.shell_completion import add_completion_class
+
+    from .options_complete import Bash
+
+    add_completion_class(Bash)
+    try:
+        cli.main(list(arguments), prog_name=_PROGRAM, complete_var=_COMPLETE_VARIABLE)
+    except Exception:
+        if not os.environ[_COMPLETE_VARIABLE].endswith("_complete"):
+            raise
+    raise SystemExit(0)
 
 
 def _abandon_stdout() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from . import options_complete as complete
 from . import options_dash, settings
 from .errors import UsageError
 from .options_types import Choice, CountOrAuto, Integer, Number
@@ -47,7 +48,7 @@ class SettingsCommand(click.Command):
         options = args[: args.index("--")] if "--" in args else args
         if not any(option in ("-h", "--help") for option in options):
             # Nor may it print into a line that the shell completes.
-            with contextlib.suppress(*[UsageError] * bool(extra.get("resilient_parsing"))):
+            with contextlib.suppress(*[Exception] * bool(extra.get("resilient_parsing"))):
                 extra["default_map"] = settings.load()
         return super().make_context(info_name, args, parent, **extra)
 
@@ -63,13 +64,6 @@ class TextCommand(SettingsCommand):
     wants_text = True
 
 
-def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Names of models for the shell's completion."""
-    from . import hub
-
-    return [name for name in (hub.EMBEDDED, *hub.ALIASES) if name.startswith(incomplete)]
-
-
 def setting(*names: str, **attributes: Any) -> Any:
     """Declare an option of class Setting."""
     return click.option(*names, cls=Setting, **attributes)
@@ -79,7 +73,7 @@ model = setting(
     "-m",
     "--model",
     metavar="NAME",
-    shell_complete=complete_model,
+    shell_complete=complete.models,
     help="Embedded voice, alias (0.6b, 1.7b, ...), repo id, or folder. [default: the embedded voice]",
 )
 quiet = setting("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")

@@ -36,9 +36,16 @@ class _List(click.ParamType):
         items = (self.of.convert(item.strip(), parameter, context) for item in value.split(","))
         return tuple(dict.fromkeys(items))
 
+    def shell_complete(self, context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        before, comma, last = incomplete.rpartition(",")
+        items = self.of.shell_complete(context, parameter, last)
+        return [CompletionItem(f"{before}{comma}{item.value}") for item in items]
+
 
 @click.command()
-@click.option("-m", "--model", metavar="NAME", shell_complete=options.complete_model, help="A model on this machine.")
+@click.option("-m", "--model", metavar="NAME", shell_complete=options.complete.models, help="A model on this machine.")
 @click.option("--synthetic", type=options.Choice("0.6b", "1.7b"), help="Random weights of this size. [default: 0.6b]")
 @click.option(
     "--precision", "precisions", type=_List(options.Choice(*_PRECISIONS, _PLAIN)), metavar="LIST",
@@ -67,8 +74,19 @@ class _List(click.ParamType):
 @click.option(
     "--chunk", type=options.Integer(1, 64), default=4, show_default=True, metavar="N", help="Frames decoded at a time."
 )
-@click.option("--json", "report", metavar="FILE", help="Write the report as JSON; - is stdout, in place of the table.")
-@click.option("--plot", metavar="FILE", help="Draw roofline and real-time factors (png, svg; needs matplotlib).")
+@click.option(
+    "--json",
+    "report",
+    metavar="FILE",
+    shell_complete=options.complete.files,
+    help="Write the report as JSON; - is stdout, in place of the table.",
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    shell_complete=options.complete.files,
+    help="Draw roofline and real-time factors (png, svg; needs matplotlib).",
+)
 @click.option("--markdown", is_flag=True, help="The table as Markdown.")
 @click.option("--command", metavar="CMD", help="Measure any program instead: CMD with {text} and {out}, a WAV file.")
 @click.option("--text", metavar="TEXT", help="What {text} of --command is. [default: a sentence]")

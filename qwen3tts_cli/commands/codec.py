@@ -26,13 +26,20 @@ _model = click.option(
     "-m",
     "--model",
     metavar="NAME",
-    shell_complete=options.complete_model,
+    shell_complete=options.complete.codecs,
     help="Whose codec: alias, repo id, or folder, also of a codec alone. [default: Qwen/Qwen3-TTS-Tokenizer-12Hz]",
 )
 _threads = click.option(
     "--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]"
 )
-_output = click.option("-o", "--output", metavar="FILE", required=True, help="Where the result goes.")
+_output = click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    shell_complete=options.complete.files,
+    help="Where the result goes.",
+)
 
 
 @click.group(invoke_without_command=True)
@@ -54,7 +61,7 @@ def codec(context: click.Context) -> None:
 
 
 @codec.command()
-@click.argument("recording")
+@click.argument("recording", shell_complete=options.complete.files)
 @_output
 @_model
 @_threads
@@ -83,9 +90,14 @@ def encode(recording: str, output: str, model: str | None, threads: int | None, 
 
 
 @codec.command()
-@click.argument("codes")
+@click.argument("codes", shell_complete=options.complete.files)
 @_output
-@click.option("--subtype", metavar="NAME", help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...")
+@click.option(
+    "--subtype",
+    metavar="NAME",
+    shell_complete=options.complete.subtypes,
+    help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...",
+)
 @options.audio_format
 @_model
 @_threads
@@ -116,7 +128,7 @@ def decode(codes: str, output: str, subtype: str | None, audio_format: str | Non
 
 
 @codec.command()
-@click.argument("codes", required=False)
+@click.argument("codes", required=False, shell_complete=options.complete.files)
 @_model
 @options.as_json("One object instead of text.")
 def info(codes: str | None, model: str | None, as_json: bool) -> None:

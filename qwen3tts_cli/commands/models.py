@@ -16,7 +16,7 @@ from . import typed
 from .console import Console
 from .packing import damaged_packs, pack, unpack
 
-_name = click.argument("name", shell_complete=options.complete_model)
+_name = click.argument("name", shell_complete=options.complete.models)
 _quiet = options.quiet
 
 
@@ -103,7 +103,7 @@ def _open(folder: Path) -> None:
 
 
 @models.command()
-@_name
+@click.argument("name", shell_complete=options.complete.models_to_pull)
 @_quiet
 def pull(name: str, quiet: bool) -> None:
     """Download a model, or what is missing of it, check it, and print its folder.
@@ -153,7 +153,7 @@ def path(name: str) -> None:
 
 
 @models.command()
-@_name
+@click.argument("name", shell_complete=options.complete.models_there)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @_quiet
 def rm(name: str, yes: bool, quiet: bool) -> None:
@@ -180,7 +180,7 @@ def rm(name: str, yes: bool, quiet: bool) -> None:
 
 
 @models.command()
-@click.argument("name", required=False, shell_complete=options.complete_model)
+@click.argument("name", required=False, shell_complete=options.complete.models)
 @_quiet
 @click.pass_context
 def verify(context: click.Context, name: str | None, quiet: bool) -> None:

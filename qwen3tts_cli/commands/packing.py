@@ -27,7 +27,7 @@ _precision = click.option(
 
 
 @click.command()
-@click.argument("name", shell_complete=options.complete_model)
+@click.argument("name", shell_complete=options.complete.models)
 @_precision
 @options.quiet
 def pack(name: str, precision: str, quiet: bool) -> None:
@@ -70,7 +70,7 @@ def pack(name: str, precision: str, quiet: bool) -> None:
 
 
 @click.command()
-@click.argument("name", shell_complete=options.complete_model)
+@click.argument("name", shell_complete=options.complete.models)
 @_precision
 @options.quiet
 def unpack(name: str, precision: str, quiet: bool) -> None:

@@ -20,19 +20,43 @@ _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [
 
 @click.command(cls=options.TextCommand, epilog=_EPILOG)
 @click.argument("text", nargs=-1, metavar="[TEXT]")
-@click.option("-f", "--file", metavar="FILE", help="Read the text from a file; - is stdin.")
-@click.option("-o", "--output", metavar="FILE", help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.")
-@options.setting("--subtype", metavar="NAME", help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...")
+@click.option(
+    "-f", "--file", metavar="FILE", shell_complete=options.complete.files, help="Read the text from a file; - is stdin."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=options.complete.files,
+    help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.",
+)
+@options.setting(
+    "--subtype",
+    metavar="NAME",
+    shell_complete=options.complete.subtypes,
+    help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...",
+)
 @options.usual_audio_format
 @click.option("--stream", is_flag=True, help="Write audio as it is made (Ogg Vorbis: after 3 s); no -o: to stdout.")
 @click.option("--raw", is_flag=True, help="Headerless 16-bit little-endian mono at 24 kHz, to stdout or -o.")
 @click.option("--play", is_flag=True, help="Play on the audio device (with -o: also write).")
-@options.setting("-v", "--voice", metavar="NAME", help=_VOICE_HELP)
-@click.option("--ref", metavar="FILE", help="Speak with the voice of a recording (base models).")
+@options.setting("-v", "--voice", metavar="NAME", shell_complete=options.complete.voices, help=_VOICE_HELP)
+@click.option(
+    "--ref",
+    metavar="FILE",
+    shell_complete=options.complete.files,
+    help="Speak with the voice of a recording (base models).",
+)
 @click.option("--ref-text", metavar="TEXT", help="What the recording says, word for word; better with it.")
 @silences
 @click.option("--design", metavar="TEXT", help="Speak with a voice of this description (1.7b-design).")
-@options.setting("-l", "--language", metavar="NAME", help="Language: english, en, zh, ..., auto.")
+@options.setting(
+    "-l",
+    "--language",
+    metavar="NAME",
+    shell_complete=options.complete.languages,
+    help="Language: english, en, zh, ..., auto.",
+)
 @options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
 @options.model
 @options.engine
@@ -49,8 +73,19 @@ _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [
     "--retries", type=options.Integer(0, 1000), default=2, show_default=True, metavar="N", help="0: no runaway guard."
 )
 @options.batch
-@click.option("--codes", metavar="FILE.npy", help="Write the codes that were spoken: int32, (frames, 16).")
-@click.option("--json", "report", metavar="FILE", help="Write facts about the run as JSON; - is stderr.")
+@click.option(
+    "--codes",
+    metavar="FILE.npy",
+    shell_complete=options.complete.files,
+    help="Write the codes that were spoken: int32, (frames, 16).",
+)
+@click.option(
+    "--json",
+    "report",
+    metavar="FILE",
+    shell_complete=options.complete.files,
+    help="Write facts about the run as JSON; - is stderr.",
+)
 @click.option("--timings", is_flag=True, help="Show on stderr where the time went.")
 @options.quiet
 @click.pass_context

@@ -24,16 +24,37 @@ _PREVIEW = "Good morning. This is how I sound, on a quiet day and in a good mood
 
 _name = click.argument("name")
 _note = click.option("--note", default="", metavar="TEXT", help="Kept with the voice: licence, consent, anything.")
-_language = click.option("-l", "--language", metavar="NAME", help="Language of the recording; spoken unless told else.")
+_language = click.option(
+    "-l",
+    "--language",
+    metavar="NAME",
+    shell_complete=options.complete.languages,
+    help="Language of the recording; spoken unless told else.",
+)
 force = click.option("--force", is_flag=True, help="Replace what is there under that name.")
 
 
 @click.command()
 @_name
-@click.option("--from", "recording", required=True, metavar="FILE", help="A recording: wav, flac, ogg, mp3, ...")
+@click.option(
+    "--from",
+    "recording",
+    required=True,
+    metavar="FILE",
+    shell_complete=options.complete.files,
+    help="A recording: wav, flac, ogg, mp3, ...",
+)
 @click.option("--text", metavar="TEXT", help="What the recording says, word for word.")
 @click.option("--x-vector", is_flag=True, help="Without --text: the timbre alone, not the way of speaking.")
-@click.option("-m", "--model", metavar="NAME", default="0.6b-base", show_default=True, help="A base model.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=options.complete.models,
+    default="0.6b-base",
+    show_default=True,
+    help="A base model.",
+)
 @_language
 @_note
 @silences
@@ -72,8 +93,23 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
 @click.command()
 @_name
 @click.argument("description")
-@click.option("-m", "--model", metavar="NAME", default="1.7b-design", show_default=True, help="A voice design model.")
-@click.option("--base", metavar="NAME", default="1.7b-base", show_default=True, help="The base model to speak with it.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=options.complete.models,
+    default="1.7b-design",
+    show_default=True,
+    help="A voice design model.",
+)
+@click.option(
+    "--base",
+    metavar="NAME",
+    shell_complete=options.complete.models,
+    default="1.7b-base",
+    show_default=True,
+    help="The base model to speak with it.",
+)
 @click.option("--text", metavar="TEXT", help="What the new voice says once, to be cloned from. [default: in English]")
 @click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]")
 @_language
@@ -127,9 +163,21 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 
 
 @click.command()
-@_name
-@click.option("-m", "--model", metavar="NAME", help="The model. [default: the one the voice needs]")
-@click.option("-o", "--output", metavar="FILE", help="Write to a file instead of playing; - is stdout.")
+@click.argument("name", shell_complete=options.complete.kept_voices_and_files)
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=options.complete.models,
+    help="The model. [default: the one the voice needs]",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=options.complete.files,
+    help="Write to a file instead of playing; - is stdout.",
+)
 @options.audio_format
 @click.option("--text", default=_PREVIEW, metavar="TEXT", help="What to say.")
 @click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), default=1, metavar="N", help="Seed. [default: 1]")

@@ -22,6 +22,8 @@ class _ListByDefault(click.Group):
     """A group that lists where no other command is named."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if not args and context.resilient_parsing:  # the shell completes the name of a command
+            return super().parse_args(context, args)
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
             args = ["list", *args]
         return super().parse_args(context, args)
@@ -105,7 +107,7 @@ def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
 
 
 @voices.command()
-@click.argument("name")
+@click.argument("name", shell_complete=options.complete.kept_voices_and_files)
 @options.as_json("One object instead of text.")
 def show(name: str, as_json: bool) -> None:
     """Show what a kept voice, or a voice file, holds, and what is known of a preset.
@@ -128,7 +130,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 @voices.command("rm")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=options.complete.kept_voices)
 def remove(names: tuple[str, ...]) -> None:
     """Delete kept voices.
 
@@ -143,7 +145,7 @@ def remove(names: tuple[str, ...]) -> None:
 
 
 @voices.command()
-@click.argument("old")
+@click.argument("old", shell_complete=options.complete.kept_voices)
 @click.argument("new")
 def rename(old: str, new: str) -> None:
     """Give a kept voice another name. What it says with the same seed stays the same.
@@ -158,8 +160,8 @@ def rename(old: str, new: str) -> None:
 
 
 @voices.command()
-@click.argument("name")
-@click.argument("file")
+@click.argument("name", shell_complete=options.complete.kept_voices)
+@click.argument("file", shell_complete=options.complete.files)
 @voicemaking.force
 @options.quiet
 def export(name: str, file: str, force: bool, quiet: bool) -> None:
@@ -197,7 +199,7 @@ def _write_in_place(name: str, path: str, replace: bool) -> None:
 
 
 @voices.command("import")
-@click.argument("file")
+@click.argument("file", shell_complete=options.complete.files)
 @click.argument("name", required=False)
 @voicemaking.force
 @options.quiet
