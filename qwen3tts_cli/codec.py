@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import hub
+from . import arguments, hub
 from .config_codec import CodecConfig, load_codec_config
 from .config_encoders import EncoderConfig, load_encoder_config
 from .engine_audio import CodecDecoder, CodecEncoder
@@ -53,7 +53,9 @@ class Codec:
         """The codec of a model: its alias or repository id, or a pathlib.Path of its folder. Also that of a folder or
         repository which holds the codec alone. Raises ModelNotFoundError, CheckpointError, UsageError.
         """
-        folder, name = resolve_codec(model)
+        folder, name = resolve_codec(None if model is None else arguments.name_or_path("model", model))
+        if threads is not None:
+            threads = arguments.integer("threads", threads, 1, 1024)
         return cls(folder, name, threads=threads)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import cloning, hub, packed, packed_codec
+from . import arguments, cloning, hub, packed, packed_codec
 from .checkpoint import open_checkpoint
 from .engine import Model
 from .engine_cpu import kernels_text
@@ -20,7 +20,15 @@ from .lifetime import Lifetime
 from .pipeline import Plan, Speech
 from .pipeline_batch import MOST, default_batch, made
 from .prompt import build_prompt, default_text_mode, resolve_language, resolve_speaker
-from .synthesizer_options import SpeakOptions, options_of, ranged, sampling_of
+from .synthesizer_options import (
+    SpeakOptions,
+    audio_of,
+    facts_of,
+    iterator_of,
+    options_of,
+    sampling_of,
+    text_and_options,
+)
 from .threads import default_threads
 
 if TYPE_CHECKING:
@@ -70,16 +78,18 @@ class Synthesizer:
         None: it is a UserWarning.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """
-        if precision not in PRECISIONS:
-            raise UsageError(f"precision: {precision!r} is not there yet; available: {', '.join(PRECISIONS)}")
-        if decoder_precision not in DECODER_PRECISIONS:
-            raise UsageError(
-                f"decoder precision: {decoder_precision!r} is not there yet; available: {', '.join(DECODER_PRECISIONS)}"
-            )
-        if threads is not None and not 1 <= threads <= 1024:
-            raise UsageError(f"threads: {threads} is not within 1 .. 1024")
+        for name, value, known in (
+            ("precision", precision, PRECISIONS),
+            ("decoder_precision", decoder_precision, DECODER_PRECISIONS),
+        ):
+            if arguments.text(name, value) not in known:
+                arguments.refuse(name, value, f"one of {', '.join(known)}")
+        if threads is not None:
+            threads = arguments.integer("threads", threads, 1, 1024)
+        if progress is not None and not callable(progress):
+            arguments.refuse("progress", progress, "a function of two integers")
         cloning.check_on_warning(on_warning)
-        resolved = hub.resolve_model(model)
+        resolved = hub.resolve_model(None if model is None else arguments.name_or_path("model", model))
         checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded)
         try:
             threads = threads or default_threads()
@@ -129,19 +139,14 @@ class Synthesizer:
         """Start to speak: float32 chunks, with a report of their own. Raises UsageError before the first of them, and
         EngineError if the synthesizer is closed."""
         self.lifetime.check()
+        text = arguments.text("text", text)
+        if options is not None and not isinstance(options, SpeakOptions):
+            arguments.refuse("options", options, "SpeakOptions")
         o = options or SpeakOptions()
         config = self.config
-        for name, value, high in (
-            ("retries", o.retries, 1000),
-            ("seed", o.seed, (1 << 64) - 1),
-            ("chunk frames", o.chunk_frames, 64),
-            ("batch", o.batch, MOST),
-        ):
-            ranged(name, value, 0, high, 0)
-        ranged("max frames", o.max_frames, 1, 1 << 31, 1)
         text_mode = o.text_mode or default_text_mode(config)
         if text_mode not in ("full", "streaming"):
-            raise UsageError(f"text mode: {text_mode!r} is neither full nor streaming")
+            arguments.refuse("text_mode", text_mode, "full or streaming")
         instruct = cloning.asked_instruct(config, self.name, o.instruct, o.design)
         cloned = cloning.asked_voice(self, o.voice, o.ref_audio, o.ref_text, o.on_warning)
         voice = cloned.name if cloned else resolve_speaker(config, o.voice)
@@ -216,10 +221,12 @@ class Synthesizer:
         without it the voice is less like the recording. on_warning: called with each line on what may spoil the voice;
         None: that of `open`.
         """
-        facts["on_warning"] = self.on_warning if on_warning is None else on_warning
+        audio, kept = audio_of("audio", audio), facts_of(facts)
+        text = None if text is None else arguments.text("text", text)
+        kept["on_warning"] = self.on_warning if on_warning is None else on_warning
         with self.lifetime.call():
             voice = cloning.clone(
-                self.model.checkpoint, audio, text, model=self.name, threads=self.threads, within=self.lifetime, **facts
+                self.model.checkpoint, audio, text, model=self.name, threads=self.threads, within=self.lifetime, **kept
             )
             self.lifetime.check()
         return voice
@@ -258,17 +265,14 @@ class Synthesizer:
         self, items: Iterable[str | Mapping[str, Any]], batch: int, options: dict[str, object], begun: list[list[Any]]
     ) -> Iterator[tuple[int, np.ndarray]]:
         self.lifetime.check()
-        ranged("batch", batch, 0, MOST, 0)
+        batch = arguments.integer("batch", batch, 0, MOST)
         options_of(options)  # errors of those show at once
-        clones = cloning.Clones(self)
+        asked, clones = iterator_of(items), cloning.Clones(self)
 
         def utterances() -> Iterator[Any]:
-            for index, item in enumerate(items):
-                given = {"text": item} if isinstance(item, str) else dict(item)
-                if not isinstance(text := given.pop("text", None), str):
-                    raise UsageError(f"item {index}: no text")
+            for index, item in enumerate(asked):
                 try:
-                    o = options_of({**options, **given, "live": options["live"]})
+                    text, o = text_and_options(item, options)
                     if o.ref_audio is not None and o.voice is None:
                         voice = clones.voice(o.ref_audio, o.ref_text, o.on_warning)
                         o = replace(o, voice=voice, ref_audio=None, ref_text=None)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from . import arguments
+from .cloning import check_on_warning
 from .engine import Sampling
 from .errors import UsageError
+from .pipeline_batch import MOST
 
 if TYPE_CHECKING:
     import os
@@ -14,6 +19,29 @@ if TYPE_CHECKING:
     from .cloning import Audio, OnWarning
     from .config import ModelConfig
     from .voicefile import Voice
+
+
+_MOST_CODES = 1 << 20  # as many as a vocabulary can have
+_INTEGERS = {
+    "seed": (0, (1 << 64) - 1),
+    "top_k": (0, (1 << 31) - 1),
+    "subtalker_top_k": (0, (1 << 31) - 1),
+    "max_frames": (1, 1 << 31),
+    "retries": (0, 1000),
+    "chunk_frames": (0, 64),
+    "batch": (0, MOST),
+}
+_NUMBERS = {
+    "temperature": (0, 100),
+    "top_p": (1e-6, 1),
+    "repetition_penalty": (1e-3, 1e3),
+    "subtalker_temperature": (0, 100),
+    "subtalker_top_p": (1e-6, 1),
+}
+_SWITCHES = ("greedy", "split", "live", "pipeline")
+_TEXTS = ("ref_text", "design", "language", "instruct", "text_mode")
+_ALWAYS = ("retries", "chunk_frames", "batch", *_SWITCHES)  # None is no value of these
+_FACTS = ("name", "language", "description", "note")
 
 
 @dataclass(frozen=True)
@@ -27,6 +55,7 @@ class SpeakOptions:
     voice of a recording, as Synthesizer.clone takes it; ref_text: what it says; on_warning: called with each line on
     what may spoil that voice, None: that of Synthesizer.open. design: the description of a voice, for a model that
     makes them. batch: utterances made at a time, 0: what suits the machine; never what they are.
+    NumPy's scalars are taken for Python's. Raises UsageError for a value of another type or out of range.
     """
 
     voice: str | os.PathLike[str] | Voice | None = None
@@ -54,43 +83,112 @@ class SpeakOptions:
     batch: int = 0
     on_warning: OnWarning = None
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None or field.name in _ALWAYS:
+                object.__setattr__(self, field.name, _checked(field.name, value))
 
-def ranged(name: str, value: float | None, low: float, high: float, default: float) -> float:
-    """The value, or the default of None. Raises UsageError for one out of range."""
-    if value is None:
-        return default
-    if not low <= value <= high:
-        raise UsageError(f"{name}: {value} is not within {low:g} .. {high:g}")
+
+def _checked(name: str, value: Any) -> Any:
+    """The value of an option, as Python's own type. Raises UsageError."""
+    if name in _INTEGERS:
+        return arguments.integer(name, value, *_INTEGERS[name])
+    if name in _NUMBERS:
+        return arguments.number(name, value, *_NUMBERS[name])
+    if name in _SWITCHES:
+        return arguments.switch(name, value)
+    if name in _TEXTS:
+        return arguments.text(name, value)
+    if name == "on_warning":
+        check_on_warning(value)
+        return value
+    return audio_of(name, value) if name == "ref_audio" else _voice(name, value)
+
+
+def _voice(name: str, value: Any) -> str | os.PathLike[str] | Voice:
+    if isinstance(value, (str, os.PathLike)):
+        return arguments.name_or_path(name, value)
+    from .voicefile import Voice
+
+    if not isinstance(value, Voice):
+        arguments.refuse(name, value, "a name, a Voice, or a pathlib.Path of a voice file")
     return value
+
+
+def audio_of(name: str, value: Any) -> Audio:
+    """A recording as Synthesizer.clone takes it: a pathlib.Path, (samples, rate), or a Recording. Raises UsageError."""
+    expected = "a pathlib.Path of a file, (samples, rate), or a Recording"
+    if isinstance(value, os.PathLike):
+        return arguments.name_or_path(name, value)
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise UsageError(f"{name}: found a tuple of {len(value)}, expected {expected}")
+        return value[0], arguments.integer(f"{name}: rate", value[1], 1, (1 << 31) - 1)
+    from .audio import Recording
+
+    if not isinstance(value, Recording):
+        arguments.refuse(name, value, expected)
+    return value
+
+
+def facts_of(facts: Mapping[str, Any]) -> dict[str, str | None]:
+    """What is kept with a cloned voice. Raises UsageError for an unknown name, or a value that is no string."""
+    for name in facts:
+        if name not in _FACTS:
+            raise UsageError(f"{arguments.named(name)}: no such argument; there are {', '.join(_FACTS)}")
+    nothing = ("language",)
+    return {k: None if v is None and k in nothing else arguments.text(k, v) for k, v in facts.items()}
+
+
+def iterator_of(items: Any) -> Iterator[Any]:
+    """An iterator over texts and mappings. Raises UsageError for one text, one mapping, and what is not iterable."""
+    if isinstance(items, (str, bytes, bytearray, Mapping)) or not isinstance(items, Iterable):
+        arguments.refuse("items", items, "an iterable of texts or mappings")
+    try:
+        return iter(items)
+    except TypeError:
+        arguments.refuse("items", items, "an iterable of texts or mappings")
+
+
+def text_and_options(item: Any, options: Mapping[str, Any]) -> tuple[str, SpeakOptions]:
+    """One of `items`: its text, and its options before those for all. Raises UsageError."""
+    if not isinstance(item, (str, Mapping)):
+        raise UsageError(f"found {arguments.described(item)}, expected a text or a mapping")
+    given = {"text": item} if isinstance(item, str) else dict(item)
+    if given.get("text") is None:
+        raise UsageError("no text")
+    text = arguments.text("text", given.pop("text"))
+    return text, options_of({**options, **given, "live": options["live"]})
 
 
 def sampling_of(options: SpeakOptions, config: ModelConfig) -> tuple[Sampling, Sampling]:
     """How talker and code predictor choose their codes."""
     g, o = config.generation, options
-    temperature = ranged("temperature", o.temperature, 0, 100, g.temperature)
-    sub_temperature = ranged("subtalker temperature", o.subtalker_temperature, 0, 100, g.subtalker_temperature)
+    temperature = g.temperature if o.temperature is None else o.temperature
+    sub_temperature = g.subtalker_temperature if o.subtalker_temperature is None else o.subtalker_temperature
     talker_greedy = o.greedy or temperature == 0 or (o.temperature is None and not g.do_sample)
     sub_greedy = o.greedy or sub_temperature == 0 or (o.subtalker_temperature is None and not g.subtalker_dosample)
     talker = Sampling(
         greedy=talker_greedy,
         temperature=temperature or 1.0,
-        top_k=int(ranged("top-k", o.top_k, 0, 1 << 20, g.top_k)),
-        top_p=ranged("top-p", o.top_p, 1e-6, 1, g.top_p),
-        repetition_penalty=ranged("repetition penalty", o.repetition_penalty, 1e-3, 1e3, g.repetition_penalty),
+        top_k=min(g.top_k if o.top_k is None else o.top_k, _MOST_CODES),
+        top_p=g.top_p if o.top_p is None else o.top_p,
+        repetition_penalty=g.repetition_penalty if o.repetition_penalty is None else o.repetition_penalty,
     )
     predictor = Sampling(
         greedy=sub_greedy,
         temperature=sub_temperature or 1.0,
-        top_k=int(ranged("subtalker top-k", o.subtalker_top_k, 0, 1 << 20, g.subtalker_top_k)),
-        top_p=ranged("subtalker top-p", o.subtalker_top_p, 1e-6, 1, g.subtalker_top_p),
+        top_k=min(g.subtalker_top_k if o.subtalker_top_k is None else o.subtalker_top_k, _MOST_CODES),
+        top_p=g.subtalker_top_p if o.subtalker_top_p is None else o.subtalker_top_p,
     )
     return talker, predictor
 
 
-def options_of(options: dict[str, object]) -> SpeakOptions:
+def options_of(options: Mapping[str, Any]) -> SpeakOptions:
     """SpeakOptions of keyword arguments. Raises UsageError for an unknown name."""
     known = {f.name for f in fields(SpeakOptions)}
     for name in options:
         if name not in known:
-            raise UsageError(f"{name}: no such option; there are {', '.join(sorted(known))}")
+            raise UsageError(f"{arguments.named(name)}: no such option; there are {', '.join(sorted(known))}")
     return SpeakOptions(**options)  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ PY_ROWS = [
     {"errors", "filekinds", "memory", "places", "replace", "threads"},
     {"lifetime"},
     {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings"},
-    {"audio", "config", "bpe", "safetensors", "sinks", "pull", "text"},
+    {"arguments", "audio", "config", "bpe", "safetensors", "sinks", "pull", "text"},
     {"languages", "tokenizer", "weights", "voicefile"},
     {"engine", "prompt", "voicestore"},
     {"checkpoint", "cloning", "codec"},
