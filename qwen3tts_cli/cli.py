@@ -53,12 +53,22 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.summaries and not args[0].startswith("-"):
-            import difflib
+            from .cli_hints import unknown_command
 
-            close = difflib.get_close_matches(args[0], self.summaries, 1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(self.summaries)}"
-            context.fail(f"no command {args[0]!r}, {hint}")
+            context.fail(unknown_command(args, self.summaries))
         return super().resolve_command(context, args)
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        words = list(args)
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            option = error.option_name
+            if any(option in parameter.opts for parameter in self.get_command(context, "say").params):
+                from .cli_hints import option_before_command
+
+                context.fail(option_before_command(option, words))
+            raise
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem

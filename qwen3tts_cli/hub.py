@@ -161,6 +161,8 @@ def resolve_model(model: str | os.PathLike[str] | None) -> ResolvedModel:
     if not isinstance(model, str):
         folder = Path(name)
         if folder.is_dir():
+            if not any(os.path.lexists(folder / file) for file in (*REQUIRED_FILES, *_WEIGHTS)):
+                raise ModelNotFoundError(f"model {name}: holds no model; name the folder that holds config.json")
             return ResolvedModel(folder, name, False)
         if folder.exists():
             raise UsageError(f"model {name}: is a file; name the folder that holds config.json")

@@ -262,6 +262,7 @@ def read_small(path: Path, limit: int) -> tuple[dict[str, str], dict[str, np.nda
     data = read_bytes(path, limit)
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or 8 + length > len(data):
+        _refuse_other_kinds(data[:_HEAD_BYTES], path)
         raise CheckpointError(f"{path}: {len(data)} bytes, not a whole safetensors file")
     header = parse_json(data[8 : 8 + length], path, "header:")
     tensors = _tensors(header, path, 8 + length, len(data))

@@ -201,9 +201,11 @@ def qwen3tts(*arguments, env=None):
 
 @pytest.mark.parametrize("env", [C_LOCALE, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}])
 def test_what_is_printed_never_fails_for_its_characters(tmp_path, env):
+    (tmp_path / "config.json").touch()
     done = qwen3tts("models", "path", str(tmp_path), env=env)
     assert done.stdout.decode().strip() == str(tmp_path)
     (tmp_path / "Tür 门").mkdir()
+    (tmp_path / "Tür 门" / "config.json").touch()
     done = qwen3tts("models", "path", str(tmp_path / "Tür 门"), env=env)
     assert (done.returncode, done.stderr) == (0, b"")
     if env is C_LOCALE:
@@ -216,4 +218,6 @@ def test_a_path_that_is_not_utf_8_is_printed_as_it_is(tmp_path):
         os.mkdir(folder)
     except OSError:
         pytest.skip("names are UTF-8 here")
+    with open(folder + b"/config.json", "wb"):
+        pass
     assert qwen3tts("models", "path", folder).stdout == folder + b"\n"

@@ -139,7 +139,7 @@ def test_limits():
         (("Hello.", "-m", TINY, "-v", "ryna"), 2, "'ryan'"),
         (("Hello.", "-m", str(CHECKPOINTS / "tiny-base")), 2, "0.6b"),
         (("Hello.", "-m", "1.7b"), 3, "qwen3tts models pull 1.7b"),
-        (("Hello.", "-m", str(CHECKPOINTS)), 1, "config.json"),
+        (("Hello.", "-m", str(CHECKPOINTS)), 3, "config.json"),
         (("word " * 20_000, "--no-split", "-m", TINY), 2, "4096"),
     ],
 )

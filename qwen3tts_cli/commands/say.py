@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from .. import options
 from ..errors import UsageError
+from .console import Console
 from .recording import silences
 
 _EPILOG = """\b
@@ -106,12 +107,9 @@ def say(context: click.Context, **given: Any) -> None:
       qwen3tts say -m 1.7b-design --design "an old man, gravelly, slow" "Come closer." -o old.wav
       qwen3tts say -m ./my-model --greedy --codes codes.npy --json run.json "Test." -o test.wav
     """
-    from .source import check_arguments, read_text
+    from .source import check_arguments, file_hint, only_text, read_text
 
-    texts = given.pop("text")
-    if len(texts) > 1:
-        raise UsageError(f"{len(texts)} texts are given, put quotes around one")
-    argument = texts[0] if texts else None
+    argument = only_text(given.pop("text"))
     text = read_text(argument, given["file"])
     if text is None:
         click.echo(context.get_help(), err=True)
@@ -129,6 +127,9 @@ def say(context: click.Context, **given: Any) -> None:
         given["voice"] = None  # a default is not meant for a recording
     check_arguments(design=given["design"], ref_text=given["ref_text"], ref=given["ref"])
     check_arguments(voice=given["voice"], language=given["language"], instruct=given["instruct"], model=given["model"])
+
+    if hint := file_hint(argument):
+        Console(given["quiet"]).note(hint)
 
     from .speaking import speak
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import shlex
 import sys
 
 from .. import filekinds
@@ -20,6 +22,8 @@ _MARKS = (
 )
 _COMMON = re.compile(r"[\n !-~\u3001\u3002\uff0c]")
 _SPACES = dict.fromkeys(b"\t\n\v\f\r\x1b\x85", " ")
+_AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".raw", ".pcm", ".m4a", ".aac")
+_SHOWN_CHARACTERS = 200
 _LEAST_ZEROS = 0.4  # of the bytes of a text in Latin letters in UTF-16
 _SAMPLE_CHARACTERS = 1 << 16
 
@@ -45,8 +49,28 @@ def read_text(text: str | None, file: str | None) -> str | None:
             return None
         result, name = decode(_STDIN, _read_stdin()), _STDIN
     if not result.strip():
-        raise UsageError(f"{name}: the text is empty")
+        hint = "; give TEXT, or a file with -f" if text is None and file is None else ""
+        raise UsageError(f"{name}: the text is empty{hint}")
     return result
+
+
+def only_text(texts: tuple[str, ...]) -> str | None:
+    """The one of the arguments TEXT, None where there is none. Raises UsageError for several, with what to do."""
+    if len(texts) <= 1:
+        return texts[0] if texts else None
+    if os.path.splitext(texts[-1])[1].lower() in _AUDIO and len(texts[-1].split()) == 1:
+        raise UsageError(f"{len(texts)} texts are given; to write to {texts[-1]}: -o {filekinds.quoted(texts[-1])}")
+    line = shlex.join(["qwen3tts", "say", " ".join(texts)])
+    whole = f": {line}" if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else ""
+    raise UsageError(f"{len(texts)} texts are given, put quotes around one{whole}")
+
+
+def file_hint(text: str | None) -> str | None:
+    """A line for a TEXT that is the name of a file, which may have been meant."""
+    if text is None or len(text) > _SHOWN_CHARACTERS or not text.isprintable() or not os.path.isfile(text):
+        return None
+    line = f"qwen3tts say -f {filekinds.quoted(text)}"
+    return f"note: the text is {text!r}; to speak what is in that file: {line}"
 
 
 def check_arguments(**arguments: str | None) -> None:

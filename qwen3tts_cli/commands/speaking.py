@@ -25,7 +25,8 @@ from .timing import Timings
 
 _NOTED = "large-models-note"
 _LARGE_MODELS = (
-    "note: this is the small embedded voice; for the large ones: qwen3tts models pull 0.6b, then say -m 0.6b"
+    "note: this is the small embedded voice; for the large ones: qwen3tts models pull 0.6b, "
+    'then: qwen3tts say -m 0.6b "Hello."'
 )
 _PASSED_ON = (
     "voice",
