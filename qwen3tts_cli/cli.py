@@ -136,10 +136,18 @@ def _usage_message(error: click.ClickException) -> str:
 
         close = difflib.get_close_matches(error.option_name, error.possibilities or (), 1)
         hint = f", did you mean {close[0]}?" if close else ""
-        text = getattr(error.ctx and error.ctx.command, "wants_text", False)
-        return f"no such option: {error.option_name}{hint}" + ("; a text that begins with a dash comes after --" * text)
+        return f"no such option: {error.option_name}{hint}{_dash_hint(error.ctx, bool(close))}"
     message = error.format_message().strip().removesuffix(".")
     return message[:1].lower() + message[1:]
+
+
+def _dash_hint(context: click.Context | None, close: bool) -> str:
+    """What to do where the unknown option may have been meant as a text or a name."""
+    command = None if context is None else context.command
+    if getattr(command, "wants_text", False):
+        return "; a text that begins with a dash comes after --"
+    takes_arguments = command is not None and any(isinstance(p, click.Argument) for p in command.params)
+    return "; an argument that begins with a dash comes after --" if takes_arguments and not close else ""
 
 
 def _os_line(error: OSError) -> str:

@@ -22,8 +22,11 @@ def check(command: click.Command, context: click.Context, args: list[str], wants
     options = {name: p for p in command.get_params(context) if isinstance(p, click.Option) for name in p.opts}
     kinds = _kinds(options, args)
     free = [argument for argument, kind in zip(args, kinds, strict=True) if kind == "free"]
-    for argument, kind in zip(args, kinds, strict=True):
+    for before, argument, kind in zip(["", *args], args, kinds, strict=False):
         name = argument.partition("=")[0]
+        if kind == "value" and argument in options:
+            missing = f"{before} {options[before].metavar}" if before in options else before
+            raise click.UsageError(f"{missing} is missing: {argument} is an option", context)
         if kind != "option" or name in options:
             continue
         long = _LONG_WITH_ONE_DASH.fullmatch(argument)

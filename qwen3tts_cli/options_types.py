@@ -60,8 +60,8 @@ class Number(click.ParamType):
             number = math.nan
         low = number > self.low if self.above else number >= self.low
         if not (low and number <= self.high):
-            bounds = f"above {self.low:g} and at most" if self.above else f"from {self.low:g} to"
-            self.fail(f"{found(value)} is not a number {bounds} {self.high:g}", parameter, context)
+            bounds = f"above {self.low:.10g} and at most" if self.above else f"from {self.low:.10g} to"
+            self.fail(f"{found(value)} is not a number {bounds} {self.high:.10g}", parameter, context)
         return number
 
     def get_metavar(self, *arguments: Any, **attributes: Any) -> str:

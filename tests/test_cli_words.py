@@ -42,7 +42,7 @@ def refused(capfd):
         (("say", "--temperature", "hot"), "--temperature: hot is not a number from 0 to 100"),
         (("say", "--temperature", "nan"), "--temperature: nan is not a number from 0 to 100"),
         (("say", "--top-p", "0"), "--top-p: 0 is not a number above 0 and at most 1"),
-        (("say", "--max-seconds", "inf"), "--max-seconds: inf is not a number above 0 and at most 1e+07"),
+        (("say", "--max-seconds", "inf"), "--max-seconds: inf is not a number above 0 and at most 10000000"),
         (("say", "--batch", "some"), "--batch: some is neither auto nor a whole number from 1 to 64"),
         (("say", "--precision", "fp8"), "--precision: 'fp8' is not one of auto, bf16, int8, int4"),
         (("say", "--decoder-precision", "bf16"), "--decoder-precision: 'bf16' is not one of auto, f32"),
@@ -58,6 +58,9 @@ def refused(capfd):
         (("voices", "show"), "NAME is missing"),
         (("say", "--voise", "x"), "no such option: --voise, did you mean --voice?"),
         (("voices", "list", "--jsn"), "no such option: --jsn, did you mean --json?"),
+        (("voices", "design", "old", "-gravelly"), "-g; an argument that begins with a dash comes after --"),
+        (("say", "--instruct", "-o", "a.wav", "Hi"), "--instruct TEXT is missing: -o is an option"),
+        (("say", "-qo", "--raw", "Hi"), "-qo is missing: --raw is an option"),
     ],
 )
 def test_refused_values_are_said_in_words(refused, arguments, message):
