@@ -91,9 +91,9 @@ def kept_voices(context: click.Context, parameter: click.Parameter, incomplete: 
 
 
 @_quietly
-def kept_voices_and_files(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Kept voices; else files."""
-    return _named(_kept_names(), incomplete, "file")
+def shown_voices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Presets and kept voices; else files."""
+    return _named([*_presets(context.params.get("model")), *_kept_names()], incomplete, "file")
 
 
 @_quietly
@@ -125,22 +125,22 @@ def _cached_names() -> list[str]:
 
 def _presets(model: str | None) -> Iterator[str]:
     """Names of the voices of a model, or of every model on this machine."""
-    from . import hub
+    from . import hub, places
     from .config import MAX_CONFIG_BYTES
     from .jsonfile import read_object
 
     for name in [model] if model else [hub.EMBEDDED, *_cached_names()]:
         with contextlib.suppress(Exception):
-            config = read_object(hub.resolve_model(name).path / "config.json", MAX_CONFIG_BYTES)
+            folder = Path(places.expanded(name) or name) if hub.is_path(name) else hub.resolve_model(name).path
+            config = read_object(folder / "config.json", MAX_CONFIG_BYTES)
             yield from map(str.lower, config.section("talker_config").section("spk_id").values)
 
 
 def _kept_names() -> list[str]:
     """Names of the kept voices, without the import of what reads them."""
+    from . import places
+
     with contextlib.suppress(Exception):
-        root = os.environ.get("XDG_DATA_HOME", "")
-        base = Path(root) if os.path.isabs(root) else Path.home() / ".local" / "share"
-        return sorted(
-            found[1] for name in os.listdir(base / "qwen3tts" / "voices") if (found := _VOICE_FILE.fullmatch(name))
-        )
+        found = (_VOICE_FILE.fullmatch(name) for name in os.listdir(places.voices_folder() or os.devnull))
+        return sorted(match[1] for match in found if match)
     return []

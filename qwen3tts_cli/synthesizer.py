@@ -221,8 +221,7 @@ class Synthesizer:
         without it the voice is less like the recording. on_warning: called with each line on what may spoil the voice;
         None: that of `open`.
         """
-        audio, kept = audio_of("audio", audio), facts_of(facts)
-        text = None if text is None else arguments.text("text", text)
+        audio, (text, kept) = audio_of("audio", audio), facts_of(text, facts)
         kept["on_warning"] = self.on_warning if on_warning is None else on_warning
         with self.lifetime.call():
             voice = cloning.clone(

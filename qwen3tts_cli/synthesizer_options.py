@@ -132,13 +132,14 @@ def audio_of(name: str, value: Any) -> Audio:
     return value
 
 
-def facts_of(facts: Mapping[str, Any]) -> dict[str, str | None]:
-    """What is kept with a cloned voice. Raises UsageError for an unknown name, or a value that is no string."""
-    for name in facts:
-        if name not in _FACTS:
+def facts_of(text: Any, facts: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The transcript, and what is kept with a cloned voice. Raises UsageError for an unknown name or another type."""
+    for name, value in {"transcript": text, **facts}.items():
+        if name not in ("transcript", *_FACTS):
             raise UsageError(f"{arguments.named(name)}: no such argument; there are {', '.join(_FACTS)}")
-    nothing = ("language",)
-    return {k: None if v is None and k in nothing else arguments.text(k, v) for k, v in facts.items()}
+        if not isinstance(value, str) and (value is not None or name == "name"):
+            arguments.refuse(name, value, "a text")
+    return text, dict(facts)
 
 
 def iterator_of(items: Any) -> Iterator[Any]:

@@ -64,7 +64,7 @@ def refused(make, *words):
     line = str(caught.value)
     for word in words:
         assert word in line
-    assert len(line) < 300
+    assert len(line) < 330
     assert "\n" not in line
     return line
 
@@ -133,13 +133,17 @@ SAMPLES = np.zeros(48000, np.float32)
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (SAMPLES, "found an array of float32, shape (48000,), expected a file, (samples, rate), or a Recording"),
+        (
+            SAMPLES,
+            "found an array of float32, shape (48000,), expected a pathlib.Path of a file, (samples, rate), ",
+        ),
         ((SAMPLES,), "found a tuple of 1"),
         ((SAMPLES, 24000, 1), "found a tuple of 3"),
         ((SAMPLES, 24000.0), "rate: found the float 24000.0, expected an integer from 1"),
         ((24000, SAMPLES), "rate: found an array of float32, shape (48000,)"),
         ((SAMPLES, 0), "rate: found the int 0"),
         ([SAMPLES, 24000], "found a list"),
+        ("a.wav", "found the str 'a.wav'"),
         (b"a.wav", "found bytes"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -213,7 +217,7 @@ def test_options_of_a_wrong_type_are_refused(voice):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": 5}, "model: found the int 5, expected a string or a path"),
+        ({"model": 5}, "model: found the int 5, expected a name, or a pathlib.Path"),
         ({"model": b"pocket"}, "model: found bytes"),
         ({"model": np.zeros(3)}, "model: found an array of float64, shape (3,)"),
         ({"precision": None}, "precision: found None"),
@@ -230,26 +234,26 @@ def test_options_of_a_wrong_type_are_refused(voice):
 def test_arguments_of_open_are_refused_by_name_and_type(options, message):
     refused(lambda: Synthesizer.open(**options), message)
     if not options.keys() & {"precision", "decoder_precision", "progress"}:
-        refused(lambda: Codec.open(**{"model": str(POCKET), **options}), message)
+        refused(lambda: Codec.open(**{"model": POCKET, **options}), message)
 
 
 def test_open_takes_numpy_scalars():
     with Synthesizer.open(np.str_("pocket"), threads=np.int64(1), precision=np.str_("bf16")) as opened:
         assert opened.threads == 1
-    with Codec.open(np.str_(CHECKPOINTS / "tiny-base"), threads=np.int32(1)) as codec:
+    with Codec.open(CHECKPOINTS / "tiny-base", threads=np.int32(1)) as codec:
         assert codec.threads == 1
 
 
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"name": 5}, "name: found the int 5, expected a string"),
+        ({"name": 5}, "name: found the int 5, expected a text"),
         ({"name": None}, "name: found None"),
         ({"language": b"en"}, "language: found bytes"),
         ({"note": ["CC0"]}, "note: found a list"),
         ({"description": Loud()}, "description: found a Loud"),
         ({"nam": "x"}, "nam: no such argument; there are name, language, description, note"),
-        ({"text": 5}, "text: found the int 5"),
+        ({"text": 5}, "transcript: found the int 5"),
     ],
 )
 def test_facts_of_a_clone_are_refused_by_name_and_type(base, facts, message):

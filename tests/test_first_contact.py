@@ -87,18 +87,21 @@ def test_a_text_that_names_a_file_is_spoken_with_a_note(capfd, tmp_path, monkeyp
     assert "in that file" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("name", [".", "./", "empty folder"])
-def test_a_folder_without_a_model_is_said_to_be_one(failed, name):
+@pytest.mark.parametrize("name", [".", "./empty folder", "~/none"])
+def test_a_folder_without_a_model_is_said_to_be_one(failed, monkeypatch, name):
+    monkeypatch.setenv("HOME", os.getcwd())
     os.makedirs("empty folder")
+    os.makedirs("none")
     line = failed("say", "Hello.", "-o", "a.wav", "-m", name, code=3)
-    assert line == f"model {name}: holds no model; name the folder that holds config.json"
+    shown = name.replace("~", os.getcwd()).removeprefix("./")
+    assert line == f"model {shown}: holds no model; name the folder that holds config.json"
 
 
 @pytest.mark.parametrize("command", ["pull", "rm"])
 def test_a_folder_is_neither_pulled_nor_removed(failed, command):
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", "my-model")
     for name in ("./my-model", os.path.abspath("my-model"), "my-model"):
-        assert "is a folder outside the cache" in failed("models", command, name)
+        assert "is a folder outside the cache" in failed("models", command, name, code=3)
     assert os.path.exists("my-model/config.json")
 
 

@@ -89,7 +89,9 @@ def test_the_path_of_a_model_is_no_name(folder, open_it, name):
 @pytest.mark.parametrize("model", [5, 1.5, b"model", ["model"], True, object()])
 @pytest.mark.parametrize("open_it", [Synthesizer.open, Codec.open])
 def test_what_is_neither_name_nor_path_is_a_usage_error(open_it, model):
-    with pytest.raises(UsageError, match=f"model: found {type(model).__name__}, expected a name, or a pathlib.Path"):
+    with pytest.raises(
+        UsageError, match=f"model: found .*{type(model).__name__}.*, expected a name, or a pathlib.Path"
+    ):
         open_it(model)
 
 
@@ -156,7 +158,7 @@ def test_the_path_of_a_recording_is_no_recording(folder, base, ask, audio):
 
 @pytest.mark.parametrize("audio", ["anna.wav", b"anna.wav", 5, ["anna.wav"], {"path": "anna.wav"}, object()])
 def test_what_is_no_recording_is_a_usage_error(base, audio):
-    with pytest.raises(UsageError, match=r"recording: found .*, expected a pathlib\.Path of its file") as caught:
+    with pytest.raises(UsageError, match=r"audio: found .*, expected a pathlib\.Path of a file") as caught:
         base.clone(audio)
     assert len(str(caught.value)) < 250
 

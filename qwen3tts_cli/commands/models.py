@@ -86,7 +86,7 @@ def _repo(name: str) -> str:
         raise UsageError(f"{name} is part of this package; there is nothing to pull or remove")
     if repo is None or hub.is_path(name):
         if os.path.isdir(os.path.expanduser(name)):
-            raise UsageError(f"{name} is a folder outside the cache; there is nothing to pull or remove")
+            raise ModelNotFoundError(f"{name} is a folder outside the cache; there is nothing to pull or remove")
         expected = f"model {name}: expected an alias or the id of a repository"
         raise ModelNotFoundError(expected if hub.is_path(name) else hub.unknown_model(name))
     return repo

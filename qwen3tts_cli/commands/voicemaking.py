@@ -163,7 +163,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 
 
 @click.command()
-@click.argument("name", shell_complete=options.complete.kept_voices_and_files)
+@click.argument("name", shell_complete=options.complete.shown_voices)
 @click.option(
     "-m",
     "--model",

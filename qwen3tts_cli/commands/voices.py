@@ -107,7 +107,7 @@ def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
 
 
 @voices.command()
-@click.argument("name", shell_complete=options.complete.kept_voices_and_files)
+@click.argument("name", shell_complete=options.complete.shown_voices)
 @options.as_json("One object instead of text.")
 def show(name: str, as_json: bool) -> None:
     """Show what a kept voice, or a voice file, holds, and what is known of a preset.
