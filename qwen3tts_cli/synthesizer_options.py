@@ -124,7 +124,7 @@ def audio_of(name: str, value: Any) -> Audio:
     if isinstance(value, tuple):
         if len(value) != 2:
             raise UsageError(f"{name}: found a tuple of {len(value)}, expected {expected}")
-        return value[0], arguments.integer(f"{name}: rate", value[1], 1, (1 << 31) - 1)
+        return value
     from .audio import Recording
 
     if not isinstance(value, Recording):
