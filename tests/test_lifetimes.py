@@ -429,7 +429,7 @@ def test_say_and_close_from_a_signal_handler():
                 seen.append("spoke")
             except EngineError as error:
                 seen.append(str(error))
-            if len(seen) >= 5: v.close()
+            if len(seen) >= 500 or (len(seen) >= 5 and any("in use" in s for s in seen)): v.close()
             signal.setitimer(signal.ITIMER_REAL, 0.02)
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.05)
