@@ -19,7 +19,8 @@ from .errors import UsageError
 from .lifetime import Lifetime
 from .pipeline import Plan, Speech
 from .pipeline_batch import MOST, default_batch, made
-from .prompt import build_prompt, default_text_mode, resolve_language, resolve_speaker
+from .pipeline_prompts import prompts
+from .prompt import default_text_mode, resolve_language, resolve_speaker
 from .synthesizer_options import (
     SpeakOptions,
     audio_of,
@@ -36,13 +37,10 @@ if TYPE_CHECKING:
 
     from .cloning import Audio, OnWarning
     from .config import ModelConfig
-    from .prompt import Prompt
-    from .tokenizer import Tokenizer
     from .voicefile import Voice
 
 PRECISIONS = ("auto", "bf16", "int8", "int4")
 DECODER_PRECISIONS = ("auto", "f32")
-DEFAULT_UTTERANCE_CHARACTERS = 300
 
 
 class Synthesizer:
@@ -176,43 +174,7 @@ class Synthesizer:
             text_mode=text_mode,
             cloned=cloned,
         )
-        return Speech(self.model, plan, self._prompts(text, o, plan))
-
-    def _prompts(self, text: str, o: SpeakOptions, plan: Plan) -> Iterator[tuple[str, Prompt]]:
-        # Imported here: only speaking needs it.
-        from .text import check_script, plain, prepare, spoken, utterances
-
-        config, manifest = self.config, self.config.voice
-        rewrite = (lambda sentence: spoken(sentence, manifest)) if manifest is not None and manifest.spell_out else None
-        bare = plain(text) if rewrite else text
-        check_script(bare, config)
-        limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
-        pieces = utterances(bare, limit, plan.language, rewrite) if o.split else iter([prepare(text, manifest)])
-        tokenizer = self.model.checkpoint.tokenizer
-        first = self._build(tokenizer, next(pieces), plan)  # errors of the options show before any audio
-
-        def prompts() -> Iterator[tuple[str, Prompt]]:
-            yield first
-            for piece in pieces:
-                yield self._build(tokenizer, piece, plan)
-
-        return prompts()
-
-    def _build(self, tokenizer: Tokenizer, piece: str, plan: Plan) -> tuple[str, Prompt]:
-        cloned = plan.cloned
-        prompt = build_prompt(
-            self.config,
-            tokenizer,
-            piece,
-            language=plan.language,
-            speaker=None if cloned else plan.voice,
-            instruct=plan.instruct,
-            text_mode=plan.text_mode,
-            speaker_row=cloned is not None,
-            reference_codes=cloned.codes if cloned else None,
-            reference_text=cloned.transcript if cloned else None,
-        )
-        return piece, prompt
+        return Speech(self.model, plan, prompts(self.model, self.lifetime, text, plan, o.split))
 
     def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None, **facts: Any) -> Voice:
         """The voice of a recording, to speak with or to keep; see cloning.clone for `facts` and what is raised.
