@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .cgroups import ROOT, groups, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,16 +14,31 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def available_bytes() -> int | None:
-    """Bytes that programs may still take without swapping; None where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) << 10
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
+def available_bytes(root: Path = ROOT) -> int | None:
+    """Bytes that programs may still take without swapping: of the machine, and of the control groups of this process
+    (v2 memory.max, memory.high; v1 memory.limit_in_bytes), whichever is less; None where the system does not say."""
+    free = []
+    for line in text_of(root / "proc/meminfo").splitlines():
+        words = line.split()
+        if words[:1] == ["MemAvailable:"] and words[1:] and words[1].isdigit():
+            free.append(int(words[1]) << 10)
+    for version, folder in groups("memory", root):
+        limits = ("memory.max", "memory.high") if version == 2 else ("memory.limit_in_bytes",)
+        used = text_of(folder / ("memory.current" if version == 2 else "memory.usage_in_bytes")).strip()
+        if used.isdigit():
+            taken = int(used) - _idle_cache(folder, "inactive_file" if version == 2 else "total_inactive_file")
+            known = [text for text in (text_of(folder / name).strip() for name in limits) if text.isdigit()]
+            free += [max(0, int(text) - taken) for text in known]
+    return min(free, default=None)
+
+
+def _idle_cache(folder: Path, name: str) -> int:
+    """Of what a group has taken, the bytes of files that it gives back as soon as memory is wanted."""
+    for line in text_of(folder / "memory.stat").splitlines():
+        key, _, value = line.partition(" ")
+        if key == name and value.isdigit():
+            return int(value)
+    return 0
 
 
 def zeroed(size: int, *, huge: bool, shared: bool = False) -> mmap.mmap:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-_ROOT = Path("/")
+from .cgroups import ROOT, groups, text_of
 
 
 class CpuTimes(NamedTuple):
@@ -27,29 +27,27 @@ def cores() -> int:
         return max(1, os.cpu_count() or 1)
 
 
-def cgroup_limit(root: Path = _ROOT) -> float | None:
+def cgroup_limit(root: Path = ROOT) -> float | None:
     """The cores' worth of time that control groups (v2 cpu.max, v1 cpu.cfs_quota_us) leave this process, or None."""
     limits = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = (line + "::").split(":", 2)
-        path = path.removesuffix("::")
-        if controllers == "":
-            limits += _v2(root / "sys/fs/cgroup", path)
-        elif "cpu" in controllers.split(","):
-            for mount in ("cpu", controllers):
-                limits += _v1(root / "sys/fs/cgroup" / mount, path)
+    for version, folder in groups("cpu", root):
+        if version == 2:
+            quota, _, period = text_of(folder / "cpu.max").strip().partition(" ")
+        else:
+            quota, period = (text_of(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+        limits += _quotient(quota, period)
     return min(limits, default=None)
 
 
-def default_threads(root: Path = _ROOT) -> int:
+def default_threads(root: Path = ROOT) -> int:
     """A thread for each core that this process may use: of its affinity, no more than its control group pays for."""
     limit = cgroup_limit(root)
     return cores() if limit is None else max(1, min(cores(), int(limit + 0.5)))
 
 
-def cpu_times(root: Path = _ROOT) -> CpuTimes | None:
+def cpu_times(root: Path = ROOT) -> CpuTimes | None:
     """Times of all cores so far, or None where they are not told. Two of them give the share stolen in between."""
-    words = _read(root / "proc/stat").partition("\n")[0].split()
+    words = text_of(root / "proc/stat").partition("\n")[0].split()
     if len(words) < 9 or words[0] != "cpu" or not all(word.isdigit() for word in words[1:9]):
         return None
     user, nice, system, _idle, _wait, irq, softirq, stolen = (int(word) for word in words[1:9])
@@ -63,36 +61,6 @@ def stolen_share(before: CpuTimes | None, after: CpuTimes | None) -> float | Non
     return max(0, after.stolen - before.stolen) / (after.busy - before.busy)
 
 
-def _v2(mount: Path, path: str) -> list[float]:
-    """Limits of a group and of those around it."""
-    found = []
-    for folder in _upwards(mount, path):
-        quota, _, period = _read(folder / "cpu.max").strip().partition(" ")
-        found += _quotient(quota, period)
-    return found
-
-
-def _v1(mount: Path, path: str) -> list[float]:
-    found = []
-    for folder in _upwards(mount, path):
-        found += _quotient(_read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip())
-    return found
-
-
-def _upwards(mount: Path, path: str) -> list[Path]:
-    """The folder of a group, then those around it to the mount. In a container the path may be the host's: only the
-    mount is there then, and it is the container's own."""
-    parts = [part for part in path.split("/") if part and part != ".."]
-    return [mount.joinpath(*parts[:n]) for n in range(len(parts), -1, -1)]
-
-
 def _quotient(quota: str, period: str) -> list[float]:
     """`max` and -1 mean that there is no limit."""
     return [int(quota) / int(period)] if quota.isdigit() and period.isdigit() and int(period) > 0 else []
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from test_safetensors import tensors
+from test_threads import tree
 
-from qwen3tts_cli.memory import SparseRows, zeroed
+from qwen3tts_cli import pipeline_batch
+from qwen3tts_cli.memory import SparseRows, available_bytes, zeroed
 from qwen3tts_cli.safetensors import open_safetensors
 
 
@@ -82,3 +85,53 @@ def test_zeroed_memory(huge):
     memory = np.frombuffer(zeroed(5 << 20, huge=huge), np.uint8)
     assert memory.flags.writeable
     assert not memory.any()
+
+
+GROUP = {"proc/self/cgroup": "0::/a/b\n"}
+OLD_GROUP = {"proc/self/cgroup": "12:pids:/x\n4:memory:/docker/1\n0::/\n"}
+MACHINE = {"proc/meminfo": "MemTotal:  9000 kB\nMemFree: 100 kB\nMemAvailable:    8000 kB\n"}
+UNLIMITED = "9223372036854771712\n"
+
+
+def limited(folder, limit, used, **more):
+    """Files of a control group: v2 in bytes, or v1 where the folder is of the memory controller."""
+    names = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes") if "/memory" in folder else ("memory.max", "memory.current")
+    )
+    files = {f"sys/fs/cgroup{folder}/{name}": f"{value}\n" for name, value in zip(names, (limit, used), strict=True)}
+    return {**files, **{f"sys/fs/cgroup{folder}/memory.{name}": text for name, text in more.items()}}
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, None),
+        (MACHINE, 8000 << 10),
+        ({"proc/meminfo": "\nMemAvailable:\nMemAvailable: many kB\n"}, None),
+        ({**MACHINE, **GROUP}, 8000 << 10),
+        ({**GROUP, **limited("/a/b", 5000, 1000)}, 4000),
+        ({**MACHINE, **GROUP, **limited("/a/b", 5000, 1000)}, 4000),
+        ({**MACHINE, **GROUP, **limited("/a/b", 1 << 40, 1000)}, 8000 << 10),
+        ({**MACHINE, **GROUP, **limited("/a/b", "max", 1000)}, 8000 << 10),
+        ({**MACHINE, **GROUP, **limited("/a/b", "max", 1000), **limited("/a", 7000, 6500)}, 500),
+        ({**MACHINE, **GROUP, **limited("", 3000, 1000)}, 2000),  # the container's own, seen from inside
+        ({**MACHINE, **GROUP, **limited("/a/b", 5000, 6000)}, 0),
+        ({**MACHINE, **GROUP, **limited("/a/b", "max", 1000, high="1500\n")}, 500),
+        ({**MACHINE, **GROUP, **limited("/a/b", 5000, 4000, stat="anon 900\ninactive_file 3000\n")}, 4000),
+        ({**MACHINE, **GROUP, **limited("/a/b", "broken", "x")}, 8000 << 10),
+        ({**MACHINE, **GROUP, **limited("/a/b", 5000, "")}, 8000 << 10),
+        ({**MACHINE, **OLD_GROUP, **limited("/memory/docker/1", 5000, 2000)}, 3000),
+        ({**MACHINE, **OLD_GROUP, **limited("/memory", 5000, 2000)}, 3000),
+        ({**MACHINE, **OLD_GROUP, **limited("/memory/docker/1", UNLIMITED, 2000)}, 8000 << 10),
+        ({**OLD_GROUP, **limited("/memory/docker/1", 5000, 4000, stat="total_inactive_file 1000\n")}, 2000),
+        ({"proc/self/cgroup": "nonsense\n\n:\n"}, None),
+    ],
+)
+def test_the_free_memory_is_what_the_control_groups_leave(tmp_path, files, free):
+    assert available_bytes(tree(tmp_path, files)) == free
+
+
+@pytest.mark.parametrize(("free", "batch"), [(1 << 40, 8), (4 * 3 * 512 * 1000, 3), (1, 1)])
+def test_a_batch_fits_into_what_is_left(monkeypatch, free, batch):
+    monkeypatch.setattr(pipeline_batch, "available_bytes", lambda: free)
+    assert pipeline_batch.default_batch(SimpleNamespace(position_bytes=1000)) == batch
