@@ -24,6 +24,15 @@ void q3t_kernels_init(q3t_kernels *k, uint32_t flags) {
 #endif
 }
 
+q3t_int4_packer *q3t_int4_packer_of(uint32_t flags) {
+#if defined(__x86_64__)
+    if (flags & Q3T_CPU_AVX2) return q3t_int4_pack_avx2;
+#else
+    (void)flags;
+#endif
+    return q3t_int4_pack_scalar;
+}
+
 void q3t_peaks_init(q3t_peaks *p, uint32_t flags) {
     q3t_peaks_init_scalar(p);
 #if defined(__x86_64__)

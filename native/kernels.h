@@ -186,6 +186,12 @@ void q3t_kernels_init_neon_dotprod(q3t_kernels *k);
 void q3t_kernels_init_neon_i8mm(q3t_kernels *k);
 void q3t_kernels_init_neon_bf16(q3t_kernels *k);
 
+/* Pack a group of INT4, x[input][row], with its scales into out. Values that are not finite become NaN scales. */
+typedef void q3t_int4_packer(const float (*x)[Q3T_BLOCK], uint8_t *out);
+q3t_int4_packer q3t_int4_pack_scalar, q3t_int4_pack_avx2;
+/* The fastest that `flags` (q3t_cpu) allow; all give the same bytes. */
+q3t_int4_packer *q3t_int4_packer_of(uint32_t flags);
+
 static inline float q3t_widen(uint16_t h) {
     uint32_t u = (uint32_t)h << 16;
     float f;

@@ -1,10 +1,11 @@
 /* quant.c - weights to 8 and 4 bits. 8 bits: a scale for each row, from its largest. 4 bits: a scale for each group of 32,
- * the best in least squares of a few that put the largest weight at or near the end of the range. */
+ * see kernels/body_pack.h. */
 #include "quant.h"
 #include "arena.h"
+#include "kernels/level.h"
 #include <math.h>
 
-enum { LEVELS8 = 127, LOW4 = -8, HIGH4 = 7, TRIES = 5 };
+enum { LEVELS8 = 127 };
 
 static int32_t format_of(int32_t dtype) {
     return dtype == Q3T_CODED ? Q3T_FORMAT_CODED : dtype == Q3T_INT8 ? Q3T_FORMAT_INT8 : Q3T_FORMAT_INT4;
@@ -61,15 +62,6 @@ static float magnitude(const float *x, int32_t n) {
     return most >= Q3T_INFINITY_BITS ? NAN : value;
 }
 
-/* x within low .. high and to the nearest integer, ties to even: at this magnitude the sum has no room for a fraction.
- * The product that x may be is cut first, so it cannot be fused with the sum. */
-static inline float level(float x, float low, float high) {
-    const float no_fraction = 12582912;
-    x = x > low ? x : low;
-    x = x < high ? x : high;
-    return (x + no_fraction) - no_fraction;
-}
-
 static void pack_int8(const q3t_matrix *m, int32_t block, uint8_t *out) {
     int32_t groups = (m->k + Q3T_GROUP_INT8 - 1) / Q3T_GROUP_INT8;
     uint8_t *scales = out + (size_t)groups * Q3T_GROUP_INT8 * Q3T_BLOCK;
@@ -93,64 +85,25 @@ static void pack_int8(const q3t_matrix *m, int32_t block, uint8_t *out) {
     }
 }
 
-/* The scales of a group of all rows, x[input][row]. For the levels that some scale gives, the best scale is xq / qq and
- * leaves an error of xx - xq^2 / qq; tried are scales that put the largest at -7.1 .. -8.7, where it is cut to -8. */
-static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
-    float largest[Q3T_BLOCK] = {0}, best[Q3T_BLOCK] = {0}, gain[Q3T_BLOCK] = {0}, flaw[Q3T_BLOCK] = {0};
-    for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
-        for (int32_t r = 0; r < Q3T_BLOCK; r++) {
-            largest[r] = fabsf(x[i][r]) > fabsf(largest[r]) ? x[i][r] : largest[r];
-            flaw[r] += x[i][r] - x[i][r];  /* NaN if not finite, else 0 */
-        }
-    for (int32_t t = 0; t < TRIES; t++) {
-        float inverse[Q3T_BLOCK], xq[Q3T_BLOCK] = {0}, qq[Q3T_BLOCK] = {0};
-        for (int32_t r = 0; r < Q3T_BLOCK; r++)
-            inverse[r] = fabsf(largest[r]) < Q3T_SMALLEST_GROUP ? 0 : -(7.1f + 0.4f * (float)t) / largest[r];
-        for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
-            for (int32_t r = 0; r < Q3T_BLOCK; r++) {
-                float q = level(x[i][r] * inverse[r], LOW4, HIGH4);
-                xq[r] += x[i][r] * inverse[r] * q;
-                qq[r] += q * q;
-            }
-        for (int32_t r = 0; r < Q3T_BLOCK; r++)
-            if (qq[r] > 0 && xq[r] / inverse[r] * (xq[r] / qq[r]) / inverse[r] > gain[r]) {
-                gain[r] = xq[r] / inverse[r] * (xq[r] / qq[r]) / inverse[r];
-                best[r] = xq[r] / qq[r] / inverse[r];
-            }
-    }
-    for (int32_t r = 0; r < Q3T_BLOCK; r++) scales[r] = isnan(flaw[r]) ? Q3T_NAN_BF16 : q3t_narrow(best[r]);
-}
-
-static void pack_int4(const q3t_matrix *m, int32_t block, uint8_t *out) {
+static void pack_int4(const q3t_matrix *m, int32_t block, q3t_int4_packer *pack, uint8_t *out) {
     int32_t groups = (m->k + Q3T_GROUP_INT4 - 1) / Q3T_GROUP_INT4;
     for (int32_t g = 0; g < groups; g++, out += q3t_group_bytes(Q3T_FORMAT_INT4)) {
-        float x[Q3T_GROUP_INT4][Q3T_BLOCK], inverse[Q3T_BLOCK];
-        uint16_t scales[Q3T_BLOCK];
+        float x[Q3T_GROUP_INT4][Q3T_BLOCK];
         for (int32_t r = 0; r < Q3T_BLOCK; r++) {
             float row[Q3T_GROUP_INT4];
             widen(m, block * Q3T_BLOCK + r, g * Q3T_GROUP_INT4, Q3T_GROUP_INT4, row);
             for (int32_t i = 0; i < Q3T_GROUP_INT4; i++) x[i][r] = row[i];
         }
-        scales_int4(x, scales);
-        for (int32_t r = 0; r < Q3T_BLOCK; r++) {
-            float scale = q3t_widen(scales[r]);
-            inverse[r] = scale == 0 || isnan(scale) ? 0 : 1 / scale;
-            memcpy(out + Q3T_GROUP_INT4 / 2 * Q3T_BLOCK + 4 * (r % 16) + r / 16 * 2, &scales[r], 2);
-        }
-        for (int32_t i = 0; i < Q3T_GROUP_INT4; i += 8)
-            for (int32_t j = i; j < i + 4; j++)
-                for (int32_t r = 0; r < Q3T_BLOCK; r++) {
-                    int low = (int)level(x[j][r] * inverse[r], LOW4, HIGH4) - LOW4, high = (int)level(x[j + 4][r] * inverse[r], LOW4, HIGH4) - LOW4;
-                    out[i / 8 * 4 * Q3T_BLOCK + 4 * r + j % 4] = (uint8_t)(inverse[r] == 0 ? 0x88 : low | high << 4);
-                }
+        pack((const float(*)[Q3T_BLOCK])x, out);
     }
 }
 
 void q3t_quant_pack(int32_t format, const q3t_matrix *m, int32_t block0, int32_t block1, void *out) {
     size_t bytes = q3t_block_bytes(format, m->k);
+    q3t_int4_packer *pack = q3t_int4_packer_of(q3t_cpu_flags());
     for (int32_t block = block0; block < block1; block++) {
         uint8_t *to = (uint8_t *)out + (size_t)block * bytes;
         if (format == Q3T_FORMAT_INT8) pack_int8(m, block, to);
-        else pack_int4(m, block, to);
+        else pack_int4(m, block, pack, to);
     }
 }

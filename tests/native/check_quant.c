@@ -143,6 +143,25 @@ static void check_error(const q3t_kernels *t, const problem *p) {
     free(y);
 }
 
+/* Packing a group: ordinary values, zeros, tiny ones, those at the ends of their range, and what is not finite. */
+static void check_packers(void) {
+    static const float odd[] = {0, -0.0f, 1e-38f, 1e-30f, 3e38f, -3e38f, INFINITY, NAN};
+    for (int m = 1; m < MACHINES; m++) {
+        q3t_int4_packer *pack = q3t_int4_packer_of(machines[m].mask & q3t_cpu_flags());
+        for (int n = 0; n < 500; n++) {
+            float x[Q3T_GROUP_INT4][Q3T_BLOCK];
+            uint8_t want[Q3T_GROUP_INT4 / 2 * Q3T_BLOCK + 2 * Q3T_BLOCK], got[sizeof want];
+            for (int i = 0; i < Q3T_GROUP_INT4 * Q3T_BLOCK; i++) {
+                float value = normal() * (n % 3 == 1 ? 1e-30f : 0.03f);
+                x[i / Q3T_BLOCK][i % Q3T_BLOCK] = n % 3 == 2 && uniform() > 0.45f ? odd[(int)((uniform() + 0.5f) * 7.99f)] : value;
+            }
+            q3t_int4_pack_scalar((const float(*)[Q3T_BLOCK])x, want);
+            pack((const float(*)[Q3T_BLOCK])x, got);
+            expect(!memcmp(want, got, sizeof want), "packed group", machines[m].name, Q3T_FORMAT_INT4, Q3T_BLOCK, Q3T_GROUP_INT4, 0);
+        }
+    }
+}
+
 static void check(void) {
     static const int32_t shapes[][2] = {{1, 1}, {32, 64}, {33, 31}, {96, 256}, {64, 100}, {70, 1024}};
     q3t_kernels scalar, t;
@@ -219,6 +238,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     check();
+    check_packers();
     if (!failures) printf("check_quant: ok\n");
     return failures != 0;
 }
