@@ -53,10 +53,11 @@ class MergeTable(dict):  # type: ignore[type-arg]
         return value
 
 
-def load_merge_table(folder: Path) -> MergeTable:
+def load_merge_table(folder: Path, *, keep: bool = True) -> MergeTable:
     """The table of vocab.json and merges.txt in a folder, from the cache where it holds one for exactly these contents.
 
-    A cache that cannot be read or written is done without. Raises CheckpointError for malformed sources.
+    keep: put one there where there is none. A cache that cannot be read or written is done without. Raises
+    CheckpointError for malformed sources.
     """
     import hashlib
 
@@ -69,7 +70,7 @@ def load_merge_table(folder: Path) -> MergeTable:
     packed = _read_cache(cached, digest) if cached else None
     if packed is None:
         packed = _pack(vocab, merges, vocab_path, merges_path, digest)
-        if cached:
+        if cached and keep:
             _write_cache(cached, packed)
     return MergeTable(packed)
 

@@ -30,11 +30,12 @@ class Checkpoint:
         opened: list[tuple[str, int, np.ndarray]],
         files: tuple[WeightSet, ...],
         codec_folder: Path | None = None,
+        cache: bool = True,
     ) -> None:
-        """codec_folder: where the codec's tensors are if `opened` is without them."""
+        """codec_folder: where the codec's tensors are if `opened` is without them. cache: see open_checkpoint."""
         self.config, self.opened, self.files = config, opened, files
         self._tokenizer: Tokenizer | None = None
-        self._lock = ForkedLock()
+        self._lock, self._tokenizer_lock, self._cache = ForkedLock(), ForkedLock(), cache
         self._codec_folder, self._codec_tensors = codec_folder, None if codec_folder else []  # type: ignore[var-annotated]
 
     @property
@@ -67,9 +68,9 @@ class Checkpoint:
     @property
     def tokenizer(self) -> Tokenizer:
         """The text tokenizer, read at the first use. Raises CheckpointError."""
-        with self._lock:
+        with self._tokenizer_lock:
             if self._tokenizer is None:
-                self._tokenizer = _checked_tokenizer(self.config)
+                self._tokenizer = _checked_tokenizer(self.config, self._cache)
             return self._tokenizer
 
     def text_rows(self) -> SparseRows | None:
@@ -100,10 +101,11 @@ class Checkpoint:
         self.close()
 
 
-def open_checkpoint(folder: Path, *, codec: bool = True) -> Checkpoint:
+def open_checkpoint(folder: Path, *, codec: bool = True, cache: bool = True) -> Checkpoint:
     """Open a folder in the layout of the released checkpoints. Raises ModelNotFoundError, CheckpointError.
 
-    codec: False leaves the codec's file until somebody asks for its tensors.
+    codec: False leaves the codec's file until somebody asks for its tensors. cache: False writes nothing into the
+    user's cache folder; what is there is used.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -113,21 +115,21 @@ def open_checkpoint(folder: Path, *, codec: bool = True) -> Checkpoint:
     try:
         opened.append(open_weights(folder))
         if not codec:
-            return Checkpoint(config, collect_lm(config, *opened), tuple(opened), folder / "speech_tokenizer")
+            return Checkpoint(config, collect_lm(config, *opened), tuple(opened), folder / "speech_tokenizer", cache)
         opened.append(open_weights(folder / "speech_tokenizer"))
-        return Checkpoint(config, collect(config, *opened), tuple(opened))
+        return Checkpoint(config, collect(config, *opened), tuple(opened), cache=cache)
     except BaseException:
         for weights in opened:
             weights.close()
         raise
 
 
-def _checked_tokenizer(config: ModelConfig) -> Tokenizer:
+def _checked_tokenizer(config: ModelConfig, cache: bool) -> Tokenizer:
     """The tokenizer, if it has what a prompt relies on: ids within the embedding, a template of known length."""
     from .prompt import check_template
     from .tokenizer import load_tokenizer
 
-    tokenizer = load_tokenizer(config.path)
+    tokenizer = load_tokenizer(config.path, keep=cache)
     if tokenizer.max_id >= config.text_vocab_size:
         added = tokenizer.max_id in tokenizer.added.values()
         path = config.path / ("tokenizer_config.json" if added else "vocab.json")

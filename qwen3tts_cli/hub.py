@@ -104,6 +104,18 @@ def snapshot(repo: str) -> Path | None:
     return snapshots[0] if len(snapshots) == 1 else None
 
 
+def superseded(folder: Path) -> bool:
+    """Whether a folder is an old revision in a Hugging Face cache: `main` of its repo is another one that is there."""
+    snapshots = folder.parent
+    if snapshots.name != "snapshots" or not snapshots.parent.name.startswith("models--"):
+        return False
+    try:
+        commit = (snapshots.parent / "refs" / "main").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(re.fullmatch(r"[0-9a-f]{40}", commit)) and commit != folder.name and (snapshots / commit).is_dir()
+
+
 def holds_codec_alone(folder: Path) -> bool:
     """Whether a folder is the stand-alone tokenizer repository: the codec without a language model."""
     import json

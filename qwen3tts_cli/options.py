@@ -94,6 +94,20 @@ batch = setting(
 )
 
 
+def _no_cache() -> bool:
+    context = click.get_current_context(silent=True)
+    completes = context is not None and context.resilient_parsing  # a broken file is nothing to it
+    return not completes and bool(settings.load().get("no_cache", False))
+
+
+no_cache = setting(
+    "--no-cache",
+    is_flag=True,
+    default=_no_cache,  # of the file also for commands that take no other default from there
+    help="Write nothing into the cache folder; use what is there.",
+)
+
+
 def as_json(text: str) -> Any:
     """Declare the switch --json."""
     return click.option("--json", "as_json", is_flag=True, help=text)

@@ -27,13 +27,20 @@ class Replacement:
     and one that is protected from writing is not replaced. new: the file must not exist, not even as a dangling link;
     of two processes that create it at the same time one gets FileExistsError. mode: of a file that did not exist,
     before the umask. durable: False for what can be made again and is checked when read; it is not waited for.
-    Raises OSError, and ValueError for a path with a NUL character.
+    temporary: a name in the same folder for the time until then, whose file a killed process may have left: for who
+    holds a lock. Raises OSError, and ValueError for a path with a NUL character.
     """
 
     _temporary: str | None = None
 
     def __init__(
-        self, path: str | os.PathLike[str], *, new: bool = False, mode: int = 0o666, durable: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        new: bool = False,
+        mode: int = 0o666,
+        durable: bool = True,
+        temporary: str | None = None,
     ) -> None:
         self._new, self._durable, self._process = new, durable, os.getpid()
         self._target = os.path.abspath(os.fspath(path)) if new else os.path.realpath(path)
@@ -42,8 +49,12 @@ class Replacement:
             raise FileNotFoundError(errno.ENOENT, f"no folder {self._folder}")
         kept = self._kept_mode()
         # The name is known before the file exists, so that an interrupt right after its creation finds it.
-        self._temporary = os.path.join(self._folder, f".qwen3tts-{os.urandom(8).hex()}.part")
+        name = temporary or f".qwen3tts-{os.urandom(8).hex()}.part"
+        self._temporary = os.path.join(self._folder, name)
         try:
+            if temporary is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._temporary)
             descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, mode)
             self.file: BinaryIO = open(descriptor, "w+b")  # noqa: SIM115
             if kept is not None:

@@ -24,6 +24,7 @@ _KINDS = {
     "precision": _TEXT,
     "decoder_precision": _TEXT,
     "threads": _WHOLE,
+    "no_cache": _SWITCH,
     "batch": _WHOLE,
     "seed": _WHOLE,
     "temperature": _NUMBER,

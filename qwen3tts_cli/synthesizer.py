@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import arguments, cloning, hub, packed, packed_codec
+from . import arguments, cloning, hub, packed
 from .checkpoint import open_checkpoint
 from .engine import Model
 from .engine_cpu import kernels_text
-from .engine_warm import warm
 from .errors import UsageError
 from .lifetime import Lifetime
+from .packed_keep import Keeper, Packing
+from .packed_open import open_weights
 from .pipeline import Plan, Speech
 from .pipeline_batch import MOST, default_batch, made
 from .pipeline_prompts import prompts
@@ -43,7 +44,7 @@ PRECISIONS = ("auto", "bf16", "int8", "int4")
 DECODER_PRECISIONS = ("auto", "f32")
 
 
-class Synthesizer:
+class Synthesizer(Packing):
     """An opened model that speaks. A context manager; safe to use, and to close, from several threads at once.
 
     >>> with Synthesizer.open() as voice:
@@ -55,6 +56,7 @@ class Synthesizer:
         self.on_warning = on_warning
         self.lifetime = Lifetime("synthesizer", model.checkpoint.close)
         self.lifetime.adopt(model.lifetime)
+        self._keeper, self._spoke = Keeper(), False
 
     @classmethod
     def open(
@@ -64,6 +66,7 @@ class Synthesizer:
         precision: str = "auto",
         decoder_precision: str = "auto",
         threads: int | None = None,
+        cache: bool = True,
         progress: Callable[[int, int], None] | None = None,
         on_warning: OnWarning = None,
     ) -> Synthesizer:
@@ -71,9 +74,10 @@ class Synthesizer:
         Never downloads.
 
         precision: of the talker and the code predictor; "bf16" is exact; "auto" is int8 for a large model, else bf16.
-        The first opening packs weights (int8, int4, large models', and the speech decoder's) into the cache folder:
-        progress is called with bytes done and in all. on_warning: called with each warning, here and later, a line;
-        None: it is a UserWarning.
+        The first opening packs weights (int8, int4, and the speech decoder's) into memory, with progress called with
+        bytes done and in all; a thread writes them into the cache folder for the next one, see finish_packing. cache:
+        False writes nothing there, and uses what is there. on_warning: called with each warning, here and later, a
+        line; None: it is a UserWarning.
         Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
         """
         for name, value, known in (
@@ -86,30 +90,32 @@ class Synthesizer:
             threads = arguments.integer("threads", threads, 1, 1024)
         if progress is not None and not callable(progress):
             arguments.refuse("progress", progress, "a function of two integers")
+        cache = arguments.switch("cache", cache)
         cloning.check_on_warning(on_warning)
         resolved = hub.resolve_model(None if model is None else arguments.name_or_path("model", model))
-        checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded)
+        checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded, cache=cache)
+        keeper = Keeper(threads or default_threads())
         try:
-            threads = threads or default_threads()
-            matrices, codec, warn = None, None, warnings.warn if on_warning is None else on_warning
             precision = packed.choose_precision(checkpoint) if precision == "auto" else precision
-            if precision != "bf16" or packed.saves_time(checkpoint):
-                weights = packed.open_packed(checkpoint, precision, threads=threads, progress=progress, warn=warn)
-                matrices, warn = weights.matrices, warn if weights.path else None
-            if not resolved.embedded:
-                codec = packed_codec.open_codec(checkpoint, threads=threads, progress=progress, warn=warn)
-                warm([*(array for _, array in (matrices or {}).values()), codec])
-            opened = Model(checkpoint, threads=threads, packed=matrices, codec=codec)
-            return cls(opened, resolved.name, precision, on_warning)
+            options = {"codec": not resolved.embedded, "cache": cache, "progress": progress}
+            warn = warnings.warn if on_warning is None else on_warning
+            matrices, codec = open_weights(checkpoint, precision, keeper, **options, warn=warn)
+            model = Model(checkpoint, threads=keeper.threads, packed=matrices, codec=codec)
+            opened = cls(model, resolved.name, precision, on_warning)
+            opened._keeper = keeper
+            return opened
         except BaseException:
+            keeper.close()
             checkpoint.close()
             raise
 
     def close(self) -> None:
         """End what other threads have it speak or clone, at the next frame, and release the model and its files.
 
-        They get EngineError, as every later call does. In a child of a fork that came during a step nothing is freed.
+        They get EngineError, as every later call does. Packed weights that are not written yet are not kept. In a child
+        of a fork that came during a step nothing is freed.
         """
+        self._keeper.close()
         self.lifetime.close()
 
     def __enter__(self) -> Synthesizer:
@@ -140,7 +146,9 @@ class Synthesizer:
         text = arguments.text("text", text)
         if options is not None and not isinstance(options, SpeakOptions):
             arguments.refuse("options", options, "SpeakOptions")
-        o = options or SpeakOptions()
+        if self._spoke:
+            self._keeper.begin()
+        o, self._spoke = options or SpeakOptions(), True
         config = self.config
         text_mode = o.text_mode or default_text_mode(config)
         if text_mode not in ("full", "streaming"):
@@ -196,6 +204,7 @@ class Synthesizer:
         """Speak all of it: float32 (samples,) at 24 kHz. options: fields of SpeakOptions."""
         with self.speak(text, options_of(options)) as speech:
             chunks = list(speech)
+        self._keeper.begin()
         return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
 
     def stream(self, text: str, **options: object) -> Iterator[np.ndarray]:
@@ -249,5 +258,6 @@ class Synthesizer:
             with closing(made(self.model, utterances(), size, bool(options["live"]))) as all_of_them:
                 for speech, pcm in all_of_them:
                     yield speech.index, pcm
+            self._keeper.begin()
 
         return chunks()

@@ -83,10 +83,10 @@ class Tokenizer:
         return _merge_short(parts, self._table) if len(parts) <= _SHORT_PARTS else _merge_long(parts, self._table)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a checkpoint folder. Raises CheckpointError."""
+def load_tokenizer(folder: Path, *, keep: bool = True) -> Tokenizer:
+    """The tokenizer of a checkpoint folder. keep: as of load_merge_table. Raises CheckpointError."""
     folder = Path(folder)
-    return Tokenizer(load_merge_table(folder), _read_added_tokens(folder / "tokenizer_config.json"))
+    return Tokenizer(load_merge_table(folder, keep=keep), _read_added_tokens(folder / "tokenizer_config.json"))
 
 
 def _read_added_tokens(path: Path) -> dict[str, int]:

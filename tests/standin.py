@@ -82,10 +82,22 @@ class Synthesizer:
     )
 
     opened = SimpleNamespace(calls=[])
+    packing = False
+
+    def finish_packing(self, progress: object = None) -> list[str]:
+        return []
 
     @classmethod
     def open(
-        cls, model=None, *, precision="auto", decoder_precision="auto", threads=None, progress=None, on_warning=None
+        cls,
+        model=None,
+        *,
+        precision="auto",
+        decoder_precision="auto",
+        threads=None,
+        cache=True,
+        progress=None,
+        on_warning=None,
     ) -> Synthesizer:
         resolved = resolve_model(model)
         return cls(resolved.name, "bf16" if precision == "auto" else precision, threads or 2)

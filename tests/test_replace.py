@@ -37,6 +37,15 @@ def test_a_file_is_there_whole_once_it_is_committed():
     assert os.listdir() == ["a"]
 
 
+def test_a_temporary_file_that_a_killed_process_left_is_in_nobodys_way():
+    Path("a.part").write_bytes(b"what was left of it")
+    with Replacement("a", temporary="a.part") as file:
+        file.write(b"12")
+        assert Path("a.part").exists()
+    assert Path("a").read_bytes() == b"12"
+    assert os.listdir() == ["a"]
+
+
 @pytest.mark.parametrize("step", ["open", "fsync", "replace", "link"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, _Terminated, OSError(28, "full")])
 def test_any_exception_leaves_what_was_there(monkeypatch, step, error):

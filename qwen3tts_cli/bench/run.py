@@ -100,13 +100,23 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
     )
 
 
-def model_opener(model: str | os.PathLike[str]) -> Opener:
-    """Opens a model as Synthesizer.open does, which packs its weights where that has not been done. bf16-plain: as they
-    are."""
+def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threads: int, note: Note) -> Opener:
+    """Packs what is not packed yet, then opens a model as Synthesizer.open does. bf16-plain: as they are."""
+    found = hub.resolve_model(model)
+    with open_checkpoint(found.path, codec=False) as checkpoint:
+        try:
+            if not found.embedded:
+                packed_codec.make_codec(checkpoint)
+            for precision in precisions:
+                wanted = precision in packed.PRECISIONS
+                if wanted and (precision != "bf16" or packed.saves_time(checkpoint)):
+                    note(f"{precision}: packing, or reading what is packed")
+                    packed.make_packed(checkpoint, precision, threads=threads)
+        except OSError as error:
+            note(f"warning: {error.filename or 'packed weights'}: {error.strerror or error}; made anew for each row")
 
     def opened(precision: str, threads: int) -> tuple[Model, str]:
         if precision not in packed.PRECISIONS:
-            found = hub.resolve_model(model)
             checkpoint = open_checkpoint(found.path, codec=found.embedded)
             codec = None if found.embedded else packed_codec.open_codec(checkpoint, threads=threads)
             return Model(checkpoint, threads=threads, codec=codec), DECODER_PRECISION

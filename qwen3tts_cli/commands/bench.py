@@ -206,7 +206,8 @@ def _run(given: dict[str, Any], console: Console) -> Results:
     )  # fmt: skip
     if given["model"] is not None:
         model = typed.model(given["model"])
-        name, opener = hub.resolve_model(model).name, run.model_opener(model)
+        name = hub.resolve_model(model).name
+        opener = run.model_opener(model, precisions, max(threads), console.note)
     else:
         size = given["synthetic"] or "0.6b"
         name, opener = f"synthetic-{size}", run.synthetic_opener(size, precisions, max(threads), console.note)

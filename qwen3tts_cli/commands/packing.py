@@ -1,13 +1,14 @@
-"""`qwen3tts models pack` and `unpack`, and what `models verify` says of packed weights."""
+"""`qwen3tts models pack`, `unpack` and `tidy`, and what `models verify` and `rm` do about packed weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .. import hub, options
-from ..errors import OutputError, UsageError
+from .. import hub, options, places
+from ..errors import ModelNotFoundError, OutputError, UsageError
 from . import typed
 from .console import Console
 
@@ -21,19 +22,34 @@ def damaged_packs(folder: Path) -> list[str]:
     return [f"packed {kind} weights are damaged or out of date; the next use makes them anew" for kind in kinds]
 
 
-_precision = click.option(
-    "--precision", type=options.Choice("bf16", "int8", "int4"), default="int8", show_default=True, help="Which weights."
-)
+def remove_packed(repo: str) -> int:
+    """Delete the packed weights of all revisions of a repo in the Hugging Face cache; returns the bytes that were
+    freed."""
+    from .. import packed_place
+
+    try:
+        found = packed_place.packs_of(hub.repo_folder(repo), below=True)
+        return sum(packed_place.remove_file(pack.path) for pack in found)
+    except OSError as error:
+        raise _failure(error) from None
+
+
+def _failure(error: OSError) -> OutputError:
+    return OutputError(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+
+
+_precisions = options.Choice("bf16", "int8", "int4")
 
 
 @click.command()
 @click.argument("name", shell_complete=options.complete.models)
-@_precision
+@click.option("--precision", type=_precisions, default="int8", show_default=True, help="Which weights.")
 @options.quiet
 def pack(name: str, precision: str, quiet: bool) -> None:
     """Pack the weights of a model into the cache folder, and print the file; `say` does this where it needs to.
 
     The speech decoder's are packed beside them, once for all precisions. bf16 takes 12 bits then, to the same bytes.
+    Packed weights of models that are gone are deleted.
 
     \b
     Examples:
@@ -52,17 +68,20 @@ def pack(name: str, precision: str, quiet: bool) -> None:
     def line() -> str:
         return f"{name}: packing {precision}, {100 * done[0] // done[1]} %"
 
-    def fail(problem: str) -> None:
-        raise OutputError(problem)
+    def waiting() -> None:
+        console.note(f"{name}: waiting for another process, which packs it")
 
-    resolved, threads = hub.resolve_model(typed.model(name)), default_threads()
+    resolved = hub.resolve_model(typed.model(name))
+    given = {"threads": default_threads(), "progress": report, "waiting": waiting}
     if resolved.embedded and precision == "bf16":
         raise UsageError(f"{name} in {precision} needs no packing")
-    with open_checkpoint(resolved.path, codec=False) as checkpoint, console.progress(line):
-        if not resolved.embedded:
-            packed_codec.open_codec(checkpoint, threads=threads, progress=report, warn=fail)
-        packed.open_packed(checkpoint, precision, threads=threads, progress=report, warn=fail)
-    path = packed.cache_path(resolved.path, precision)
+    try:
+        with open_checkpoint(resolved.path, codec=False) as checkpoint, console.progress(line):
+            if not resolved.embedded:
+                packed_codec.make_codec(checkpoint, **given)
+            path = packed.make_packed(checkpoint, precision, **given)
+    except OSError as error:
+        raise _failure(error) from None
     if path is None:
         raise OutputError("no cache folder: neither XDG_CACHE_HOME nor a home folder is known")
     console.note(f"{name}: {precision}, {path.stat().st_size / 1e9:.2f} GB")
@@ -71,25 +90,71 @@ def pack(name: str, precision: str, quiet: bool) -> None:
 
 @click.command()
 @click.argument("name", shell_complete=options.complete.models)
-@_precision
+@click.option("--precision", type=_precisions, help="Only these weights. [default: all, and the speech decoder's]")
 @options.quiet
-def unpack(name: str, precision: str, quiet: bool) -> None:
-    """Remove packed weights of a model from the cache folder, the speech decoder's with the last of them.
+def unpack(name: str, precision: str | None, quiet: bool) -> None:
+    """Remove packed weights of a model from the cache folder, also of one that is gone.
+
+    With --precision those of the speech decoder go with the last of the others, and what stays is named.
 
     \b
     Examples:
       qwen3tts models unpack 0.6b
       qwen3tts models unpack 1.7b --precision int4
     """
-    from .. import packed
+    from .. import packed_place
 
+    console, found = Console(quiet), _packs_of(name)
+    chosen = [pack for pack in found if precision in (None, pack.kind)]
+    if all(pack in chosen or pack.kind == "codec" for pack in found):
+        chosen = found
+    freed: dict[str, int] = {}
+    try:
+        for pack in chosen:
+            freed[pack.kind] = freed.get(pack.kind, 0) + packed_place.remove_file(pack.path)
+    except OSError as error:
+        raise _failure(error) from None
+    removed = ", ".join(f"{kind} {size / 1e9:.2f} GB" for kind, size in freed.items())
+    console.note(f"{name}: removed {removed}" if freed else f"{name}: no {precision or 'weights'} are packed")
+    if left := sorted({pack.kind for pack in found} - freed.keys()):
+        console.note(f"{name}: still packed: {', '.join(left)}")
+
+
+def _packs_of(name: str) -> list[Any]:
+    """Packed weights of a model by its name, which need not be there any more. Raises the error of the name if neither
+    the model is there nor anything packed of it."""
+    from .. import packed_place
+
+    missing = None
     try:
         folder = hub.resolve_model(typed.model(name)).path
-        freed = packed.remove(folder, precision)
-        if packed.cached(folder).keys() <= {"codec"}:
-            freed += packed.remove(folder, "codec")
+    except ModelNotFoundError as error:
+        folder, missing = Path(places.expanded(name) or name), error
+    found = packed_place.packs_of(folder)
+    if (repo := hub.repo_of(name)) is not None and (name.lower() in hub.ALIASES or not folder.is_dir()):
+        found += [pack for pack in packed_place.packs_of(hub.repo_folder(repo), below=True) if pack not in found]
+    if missing is not None and not found:
+        raise missing
+    return found
+
+
+@click.command()
+@options.quiet
+def tidy(quiet: bool) -> None:
+    """Remove packed weights whose model is gone or has a newer revision, from the cache folder.
+
+    \b
+    Examples:
+      qwen3tts models tidy
+    """
+    from .. import packed_place
+
+    try:
+        removed = packed_place.tidy(unknown=True)
     except OSError as error:
-        raise OutputError(f"{error.filename}: {error.strerror}") from None
-    Console(quiet).note(
-        f"{name}: removed {freed / 1e9:.2f} GB" if freed else f"{name}: no {precision} weights are packed"
-    )
+        raise _failure(error) from None
+    console = Console(quiet)
+    for pack, size in removed:
+        console.note(f"{pack.folder or pack.path}: removed {pack.kind}, {size / 1e9:.2f} GB")
+    if not removed:
+        console.note("nothing to remove")

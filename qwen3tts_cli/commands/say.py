@@ -61,6 +61,7 @@ _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [
 @options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
 @options.model
 @options.engine
+@options.no_cache
 @options.setting(
     "--seed", type=options.Integer(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]"
 )

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -55,6 +56,7 @@ def speak(text: str, given: dict[str, Any]) -> None:
     with timings.of("start"):
         from ..synthesizer import Synthesizer
     engine = {name: given[name] for name in ("precision", "decoder_precision", "threads")}
+    engine["cache"] = not given["no_cache"]
     with _open(Synthesizer, console, timings, given["model"], engine) as synthesizer:
         if given["model"] is None:
             _note_large_models(console)
@@ -64,6 +66,9 @@ def speak(text: str, given: dict[str, Any]) -> None:
             with timings.of("voice"):
                 given = {**given, "voice": _cloned(synthesizer, console, given)}
         Take(given, plan, console, timings).record(synthesizer, text)
+        if synthesizer.packing and plan.path is not None and outputs.is_stdout(plan.path):
+            _close_stdout()
+        _finish_packing(synthesizer, console)
 
 
 def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:
@@ -94,6 +99,32 @@ def _open(synthesizer, console: Console, timings: Timings, model: str | None, en
     for warning in warnings:
         console.warning(warning)
     return opened
+
+
+def _close_stdout() -> None:
+    """Whoever reads the audio has all of it: what is still to be done is not theirs to wait for."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+
+
+def _finish_packing(synthesizer: Any, console: Console) -> None:
+    """Put packed weights into the cache folder for the next run, with a line meanwhile. An interrupt ends just that."""
+    done = [0, 1]
+
+    def report(there: int, total: int) -> None:
+        done[:] = there, total or 1
+
+    def line() -> str:
+        return f"the audio is complete; keeping packed weights for the next run, {100 * done[0] // done[1]} %"
+
+    problems: list[str] = []
+    with contextlib.suppress(KeyboardInterrupt), console.progress(line):
+        problems = synthesizer.finish_packing(report)
+    for problem in problems:
+        console.warning(problem)
 
 
 def _note_large_models(console: Console) -> None:

@@ -59,6 +59,7 @@ force = click.option("--force", is_flag=True, help="Replace what is there under 
 @_note
 @silences
 @click.option("--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]")
+@options.no_cache
 @force
 @options.quiet
 def create(name: str, recording: str, text: str | None, x_vector: bool, model: str, **given: Any) -> None:
@@ -84,7 +85,8 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
     console = Console(given["quiet"])
     _check_free(name, given["force"])
     check_outputs([("voice", voicestore.path_of(name))], [("--from", recording)])
-    with Synthesizer.open(typed.model(model), threads=given["threads"], on_warning=console.warning) as synthesizer:
+    engine = {"threads": given["threads"], "cache": not given["no_cache"], "on_warning": console.warning}
+    with Synthesizer.open(typed.model(model), **engine) as synthesizer:
         facts = {"name": voicestore.check_name(name), "language": given["language"], "note": given["note"]}
         voice = clone(synthesizer, console, recording, text, given, **facts)
     _keep(voice, model, given["force"], console)
@@ -115,6 +117,7 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
 @_language
 @_note
 @click.option("--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]")
+@options.no_cache
 @force
 @options.quiet
 def design(name: str, description: str, model: str, base: str, text: str | None, **given: Any) -> None:
@@ -144,7 +147,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     spoken = text or _CALIBRATION
     language = given["language"] or (None if text else "english")
     # the model that clones is opened first: what is wrong with it is known before anything is spoken
-    engine = {"threads": given["threads"], "on_warning": console.warning}
+    engine = {"threads": given["threads"], "cache": not given["no_cache"], "on_warning": console.warning}
     with Synthesizer.open(typed.model(base), **engine) as cloner:
         check_clones(cloner.config, cloner.name, f"--base {base}")
         with Synthesizer.open(typed.model(model), **engine) as designer:
@@ -181,6 +184,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 @options.audio_format
 @click.option("--text", default=_PREVIEW, metavar="TEXT", help="What to say.")
 @click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), default=1, metavar="N", help="Seed. [default: 1]")
+@options.no_cache
 @options.quiet
 @click.pass_context
 def preview(context: click.Context, name: str, model: str | None, output: str | None, **given: Any) -> None:
@@ -195,7 +199,7 @@ def preview(context: click.Context, name: str, model: str | None, output: str | 
     from .say import say
     from .voicefacts import model_for
 
-    chosen = {name: given[name] for name in ("seed", "audio_format", "quiet")}
+    chosen = {name: given[name] for name in ("seed", "audio_format", "no_cache", "quiet")}
     context.invoke(say, text=(given["text"],), model=model or model_for(name), voice=name, output=output, **chosen)
 
 
