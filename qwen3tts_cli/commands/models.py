@@ -15,7 +15,7 @@ from .. import hub, options
 from ..errors import CheckpointError, DownloadError, ModelNotFoundError, OutputError, UsageError
 from . import typed
 from .console import Console
-from .packing import damaged_packs, pack, unpack
+from .packing import damaged_packs, pack, remove_packed, tidy, unpack
 
 _name = click.argument("name", shell_complete=options.complete.models)
 _quiet = options.quiet
@@ -92,7 +92,7 @@ def _repo(name: str) -> str:
     return repo
 
 
-def _open(folder: Path) -> None:
+def _open(folder: Path, cache: bool = True) -> None:
     from ..checkpoint import open_checkpoint
 
     if hub.holds_codec_alone(folder):
@@ -101,7 +101,7 @@ def _open(folder: Path) -> None:
         with Codec(folder, str(folder), threads=1) as codec:
             codec.decoder  # noqa: B018  (opened, and so checked, at its first use)
         return
-    with open_checkpoint(folder) as checkpoint:
+    with open_checkpoint(folder, cache=cache) as checkpoint:
         checkpoint.tokenizer  # noqa: B018  (read, and so checked, at its first use)
 
 
@@ -160,7 +160,7 @@ def path(name: str) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @_quiet
 def rm(name: str, yes: bool, quiet: bool) -> None:
-    """Remove a model from the Hugging Face cache.
+    """Remove a model from the Hugging Face cache, and its packed weights.
 
     \b
     Examples:
@@ -170,10 +170,14 @@ def rm(name: str, yes: bool, quiet: bool) -> None:
     repo = _repo(name)
     folder = hub.repo_folder(repo)
     if folder is None or not folder.is_dir():
+        if freed := remove_packed(folder):
+            Console(quiet).note(f"{repo}: removed {freed / 1e9:.2f} GB of packed weights")
+            return
         raise ModelNotFoundError(f"model {name} is not on this machine: no {folder or 'cache folder'}")
     size = hub.size_bytes(folder / "blobs")
     if not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(f"Remove {repo}, {size / 1e9:.2f} GB, from {folder}?", abort=True, err=True)
+    size += remove_packed(folder)
     try:
         shutil.rmtree(folder)
     except OSError as error:
@@ -211,7 +215,7 @@ def _verify(name: str, quiet: bool) -> bool:
                 wrong.append(f"{file}: {problem}")
         if not wrong:
             try:
-                _open(folder)
+                _open(folder, cache=False)
             except CheckpointError as error:
                 wrong.append(str(error))
         wrong += damaged_packs(folder)
@@ -224,6 +228,7 @@ def _verify(name: str, quiet: bool) -> bool:
 
 models.add_command(pack)
 models.add_command(unpack)
+models.add_command(tidy)
 
 
 def _folder(name: str) -> Path:

@@ -22,14 +22,13 @@ def damaged_packs(folder: Path) -> list[str]:
     return [f"packed {kind} weights are damaged or out of date; the next use makes them anew" for kind in kinds]
 
 
-def remove_packed(repo: str) -> int:
-    """Delete the packed weights of all revisions of a repo in the Hugging Face cache; returns the bytes that were
-    freed."""
+def remove_packed(folder: Path | None) -> int:
+    """Delete the packed weights of all revisions of a repo, whose folder this is in the Hugging Face cache; returns the
+    bytes that were freed."""
     from .. import packed_place
 
     try:
-        found = packed_place.packs_of(hub.repo_folder(repo), below=True)
-        return sum(packed_place.remove_file(pack.path) for pack in found)
+        return sum(packed_place.remove_file(pack.path) for pack in packed_place.packs_of(folder, below=True))
     except OSError as error:
         raise _failure(error) from None
 
@@ -131,7 +130,7 @@ def _packs_of(name: str) -> list[Any]:
     except ModelNotFoundError as error:
         folder, missing = Path(places.expanded(name) or name), error
     found = packed_place.packs_of(folder)
-    if (repo := hub.repo_of(name)) is not None and (name.lower() in hub.ALIASES or not folder.is_dir()):
+    if (repo := hub.repo_of(name)) is not None and (name.lower() in hub.ALIASES or not Path(name).is_dir()):
         found += [pack for pack in packed_place.packs_of(hub.repo_folder(repo), below=True) if pack not in found]
     if missing is not None and not found:
         raise missing

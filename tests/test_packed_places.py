@@ -1,0 +1,200 @@
+"""Packed weights go with their model: removed with it, by name when it is gone, and when it has a new revision."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import CHECKPOINTS, ROOT
+
+from qwen3tts_cli import cli, hub, packed, packed_codec, packed_place
+from qwen3tts_cli.checkpoint import open_checkpoint
+
+REPO = hub.ALIASES["0.6b"]
+COMMITS = ["a" * 40, "b" * 40]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Run a command with cache folders of its own: stdout, stderr."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def run(*arguments, code=0):
+        capfd.readouterr()
+        returned = cli.run([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        assert returned == code, err
+        return out, err
+
+    return run
+
+
+def snapshot(commit=COMMITS[0]):
+    """A revision of the repo in the Hugging Face cache, which becomes its `main`."""
+    folder = hub.repo_folder(REPO) / "snapshots" / commit
+    shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
+    (hub.repo_folder(REPO) / "refs").mkdir(exist_ok=True)
+    (hub.repo_folder(REPO) / "refs" / "main").write_text(commit)
+    return folder
+
+
+def pack(folder, *precisions):
+    with open_checkpoint(folder, codec=False) as checkpoint:
+        for precision in precisions:
+            packed.make_packed(checkpoint, precision)
+        packed_codec.make_codec(checkpoint)
+
+
+def kinds():
+    """Kinds of all packed files."""
+    return sorted(pack.kind for pack in packed_place.packs())
+
+
+def files():
+    return sorted(path.suffix for path in (Path(os.environ["XDG_CACHE_HOME"]) / "qwen3tts" / "packed").iterdir())
+
+
+def test_rm_removes_the_packed_weights_of_every_precision(run):
+    pack(snapshot(), *packed.PRECISIONS)
+    assert kinds() == ["bf16", "codec", "int4", "int8"]
+    run("models", "rm", "-y", "0.6b")
+    assert files() == []
+    run("models", "rm", "-y", "0.6b", code=3)
+
+
+def test_rm_removes_those_of_old_revisions_and_of_a_model_whose_folder_is_gone(run):
+    pack(snapshot(COMMITS[0]), "int8")
+    pack(snapshot(COMMITS[1]), "int4")
+    shutil.rmtree(hub.repo_folder(REPO))
+    assert "packed" in run("models", "rm", "-y", "0.6b")[1]
+    assert files() == []
+
+
+def test_rm_leaves_other_models_alone(run, tmp_path):
+    pack(snapshot(), "int8")
+    other = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "other")
+    pack(other, "int8")
+    run("models", "rm", "-y", REPO)
+    assert set(packed.cached(other)) == {"int8", "codec"}
+    assert kinds() == ["codec", "int8"]
+
+
+def test_packing_removes_what_was_packed_of_an_old_revision(run):
+    pack(snapshot(COMMITS[0]), "int8")
+    new = snapshot(COMMITS[1])
+    pack(new, "int4")
+    assert set(packed.cached(new)) == {"int4", "codec"}
+    assert kinds() == ["codec", "int4"]
+
+
+def test_packing_removes_what_was_packed_of_a_folder_that_is_gone(run, tmp_path):
+    gone = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "gone")
+    pack(gone, "int8")
+    shutil.rmtree(gone)
+    there = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "there")
+    pack(there, "int8")
+    assert [p.folder for p in packed_place.packs()] == [there, there]
+
+
+def test_tidy_removes_what_nothing_can_use(run, tmp_path):
+    gone = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "gone")
+    there = shutil.copytree(CHECKPOINTS / "tiny-base", tmp_path / "there")
+    pack(gone, "int8")
+    pack(there, "int8")
+    place = packed.cache_path(there, "int8").parent
+    (place / ("0" * 24 + "-int4.q3t")).write_bytes(b"of another version")
+    (place / ("1" * 24 + "-int4.part")).write_bytes(b"of a process that was killed")
+    shutil.rmtree(gone)
+    err = run("models", "tidy")[1]
+    assert f"{gone}: removed int8, 0.00 GB\n" in err
+    assert f"{'0' * 24}-int4.q3t: removed int4" in err
+    assert set(packed.cached(there)) == {"int8", "codec"}
+    assert files() == [".lock", ".lock", ".ok", ".ok", ".q3t", ".q3t"]
+    assert run("models", "tidy")[1] == "nothing to remove\n"
+
+
+def test_tidy_leaves_what_somebody_writes(run, tmp_path):
+    path = packed.cache_path(tmp_path / "model", "int8")
+    with packed_place.try_lock(path):
+        path.with_suffix(".part").write_bytes(b"half")
+        run("models", "tidy")
+        assert path.with_suffix(".part").exists()
+
+
+def test_unpack_removes_every_precision(run):
+    pack(snapshot(), *packed.PRECISIONS)
+    err = run("models", "unpack", "0.6b")[1]
+    assert all(f"{kind} 0.00 GB" in err for kind in ("bf16", "int8", "int4", "codec"))
+    assert files() == []
+    assert run("models", "unpack", "0.6b")[1] == "0.6b: no weights are packed\n"
+
+
+def test_unpack_of_one_precision_names_what_stays(run):
+    pack(snapshot(), "int8", "int4")
+    err = run("models", "unpack", "0.6b", "--precision", "int4")[1]
+    assert "still packed: codec, int8" in err
+    assert kinds() == ["codec", "int8"]
+    assert "still packed: codec, int8" in run("models", "unpack", "0.6b", "--precision", "bf16")[1]
+    run("models", "unpack", "0.6b", "--precision", "int8")
+    assert files() == []
+
+
+@pytest.mark.parametrize("name", ["0.6b", REPO])
+def test_unpack_of_a_model_that_is_gone(run, name):
+    pack(snapshot(COMMITS[0]), "int8")
+    shutil.rmtree(hub.repo_folder(REPO))
+    run("models", "unpack", name)
+    assert files() == []
+    assert "get it with" in run("models", "unpack", name, code=3)[1]
+
+
+def test_unpack_of_a_folder_that_is_gone(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "model")
+    pack(folder, "int8")
+    inner = shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder / "inner")
+    pack(inner, "int8")
+    shutil.rmtree(folder)
+    run("models", "unpack", "./model")
+    assert [p.folder for p in packed_place.packs()] == [inner, inner]
+    run("models", "unpack", "./model", code=3)
+
+
+def test_a_header_names_the_folder_of_the_model(run, tmp_path):
+    folder = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "a\udcffb")
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    pack(link, "int8")
+    assert [p.folder for p in packed_place.packs()] == [folder, folder]
+
+
+@pytest.mark.parametrize("content", [b"", b"Q3TPACK\0", b"\0" * 100, b"Q3TPACK\0" + b"\xff" * 100])
+def test_a_file_that_is_none_is_nobodys(run, tmp_path, content):
+    path = packed.cache_path(tmp_path, "int8")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    (pack,) = packed_place.packs()
+    assert pack == (path, "int8", None)
+    assert packed_place.tidy() == []
+    assert packed_place.tidy(unknown=True) == [(pack, len(content))]
+
+
+def test_the_lock_survives_the_removal_of_its_file(run, tmp_path):
+    """Who opened the file before it was removed does not hold what the next one holds."""
+    path = packed.cache_path(tmp_path, "int8")
+    first = packed_place.try_lock(path)
+    path.with_suffix(".lock").unlink()
+    second = packed_place.try_lock(path)
+    assert second is not None
+    assert packed_place.try_lock(path) is None
+    first.release()
+    assert packed_place.try_lock(path) is None
+    second.release()
+    second.release()
+    code = "import sys; from pathlib import Path; from qwen3tts_cli.packed_place import try_lock; sys.exit(try_lock(Path(sys.argv[1])) is None)"  # noqa: E501
+    assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT).returncode == 0
