@@ -21,6 +21,7 @@ from ..errors import GenerationError, UsageError
 from ..pcm import to_pcm16
 from . import typed
 from .console import Console
+from .keeping import finish_packing
 from .plan import SAMPLE_RATE, Plan
 from .timing import Timings
 
@@ -68,7 +69,7 @@ def speak(text: str, given: dict[str, Any]) -> None:
         Take(given, plan, console, timings).record(synthesizer, text)
         if synthesizer.packing and plan.path is not None and outputs.is_stdout(plan.path):
             _close_stdout()
-        _finish_packing(synthesizer, console)
+        finish_packing(synthesizer, console, "audio")
 
 
 def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:
@@ -108,23 +109,6 @@ def _close_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.close(nowhere)
-
-
-def _finish_packing(synthesizer: Any, console: Console) -> None:
-    """Put packed weights into the cache folder for the next run, with a line meanwhile. An interrupt ends just that."""
-    done = [0, 1]
-
-    def report(there: int, total: int) -> None:
-        done[:] = there, total or 1
-
-    def line() -> str:
-        return f"the audio is complete; keeping packed weights for the next run, {100 * done[0] // done[1]} %"
-
-    problems: list[str] = []
-    with contextlib.suppress(KeyboardInterrupt), console.progress(line):
-        problems = synthesizer.finish_packing(report)
-    for problem in problems:
-        console.warning(problem)
 
 
 def _note_large_models(console: Console) -> None:

@@ -10,6 +10,7 @@ from .. import options
 from ..errors import UsageError
 from . import typed
 from .console import Console
+from .keeping import finish_packing
 from .recording import clone, silences
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
     with Synthesizer.open(typed.model(model), **engine) as synthesizer:
         facts = {"name": voicestore.check_name(name), "language": given["language"], "note": given["note"]}
         voice = clone(synthesizer, console, recording, text, given, **facts)
-    _keep(voice, model, given["force"], console)
+        _keep(voice, model, given["force"], console)
+        finish_packing(synthesizer, console, "voice")
 
 
 @click.command()
@@ -153,16 +155,18 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
         with Synthesizer.open(typed.model(model), **engine) as designer:
             check_designs(designer.config, designer.name, f"--model {model}")
             samples = designer.say(spoken, design=description, language=language, seed=seed, split=False)
-        voice = cloner.clone(
-            load_recording((samples, 24000)),
-            spoken,
-            name=voicestore.check_name(name),
-            language=language,
-            description=description,
-            note=given["note"],
-        )
-    console.note(f"seed {seed}")
-    _keep(voice, base, given["force"], console)
+            voice = cloner.clone(
+                load_recording((samples, 24000)),
+                spoken,
+                name=voicestore.check_name(name),
+                language=language,
+                description=description,
+                note=given["note"],
+            )
+            console.note(f"seed {seed}")
+            _keep(voice, base, given["force"], console)
+            for each in (designer, cloner):
+                finish_packing(each, console, "voice")
 
 
 @click.command()
