@@ -41,6 +41,7 @@ class Cloner(Protocol):
     """What asked_voice needs of a Synthesizer."""
 
     name: str
+    on_warning: OnWarning
 
     @property
     def config(self) -> ModelConfig: ...
@@ -115,22 +116,32 @@ class Clones:
 
     def __init__(self, synthesizer: Cloner) -> None:
         self._synthesizer = synthesizer
-        self._made: OrderedDict[tuple[object, ...], tuple[Audio, Voice]] = OrderedDict()
+        self._made: OrderedDict[tuple[object, ...], tuple[Audio, Voice, list[str], list[OnWarning]]] = OrderedDict()
 
     def voice(self, audio: Audio, text: str | None, on_warning: OnWarning) -> Voice:
-        """As Synthesizer.clone; the same object or path with the same transcript gives the same voice again."""
+        """As Synthesizer.clone; the same object or path with the same transcript gives the same voice again.
+
+        on_warning: is told of each recording once.
+        """
+        check_on_warning(on_warning)
         if isinstance(audio, tuple):
             which: tuple[object, ...] = tuple(part if isinstance(part, (int, float)) else id(part) for part in audio)
         else:
             which = (os.fspath(audio) if isinstance(audio, os.PathLike) else id(audio),)
         key = (*which, text)
         if key not in self._made:
+            lines: list[str] = []
             # The recording is kept too: its id is not given to another object then.
-            self._made[key] = audio, self._synthesizer.clone(audio, text, on_warning=on_warning)
+            self._made[key] = audio, self._synthesizer.clone(audio, text, on_warning=lines.append), lines, []
             if len(self._made) > _KEPT_CLONES:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
-        return self._made[key][1]
+        _, voice, lines, told = self._made[key]
+        if on_warning not in told:
+            told.append(on_warning)
+            for line in lines:
+                (on_warning or self._synthesizer.on_warning or warnings.warn)(line)
+        return voice
 
 
 def _named_voice(name: str) -> Voice | None:

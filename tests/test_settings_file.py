@@ -10,6 +10,7 @@ import pytest
 
 from qwen3tts_cli import UsageError, cli, settings
 
+SWITCHES = ("quiet", "no_cache")
 WHOLE = ("threads", "batch", "seed", "top_k", "subtalker_top_k", "retries")
 NUMBERS = ("temperature", "top_p", "repetition_penalty", "subtalker_temperature", "subtalker_top_p")
 TEXTS = (
@@ -43,7 +44,7 @@ def refused(file, text):
 
 
 def test_every_key_has_a_kind_here():
-    assert sorted((*WHOLE, *NUMBERS, *TEXTS, "quiet")) == sorted(settings.KEYS)
+    assert sorted((*WHOLE, *NUMBERS, *TEXTS, *SWITCHES)) == sorted(settings.KEYS)
 
 
 @pytest.mark.parametrize(
