@@ -44,14 +44,16 @@ def prompts(model: Model, within: Lifetime, text: str, plan: Plan, split: bool) 
 
 
 def _pieces(model: Model, text: str, plan: Plan, split: bool) -> Iterator[str]:
-    from .text import check_script, plain, prepare, spoken, utterances  # heavy, and only speaking needs it
+    from .text import check_script, plain, prepare, spoken, utterance, utterances  # only speaking needs it
 
     config, manifest = model.config, model.config.voice
     rewrite = (lambda sentence: spoken(sentence, manifest)) if manifest is not None and manifest.spell_out else None
     bare = plain(text) if rewrite else text
     check_script(bare, config)
     limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
-    return utterances(bare, limit, plan.language, rewrite) if split else iter([prepare(text, manifest)])
+    if not split:
+        return iter([utterance(text, rewrite and (lambda whole: prepare(whole, manifest)))])
+    return utterances(bare, limit, plan.language, rewrite)
 
 
 def _build(model: Model, tokenizer: Tokenizer, piece: str, plan: Plan) -> tuple[str, Prompt]:

@@ -147,6 +147,18 @@ def test_refusals(arguments, code, message):
     assert message in refused(*arguments, "-o", "a.wav", code=code)
 
 
+@pytest.mark.parametrize("text", ["<!-- a comment -->", "\U0001f600", "...", "\x1b[1m", "[](http://a.b)"])
+@pytest.mark.parametrize("how", [(), ("--no-split",), ("--stream",), ("--no-split", "--stream")])
+def test_a_text_with_nothing_to_speak_is_refused_split_or_not(text, how):
+    message = refused(text, *how, "-o", "a.wav", code=2)
+    assert "nothing to speak: the text holds no letter or digit that this voice can say" in message
+
+
+def test_a_large_model_refuses_it_too_split_or_not():
+    for how in ((), ("--no-split",)):
+        assert "nothing to speak" in refused("...", "-m", TINY, *how, "-o", "a.wav", code=2)
+
+
 def test_a_damaged_model():
     os.mkdir("model")
     for path in Path(TINY).rglob("*"):

@@ -3,6 +3,6 @@
 from .folding import prepare, spoken
 from .plain import plain
 from .scripts import check_script
-from .splitting import utterances
+from .splitting import utterance, utterances
 
-__all__ = ["check_script", "plain", "prepare", "spoken", "utterances"]
+__all__ = ["check_script", "plain", "prepare", "spoken", "utterance", "utterances"]

@@ -41,13 +41,10 @@ def utterances(
     """
     if limit < 1:
         raise UsageError(f"utterance length: {limit} characters, at least 1 is needed")
-    if not SPEAKABLE.search(text):
-        raise UsageError("nothing to speak: the text holds no letter or digit")
+    _check(text, prepare)
     flat = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
     if len(flat) <= limit:
-        whole = prepare(text) if prepare else text
-        if prepare and not SPEAKABLE.search(whole):
-            raise UsageError("nothing to speak: the text holds no letter or digit that this voice can say")
+        whole = utterance(text, prepare)
         if len(whole) <= limit:
             return iter((whole,))
     # Imported here: most texts are one utterance.
@@ -55,6 +52,20 @@ def utterances(
 
     parts = split(flat, limit, _LANGUAGE_CODES.get(language.lower(), language.lower()), prepare)
     return parts if prepare or flat == text else _with_own_line_ends(parts, flat, text)
+
+
+def utterance(text: str, prepare: Callable[[str], str] | None = None) -> str:
+    """The whole text, prepared, however long it is. Raises UsageError when the result holds no letter or digit."""
+    _check(text, prepare)
+    if prepare:
+        _check(text := prepare(text), prepare)
+    return text
+
+
+def _check(text: str, prepare: Callable[[str], str] | None) -> None:
+    if not SPEAKABLE.search(text):
+        by = " that this voice can say" if prepare else ""
+        raise UsageError(f"nothing to speak: the text holds no letter or digit{by}")
 
 
 def _with_own_line_ends(parts: Iterator[str], flat: str, text: str) -> Iterator[str]:
