@@ -72,6 +72,34 @@ def test_real_sentence_ends_behind_abbreviations_are_cuts():
     assert "She works at Acme Inc." in parts
 
 
+MORE_THAT_STAY_TOGETHER = [
+    *("12 March 1985", "March 3rd, 2020", "10 Downing Street", "123 N. Main", "50 percent", "64 bytes", "20 apples"),
+    *("Chapter 5", "page 12", "Act II", "Boeing 737", "et al.", "Apple Inc.", "King, Jr.", "Smith, M.D."),
+    *("Main St. is", "Smith Ltd. is", "Roe v. Wade", "44 B.C.", "8am-9am EST", "Proc. Natl. Acad. Sci."),
+    *("x = y", "10' x 12'", "(a) first", "2) second", 'home?" asked', "./configure", "20.-"),
+    *('<a href="x y">', "<!DOCTYPE html>", "[link](<a url>)"),
+]
+
+
+@pytest.mark.parametrize("whole", MORE_THAT_STAY_TOGETHER)
+@pytest.mark.parametrize("limit", [60, 300])
+def test_splitting_never_divides_what_belongs_together(whole, limit):
+    for padding in range(limit // 3 - 15, limit // 3 + 2):
+        text = f"{'ab ' * padding}{whole} went on and on and then it was over. " + "Another sentence is here. " * 6
+        assert any(whole in part for part in utterances(text, limit, "english")), padding
+
+
+def test_a_text_without_capitals_is_cut_at_its_sentence_ends():
+    text = "i went home and found nobody there. then i slept, approx. ten hours. it was a good night for me. " * 8
+    for limit in (60, 140, 300):
+        assert all(part.endswith(("there.", "hours.", "me.")) for part in utterances(text, limit, "english"))
+
+
+def test_nothing_but_what_belongs_together_is_still_cut():
+    text = "Alpha 1 Beta 2 Gamma 3 " * 40
+    assert "".join("".join(utterances(text, 60, "english")).split()) == "".join(text.split())
+
+
 LINES = (
     "It was the best.\nIt was the worst of times.\n\nIt was the age of wisdom and exam-\nple, and of Mr. Smith. " * 20
 )

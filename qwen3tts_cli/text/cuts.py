@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from .sentence_ends import is_inside
+from .sentence_ends import is_inside, is_word
+from .steps import set_of
 
 _WORD_START = re.compile(r"\S")
 _SPACE = re.compile(r"\s+")
@@ -31,14 +32,37 @@ _LEADING = {
 _TITLES = "Mr Mrs Ms Dr Prof St"
 _LAST_WORD = r"([^\W\d_]+)\.\s+$"
 
-_LABEL = r"(?:^|\n)[^\S\n]*(?:\d{1,3}|[A-Za-z])[.)]\s+$"
+_LABEL = (
+    r"(?:(?:^|\n)[^\S\n]*(?:(?:\d{1,3}|[A-Za-z]|[IVX]{1,5})[.)]|[-*+•>]|#{1,6}|(?:[-*+] )?\[[ xX]\])|"
+    r"(?:^|\s)\(?(?:\d{1,2}|[a-z])\))[^\S\n]+$"
+)
 _DIVIDED = r"[^\W_][-\u2010\u00ad][^\S\n]*\n\s*$"
 _NUMBER_AT_END = (
-    r"(?:(?:\d|\(\d{1,5}\)|(?<!\w)[A-Z]{3})\s+|(?:\d(?:\s?[A-Za-z%°.]{1,5})?\s?[-–—−+×÷=~/*]|[$£€¥₹₩#])\s*)$"
+    r"(?:(?:\d|\(\d{1,5}\)|(?<!\w)[A-Z]{3})\s+|(?:\d(?:\s?[A-Za-z%°.]{1,5}|['\"′″])?\s?[-–—−+×÷=~/*xX]|[$£€¥₹₩#])\s*)$"
 )
+_WORD_AHEAD = r"([^\W\d_]+)"
+# Words behind a number that go on with the sentence; others are counted by it, or named.
+_FUNCTION_WORDS = set_of(
+    "a an the and or nor but to in on at of for from with by as is are was were be been has have had will would can "
+    "could may might must should if that than then when while who which it he she they we you i this these those not "
+    "so because before after until into over under about per via und oder et ou y o e и или il la le les der die das"
+)
+_NOUN_AND_NUMBER = (
+    r"(?<![^\W\d_])(?:[A-Z][a-z]+|[Pp]ages?|[Cc]hapters?|[Ss]ections?|[Ff]igures?|[Tt]ables?|[Ss]teps?|[Nn]umbers?|"
+    r"[Rr]ooms?|[Vv]ersions?|[Ll]ines?|[Vv]ol(?:ume)?\.?|[Gg]ates?|[Pp]hases?|[Ll]evels?|[Nn]o\.)[^\S\n]+$"
+)
+_ROMAN_OR_NUMBER = r"(?:\d|[IVX]{1,5}(?![^\W_]))"
+# Abbreviations that belong to what stands in front of them.
+_BEHIND_NAMES = (
+    r"(?:(?:Inc|Ltd|Corp|Co|Jr|Sr|Esq|LLC|PLC|plc|GmbH|AG|Bros|Ph\.?D|M\.D|MD|vs?\.|vs|al\.|Ave|Blvd|Rd|Ln|Hwy|"
+    r"[ECMP][SD]T|GMT|UTC|CES?T|BST|AM|PM|[ap]\.m|[AP]\.M|BC|AD|BCE|CE|B\.C|A\.D)(?![^\W_])|"
+    r"(?:St|Dr|Sq)\.?(?=\s*(?:[,;:.)]|[a-z]|$)))"
+)
+_OPERATORS = "=+×÷≤≥≈≠"
+_SAID = r"[?!…][\"'”’»]+\s+$"
 _NUMBER_AHEAD = r"\(?[$£€¥₹₩+]?[.]?\d"
-_MEASURE_AT_END = r"\d(?:\s?[A-Za-z%°.]{1,5})?\s+$"
-_OPERATION_AHEAD = r"[-–—−+×÷=~/*]\s*[$£€¥₹₩]?\d"
+_MEASURE_AT_END = r"\d(?:\s?[A-Za-z%°.]{1,5}|['\"′″])?(?:\s[xX])?\s+$"
+_OPERATION_AHEAD = r"(?:[-–—−+×÷=~/*]\s*|[xX]\s)[$£€¥₹₩]?\d"
 _GOES_ON_AFTER_NUMBER = (
     r"[%‰°€£¥₹₩$℃℉]|[ap]\.?\s?m(?![^\W_])|[AP]\.?M(?![^\W_])|"
     r"(?:hundred|thousand|million|billion|trillion|km|cm|mm|kg|mg|lbs?|oz|ft|in\.|mph|min|mins|hrs?|sec|[kMGT]B|"
@@ -47,24 +71,28 @@ _GOES_ON_AFTER_NUMBER = (
 _COUPLE = r"(?<![^\W\d_])(?:Mr|Mrs|Ms|Dr|Prof)\.?\s(?:and|or)\s+$"
 _MONTH_AT_END = (
     r"(?<![^\W\d_])(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|January|February|March|April|June|July|August|"
-    r"September|October|November|December)\.?\s(?:\d{1,2},\s)?\s*$"
+    r"September|October|November|December)\.?\s(?:\d{1,2}(?:st|nd|rd|th)?,\s)?\s*$"
 )
-# Links and comments, which are one thing however many words they hold.
-_MARKUP = r"!?\[[^\[\]]{0,300}\](?:\([^()\s]{0,500}(?:\s\"[^\"\n]{0,100}\")?\)|\[[^\[\]\n]{0,100}\])"
+# Links and tags, which are one thing however many words they hold.
+_TAG = r"<[/!?]?[A-Za-z][^<>]{0,1000}>"
+_MARKUP = (
+    r"!?\[[^\[\]]{0,300}\](?:\((?:<[^<>\n]{0,500}>|[^()\s]{0,500})(?:\s\"[^\"\n]{0,100}\")?\)|\[[^\[\]\n]{0,100}\])"
+)
 _LONGEST_MARKUP = 1024
 
 
 def is_whole(text: str, position: int, code: str) -> bool:
     """Whether a cut of the text at a position, behind whitespace, would divide what is read in one go.
 
-    Such are an abbreviation and what follows it, the groups of a number, a range, a number and its unit, a word that
-    a line end divides, the label of a list item, and a Markdown link. code: the language, "en" for English.
+    Such are an abbreviation and what belongs to it, the groups of a number, a range, a number and what it counts, a
+    noun and its number, the terms of a formula, a word that a line end divides, the label of a list item, a question
+    in quotes and who asks it, a Markdown link, and a tag. code: the language, "en" for English.
     """
     before, after = text[max(position - _REACH, 0) : position], text[position : position + _REACH]
     mark = before.rstrip()[-1:]
     if mark in "-\u2010\u00ad" and re.search(_DIVIDED, before):
         return True
-    if mark in ".)" and re.search(_LABEL, before):
+    if mark in ".)]-*+•>#" and re.search(_LABEL, before):
         return True
     if mark == "." and _is_abbreviation(before, after, code):
         return True
@@ -72,7 +100,15 @@ def is_whole(text: str, position: int, code: str) -> bool:
         return True
     if re.match(_OPERATION_AHEAD, after) and re.search(_MEASURE_AT_END, before):
         return True
-    if mark.isdigit() and re.match(_GOES_ON_AFTER_NUMBER, after):
+    if mark.isdigit() and (re.match(_GOES_ON_AFTER_NUMBER, after) or _counts(before, after)):
+        return True
+    if re.match(_ROMAN_OR_NUMBER, after) and re.search(_NOUN_AND_NUMBER, before):
+        return True
+    if re.match(_BEHIND_NAMES, after) and (mark.isalnum() or mark == ","):
+        return True
+    if mark in _OPERATORS or (after[:1] in _OPERATORS and after[1:2].isspace()):
+        return True
+    if after[:1].islower() and re.search(_SAID, before):
         return True
     if mark == "&" or after.startswith("& ") or re.search(_COUPLE, before):
         return True
@@ -83,14 +119,22 @@ def is_whole(text: str, position: int, code: str) -> bool:
 
 def _is_abbreviation(before: str, after: str, code: str) -> bool:
     # Sentences seldom begin with a small letter or a digit; an end that is missed makes one cut disappear.
-    if after[:1].islower() or after[:1].isdigit():
+    if after[:1].isdigit():
         return True
+    if after[:1].islower():
+        return not is_word(before) if code == "en" else not re.search(r"(?<![^\W_])[^\W\d_]{5,}\.\s+$", before)
     if code == "en":
         return is_inside(before, after)
     if re.search(_INITIAL_AT_END, before) or (code == "de" and re.search(r"(?<!\d)\d{1,2}\.\s+$", before)):
         return True
     found = re.search(_LAST_WORD, before)
     return found is not None and found.group(1) in _leading(code)
+
+
+def _counts(before: str, after: str) -> bool:
+    """Whether a number in front of a space counts, or names, what the word behind it says."""
+    word = re.match(_WORD_AHEAD, after)
+    return word is not None and "\n" not in before[len(before.rstrip()) :] and word.group() not in _FUNCTION_WORDS
 
 
 @lru_cache
@@ -105,6 +149,10 @@ def _is_in_markup(text: str, position: int) -> bool:
         start = text.rfind("](", max(position - _LONGEST_MARKUP, 0), position)
         start = text.rfind("[", max(start - _LONGEST_MARKUP, 0), start) if start >= 0 else -1
     found = re.match(_MARKUP, text[start : start + _LONGEST_MARKUP]) if start >= 0 else None
+    if found is not None and start + found.end() > position:
+        return True
+    start = text.rfind("<", max(position - _LONGEST_MARKUP, 0), position)
+    found = re.match(_TAG, text[start : start + _LONGEST_MARKUP]) if start >= 0 else None
     return found is not None and start + found.end() > position
 
 

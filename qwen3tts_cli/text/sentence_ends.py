@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .abbreviations import DOTTED_UNITS, MONTHS, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
+from .abbreviations import DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
 from .steps import set_of
 
 # Whatever follows belongs to them.
@@ -19,10 +19,20 @@ _INNER = (
     | frozenset(WEEKDAYS).difference({"Sun", "Sat"})
     | frozenset(STATES)
     | frozenset(phrase.rstrip(".").split()[-1] for phrase in PHRASES if phrase.endswith("."))
-    | set_of("Sec sec Art App Apt Rm Ext Tel Pt Ph.D M.D B.A M.A B.Sc M.Sc M.B.A Ph D.D.S R.N L.L.C P.C")
+    | set_of(
+        "Sec sec Art App Apt Rm Ext Tel Pt Ph.D M.D B.A M.A B.Sc M.Sc M.B.A Ph D.D.S R.N L.L.C P.C "
+        "Proc Acad Sci Phys Chem Biol Educ Med Lett Appl Trans Bd Dist Cir Supp Hist Phil Cor Thess"
+    )
 )
 # A sentence often ends with them.
 _FINAL = frozenset(("etc", "a.m", "p.m", "A.M", "P.M"))
+
+# In front of a small letter.
+_LOWER = (
+    frozenset(NUMBERED)
+    | frozenset(phrase.rstrip(".").split()[-1] for phrase in PHRASES if phrase.endswith("."))
+    | set_of("temp pop abbr adj adv lit orig pl sing usu prob ref refs para paras ed eds repr illus dim max min")
+).difference({"No", "no"})
 
 # Words that begin a sentence with a capital, and hardly ever a name.
 _OPENERS = set_of(
@@ -33,7 +43,7 @@ _OPENERS = set_of(
     "someone somebody something anyone anything some many most much each every both another others several few once "
     "until unless despite during between among under over perhaps maybe please now today tomorrow yesterday later soon "
     "still even only just instead again let yet neither either none nevertheless otherwise besides according despite "
-    "finally eventually suddenly"
+    "finally eventually suddenly next well good great sure ok okay yeah thanks thank sorry hello hi oh"
 )
 _TIME_WORDS = (
     r"(?:Eastern|Central|Mountain|Pacific|Greenwich|GMT|UTC|[ECMP][SD]?T|BST|CET|CEST|(?:Mon|Tues|Wednes|Thurs|Fri|"
@@ -42,9 +52,28 @@ _TIME_WORDS = (
 )
 _LAST_WORD = r"(?<![^\W\d_])(?<!\.)([^\W\d_]+(?:\.[^\W\d_]+)*)\.[\s\"'”’)\]]*$"
 _DOTTED_UNIT = rf"\d[\s-]?(?:sq\.?\s|cu\.?\s)?(?:{'|'.join(sorted(DOTTED_UNITS))}|sq|cu)\.\s*$"
+# Letters that are words of the sentence, and no initials.
+_LETTER_BEHIND = (
+    r"\b(?:(?:[Pp]lan|[Oo]ption|[Vv]itamin|[Pp]art|[Gg]rade|[Tt]ype|[Gg]roup|[Ss]ection|[Cc]lass|[Tt]eam|[Ee]xhibit|[Rr]oom|"
+    r"[Gg]ate|[Rr]ow|[Ff]igure|[Tt]able|[Pp]oint|[Ss]tep|[Ss]ide|[Ss]ize|[Kk]ey|[Ll]evel|[Uu]nit|[Bb]lock|[Zz]one|"
+    r"[Aa]ppendix|[Hh]epatitis|[Aa]nswer|[Ll]etter|[Pp]roduct|[Cc]ompany|[Ss]eries)\s[A-Z]|"
+    r"(?:did|do|am|was|have|had|can|could|should|will|would|may|might|must|than|and|as|like)\sI)\.[\"'”’)\]]*\s*$"
+)
 _NEXT_WORD = r"[\s\"'“‘(\[*_]*([^\W\d_]+(?:['’][a-z]+)?)(?![\w.&-])"
 _ARTICLE_AND_TIME = r"\b(?:[Tt]he|[Aa]n?)\s+\d{1,2}(?::\d\d)?\s?[AaPp]\.\s?[Mm]\.\s*$"
 _REACH = 48
+
+
+def is_word(before: str) -> bool:
+    """Whether the word in front of the period at the end of `before` is in small letters, and no abbreviation.
+
+    In texts without capitals such periods end sentences.
+    """
+    found = re.search(_LAST_WORD, before[-_REACH:])
+    word = found.group(1) if found else ""
+    if len(word) < 2 or not word.islower() or not word.isalpha() or not re.search("[aeiouy]", word):
+        return False
+    return word not in _LEADING | _INNER | _FINAL | _LOWER and not re.search(_DOTTED_UNIT, before[-_REACH:])
 
 
 def is_inside(before: str, after: str) -> bool:
@@ -77,6 +106,8 @@ def ends_sentence(before: str, after: str) -> bool:
     word = found.group(1) if found else ""
     if word in _LEADING:
         return False
+    if len(word) == 1 and re.search(_LETTER_BEHIND, before[-_REACH:]):
+        return True
     following = re.match(_NEXT_WORD, after)
     opener = following.group(1).lower().replace("’", "'") if following else ""
     if opener.partition("'")[0] in _OPENERS or opener.endswith("n't"):

@@ -82,7 +82,9 @@ def _segment(window: str, code: str) -> list[str]:
     position = 0
     for length in lengths:
         part = window[position : position + length]
-        if sentences and is_whole(window, position, code):
+        # Without a space, a mark of ASCII is one inside a word: ./configure, 20.-
+        inside = position and not window[position - 1].isspace() and window[position - 1 : position + 1].isascii()
+        if sentences and (inside or is_whole(window, position, code)):
             sentences[-1] += part
         else:
             sentences.append(part)
