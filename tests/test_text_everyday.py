@@ -164,7 +164,7 @@ FIGURES = {
     "12/25/24, 2024/12/25": "December twenty-fifth, twenty twenty-four, December twenty-fifth, twenty twenty-four",
     "5 Jan 2024, Jan 5, 2024": "5 January twenty twenty-four, January fifth, twenty twenty-four",
     "a 5-km run": "a 5-kilometer run",
-    '2" x 4"': "2 inches x 4 inches",
+    '2" x 4"': "2 inches by 4 inches",
     "Henry VIII, World War II, Part I": "Henry the eighth, World War 2, Part 1",
     "Malcolm X, Elizabeth I said": "Malcolm X, Elizabeth I said",
     "Apt. 5B, 221B Baker St.": "Apartment 5 B, 221 B Baker Street.",

@@ -65,6 +65,8 @@ STREETS = {
     "Ter": "Terrace",
 }
 
+COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West"}
+
 MONTHS = {
     "Jan": "January",
     "Feb": "February",
@@ -123,7 +125,10 @@ NUMBERED = {
     "Pt": "Part",
     "c": "about",
     "Apt": "Apartment",
+    "apt": "apartment",
     "Rm": "Room",
+    "Ste": "Suite",
+    "Rte": "Route",
     "ext": "extension",
     "Ext": "Extension",
     "tel": "telephone",
@@ -220,6 +225,9 @@ PHRASES = {
     "B.Sc.": "B S C",
     "M.Sc.": "M S C",
     "D.Phil.": "D Phil",
+    "ea.": "each",
+    "WWI": "World War 1",
+    "WWII": "World War 2",
     "w/o": "without",
     "w/out": "without",
     "b/c": "because",

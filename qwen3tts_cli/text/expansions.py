@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from . import quantities, roman, tables
-from .abbreviations import DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
+from .abbreviations import COMPASS, DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
 from .sentence_ends import ends_sentence, is_inside
 from .steps import Steps, any_of, set_of, tokens
 
@@ -17,10 +17,15 @@ _STREET_NAMES = set_of(
     "Main Wall Elm Oak Maple Pine Cedar High Market Church Fleet Oxford Baker Bourbon Broad Front Water State Park "
     "Washington Bond Regent Downing Lombard Canal Bleecker Mulberry Pearl Spring King Queen Bridge Mill School Center"
 )
-_COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West"}
 # Where an abbreviation begins: in no word, and behind no other period.
 _BEGIN = r"(?<![A-Za-z.])(?<![A-Za-z]')"
 _REACH = 64
+_LIFE = {"b": "born ", "d": "died "}
+# In front of a no that is a word.
+_NO_BEHIND = (
+    r"(?:[,;!?\"'.-]|\b(?:said|say|says|saying|answered|replied|voted|vote|votes|with|me|him|her|them|us|is|was|are|be|a|an|"
+    r"just|simply|yes|or|than|probably|still|definitely))\s?[\"']?$"
+)
 
 
 def _around(match: re.Match[str]) -> tuple[str, str]:
@@ -35,6 +40,8 @@ def _street(match: re.Match[str]) -> str:
     before = match.string[max(match.start() - _REACH, 0) : match.start()]
     named = re.search(r"(?:\d(?:st|nd|rd|th)?|\b[A-Z][\w'-]*\.?) $", before)
     numbered = re.search(r"\d(?:st|nd|rd|th)? (?:[NSEW]\.? )?(?:[A-Z][\w'-]* ){0,3}$", before)
+    # 42nd St. New York, 5 St. James's Square.
+    numbered = numbered and not re.search(r"\d $", before)
     numbered = numbered or before.strip().rsplit(" ", 1)[-1] in _STREET_NAMES
     _, after = _around(match)
     ends = ends_sentence("St.", after)
@@ -54,10 +61,20 @@ def _numbered(match: re.Match[str]) -> str:
     return NUMBERED[word] + " "
 
 
+def _number(match: re.Match[str]) -> str:
+    """Bus no. 5; a refusal ends its sentence."""
+    before = match.string[max(match.start() - _REACH, 0) : match.start()]
+    return match.group() if re.search(_NO_BEHIND, before) else "number "
+
+
 def _named(match: re.Match[str]) -> str:
     """A month, a day of the week or a state."""
     name = match.group(1)
     return (MONTHS.get(name) or WEEKDAYS.get(name) or STATES.get(name) or name) + quantities.kept_period(match)
+
+
+def _compass(match: re.Match[str]) -> str:
+    return COMPASS[match.group(1)]
 
 
 def _month(match: re.Match[str]) -> str:
@@ -96,6 +113,7 @@ ABBREVIATIONS = Steps(
         r"(?<=[A-Za-z] )(Ave|Blvd|Rd|Hwy|Pkwy)(?![A-Za-z.'])",
         lambda match: STREETS[match.group(1)],
     ),
+    (set_of("St"), r"(?<=[a-z] )St(?=[,;)]|$)", STREETS["St"]),
     (
         tokens(TITLES),
         rf"{_BEGIN}({any_of(TITLES)})\.(?=\s?[\"']?[A-Z]|\s(?:&|and|or)\s|-elect|\s\d(?:st|nd))",
@@ -110,7 +128,8 @@ ABBREVIATIONS = Steps(
         _numbered,
     ),
     (set_of("p pp"), r"(?<![A-Za-z])(pp?)\.\s?(?=[ivxl]{1,7}(?![A-Za-z]))", _numbered),
-    (set_of("no"), r"(?:(?<=the )|(?<=at )|(?<=of )|(?<=to ))no\.\s?(?=\d)", "number "),
+    (set_of("no"), r"(?<![A-Za-z.])no\.\s?(?=\d)", _number),
+    (set_of("b d"), r"(?<![A-Za-z.])([bd])\.\s(?=\d{4}(?!\d))", lambda match: _LIFE[match.group(1)]),
     (set_of("Tel tel"), r"(?<![A-Za-z])(Tel|tel)\.(?=:)", r"\1ephone"),
     (set_of("est Est"), r"(?<![A-Za-z])([Ee])st\.(?=\s[a-z])", r"\1stimated"),
     (set_of("est Est"), r"(?<![A-Za-z])([Ee])st\.\s?(?=\d{4}(?!\d))", r"\1stablished "),
@@ -127,11 +146,16 @@ ABBREVIATIONS = Steps(
     ),
     (
         set_of("Sat Sun"),
-        r"(?:(?<=\bon )|(?<=ext )|(?<=ast )|(?<=ery )|(?<=his )|(?<=and )|(?<=or )|(?<=til )|(?=S[a-z]{2}\.,))"
+        r"(?:(?<=\bon )|(?<=ext )|(?<=ast )|(?<=ery )|(?<=his )|(?<=and )|(?<=or )|(?<=til )|(?<=pen )|(?<=sed )"
+        r"|(?=S[a-z]{2}\.(?:,| ?[-&]| (?:and|or|to) (?:Mon|Sun)| \d)))"
         r"(Sat|Sun)\.(?![A-Za-z])",
         _named,
     ),
-    (tokens(WEEKDAYS), rf"{_BEGIN}({any_of(WEEKDAYS)})(?=, (?:\d|{_MONTH}(?![A-Za-z])))", _named),
+    (
+        tokens(WEEKDAYS),
+        rf"{_BEGIN}({any_of(WEEKDAYS)})(?=, \d|(?:,| \d{{1,2}}(?:st|nd|rd|th)?) {_MONTH}(?![A-Za-z]))",
+        _named,
+    ),
     (
         tokens(STATES),
         rf"{_BEGIN}(Ala|Ariz|Calif|Conn|Fla|Mich|Minn|Okla|Tenn|Wis|Wyo)\.(?![A-Za-z])",
@@ -147,7 +171,8 @@ ABBREVIATIONS = Steps(
     (set_of("v"), r"(?<=[A-Za-z] )v\.(?=\s[A-Z])", "versus"),
     ("/", r"(?<![A-Za-z])w/(?=\s?[A-Za-z])", "with "),
     (".", r"(?<![A-Za-z.])(?:[A-Z]\.){2,9}(?:[A-Z](?![A-Za-z]))?|(?<![A-Za-z.\d])(?<!\d )[ap]\.m\.", _initials),
-    (".", r"(?<=\d )([NSEW])\.(?= [A-Z])", lambda match: _COMPASS[match.group(1)]),
+    (".", r"(?<=\d )([NSEW])\.(?= [A-Z])", _compass),
+    (".", rf"{_BEGIN}([NSEW])\.(?= \d{{1,3}}(?:st|nd|rd|th)(?![A-Za-z]))", _compass),
     (".", rf"{_BEGIN}([A-Z])\.(?=\s+[A-Z\"'(&]|\s+(?:and|or|van|von|de)\s)", _initial),
     (roman.COUNTED, roman.COUNTED_NUMBER, roman.counted),
     (roman.RANKS, roman.NAMED_NUMBER, roman.named),

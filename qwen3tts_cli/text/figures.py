@@ -6,15 +6,20 @@ pattern is bounded, or eats the run it begins in, so a step costs linear time wh
 
 from __future__ import annotations
 
-from . import quantities, ranges, tables
-from .abbreviations import DOTTED_UNITS
+from . import quantities, ranges, tables, words
+from .abbreviations import DOTTED_UNITS, MONTHS
 from .steps import END, INT, NUMBER, START, Steps, any_of, set_of, tokens
 
 _MONTH = any_of(tables.MONTHS)
+_ANY_MONTH = any_of((*MONTHS, *tables.MONTHS))
+_DOLLARS = {"USD": "$", "AUD": "A$", "CAD": "C$", "NZD": "NZ$", "HKD": "HK$", "SGD": "S$"}
 _UNIT = any_of(tables.UNITS)
 _LONG_UNIT = any_of(unit for unit in tables.UNITS if unit.isalpha() and (len(unit) > 1 or unit == "m"))
 _PER = rf"(?:\s?/\s?(?P<per>{_UNIT}|{any_of(tables.PER)}){END})?"
-_MAGNITUDE = r"(?P<magnitude>(?i:k|mn|m|bn|b|tn| thousand| million| billion| trillion)(?![A-Za-z0-9]))?"
+_MAGNITUDE = (
+    r"(?P<magnitude>(?i:k|mn|m|bn|b|tn|mm| mn| m| bn| thousand| million| billion| trillion| lakh| crore)"
+    r"(?![A-Za-z0-9]))?"
+)
 _HALF = r"(?:\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm])(?![A-Za-z]))"
 _CODES = any_of(key for key in tables.CURRENCIES if key.isalpha())
 _SIGN = (
@@ -45,13 +50,37 @@ _PHONE = "|".join(
     )
 )
 
+# Other spellings of what the steps of NUMBERS know; they run before them all, whose needs are looked up once.
+_SPELLINGS = (
+    (set_of("Rs"), r"(?<![A-Za-z])Rs\.?\s?(?=\d)", "₹"),
+    (set_of("CHF"), r"(?<=CHF)(\s?\d[\d',]{0,18})\.-{1,2}(?!\d)", r"\1"),
+    ("$", rf"(?<![A-Za-z])({any_of(_DOLLARS)})\s?\$(?=\.?\d)", lambda match: _DOLLARS[match.group(1)]),
+    (None, rf"{START}\d{{1,2}}(?:,\d\d){{1,5}},\d{{3}}(?![\d,])", ranges.lakhs),
+    (_HALVES, rf"{START}(\d{{1,2}})\.([0-5]\d)(?={_HALF.replace('?P<half>', '')})", r"\1:\2"),
+    ("-", rf"{START}(\d{{1,2}})a-(\d{{1,2}})p{END}", r"\1am-\2pm"),
+    (":", r"(?<=\d:\d\d:\d\d)(\.\d{1,9})?Z(?![A-Za-z0-9])", r"\1 UTC"),
+    (":", r"(?:(?<=\d:\d\d:\d\d)|(?<=T\d\d:\d\d))(\.\d{1,9})? ?([+-])(\d\d):?(\d\d)(?![\d:])", quantities.offset),
+    ("-", rf"{START}(\d{{1,2}})-({_ANY_MONTH})-(\d{{4}})(?![\d-])", quantities.day_month_year),
+    (tokens((*MONTHS, *tables.MONTHS)), rf"{START}0([1-9]) (?={_ANY_MONTH}(?![A-Za-z]))", r"\1 "),
+    ("/", r"(?<![\w/.,])(\d)/(\d)(?:rds?|ths?)(?![\w/])", r"\1/\2"),
+    ("/", rf"{START}(\d{{1,2}}\.\d{{1,2}})/(5|10|20|100)(?![\w/]|\.\d)", r"\1 out of \2"),
+    ("/", r"(?<=[A-Za-z])/(?=\d{2,3}\s?(?:km|g|ml|mL)(?![A-Za-z]))", " per "),
+    (
+        "-",
+        rf"{START}\d{{5}}-\d{{4}}(?![\d-]){END}|(?<=[ ,][A-Z]{{2}} )\d{{5}}(?=[\s.,;:)]|$)(?!\.\d|,\d)",
+        ranges.postal,
+    ),
+)
+
 _WRITTEN_OUT = (
     (None, r"(?:(?<=\d)\.)?\d{16,}|(?<![\d,])\d{1,3}(?:,\d{3}){5,}(?!\d)", quantities.flood),
     (None, rf"{START}0[xX]([0-9A-Fa-f]{{1,16}}){END}", quantities.hexadecimal),
     ("-/", rf"{START}(\d{{4}})-(\d\d)-(\d\d)(?:T(?=\d\d:)|(?!\d))", quantities.iso_date),
     ("-/", rf"{START}(\d{{4}})/(\d\d)/(\d\d)(?![/\d])", quantities.iso_date),
     ("/", rf"{START}(\d{{1,2}})/(\d{{1,2}})/(\d{{4}}|\d\d)(?![/\d])", quantities.slash_date),
+    (".", rf"{START}(\d{{4}})\.(\d\d)\.(\d\d)(?!\.?\d)", quantities.iso_date),
     (".", rf"{START}(\d{{1,2}})\.(\d{{1,2}})\.(\d{{4}})(?![\d])(?!\.\d)", quantities.dotted_date),
+    ("-", rf"{START}(\d{{1,2}})-(\d{{1,2}})-(\d{{4}})(?![\d-])", quantities.slash_date),
     (
         None,
         rf"{START}\d{{4}} \d{{6}} \d{{5}}(?! ?\d)|{START}\d{{4}}(?: \d{{4}}){{2,7}}(?: \d{{1,3}})?(?! ?\d)",
@@ -65,6 +94,13 @@ _WRITTEN_OUT = (
     ("'_", rf"{START}\d{{1,3}}(?:(?:'\d{{3}}){{1,4}}|(?:_\d{{3}}){{1,4}})(?![\d'_])", ranges.with_commas),
     ("-", rf"{START}1-8\d\d-(?=[A-Z])", ranges.toll_free),
     (None, rf"(?:{_PHONE})(?![\d-]){END}", quantities.phone),
+    # 4-4-2, 9-1-1 and 50-50 are no ranges.
+    (
+        "-",
+        rf"{START}(?:\d{{1,3}}(?:-\d{{1,3}}){{2,5}}|50-50)(?![\d-]){END}",
+        lambda match: match.group().replace("-", " "),
+    ),
+    ("-", r"(?<=Boeing \d{3})-(?=\d)", " "),
     (",", rf"{_SIGN}\s?{_WHOLE},(?P<fraction>\d{{2}}|-)(?!\d|,\d)", ranges.with_point),
     (",", rf"{START}{_WHOLE},(?P<fraction>\d{{1,2}})(?=\s?(?:[€£]|{_CODES}{END}|{_MEASURE}))", ranges.with_point),
     ("€", rf"(?<=€){START}\d{{1,3}}(?:\.\d{{3}}){{1,4}}(?![.,]?\d)", ranges.with_commas),
@@ -72,6 +108,21 @@ _WRITTEN_OUT = (
 )
 
 _RANGES = (
+    ("-", r"(?<![A-Za-z0-9-])([A-Z])(\d{1,4})-(?=\1\d)", r"\1\2 to "),
+    ("'", r"(?<![\w'.])([3-8])'(\d|1[01])(?![\w'\"])", r"\1 feet \2"),
+    ("'", r"(?<![\w'.])(\d{1,3})'-(\d{1,3})'(?!\w)", r"\1 to \2 feet"),
+    (
+        "'",
+        r"(?<![\w'.])(\d{1,3})'(?=\s?[xX×]\s?\d|\s(?:by|tall|long|wide|deep|high|above|below)\b)"
+        r"|(?<=[xX×] )(\d{1,3})'(?!\w)|(?<=\d'[xX×])(\d{1,3})'(?!\w)",
+        lambda match: match.group()[:-1] + " feet",
+    ),
+    (
+        "xX×",
+        r"(?:(?<=[\d\"])|(?<=feet))\s?[xX×]\s?"
+        r"(?=\d{1,5}(?:\.\d{1,3})?(?:\"|[\s-]?(?:feet|in|inch|inches|ft|m|cm|mm|km|px|pixels|g|kg|ml|[GTM]B)(?![A-Za-z])))",
+        " by ",
+    ),
     ("-", rf"{_SIGN}(?P<low>{NUMBER})-(?P<number>{NUMBER}){_MAGNITUDE}{_PER}", quantities.money_range),
     ("=", r"(?<=\d)-(?=\d{1,15}(?:\.\d{1,15})?\s?=)", " minus "),
     ("-", r"(?:(?<=noon)|(?<=midnight))-(?=\d)", " to "),
@@ -92,7 +143,7 @@ _RANGES = (
 _AMOUNTS = (
     (
         ":",
-        rf"{START}(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?!\d|:\d){_HALF}?",
+        rf"{START}(?P<hour>\d{{1,2}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,](?P<part>\d{{1,9}}))?)?(?!\d|:\d){_HALF}?",
         quantities.time,
     ),
     (_HALVES, rf"{START}(?P<hour>\d{{1,2}}){_HALF}", quantities.time),
@@ -103,15 +154,16 @@ _AMOUNTS = (
         rf"{START}(?P<number>{NUMBER}){_MAGNITUDE}\s?(?P<currency>{any_of(tables.CURRENCIES)}){END}{_PER}",
         quantities.money,
     ),
-    ("/", rf"{START}24/7{END}", "24 7"),
+    ("/", rf"{START}24/7(/365)?{END}", lambda match: match.group().replace("/", " ")),
+    ("/", r"(?<![\w/.,$£€])1/(10{3,6})(?![\w/])", lambda match: "one " + words.ordinal(match.group(1))),
     ("/", rf"{START}9/11{END}", "9 11"),
     (
         "/",
         rf"(?<![\w/.,$£€])(\d{{1,3}}\s)?(\d{{1,3}})/(\d{{1,3}})(?![\w/])(?!\.\d)"
-        rf"(?:\s(?:(?P<dotted>{any_of(DOTTED_UNITS)})\.(?![A-Za-z0-9])|(?P<unit>{_LONG_UNIT}){END}))?",
+        rf"(?:\s(?:(?P<dotted>{any_of(DOTTED_UNITS)})\.(?![A-Za-z0-9])|(?P<unit>{_LONG_UNIT}){END})|(?P<inch>\")(?!\w))?",
         quantities.fraction,
     ),
-    ("m", rf"{START}(\d{{1,3}})\s?m(?=\s?\d{{1,2}}s{END})", quantities.minutes),
+    ("m", rf"{START}(\d{{1,3}})\s?m\s?(?=\d{{1,2}}(?:\.\d{{1,9}})?s{END})", quantities.minutes),
     ("h", r"(?<=\d)h\s?(\d{1,2})m(?![A-Za-z0-9])", r" hours \1 minutes"),
     ("s", rf"{START}(10{{1,3}})s(?= of\b)", ranges.tens),
     ("s", rf"(?<![A-Za-z0-9_,.])(')?((?:1\d|20)\d0|[1-9]0)'?s{END}", ranges.decade),
@@ -125,11 +177,23 @@ _AMOUNTS = (
         rf"{START}(?P<number>{INT})(?:st|nd|rd|th|ST|ND|RD|TH){END}",
         quantities.ordinal,
     ),
-    ("°", r"(?<=\d°)\s?(\d{1,2})'(?:\s?(\d{1,2})(?:\"|''))?", quantities.arc),
-    (set_of("in"), r"(?<=\d )(ft\.?|feet|foot) (\d{1,2}) in\.?(?=[\s,;:!?)]|$)", r"\1 \2 inches"),
+    (
+        "°",
+        r"(?<=\d°)(?:\s?(\d{1,2})'(?:\s?(\d{1,2})(?:\"|''))?)?(?:\s?([NSEW])(?![A-Za-z]))?",
+        quantities.arc,
+    ),
+    (set_of("in"), r"(?<=\d)\s?(ft\.?|feet|foot) ?(\d{1,2}) ?in\.?(?=[\s,;:!?)]|$)", r" \1 \2 inches"),
     ("'", r"(\d)'\s?(\d{1,2})(?:\"|'')", r"\1 feet \2"),
     ('"', r"(?<=\d)\"(?!\w)", quantities.inches),
     (set_of("sq cu fl"), r"(\d\s?)(sq|cu|fl)\.\s(?=ft|mi|oz|m|km)", r"\1\2 "),
+    (set_of("T t"), rf"{START}({NUMBER}) ([Tt])\.(?= [a-z])", quantities.spoons),
+    ("p", rf"{START}([1-9]\d?)p{END}", r"\1 pence"),
+    (
+        "m",
+        rf"{START}({NUMBER})\s?m(?= (?:people|users|followers|subscribers|views|viewers|downloads|customers|jobs|homes|"
+        r"households|copies|units|barrels|children|workers|voters|tonnes|tons|years)\b)",
+        r"\1 million",
+    ),
     (
         DOTTED_UNITS,
         rf"{START}(?P<number>{NUMBER})[\s-]?(?P<unit>{any_of(DOTTED_UNITS)}|(?:sq|cu) ft|fl oz|sq mi)\.(?![A-Za-z0-9])",
@@ -141,7 +205,7 @@ _AMOUNTS = (
         quantities.quantity,
     ),
     ("-", rf"{START}({NUMBER})-({_LONG_UNIT}){END}", quantities.compound),
-    (set_of("k M B bn"), rf"{START}({NUMBER})(k|M|B(?! [A-Z])|bn){END}", quantities.magnitude),
+    (set_of("k M B bn tn"), rf"{START}({NUMBER})(k|M|B(?! [A-Z])|bn|tn){END}", quantities.magnitude),
 )
 
 _REST = (
@@ -156,4 +220,5 @@ _REST = (
     ("#", r"#(?=\d)", "number "),
 )
 
+SPELLINGS = Steps(*_SPELLINGS)
 NUMBERS = Steps(*_WRITTEN_OUT, *_RANGES, *_AMOUNTS, *_REST)

@@ -38,6 +38,16 @@ _FOLDS = {
     "∼": "~",
     "〜": "~",
     "·": " ",
+    "˚": "°",
+    "∆": " delta ",
+    "∑": " sum of ",
+    "∏": " product of ",
+    "∫": " integral of ",
+    "∂": " partial ",
+    "∇": " nabla ",
+    "∈": " in ",
+    "↔": " to ",
+    "⇔": " to ",
     "№": "No. ",
     "™": "",
     "®": "",
@@ -123,6 +133,20 @@ def _contextual() -> tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]]
             ),
             "-",
         ),
+        (
+            re.compile(
+                r"(?<=\d)(\s?(?:[AaPp]\.?[Mm]\.?|km|cm|mm|kg|lbs?|oz|mi|ft|[gmkKMB]|bn|million|billion)) [‒–] "
+                r"(?=[$£€¥]?\d)"
+            ),
+            r"\1 - ",
+        ),
+        # With a space in front of it alone, a dash is a sign.
+        (re.compile(r"(?<![^\s(\[=:~])[‒–](?=[$£€¥]?\.?\d)"), "-"),
+        (re.compile(r"(?<=\d)–(?=[A-Z]\d)"), "-"),
+        (re.compile(r"(?<=\d) ?[·⋅] ?(?=\d)"), " × "),
+        (re.compile(r"(?<=\d)\s?º"), "°"),
+        (re.compile(r"[↑▲] ?(?=[$£€]?\d)"), "up "),
+        (re.compile(r"[↓▼] ?(?=[$£€]?\d)"), "down "),
         # Spaces of a fixed width group the digits of one number.
         (re.compile(r"(?<![\d.,])\d{1,3}(?:[\u00a0\u2006-\u2009\u202f]\d{3}){1,4}(?![\d\u00a0\u202f])"), _grouped),
         (re.compile(r"(?<=\w) ?− ?(?=\w)"), " minus "),

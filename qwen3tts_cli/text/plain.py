@@ -14,7 +14,7 @@ from .steps import set_of
 _ESCAPES = (
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]*[0-Z\\^-~]|\x1b[\[\]]?|[^\n]\x08"
+    r"|(?:\^\[|\\(?:x1[bB]|033|e))\[[0-9;?]{0,40}[A-Za-z]|\x1b[ -/]*[0-Z\\^-~]|\x1b[\[\]]?|[^\n]\x08"
 )
 _BLOCKS = (
     "address article aside blockquote body br caption center dd details div dl dt fieldset figcaption figure footer "
@@ -34,12 +34,18 @@ _TAG = (
     rf"</?(?P<name>{'|'.join((_BLOCKS + ' ' + _INLINES).split())})"
     rf"(?:\s+[\w:.-]{{1,50}}\s?=\s?{_VALUE}|\s+{_FLAG}(?=[\s/>]))*\s*/?>"
 )
+# Cells stand beside each other.
+_CELLS = set_of("td th option")
+# What is between these is for machines.
+_UNREAD = r"<(script|style|template)(?:\s[^<>]{0,500})?>"
+_DECLARATION = r"<(?:!(?i:doctype)|\?[A-Za-z])[^<>]{0,500}>|<!\[CDATA\[|\]\]>"
 _AUTOLINK = r"<((?:https?|ftp|mailto):[^<>\s]{1,2000}|[\w.%+-]{1,64}@[\w.-]{1,255})>"
 _POWER = r"(?:(?<=[\d)])|(?<=\b[A-Za-z]))<sup>([-−]?\d{1,3})</sup>"
 _ENTITY = r"&(?:#\d{1,12}|#[xX][0-9A-Fa-f]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});"
 
 _TARGET = (
-    r"\(\s{0,8}<?[^()\s]{0,2000}(?:\([^()\s]{0,500}\)[^()\s]{0,500})?(?:\s{1,8}[\"'(][^()\n]{0,300}[\"')])?\s{0,8}\)"
+    r"\(\s{0,8}(?:<[^<>\n]{0,500}>|<?[^()\s]{0,2000}"
+    r"(?:\([^()\s]{0,500}\)[^()\s]{0,500})?)(?:\s{1,8}[\"'(][^()\n]{0,300}[\"')])?\s{0,8}\)"
 )
 _IMAGE = rf"!\[([^\[\]]{{0,1000}})\]{_TARGET}"
 _LINK = rf"\[([^\[\]]{{0,1000}})\](?:{_TARGET}|\[\])"
@@ -48,7 +54,10 @@ _DEFINITION = r"\s{0,3}\[([^\[\]^\n]{1,100})\]:\s{1,8}(?:<|[/#.]|[a-z]{2,8}:)\S*
 _FOOTNOTE = r"\[\^[^\[\]\s]{1,40}\]:?"
 _TASK = r"^(\s*(?:[-*+]|\d{1,9}[.)])\s+)\[[ xX]\]\s+"
 _HEADING = r"\s{0,3}#{1,6}\s+"
-_QUOTE = r"\s{0,3}(?:>\s?)+"
+_QUOTE = r"\s{0,3}(?:>(?![=\d$£€.])\s?)+"
+_ALERT = r"^\s*\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*$"
+# A command behind the prompt of a shell.
+_PROMPT = r"\s{0,8}\$ (?=[a-z./~])(?!(?:is|are|was|and|or|to|sign|amount|value|values|per|in)\b)"
 # The words behind a fence name a language where another fence closes it.
 _FENCE = r"\s*(?:`{3,}|~{3,})\s*$"
 _OPENING = r"\s*(?:`{3,}|~{3,})\s*[\w+#.-]*\s*$"
@@ -59,6 +68,7 @@ _MARKS = (
     (r"(?<![\w\\])__(?=[^\s_])|(?<=[^\s_\\])__(?!\w)", ""),
     (r"(?<!=)==(?=[^\s=])([^=\n]{1,500})(?<=\S)==(?!=)", r"\1"),
     (r"`+", ""),
+    (r"(?<![\w$\\])\$\$?([^\s$\d][^$\n]{0,200})(?<=\S)\$\$?(?![\w$])", r"\1"),
     (r"\\(?=[!-/:-@\[-`{-~]|\n)", ""),
 )
 _DIVIDED = r"(?<=[^\W_])[-\u2010\u00ad][^\S\n]{0,8}\n[^\S\n]*(?=[^\W_])"
@@ -74,14 +84,16 @@ _COMPOUNDS = set_of(
 def plain(text: str) -> str:
     """The words of a text, its paragraphs and lists; lines end in a line feed, entities are characters."""
     bare = text.replace("\r\n", "\n").replace("\r", "\n")
-    if re.search(r"[\x08\x1b\x90-\x9f]", bare):
+    if re.search(r"[\x08\x1b\x90-\x9f]|\^\[\[|\\(?:x1[bB]|033|e)\[", bare):
         bare = re.sub(_ESCAPES, "", bare)
     if "<" in bare:
         bare = _without_comments(bare)
         bare = re.sub(_AUTOLINK, r" \1 ", bare)
         bare = re.sub(_POWER, r"^\1", bare)
-        bare = re.sub(_TAG, lambda tag: "\n" if tag["name"].lower() in _BLOCKS.split() else "", bare, flags=re.I)
-    if re.search(r"[#>|=`~*_\[\\-]", bare):
+        bare = re.sub(_DECLARATION, "", _without_scripts(bare))
+        bare = re.sub(_TAG, _between, bare, flags=re.I)
+        bare = re.sub(r"(^|\n)[^\S\n]{0,80}, ", r"\1", bare)
+    if re.search(r"[#>|=`~*_\[\\$-]", bare):
         bare = _without_markdown(bare)
     if "&" in bare:
         bare = re.sub(_ENTITY, _character, bare)
@@ -96,6 +108,27 @@ def _without_comments(text: str) -> str:
         kept.append(text[position:start])
         position = end + 3
     return "".join(kept) + text[position:]
+
+
+def _without_scripts(text: str) -> str:
+    kept, position = [], 0
+    ends: dict[str, int] = {}
+    low = text.lower()
+    for begin in re.finditer(_UNREAD, low):
+        name = begin.group(1)
+        # An end that is not there is looked for once.
+        if begin.start() < position or ends.get(name) == -1:
+            continue
+        ends[name] = end = low.find(f"</{name}>", begin.end())
+        if end >= 0:
+            kept.append(text[position : begin.start()])
+            position = end + len(name) + 3
+    return " ".join([*kept, text[position:]])
+
+
+def _between(tag: re.Match[str]) -> str:
+    name = tag["name"].lower()
+    return "\n" if name in _BLOCKS.split() else ", " if name in _CELLS and tag.group()[1] != "/" else ""
 
 
 def _character(entity: re.Match[str]) -> str:
@@ -148,7 +181,7 @@ def _without_links(text: str) -> str:
 
 
 def _without_block_marks(text: str) -> str:
-    if "\n" not in text and text[:1] not in "#>|`~=*_-+ ":
+    if "\n" not in text and text[:1] not in "#>|`~=*_-+$ ":
         return text
     lines = text.split("\n")
     out: list[str] = []
@@ -157,10 +190,12 @@ def _without_block_marks(text: str) -> str:
     last_fence = max(fences, default=-1)
     for index, line in enumerate(lines):
         if line[:4].lstrip()[:1] == ">":
-            line = re.sub(_QUOTE, "", line, count=1)
+            line = re.sub(_ALERT, r"\1.", re.sub(_QUOTE, "", line, count=1))
+        if line.lstrip()[:2] == "$ ":
+            line = re.sub(_PROMPT, "", line, count=1)
         mark = line.lstrip()[:1]
-        if mark in ("-", "=", "*", "_", "|", ":") and _is_rule(line):
-            in_table = "|" in line
+        if mark in ("-", "=", "*", "_", "|", ":", "+") and _is_rule(line):
+            in_table = "|" in line or mark == "+"
             if not in_table:
                 out.append("")
             continue
@@ -180,6 +215,8 @@ def _without_block_marks(text: str) -> str:
 def _is_rule(line: str) -> bool:
     """Whether a line is a rule, the underlining of a heading, or the line below the header of a table."""
     marks = set(line) - set(" \t")
+    if "+" in marks:
+        return marks <= set("+|-=:") and line.count("-") + line.count("=") >= 3
     if "|" in marks:
         return "-" in marks and marks <= set("|:-")
     return len(marks) == 1 and marks <= set("-=*_") and sum(line.count(mark) for mark in marks) >= 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from . import tables, words
+from .abbreviations import COMPASS, MONTHS
 from .sentence_ends import ends_sentence
 
 
@@ -29,6 +30,21 @@ def dotted_date(match: re.Match[str]) -> str:
     return _date(match, match.group(3), match.group(2), match.group(1))
 
 
+def day_month_year(match: re.Match[str]) -> str:
+    """05-May-2024."""
+    day, month, year = match.groups()
+    return f"{int(day)} {MONTHS.get(month, month)} {words.year(year)}"
+
+
+def offset(match: re.Match[str]) -> str:
+    """The distance to UTC behind a time."""
+    fraction, sign, hours, minutes = match.groups()
+    if not int(hours + minutes):
+        return f"{fraction or ''} UTC"
+    spoken = f"{fraction or ''} {'plus' if sign == '+' else 'minus'} {int(hours)} hour{'' if int(hours) == 1 else 's'}"
+    return f"{spoken} {minutes} minutes" if int(minutes) else spoken
+
+
 def month_day(match: re.Match[str]) -> str:
     """May 5 at the end of a phrase, or in front of a year."""
     return f"{match.group(1)} {words.ordinal(match.group(2))}" if int(match.group(2)) <= 31 else match.group()
@@ -41,17 +57,19 @@ def _date(match: re.Match[str], year: str, month: str, day: str) -> str:
 
 
 def time(match: re.Match[str]) -> str:
-    hour, minute, second, half = map(match.groupdict().get, ("hour", "minute", "second", "half"))
+    hour, minute, second, part, half = map(match.groupdict().get, ("hour", "minute", "second", "part", "half"))
     if int(hour) > 24 or (int(hour) == 24 and minute != "00"):
         return match.group()
     hour = str(int(hour))
+    second = None if second == "00" and not part else second
     spoken = words.cardinal(hour)
     if minute and int(minute):
         spoken += f" oh {words.cardinal(minute[1])}" if minute[0] == "0" else f" {words.cardinal(minute)}"
-    elif minute and not half and not second:
+    elif minute and not half:
         spoken = "midnight" if int(hour) in (0, 24) else f"{spoken} hundred" if int(hour) > 12 else f"{spoken} o'clock"
     if second:
-        spoken += f" and {words.cardinal(str(int(second)))} second" + ("s" if int(second) != 1 else "")
+        amount = words.decimal(f"{int(second)}.{part}" if part else str(int(second)))
+        spoken += f" and {amount} second" + ("s" if part or int(second) != 1 else "")
     if half:
         spoken += f" {half.lower()} m" + kept_period(match)
     return spoken
@@ -109,6 +127,13 @@ def _amount(number: str, currency: str, magnitude: str) -> str:
     return f"{amount} and {small}" if whole.strip("0,") else small
 
 
+def spoons(match: re.Match[str]) -> str:
+    """1 T. sugar, 2 t. salt."""
+    number, unit = match.groups()
+    one, many = tables.UNITS["tbsp" if unit == "T" else "tsp"]
+    return f"{number} {one if _is_one(number) else many}"
+
+
 def magnitude(match: re.Match[str]) -> str:
     """A number with a magnitude and no currency: 10k, 3.5M; an apartment 5B has none."""
     if re.search(
@@ -145,19 +170,20 @@ def dotted_quantity(match: re.Match[str]) -> str:
 
 def minutes(match: re.Match[str]) -> str:
     """Minutes in front of seconds: 1m 30s."""
-    return f"{match.group(1)} minute{'' if _is_one(match.group(1)) else 's'}"
+    return f"{match.group(1)} minute{'' if _is_one(match.group(1)) else 's'} "
 
 
 def inches(match: re.Match[str]) -> str:
     """A double quote behind a number: inches, unless one before it opens a quotation."""
-    before = match.string[max(match.start() - 100, 0) : match.start()]
+    before = match.string[max(match.start() - 100, 0) : match.end() - 1]
     return match.group() if '"' in re.sub(r"\d\"", "", before) else " inches"
 
 
 def arc(match: re.Match[str]) -> str:
-    """Minutes and seconds behind degrees."""
-    minute, second = match.groups()
-    return f" {minute} minutes" + (f" {second} seconds " if second else "")
+    """Minutes, seconds and the point of the compass behind degrees."""
+    minute, second, compass = match.groups()
+    spoken = (f" {minute} minutes" if minute else "") + (f" {second} seconds" if second else "")
+    return spoken + (f" {COMPASS[compass].lower()}" if compass else "")
 
 
 def compound(match: re.Match[str]) -> str:
@@ -170,22 +196,31 @@ def hexadecimal(match: re.Match[str]) -> str:
     return "zero x " + " ".join(words.digits(sign) or sign for sign in match.group(1).upper())
 
 
+def _names(unit: str) -> tuple[str, ...]:
+    return tables.UNITS.get(unit) or tables.DOTTED.get(unit, ("", ""))
+
+
 def fraction(match: re.Match[str]) -> str:
+    """A fraction, and its unit; a double quote behind it may close a quotation instead."""
+    if match.group("inch") and inches(match) == match.group():
+        return _fraction(match, "") + '"'
+    return _fraction(match, match.group("unit") or match.group("dotted") or ("in" if match.group("inch") else ""))
+
+
+def _fraction(match: re.Match[str], unit: str) -> str:
     whole, top, bottom = match.group(1), int(match.group(2)), int(match.group(3))
-    unit = match.group("unit") or match.group("dotted") or ""
-    if unit:
-        unit = f" {(tables.UNITS.get(unit) or tables.DOTTED[unit])[bool(whole)]}{kept_period(match)}"
+    one, many = (f" {name}{kept_period(match)}" if name else "" for name in _names(unit))
     if top == bottom > 1 and not whole:
-        return f"{top} {'' if top in (20, 50) else 'out of '}{bottom}{unit}"
+        return f"{top} {'' if top in (20, 50) else 'out of '}{bottom}{many}"
     if not 0 < top < bottom or (bottom > 10 and bottom not in (16, 32, 64, 100)):
-        return f"{match.group(1) or ''}{match.group(2)} over {match.group(3)}{unit}"
+        return f"{match.group(1) or ''}{match.group(2)} over {match.group(3)}{many}"
     name = {2: "half", 4: "quarter"}.get(bottom) or words.ordinal(str(bottom))
     if top > 1:
         name = "halves" if bottom == 2 else words.plural(name)
     if not whole:
-        return f"{words.cardinal(str(top))} {name}{unit}"
+        return f"{words.cardinal(str(top))} {name}{one}"
     article = "an" if name.startswith("eighth") else "a"
-    return f"{words.cardinal(whole.strip())} and {article if top == 1 else words.cardinal(str(top))} {name}{unit}"
+    return f"{words.cardinal(whole.strip())} and {article if top == 1 else words.cardinal(str(top))} {name}{many}"
 
 
 def ordinal(match: re.Match[str]) -> str:

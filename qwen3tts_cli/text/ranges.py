@@ -46,9 +46,19 @@ def grouped(match: re.Match[str]) -> str:
     number, _, fraction = match.group().partition(",")
     groups = number.split()
     several = all(group.endswith("00") for group in groups) and "000" not in groups
-    if several or (len(groups) == 2 and groups[1] != "000"):
+    if not fraction and (several or (len(groups) == 2 and groups[1] != "000")):
         return match.group()
     return ",".join(groups) + ("." + fraction if fraction else "")
+
+
+def lakhs(match: re.Match[str]) -> str:
+    """Digits in the groups of India, 12,34,567: in groups of three."""
+    return f"{int(match.group().replace(',', '')):,}"
+
+
+def postal(match: re.Match[str]) -> str:
+    """A ZIP code, digit by digit."""
+    return ", ".join(words.digits(group).replace(",", "") for group in match.group().split("-"))
 
 
 def dotted_groups(match: re.Match[str]) -> str:

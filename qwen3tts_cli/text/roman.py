@@ -23,10 +23,10 @@ COUNTED = set_of(
     "Appendix Grade Schedule Apollo Category Tier Group Division Mark Amendment Canto Psalm Step Unit Lesson Episode "
     "Season Vatican"
 )
-COUNTED_NUMBER = rf"(?<![A-Za-z'])({any_of(COUNTED)})\s([IVXLC]{{1,8}})(?![A-Za-z0-9'&-])"
+COUNTED_NUMBER = rf"(?<![A-Za-z'])({any_of(COUNTED)})\s([IVXLC]{{1,8}})(?![A-Za-z0-9&-]|'(?!s))"
 # Behind other names, numbers that are no other word.
 RANKS = set_of("II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI XXII XXIII")
-NAMED_NUMBER = rf"(?<![A-Za-z'])([A-Z][a-z]{{2,20}})\s({any_of(RANKS)})(?!\.[A-Z])(?![A-Za-z0-9'&-])"
+NAMED_NUMBER = rf"(?<![A-Za-z'])([A-Z][a-z]{{2,20}})\s({any_of(RANKS)})(?!\.[A-Z])(?![A-Za-z0-9&-]|'(?!s))"
 _VALID = r"(?=.)(?:XC|XL|L?X{0,4})(?:IX|IV|V?I{0,4})"
 _WORTH = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 

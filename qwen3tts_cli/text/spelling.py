@@ -43,12 +43,14 @@ def _sign(match: re.Match[str]) -> str:
     return f" {tables.SIGNS[match.group()]} "
 
 
+_PLACES = {".": "dot slash ", "..": "dot dot slash ", "~": "tilde slash "}
 _WWW = ("www", "Www", "WWW")
 
 _LAYOUT = Steps(
     # A blank line or a list item ends what was before; other line ends are spaces.
     ("\n", r"(?<=[A-Za-z0-9)%\"'])[^\S\n]?\n\s*(?:\n\s*|[-*+] |(?=\d{1,3}[.)]\s))", ". "),
     ("\n-*+>", r"\n\s*(?:[-*+>] )?|^[-*+>] ", " "),
+    ("+", r"\+\s?/\s?-", "±"),
     (":;", r"(?<![A-Za-z0-9])[:;]-?[()DP](?![A-Za-z0-9])", " "),
 )
 
@@ -61,6 +63,11 @@ _SIGNS = Steps(
     ("-", r"-{2,}", ", "),
     ("#", r"(?<![A-Za-z])([CF])#", r"\1 sharp"),
     ("+", r"(?<=[A-Za-z])\+\+", " plus plus"),
+    ("&", r"&{2,}", " and "),
+    ("§", r"§§\s?", "sections "),
+    ("$", r"\$(?=[A-Za-z_{(])", "dollar "),
+    ("/", r"(?<=[\w~])/\.(?=[A-Za-z])", "/dot "),
+    ("/", r"(?<![^\s(\"'=:])(\.{1,2}|~)/(?=[\w.])", lambda match: _PLACES[match.group(1)]),
     ("=+*_~#|^/<>", r"={3,}|\+{2,}|[*_~#|^]{2,}|/{2,}|<{2,}|>{2,}", " "),
     ("#", r"#(?=[A-Za-z])", "hashtag "),
     ("/", r"(?<![A-Za-z])and/or(?![A-Za-z])", "and or"),
@@ -89,9 +96,9 @@ class Speller:
             text = steps.apply(text)
         if re.search(r"\d", text):
             # Imported here: most sentences hold no number.
-            from .figures import NUMBERS
+            from .figures import NUMBERS, SPELLINGS
 
-            text = NUMBERS.apply(text)
+            text = NUMBERS.apply(SPELLINGS.apply(text))
             text = re.sub(rf"(?<!\d){INT}(?!\d)", self._integer, text)
         return _SIGNS.apply(text)
 

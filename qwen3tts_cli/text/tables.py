@@ -51,12 +51,15 @@ CURRENCIES = {
     "₦": ("naira", "naira", ""),
     "₴": ("hryvnia", "hryvnias", ""),
     "₿": ("bitcoin", "bitcoins", ""),
+    "kr": ("krone", "kroner", ""),
+    "zl": ("zloty", "zlotys", ""),
     "¢": ("cent", "cents", ""),
 }
 
 MAGNITUDES = {
     "k": "thousand",
     "m": "million",
+    "mm": "million",
     "mn": "million",
     "bn": "billion",
     "b": "billion",
@@ -65,6 +68,8 @@ MAGNITUDES = {
     "million": "million",
     "billion": "billion",
     "trillion": "trillion",
+    "lakh": "lakh",
+    "crore": "crore",
 }
 
 # Symbol -> (one, many). Symbols that are common words or initials (in, A, K) are left out on purpose.
@@ -85,6 +90,11 @@ UNITS = {
     "sq m": ("square meter", "square meters"),
     "cu ft": ("cubic foot", "cubic feet"),
     "mph": ("mile per hour", "miles per hour"),
+    "mpg": ("mile per gallon", "miles per gallon"),
+    "dpi": ("dot per inch", "dots per inch"),
+    "mmHg": ("millimeter of mercury", "millimeters of mercury"),
+    "Mbit": ("megabit", "megabits"),
+    "Gbit": ("gigabit", "gigabits"),
     "kph": ("kilometer per hour", "kilometers per hour"),
     "kmh": ("kilometer per hour", "kilometers per hour"),
     "t": ("ton", "tons"),
