@@ -23,6 +23,10 @@ PRICES = {
     "50p, 1080p": "50 pence, one thousand eighty p",
     "50 kr, 50 zł": "fifty kroner, fifty zlotys",
     "$2.99 ea.": "two dollars and ninety-nine cents each.",
+    "EUR 5,00, EUR 1.000,00, Rs.500/-": "five euros, one thousand euros, five hundred rupees",
+    "€5m-10m, $1.2–$1.5 billion, $5-$10k": "five million to ten million euros, "
+    "one point two to one point five billion dollars, five to ten thousand dollars",
+    "£5pcm": "five pounds pcm",
     "1.5m people, a 1.5m pole": "one point five million people, a one point five meters pole",
 }
 
@@ -41,6 +45,9 @@ DATES_AND_TIMES = {
     "9:00-10:30": "nine o'clock to ten thirty",
     "12-25-2024, 25-12-2024": "December twenty-fifth, twenty twenty-four, December twenty-fifth, twenty twenty-four",
     "05-May-2024, 2024.05.06": "5 May twenty twenty-four, May sixth, twenty twenty-four",
+    "05/2024, 01/02/2024": "May twenty twenty-four, January second, twenty twenty-four",
+    "Mon, Wed & Fri, Sat/Sun, Jan/Feb": "Monday, Wednesday and Friday, Saturday slash Sunday, January slash February",
+    "70s music, 30s later": "seventies music, 30 seconds later",
     "Tue 6 May": "Tuesday 6 May",
     "Open Sat. 9-5, Sat. and Sun.": "Open Saturday 9 to 5, Saturday and Sunday.",
     "(b. 1950, d. 1999)": "born nineteen fifty, died nineteen ninety-nine",
@@ -51,6 +58,11 @@ NUMBERS = {
     "4-4-2, 9-1-1, a 10-6-2 record, 50-50": "4 4 2, 9 1 1, a 10 6 2 record, 50 50",
     "24/7/365, 24/7": "24 7 365, 24 7",
     "4.5/5 stars, 8.5/10": "four point five out of 5 stars, eight point five out of 10",
+    "1/10th, 1-1/2 cups, 2-1/2 tsp": "one tenth, one and a half cups, two and a half teaspoons",
+    "1920×1080, C++17": "nineteen twenty by one thousand eighty, C plus plus 17",
+    "No. 22-1234": "number 22 twelve thirty-four",
+    "John 3:16-18, 1 Cor. 13:4, Gen. 1:1": "John 3, 16 to 18, 1 Corinthians 13, 4, Genesis 1, 1",
+    "vol. 5, no. 3, he was no. 1": "volume 5, number 3, he was number 1",
     "2/3rds, 1/1000": "two thirds, one one thousandth",
     "+/-5, 5 +/- 1": "plus or minus 5, 5 plus or minus 1",
     ">=5, >5%": "greater than or equal to 5, greater than 5 percent",
@@ -89,6 +101,9 @@ ADDRESSES = {
 }
 
 SENTENCE_ENDS = {
+    "Mr.Smith has two Ph.D.s": "Mister Smith has two P H Ds",
+    "i. e. this, e. g. that, e.g.so, i.e., e.g., x": "that is this, for example that, for example so, "
+    "that is, for example, x",
     "This is plan B. Next is plan C.": "This is plan B. Next is plan C.",
     "So did I. John went.": "So did I. John went.",
     "Take vitamin K. Bob did.": "Take vitamin K. Bob did.",

@@ -141,6 +141,38 @@ NUMBERED = {
     "Ser": "Series",
 }
 
+# Of the Bible, in front of a chapter and a verse.
+BOOKS = {
+    "Gen": "Genesis",
+    "Ex": "Exodus",
+    "Exod": "Exodus",
+    "Lev": "Leviticus",
+    "Num": "Numbers",
+    "Deut": "Deuteronomy",
+    "Ps": "Psalm",
+    "Prov": "Proverbs",
+    "Eccl": "Ecclesiastes",
+    "Isa": "Isaiah",
+    "Jer": "Jeremiah",
+    "Dan": "Daniel",
+    "Matt": "Matthew",
+    "Mk": "Mark",
+    "Lk": "Luke",
+    "Jn": "John",
+    "Rom": "Romans",
+    "Cor": "Corinthians",
+    "Gal": "Galatians",
+    "Eph": "Ephesians",
+    "Phil": "Philippians",
+    "Col": "Colossians",
+    "Thess": "Thessalonians",
+    "Tim": "Timothy",
+    "Heb": "Hebrews",
+    "Jas": "James",
+    "Pet": "Peter",
+    "Rev": "Revelation",
+}
+
 STATES = {
     "Ala": "Alabama",
     "Ariz": "Arizona",
@@ -222,6 +254,7 @@ PHRASES = {
     "Sr.": "Senior",
     "Esq.": "Esquire",
     "Ph.D.": "P H D",
+    "Ph.D.s": "P H Ds",
     "B.Sc.": "B S C",
     "M.Sc.": "M S C",
     "D.Phil.": "D Phil",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from . import quantities, roman, tables
-from .abbreviations import COMPASS, DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
+from .abbreviations import BOOKS, COMPASS, DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
 from .sentence_ends import ends_sentence, is_inside
 from .steps import Steps, any_of, set_of, tokens
 
@@ -23,7 +23,7 @@ _REACH = 64
 _LIFE = {"b": "born ", "d": "died "}
 # In front of a no that is a word.
 _NO_BEHIND = (
-    r"(?:[,;!?\"'.-]|\b(?:said|say|says|saying|answered|replied|voted|vote|votes|with|me|him|her|them|us|is|was|are|be|a|an|"
+    r"(?:[!?\"'.-]|\b(?:said|say|says|saying|answered|replied|voted|vote|votes|with|me|him|her|them|us|is|was|are|be|a|an|"
     r"just|simply|yes|or|than|probably|still|definitely))\s?[\"']?$"
 )
 
@@ -51,7 +51,13 @@ def _street(match: re.Match[str]) -> str:
 
 
 def _title(match: re.Match[str]) -> str:
-    return TITLES[match.group(1)]
+    return TITLES[match.group(1)] + " " * match.string[match.end() : match.end() + 1].isalpha()
+
+
+def _verse(match: re.Match[str]) -> str:
+    """John 3:16-18."""
+    book, chapter, verse, last = match.groups()
+    return f"{BOOKS.get(book, book)} {chapter}, {verse}" + (f" to {last}" if last else "")
 
 
 def _numbered(match: re.Match[str]) -> str:
@@ -64,7 +70,8 @@ def _numbered(match: re.Match[str]) -> str:
 def _number(match: re.Match[str]) -> str:
     """Bus no. 5; a refusal ends its sentence."""
     before = match.string[max(match.start() - _REACH, 0) : match.start()]
-    return match.group() if re.search(_NO_BEHIND, before) else "number "
+    first = re.match(r"1(?!\d)", match.string[match.end() : match.end() + 2])
+    return match.group() if re.search(_NO_BEHIND, before) and not first else "number "
 
 
 def _named(match: re.Match[str]) -> str:
@@ -79,6 +86,18 @@ def _compass(match: re.Match[str]) -> str:
 
 def _month(match: re.Match[str]) -> str:
     return MONTHS[match.group()]
+
+
+def _spaced(match: re.Match[str]) -> str:
+    """E.g.this, i. e. that."""
+    first, second = filter(None, match.groups())
+    comma = match.string[match.end() : match.end() + 1] == ","
+    return f"{first}.{second}." + ("" if comma else " ")
+
+
+def _days(match: re.Match[str]) -> str:
+    """Mon, Wed & Fri."""
+    return re.sub(rf"{any_of(WEEKDAYS)}(?![a-z])", lambda day: WEEKDAYS[day.group()], match.group())
 
 
 def _span(match: re.Match[str]) -> str:
@@ -114,6 +133,12 @@ ABBREVIATIONS = Steps(
         lambda match: STREETS[match.group(1)],
     ),
     (set_of("St"), r"(?<=[a-z] )St(?=[,;)]|$)", STREETS["St"]),
+    (
+        tokens((*BOOKS, *BOOKS.values(), "Acts")),
+        rf"{_BEGIN}({any_of((*BOOKS, *BOOKS.values(), 'Acts'))})\.? "
+        r"(\d{1,3}):(\d{1,3})(?:-(\d{1,3}))?(?![\d:])",
+        _verse,
+    ),
     (
         tokens(TITLES),
         rf"{_BEGIN}({any_of(TITLES)})\.(?=\s?[\"']?[A-Z]|\s(?:&|and|or)\s|-elect|\s\d(?:st|nd))",
@@ -157,12 +182,22 @@ ABBREVIATIONS = Steps(
         _named,
     ),
     (
+        tokens(MONTHS),
+        rf"{_BEGIN}({any_of(MONTHS)})(?=/{_MONTH}(?![A-Za-z]))|(?<=[a-z]/)({any_of(MONTHS)})(?![A-Za-z.])",
+        _month,
+    ),
+    (
+        tokens(WEEKDAYS),
+        rf"{_BEGIN}{_DAY}(?:(?:, (?:and |& )?|/| & | and | or ){_DAY}){{1,6}}(?![A-Za-z.])",
+        _days,
+    ),
+    (
         tokens(STATES),
         rf"{_BEGIN}(Ala|Ariz|Calif|Conn|Fla|Mich|Minn|Okla|Tenn|Wis|Wyo)\.(?![A-Za-z])",
         _named,
     ),
     (tokens(STATES), rf"(?<=, )({any_of(STATES)})\.(?![A-Za-z])", _named),
-    (set_of("g e"), r"(?<![A-Za-z.])(e\.g|i\.e)\.(?=[A-Za-z])", r"\1. "),
+    (set_of("g e"), r"(?<![A-Za-z.])(?:(e)\. ?(g)|(i)\. ?(e))\.(?: (?=[A-Za-z])|(?=[A-Za-z,]))", _spaced),
     (
         tokens((*PHRASES, *map(str.capitalize, PHRASES))) - {"."},
         rf"(?<![A-Za-z.])(?:{_PHRASE}|(?i:e\.g\.|i\.e\.))(?![A-Za-z])",

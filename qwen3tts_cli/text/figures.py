@@ -20,6 +20,7 @@ _MAGNITUDE = (
     r"(?P<magnitude>(?i:k|mn|m|bn|b|tn|mm| mn| m| bn| thousand| million| billion| trillion| lakh| crore)"
     r"(?![A-Za-z0-9]))?"
 )
+_LETTER = "(?i:k|mn|m|bn|b|tn|thousand|million|billion|trillion)"
 _HALF = r"(?:\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm])(?![A-Za-z]))"
 _CODES = any_of(key for key in tables.CURRENCIES if key.isalpha())
 _SIGN = (
@@ -62,7 +63,12 @@ _SPELLINGS = (
     (":", r"(?:(?<=\d:\d\d:\d\d)|(?<=T\d\d:\d\d))(\.\d{1,9})? ?([+-])(\d\d):?(\d\d)(?![\d:])", quantities.offset),
     ("-", rf"{START}(\d{{1,2}})-({_ANY_MONTH})-(\d{{4}})(?![\d-])", quantities.day_month_year),
     (tokens((*MONTHS, *tables.MONTHS)), rf"{START}0([1-9]) (?={_ANY_MONTH}(?![A-Za-z]))", r"\1 "),
-    ("/", r"(?<![\w/.,])(\d)/(\d)(?:rds?|ths?)(?![\w/])", r"\1/\2"),
+    ("/", r"(?<![\w/.,])(\d{1,2})/(\d{1,3})(?:rds?|ths?)(?![\w/])", r"\1/\2"),
+    ("/", r"(?<=\d)/-(?!\w)", ""),
+    ("/", rf"{START}(?<!/)(0[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/-])", quantities.month_year),
+    ("-", r"(?<![\w/.,-])([1-9]\d?)-(?=[1-9]/(?:2|3|4|8|16|32)(?![\d/]))", r"\1 "),
+    ("-", r"(?<=number )(\d\d)-(?=\d{4}(?![\d-]))", r"\1 "),
+    ("×", r"(?<=\d{3})×(?=\d{3,4}(?!\s?=)(?!\d))", " by "),
     ("/", rf"{START}(\d{{1,2}}\.\d{{1,2}})/(5|10|20|100)(?![\w/]|\.\d)", r"\1 out of \2"),
     ("/", r"(?<=[A-Za-z])/(?=\d{2,3}\s?(?:km|g|ml|mL)(?![A-Za-z]))", " per "),
     (
@@ -102,6 +108,7 @@ _WRITTEN_OUT = (
     ),
     ("-", r"(?<=Boeing \d{3})-(?=\d)", " "),
     (",", rf"{_SIGN}\s?{_WHOLE},(?P<fraction>\d{{2}}|-)(?!\d|,\d)", ranges.with_point),
+    (",", rf"(?<![A-Za-z])(?P<currency>{_CODES})\s?{_WHOLE},(?P<fraction>\d{{2}})(?!\d|,\d)", ranges.with_point),
     (",", rf"{START}{_WHOLE},(?P<fraction>\d{{1,2}})(?=\s?(?:[€£]|{_CODES}{END}|{_MEASURE}))", ranges.with_point),
     ("€", rf"(?<=€){START}\d{{1,3}}(?:\.\d{{3}}){{1,4}}(?![.,]?\d)", ranges.with_commas),
     (".", rf"{START}\d{{1,3}}(?:\.\d{{3}}){{2,4}}(?!\d)(?!\.\d)", ranges.dotted_groups),
@@ -123,7 +130,12 @@ _RANGES = (
         r"(?=\d{1,5}(?:\.\d{1,3})?(?:\"|[\s-]?(?:feet|in|inch|inches|ft|m|cm|mm|km|px|pixels|g|kg|ml|[GTM]B)(?![A-Za-z])))",
         " by ",
     ),
-    ("-", rf"{_SIGN}(?P<low>{NUMBER})-(?P<number>{NUMBER}){_MAGNITUDE}{_PER}", quantities.money_range),
+    (
+        "-",
+        rf"{_SIGN}(?P<low>{NUMBER})(?:(?P<first>{_LETTER})-|-(?:(?P=currency)(?={NUMBER}\s?{_LETTER}(?![A-Za-z])))?)"
+        rf"(?P<number>{NUMBER}){_MAGNITUDE}{_PER}",
+        quantities.money_range,
+    ),
     ("=", r"(?<=\d)-(?=\d{1,15}(?:\.\d{1,15})?\s?=)", " minus "),
     ("-", r"(?:(?<=noon)|(?<=midnight))-(?=\d)", " to "),
     ("/", r"(?<=\d) / (?=\d)", " divided by "),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .plain import plain
@@ -114,46 +113,18 @@ def spoken(text: str, manifest: VoiceManifest) -> str:
 def fold(text: str, keep: frozenset[str]) -> str:
     """Replace every character outside `keep` by its nearest equivalent; what has none becomes a space or nothing."""
     if not keep.issuperset(text) or "²" in text or "³" in text:
-        for pattern, replacement in _contextual():
-            text = pattern.sub(replacement, text)
+        text = _beside(text)
     return text.translate({ord(char): _fold_character(char, keep) for char in set(text) - keep})
 
 
-# Compiled on demand: wide character classes take milliseconds each.
-@lru_cache(maxsize=1)
-def _contextual() -> tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]:
-    """What folds differently beside a digit or a letter."""
-    greek = "[\u0391-\u03a9\u03b1-\u03c9]"
-    return (
-        # U+2013 between digits is a range, U+2212 behind a digit or letter a subtraction.
-        (re.compile(r"(?<=[\d%°¢€²³⁰-⁹]) ?[‒–] ?(?=[$£€¥]?\d)|(?<=[A-Za-z.])[‒–](?=[$£€¥]?\d)"), "-"),
-        (
-            re.compile(
-                r"(?<=[a-z.\d])[‒–](?=(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Ma[ry]|Apr|Ju[nl]|Aug|Sep|Oct|Nov|Dec))"
-            ),
-            "-",
-        ),
-        (
-            re.compile(
-                r"(?<=\d)(\s?(?:[AaPp]\.?[Mm]\.?|km|cm|mm|kg|lbs?|oz|mi|ft|[gmkKMB]|bn|million|billion)) [‒–] "
-                r"(?=[$£€¥]?\d)"
-            ),
-            r"\1 - ",
-        ),
-        # With a space in front of it alone, a dash is a sign.
-        (re.compile(r"(?<![^\s(\[=:~])[‒–](?=[$£€¥]?\.?\d)"), "-"),
-        (re.compile(r"(?<=\d)–(?=[A-Z]\d)"), "-"),
-        (re.compile(r"(?<=\d) ?[·⋅] ?(?=\d)"), " × "),
-        (re.compile(r"(?<=\d)\s?º"), "°"),
-        (re.compile(r"[↑▲] ?(?=[$£€]?\d)"), "up "),
-        (re.compile(r"[↓▼] ?(?=[$£€]?\d)"), "down "),
-        # Spaces of a fixed width group the digits of one number.
-        (re.compile(r"(?<![\d.,])\d{1,3}(?:[\u00a0\u2006-\u2009\u202f]\d{3}){1,4}(?![\d\u00a0\u202f])"), _grouped),
-        (re.compile(r"(?<=\w) ?− ?(?=\w)"), " minus "),
-        (re.compile(r"[⁰¹²³⁴-⁹⁻]+"), _exponent),
-        (re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])"), " "),
-        (re.compile(f"(?<!{greek}){greek}(?!{greek})"), _greek_letter),
-    )
+def _beside(text: str) -> str:
+    """The text without what folds differently beside a digit or a letter."""
+    found = set(text)
+    for needs, pattern, replacement in _CONTEXTUAL:
+        # Most texts have few of the characters, and wide character classes take milliseconds to compile.
+        if not found.isdisjoint(needs):
+            text = re.sub(pattern, replacement, text)
+    return text
 
 
 def _fold_character(char: str, keep: frozenset[str]) -> str:
@@ -196,6 +167,46 @@ def _greek_letter(match: re.Match[str]) -> str:
     name = unicodedata.name(letter).split()[-1].lower()
     before = " " if text[max(match.start() - 1, 0) : match.start()].isalnum() else ""
     return before + name + (" " if text[match.end() : match.end() + 1].isalnum() else "")
+
+
+_GREEK = "[\u0391-\u03a9\u03b1-\u03c9]"
+# The characters of which a text needs one, the pattern, and what takes its place.
+_CONTEXTUAL: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
+    # U+2013 between digits is a range, U+2212 behind a digit or letter a subtraction.
+    ("‒–", r"(?<=[\d%°¢€²³⁰-⁹]) ?[‒–] ?(?=[$£€¥]?\d)|(?<=[A-Za-z.])[‒–](?=[$£€¥]?\d)", "-"),
+    (
+        "‒–",
+        r"(?<=[a-z.\d])[‒–](?=(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Ma[ry]|Apr|Ju[nl]|Aug|Sep|Oct|Nov|Dec))",
+        "-",
+    ),
+    (
+        "‒–",
+        r"(?<=\d)(\s?(?:[AaPp]\.?[Mm]\.?|km|cm|mm|kg|lbs?|oz|mi|ft|[gmkKMB]|bn|million|billion)) [‒–] "
+        r"(?=[$£€¥]?\d)",
+        r"\1 - ",
+    ),
+    # With a space in front of it alone, a dash is a sign.
+    ("‒–", r"(?<![^\s(\[=:~])[‒–](?=[$£€¥]?\.?\d)", "-"),
+    ("–", r"(?<=\d)–(?=[A-Z]\d)", "-"),
+    ("·⋅∙", r"(?<=\d) ?[·⋅∙] ?(?=\d)", " × "),
+    ("º", r"(?<=\d)\s?º", "°"),
+    ("↑▲", r"[↑▲] ?(?=[$£€]?\d)", "up "),
+    ("↓▼", r"[↓▼] ?(?=[$£€]?\d)", "down "),
+    # Spaces of a fixed width group the digits of one number.
+    (
+        "\u00a0\u2006\u2007\u2008\u2009\u202f",
+        r"(?<![\d.,])\d{1,3}(?:[\u00a0\u2006-\u2009\u202f]\d{3}){1,4}(?![\d\u00a0\u202f])",
+        _grouped,
+    ),
+    ("−", r"(?<=\w) ?− ?(?=\w)", " minus "),
+    ("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", r"[⁰¹²³⁴-⁹⁻]+", _exponent),
+    ("¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞", r"(?<=\d)(?=[¼-¾⅐-⅞])", " "),
+    (
+        "".join(map(chr, (*range(0x391, 0x3AA), *range(0x3B1, 0x3CA)))),
+        f"(?<!{_GREEK}){_GREEK}(?!{_GREEK})",
+        _greek_letter,
+    ),
+)
 
 
 def _restrict(text: str, allowed: frozenset[str]) -> str:

@@ -36,6 +36,11 @@ def day_month_year(match: re.Match[str]) -> str:
     return f"{int(day)} {MONTHS.get(month, month)} {words.year(year)}"
 
 
+def month_year(match: re.Match[str]) -> str:
+    """05/2024."""
+    return f"{tables.MONTHS[int(match.group(1)) - 1]} {words.year(match.group(2))}"
+
+
 def offset(match: re.Match[str]) -> str:
     """The distance to UTC behind a time."""
     fraction, sign, hours, minutes = match.groups()
@@ -96,13 +101,17 @@ def money(match: re.Match[str]) -> str:
     """An amount with a currency: $5.20, £3m, 5 EUR, $4/kg."""
     spoken = _amount(*match.group("number", "currency"), (match.groupdict().get("magnitude") or "").strip().lower())
     per = match.group("per")
-    return f"{spoken} per {_each(per)}" if per else spoken
+    glued = match.string[match.end() : match.end() + 1].isalpha()
+    return f"{spoken} per {_each(per)}" if per else spoken + " " * glued
 
 
 def money_range(match: re.Match[str]) -> str:
-    """Two amounts of which the first alone has the sign: $5-10, £1-2 million."""
+    """Two amounts that share their sign or magnitude: $5-10, £1-2 million, $1.2-$1.5 billion, €5m-10m."""
     low, number, currency = match.group("low", "number", "currency")
     magnitude, per = (match.group("magnitude") or "").strip().lower(), match.group("per")
+    if match.group("first"):
+        first = f"{words.decimal(low)} {tables.MAGNITUDES[match.group('first').lower()]}"
+        return f"{first} to {_amount(number, currency, magnitude)}" + (f" per {_each(per)}" if per else "")
     first = _amount(low, currency, "") if not magnitude and "." in low + number else words.decimal(low)
     return f"{first} to {_amount(number, currency, magnitude)}" + (f" per {_each(per)}" if per else "")
 

@@ -144,9 +144,10 @@ def _is_decade(match: re.Match[str]) -> bool:
         return row.group()[:4].isdigit() or bool(re.search(_DECADE_BEHIND, behind[: row.start()]))
     if re.search(_DECADE_BEHIND, behind):
         return True
-    if re.search(_SECONDS_BEHIND, behind):
-        return False
     following = re.match(r" ([a-z]+)", match.string[match.end() : match.end() + 24])
+    # At the beginning of a text, what follows tells: 70s music, 30s later.
+    if re.search(_SECONDS_BEHIND, behind) and (behind or not following):
+        return False
     return following is not None and following.group(1) not in _SECONDS_AHEAD
 
 

@@ -62,7 +62,7 @@ _ADDRESSES = Steps(
 _SIGNS = Steps(
     ("-", r"-{2,}", ", "),
     ("#", r"(?<![A-Za-z])([CF])#", r"\1 sharp"),
-    ("+", r"(?<=[A-Za-z])\+\+", " plus plus"),
+    ("+", r"(?<=[A-Za-z])\+\+", " plus plus "),
     ("&", r"&{2,}", " and "),
     ("§", r"§§\s?", "sections "),
     ("$", r"\$(?=[A-Za-z_{(])", "dollar "),
