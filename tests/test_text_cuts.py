@@ -51,6 +51,8 @@ def test_splitting_never_divides(whole):
         ("italian", "Dott. Verdi"),
         ("portuguese", "Dra. Lima"),
         ("russian", "ул. Ленина"),
+        ("german", "Fa. Meier"),
+        ("italian", "sec. XIX"),
         ("chinese", "Mr. Smith"),
         ("korean", "Dr. Kim"),
     ],
@@ -87,6 +89,26 @@ def test_splitting_never_divides_what_belongs_together(whole, limit):
     for padding in range(limit // 3 - 15, limit // 3 + 2):
         text = f"{'ab ' * padding}{whole} went on and on and then it was over. " + "Another sentence is here. " * 6
         assert any(whole in part for part in utterances(text, limit, "english")), padding
+
+
+@pytest.mark.parametrize(
+    ("language", "whole"),
+    [
+        ("french", "5 mai 2024"),
+        ("french", "là ? »"),
+        ("spanish", "5 de mayo de 2024"),
+        ("spanish", "¿Vive? —preguntó"),
+        ("portuguese", "5 de maio"),
+        ("russian", "5 мая 2024"),
+        ("russian", "«Тут?» — спросила"),
+        ("german", "GmbH & Co. KG"),
+        ("english", "6th of May"),
+    ],
+)
+def test_dates_quotations_and_names_stay_whole_in_other_languages(language, whole):
+    for padding in range(5, 22):
+        text = f"{'ab ' * padding}{whole} went on and on and then it was over. " + "Another sentence is here. " * 6
+        assert any(whole in part for part in utterances(text, 60, language)), padding
 
 
 def test_a_text_without_capitals_is_cut_at_its_sentence_ends():

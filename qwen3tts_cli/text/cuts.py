@@ -21,10 +21,10 @@ _REACH = 64
 _INITIAL_AT_END = r"(?:^|[^\w])[^\W\d_]\.\s+$"
 # Abbreviations in front of a capital, beside those that the splitter of sentences knows.
 _LEADING = {
-    "de": "Hr Hrn Fr Frl Dr Prof Dipl Ing St Nr Abs Art Bd Hrsg bzw ca vgl evtl ggf inkl Tel Mio Mrd Chr Jh Jhs Str",
+    "de": "Hr Hrn Fr Frl Dr Prof Dipl Ing St Nr Abs Art Bd Hrsg bzw ca vgl evtl ggf inkl Tel Mio Mrd Chr Jh Jhs Str Fa",
     "fr": "M MM Mme Mlle Mgr Me Dr Pr St Ste p pp art chap fig vol av bd boul env cf ex réf tél",
     "es": "Sr Sra Sres Srta Dr Dra D Dña Ud Uds Vd Prof Ing Lic Gral Av Avda C núm pág págs art fig vol aprox ej EE UU",
-    "it": "Sig Sigg Dott Prof Avv Ing Arch Geom On Rag S St p pp pag art fig vol cfr es ca tel",
+    "it": "Sig Sigg Dott sec Prof Avv Ing Arch Geom On Rag S St p pp pag art fig vol cfr es ca tel",
     "pt": "Sr Sra Srs Srta Dr Dra Prof Profa Eng D Av R núm pág págs art fig vol ex aprox tel",
     "ru": "г гг ул д кв пр пл им проф акад доц гос стр рис табл т е и п тыс млн млрд руб коп см ср напр св",
 }
@@ -54,12 +54,18 @@ _NOUN_AND_NUMBER = (
 _ROMAN_OR_NUMBER = r"(?:\d|[IVX]{1,5}(?![^\W_]))"
 # Abbreviations that belong to what stands in front of them.
 _BEHIND_NAMES = (
-    r"(?:(?:Inc|Ltd|Corp|Co|Jr|Sr|Esq|LLC|PLC|plc|GmbH|AG|Bros|Ph\.?D|M\.D|MD|vs?\.|vs|al\.|Ave|Blvd|Rd|Ln|Hwy|"
+    r"(?:(?:Inc|Ltd|Corp|Co|Jr|Sr|Esq|LLC|PLC|plc|GmbH|AG|KG|OHG|Bros|Ph\.?D|M\.D|MD|vs?\.|vs|al\.|Ave|Blvd|Rd|Ln|Hwy|"
     r"[ECMP][SD]T|GMT|UTC|CES?T|BST|AM|PM|[ap]\.m|[AP]\.M|BC|AD|BCE|CE|B\.C|A\.D)(?![^\W_])|"
     r"(?:St|Dr|Sq)\.?(?=\s*(?:[,;:.)]|[a-z]|$)))"
 )
 _OPERATORS = "=+×÷≤≥≈≠"
 _SAID = r"[?!…][\"'”’»]+\s+$"
+_DASH_AND_SAID = r"[?!…\"”»]\s*[—–]\s?$"
+# Dates whose month is a word: 5 mai 2024, 5 de mayo de 2024, 6th of May.
+_DATE_AT_END = r"(?<!\d)\d{1,2}(?:st|nd|rd|th)?\.?\s(?:(?:de|of)\s$|(?:(?:de|of)\s)?[^\W\d_]{3,12}\s(?:de\s)?$)"
+_DAY_AT_END = r"\d(?:st|nd|rd|th)?\s(?:(?:de|of)\s)?$"
+_DAY_AHEAD = r".{0,4}(?<![^\W_])(?:de|of)\s[^\W\d_]"
+_DATE_AHEAD = r"(?:(?:de\s)?\d{4}(?!\d)|[^\W\d_]{3,12}\s(?:de\s)?\d{4}(?!\d))"
 _NUMBER_AHEAD = r"\(?[$£€¥₹₩+]?[.]?\d"
 _MEASURE_AT_END = r"\d(?:\s?[A-Za-z%°.]{1,5}|['\"′″])?(?:\s[xX])?\s+$"
 _OPERATION_AHEAD = r"(?:[-–—−+×÷=~/*]\s*|[xX]\s)[$£€¥₹₩]?\d"
@@ -86,16 +92,28 @@ def is_whole(text: str, position: int, code: str) -> bool:
 
     Such are an abbreviation and what belongs to it, the groups of a number, a range, a number and what it counts, a
     noun and its number, the terms of a formula, a word that a line end divides, the label of a list item, a question
-    in quotes and who asks it, a Markdown link, and a tag. code: the language, "en" for English.
+    and who asks it, a Markdown link, and a tag. code: the language, "en" for English.
     """
     before, after = text[max(position - _REACH, 0) : position], text[position : position + _REACH]
     mark = before.rstrip()[-1:]
+    if not mark or not after:
+        return False
     if mark in "-\u2010\u00ad" and re.search(_DIVIDED, before):
         return True
     if mark in ".)]-*+•>#" and re.search(_LABEL, before):
         return True
     if mark == "." and _is_abbreviation(before, after, code):
         return True
+    if re.match(_BEHIND_NAMES, after) and (mark.isalnum() or mark in ",."):
+        return True
+    if mark == "&" or after.startswith("& ") or re.search(_COUPLE, before):
+        return True
+    return _is_number(before, after) or _is_speech(before, after) or _is_in_markup(text, position)
+
+
+def _is_number(before: str, after: str) -> bool:
+    """Whether a cut would divide a number, what it counts, a date, or a formula."""
+    mark = before.rstrip()[-1]
     if re.search(_NUMBER_AT_END, before) and re.match(_NUMBER_AHEAD, after):
         return True
     if re.match(_OPERATION_AHEAD, after) and re.search(_MEASURE_AT_END, before):
@@ -104,17 +122,22 @@ def is_whole(text: str, position: int, code: str) -> bool:
         return True
     if re.match(_ROMAN_OR_NUMBER, after) and re.search(_NOUN_AND_NUMBER, before):
         return True
-    if re.match(_BEHIND_NAMES, after) and (mark.isalnum() or mark == ","):
+    if mark in _OPERATORS or (after[0] in _OPERATORS and after[1:2].isspace()):
         return True
-    if mark in _OPERATORS or (after[:1] in _OPERATORS and after[1:2].isspace()):
+    if re.match(_DAY_AHEAD, before[-4:] + after) and re.search(_DAY_AT_END, before):
         return True
-    if after[:1].islower() and re.search(_SAID, before):
+    if re.match(_DATE_AHEAD, after) and re.search(_DATE_AT_END, before):
         return True
-    if mark == "&" or after.startswith("& ") or re.search(_COUPLE, before):
+    return after[0].isdigit() and re.search(_MONTH_AT_END, before) is not None
+
+
+def _is_speech(before: str, after: str) -> bool:
+    """Whether a cut would divide a question from who asks it, or a mark from its words, as in French."""
+    if before.rstrip()[-1] in "«‹" or after[0] in "»›" or (after[0] in "?!;:" and not after[1:2].isalnum()):
         return True
-    if after[:1].isdigit() and re.search(_MONTH_AT_END, before):
-        return True
-    return _is_in_markup(text, position)
+    if after[0] in "—–" and after[1:].lstrip()[:1].islower():
+        return re.search(_DASH_AND_SAID, before + after[0]) is not None
+    return after[0].islower() and re.search(f"{_SAID}|{_DASH_AND_SAID}", before) is not None
 
 
 def _is_abbreviation(before: str, after: str, code: str) -> bool:
