@@ -207,7 +207,7 @@ ABBREVIATIONS = Steps(
     ("/", r"(?<![A-Za-z])w/(?=\s?[A-Za-z])", "with "),
     (".", r"(?<![A-Za-z.])(?:[A-Z]\.){2,9}(?:[A-Z](?![A-Za-z]))?|(?<![A-Za-z.\d])(?<!\d )[ap]\.m\.", _initials),
     (".", r"(?<=\d )([NSEW])\.(?= [A-Z])", _compass),
-    (".", rf"{_BEGIN}([NSEW])\.(?= \d{{1,3}}(?:st|nd|rd|th)(?![A-Za-z]))", _compass),
+    (set_of("N S E W"), rf"{_BEGIN}([NSEW])\.(?= \d{{1,3}}(?:st|nd|rd|th)(?![A-Za-z]))", _compass),
     (".", rf"{_BEGIN}([A-Z])\.(?=\s+[A-Z\"'(&]|\s+(?:and|or|van|von|de)\s)", _initial),
     (roman.COUNTED, roman.COUNTED_NUMBER, roman.counted),
     (roman.RANKS, roman.NAMED_NUMBER, roman.named),

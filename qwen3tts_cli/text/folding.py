@@ -181,8 +181,7 @@ _CONTEXTUAL: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] =
     ),
     (
         "‒–",
-        r"(?<=\d)(\s?(?:[AaPp]\.?[Mm]\.?|km|cm|mm|kg|lbs?|oz|mi|ft|[gmkKMB]|bn|million|billion)) [‒–] "
-        r"(?=[$£€¥]?\d)",
+        r"(?<=\d)(\s?[A-Za-z]{1,2}\.?(?:[Mm]\.)?| [mb]illion) [‒–] (?=[$£€¥]?\d)",
         r"\1 - ",
     ),
     # With a space in front of it alone, a dash is a sign.

@@ -93,7 +93,7 @@ def plain(text: str) -> str:
         bare = re.sub(_DECLARATION, "", _without_scripts(bare))
         bare = re.sub(_TAG, _between, bare, flags=re.I)
         bare = re.sub(r"(^|\n)[^\S\n]{0,80}, ", r"\1", bare)
-    if re.search(r"[#>|=`~*_\[\\$-]", bare):
+    if re.search(r"[#>|=`~*_\[\\-]|\$(?![\d.]| [^a-z./~])", bare):
         bare = _without_markdown(bare)
     if "&" in bare:
         bare = re.sub(_ENTITY, _character, bare)
