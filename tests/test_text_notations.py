@@ -71,6 +71,7 @@ NUMBERS = {
     "45°N, 40°42'46\"N 74° W": "45 degrees north, 40 degrees 42 minutes 46 seconds north 74 degrees west",
     "3·4, ∆x, ∑ x, ▲ 2%, ↓5%": "3 times 4, delta x, sum of x, up 2 percent, down 5 percent",
     "§§ 5-7, § 5": "sections 5 to 7, section 5",
+    "Springfield, IL 62704.": "Springfield, IL six two seven zero four.",
     "IL 62704-1234": "IL six two seven zero four, one two three four",
     "a Boeing 737-800": "a Boeing 737 800",
     "bus no. 5, the answer is no. 5 came": "bus number 5, the answer is no. 5 came",

@@ -212,6 +212,11 @@ STATES = {
     "Que": "Quebec",
 }
 
+STATE_CODES = set_of(
+    "AL AK AZ AR CA CO CT DC DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR "
+    "PA RI SC SD TN TX UT VT VA WA WV WI WY"
+)
+
 # Anywhere; the key is the whole abbreviation.
 PHRASES = {
     "e.g.": "for example",

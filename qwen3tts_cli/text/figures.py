@@ -7,8 +7,8 @@ pattern is bounded, or eats the run it begins in, so a step costs linear time wh
 from __future__ import annotations
 
 from . import quantities, ranges, tables, words
-from .abbreviations import DOTTED_UNITS, MONTHS
-from .steps import END, INT, NUMBER, START, Steps, any_of, set_of, tokens
+from .abbreviations import DOTTED_UNITS, MONTHS, STATE_CODES
+from .steps import END, HYPHEN, INT, NUMBER, START, Steps, any_of, set_of, tokens
 
 _MONTH = any_of(tables.MONTHS)
 _ANY_MONTH = any_of((*MONTHS, *tables.MONTHS))
@@ -62,24 +62,21 @@ _SPELLINGS = (
     ),
     (",", rf"{START}\d{{1,2}}(?:,\d\d){{1,5}},\d{{3}}(?![\d,])", ranges.lakhs),
     (_HALVES, rf"{START}(\d{{1,2}})\.([0-5]\d)(?={_HALF.replace('?P<half>', '')})", r"\1:\2"),
-    ("-", rf"{START}(\d{{1,2}})a-(\d{{1,2}})p{END}", r"\1am-\2pm"),
+    (HYPHEN, rf"{START}(\d{{1,2}})a-(\d{{1,2}})p{END}", r"\1am-\2pm"),
     (set_of("Z"), r"(?<=\d:\d\d:\d\d)(\.\d{1,9})?Z(?![A-Za-z0-9])", r"\1 UTC"),
     ("+-", r"(?:(?<=\d:\d\d:\d\d)|(?<=T\d\d:\d\d))(\.\d{1,9})? ?([+-])(\d\d):?(\d\d)(?![\d:])", quantities.offset),
-    ("-", rf"{START}(\d{{1,2}})-({_ANY_MONTH})-(\d{{4}})(?![\d-])", quantities.day_month_year),
+    (HYPHEN, rf"{START}(\d{{1,2}})-({_ANY_MONTH})-(\d{{4}})(?![\d-])", quantities.day_month_year),
     (tokens((*MONTHS, *tables.MONTHS)), rf"{START}0([1-9]) (?=Jan|Feb|Ma[ry]|Apr|Ju[nl]|Aug|Sep|Oct|Nov|Dec)", r"\1 "),
     ("/", r"(?<![\w/.,])(\d{1,2})/(\d{1,3})(?:rds?|ths?)(?![\w/])", r"\1/\2"),
     ("/", r"(?<=\d)/-(?!\w)", ""),
     ("/", rf"{START}(?<!/)(0[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/-])", quantities.month_year),
-    ("-", r"(?<![\w/.,-])([1-9]\d?)-(?=[1-9]/(?:2|3|4|8|16|32)(?![\d/]))", r"\1 "),
-    ("-", r"(?<=number )(\d\d)-(?=\d{4}(?![\d-]))", r"\1 "),
+    (HYPHEN, r"(?<![\w/.,-])([1-9]\d?)-(?=[1-9]/(?:2|3|4|8|16|32)(?![\d/]))", r"\1 "),
+    (HYPHEN, r"(?<=number )(\d\d)-(?=\d{4}(?![\d-]))", r"\1 "),
     ("×", r"(?<=\d{3})×(?=\d{3,4}(?!\s?=)(?!\d))", " by "),
     ("/", rf"{START}(\d{{1,2}}\.\d{{1,2}})/(5|10|20|100)(?![\w/]|\.\d)", r"\1 out of \2"),
     ("/", r"(?<=[A-Za-z])/(?=\d{2,3}\s?(?:km|g|ml|mL)(?![A-Za-z]))", " per "),
-    (
-        "-",
-        rf"{START}\d{{5}}-\d{{4}}(?![\d-]){END}|(?<=[ ,][A-Z]{{2}} )\d{{5}}(?=[\s.,;:)]|$)(?!\.\d|,\d)",
-        ranges.postal,
-    ),
+    (HYPHEN, rf"{START}\d{{5}}-\d{{4}}(?![\d-]){END}", ranges.postal),
+    (STATE_CODES, r"(?<=[ ,][A-Z]{2} )\d{5}(?=[\s.,;:)]|$)(?!\.\d|,\d)", ranges.postal),
 )
 
 _WRITTEN_OUT = (
@@ -90,7 +87,7 @@ _WRITTEN_OUT = (
     ("/", rf"{START}(\d{{1,2}})/(\d{{1,2}})/(\d{{4}}|\d\d)(?![/\d])", quantities.slash_date),
     (".", rf"{START}(\d{{4}})\.(\d\d)\.(\d\d)(?!\.?\d)", quantities.iso_date),
     (".", rf"{START}(\d{{1,2}})\.(\d{{1,2}})\.(\d{{4}})(?![\d])(?!\.\d)", quantities.dotted_date),
-    ("-", rf"{START}(\d{{1,2}})-(\d{{1,2}})-(\d{{4}})(?![\d-])", quantities.slash_date),
+    (HYPHEN, rf"{START}(\d{{1,2}})-(\d{{1,2}})-(\d{{4}})(?![\d-])", quantities.slash_date),
     (
         None,
         rf"{START}\d{{4}} \d{{6}} \d{{5}}(?! ?\d)|{START}\d{{4}}(?: \d{{4}}){{2,7}}(?: \d{{1,3}})?(?! ?\d)",
@@ -106,11 +103,11 @@ _WRITTEN_OUT = (
     (None, rf"(?:{_PHONE})(?![\d-]){END}", quantities.phone),
     # 4-4-2, 9-1-1 and 50-50 are no ranges.
     (
-        "-",
+        HYPHEN,
         rf"{START}(?:\d{{1,3}}(?:-\d{{1,3}}){{2,5}}|50-50)(?![\d-]){END}",
         lambda match: match.group().replace("-", " "),
     ),
-    ("-", r"(?<=Boeing \d{3})-(?=\d)", " "),
+    (HYPHEN, r"(?<=Boeing \d{3})-(?=\d)", " "),
     (",", rf"{_SIGN}\s?{_WHOLE},(?P<fraction>\d{{2}}|-)(?!\d|,\d)", ranges.with_point),
     (
         _MONEY_CODES,
@@ -123,7 +120,7 @@ _WRITTEN_OUT = (
 )
 
 _RANGES = (
-    ("-", r"(?<![A-Za-z0-9-])([A-Z])(\d{1,4})-(?=\1\d)", r"\1\2 to "),
+    (HYPHEN, r"(?<![A-Za-z0-9-])([A-Z])(\d{1,4})-(?=\1\d)", r"\1\2 to "),
     ("'", r"(?<![\w'.])([3-8])'(\d|1[01])(?![\w'\"])", r"\1 feet \2"),
     ("'", r"(?<![\w'.])(\d{1,3})'-(\d{1,3})'(?!\w)", r"\1 to \2 feet"),
     (
@@ -224,7 +221,7 @@ _AMOUNTS = (
         rf"{START}(?P<number>{NUMBER})\s?(?P<unit>{_UNIT})(?P<power>[23²³])?{END}{_PER}",
         quantities.quantity,
     ),
-    ("-", rf"{START}({NUMBER})-({_LONG_UNIT}){END}", quantities.compound),
+    (HYPHEN, rf"{START}({NUMBER})-({_LONG_UNIT}){END}", quantities.compound),
     (set_of("k M B bn tn"), rf"{START}({NUMBER})(k|M|B(?! [A-Z])|bn|tn){END}", quantities.magnitude),
 )
 

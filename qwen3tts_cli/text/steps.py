@@ -14,6 +14,8 @@ END = r"(?![A-Za-z0-9])"
 
 Wording = str | Callable[[re.Match[str]], str]
 
+# What a step needs that looks for a hyphen beside a digit.
+HYPHEN = frozenset(("0-",))
 # A run of letters, or a sign.
 _TOKEN = re.compile(r"[^\W\d_²³µΩ]+|[^\w\s]|[_\n²³µΩ]")
 
@@ -46,6 +48,8 @@ class Steps:
 
     def apply(self, text: str) -> str:
         found = set(_TOKEN.findall(text))
+        if "-" in found and re.search(r"\d-|-\d", text):
+            found |= HYPHEN
         for index, (needs, pattern, wording) in enumerate(self._steps):
             if needs is None or not needs.isdisjoint(found):
                 compiled = self._compiled.get(index)
