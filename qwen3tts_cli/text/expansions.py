@@ -136,7 +136,7 @@ ABBREVIATIONS = Steps(
     (
         tokens((*BOOKS, *BOOKS.values(), "Acts")),
         rf"{_BEGIN}({any_of((*BOOKS, *BOOKS.values(), 'Acts'))})\.? "
-        r"(\d{1,3}):(\d{1,3})(?:-(\d{1,3}))?(?![\d:])",
+        r"(\d{1,3}):(\d{1,3})(?:-(\d{1,3}))?(?![\d:]|\s?[AaPp]\.?[Mm])",
         _verse,
     ),
     (

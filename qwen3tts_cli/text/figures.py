@@ -203,8 +203,8 @@ _AMOUNTS = (
     ("'", r"(\d)'\s?(\d{1,2})(?:\"|'')", r"\1 feet \2"),
     ('"', r"(?<=\d)\"(?!\w)", quantities.inches),
     (set_of("sq cu fl"), r"(\d\s?)(sq|cu|fl)\.\s(?=ft|mi|oz|m|km)", r"\1\2 "),
-    (set_of("T t"), rf"{START}({NUMBER}) ([Tt])\.(?= [a-z])", quantities.spoons),
-    ("p", rf"{START}([1-9]\d?)p{END}", r"\1 pence"),
+    (set_of("T t"), rf"{START}({NUMBER}) ([Tt])\.(?= (?!rex)[a-z])", quantities.spoons),
+    ("p", rf"{START}([1-9]\d?)p{END}(?! (?:video|film|mode|at))", r"\1 pence"),
     (
         "m",
         rf"{START}({NUMBER})\s?m(?= (?:people|users|followers|subscribers|views|viewers|downloads|customers|jobs|homes|"
