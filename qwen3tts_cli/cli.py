@@ -9,26 +9,17 @@ import contextlib
 import gc
 import importlib
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
-from . import __version__
+from . import __version__, signals
 from .errors import Qwen3TTSError
 
 _PROGRAM = "qwen3tts"
 _COMPLETE_VARIABLE = "_QWEN3TTS_COMPLETE"
-_INTERRUPTED = 130
-
-
-class _Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived: leave through every cleanup, as an interrupt does."""
-
-    def __init__(self, number: int) -> None:
-        self.exit_code = 128 + number
 
 
 class LazyGroup(click.Group):
@@ -155,29 +146,11 @@ def _os_line(error: OSError) -> str:
     return f"error: {named}{error.strerror or error}"
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise, as SIGINT does, so that temporary files are removed."""
-
-    def stop(number: int, frame: Any) -> NoReturn:
-        raise _Terminated(number)
-
-    kept = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
-            kept[number] = signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
 def _invoke(arguments: Sequence[str]) -> int:
     # Not `cli.main`: that turns a closed pipe into exit code 1 and an interrupt into Abort.
     if os.environ.get(_COMPLETE_VARIABLE):
         _complete(arguments)
-    with _signals(), cli.make_context(_PROGRAM, list(arguments)) as context:
+    with signals.ending(), cli.make_context(_PROGRAM, list(arguments)) as context:
         cli.invoke(context)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -225,10 +198,10 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever read our output has enough
         _abandon_stdout()
         return 0
-    except (KeyboardInterrupt, click.Abort):
-        return _INTERRUPTED
-    except _Terminated as terminated:
-        return terminated.exit_code
+    except KeyboardInterrupt as interrupt:
+        return signals.exit_code(interrupt)
+    except click.Abort:
+        return signals.INTERRUPTED
     except BaseException as error:
         if debug:
             import traceback
@@ -275,8 +248,8 @@ def main() -> NoReturn:
     gc.set_threshold(20_000)  # imports leave much behind and nothing to collect
     try:
         code = run(sys.argv[1:])
-    except KeyboardInterrupt:  # a second one, during the cleanup after the first
-        code = _INTERRUPTED
+    except KeyboardInterrupt as interrupt:  # a second one, during the cleanup after the first
+        code = signals.exit_code(interrupt)
     if code > 128:  # stopped by a signal: do not wait for the threads of libraries
         os._exit(code)
     sys.exit(code)

@@ -39,7 +39,7 @@ C_ROWS = [
 # Rows of qwen3tts_cli/, in the same sense; a family is a subpackage or what stands before the first underscore.
 PY_ROWS = [
     {"cgroups"},
-    {"errors", "filekinds", "memory", "places", "replace", "threads"},
+    {"errors", "filekinds", "memory", "places", "replace", "signals", "threads"},
     {"lifetime"},
     {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings"},
     {"arguments", "audio", "config", "bpe", "safetensors", "sinks", "pull", "text"},

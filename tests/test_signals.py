@@ -10,8 +10,12 @@ import sys
 import time
 
 import pytest
+import sentencex
 import soundfile
 from helpers import ROOT, TESTS
+
+from qwen3tts_cli import signals
+from qwen3tts_cli.text import sentences
 
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 FRAMES = 12
@@ -44,3 +48,67 @@ def test_the_tests_of_signals_pass_where_signals_are_ignored():
         out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     assert "3 passed" in out
+
+
+LOST = """
+import os, signal, sys, time, weakref
+from qwen3tts_cli import signals
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+def arrives(*_):
+    signal.raise_signal(int(sys.argv[1]))
+class Dropped:
+    pass
+if sys.argv[2] == "finaliser":
+    Dropped.__del__ = arrives
+try:
+    with signals.ending():
+        dropped = Dropped()
+        watched = weakref.ref(dropped, arrives if sys.argv[2] == "weak reference" else None)
+        del dropped
+        time.sleep(30)
+except KeyboardInterrupt as interrupt:
+    sys.exit(signals.exit_code(interrupt))
+"""
+
+
+@pytest.mark.parametrize("place", ["finaliser", "weak reference"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_is_not_lost_where_python_drops_exceptions(number, place):
+    command = [sys.executable, "-c", LOST, str(int(number)), place]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, b"", b"")
+
+
+def test_other_exceptions_of_finalisers_are_still_shown(capfd):
+    class Broken:
+        def __del__(self):
+            raise RuntimeError("of a finaliser")
+
+    def drop():
+        with signals.ending():
+            Broken()
+
+    before, sys.unraisablehook = sys.unraisablehook, sys.__unraisablehook__
+    try:
+        drop()
+    finally:
+        sys.unraisablehook = before
+    assert "RuntimeError: of a finaliser" in capfd.readouterr().err
+
+
+def test_a_signal_while_sentences_are_found_ends_the_command(monkeypatch):
+    """What a library raises there counts as no sentence ends, but for an interrupt."""
+
+    def segment(*_):
+        raise signals.Terminated(signal.SIGTERM)
+
+    monkeypatch.setattr(sentencex, "segment", segment)
+    with pytest.raises(signals.Terminated):
+        list(sentences.split("One sentence. " * 40, 300, "en", None))
+
+
+def test_python_compiles_no_further_after_a_signal():
+    """Its compiler folds constants, and goes on where that raises anything but a KeyboardInterrupt."""
+    assert issubclass(signals.Terminated, KeyboardInterrupt)

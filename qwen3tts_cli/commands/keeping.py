@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
+
+from .. import signals
 
 if TYPE_CHECKING:
     from ..synthesizer import Synthesizer
@@ -24,7 +25,7 @@ def finish_packing(synthesizer: Synthesizer, console: Console, what: str) -> Non
         return f"the {what} is complete; keeping packed weights for the next run, {100 * done[0] // done[1]} %"
 
     problems: list[str] = []
-    with contextlib.suppress(KeyboardInterrupt), console.progress(line):
+    with signals.interruptible(), console.progress(line):
         problems = synthesizer.finish_packing(report)
     for problem in problems:
         console.warning(problem)

@@ -1,0 +1,75 @@
+"""Signals that end the command: each raises an exception in the main thread, which leaves through every cleanup."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+INTERRUPTED = 128 + signal.SIGINT
+_AGAIN_SECONDS = 0.01
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP arrived. exit_code: that of a process that a signal ends.
+
+    A KeyboardInterrupt, since Python's compiler and libraries let that pass where they drop what they do not expect.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.exit_code = 128 + number
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """The exit code of a command that an interrupt or another signal has ended."""
+    return error.exit_code if isinstance(error, Terminated) else INTERRUPTED
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP raise Terminated, as SIGINT raises KeyboardInterrupt; none gets lost."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        raise Terminated(number)
+
+    main, hook, kept = _thread.get_ident(), sys.unraisablehook, {}
+
+    def unraisable(lost: Any) -> None:
+        # Python drops what a finaliser or the callback of a weak reference raises: the signal is sent once more.
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            _thread.start_new_thread(_send_again, (main, exit_code(lost.exc_value) - 128))
+        else:
+            hook(lost)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+            kept[number] = signal.signal(number, stop)
+    sys.unraisablehook = unraisable
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGINT ends the block and nothing else; the other signals end the command."""
+    try:
+        yield
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        pass
+
+
+def _send_again(thread: int, number: int) -> None:
+    time.sleep(_AGAIN_SECONDS)  # until the finaliser is over
+    signal.pthread_kill(thread, number)
