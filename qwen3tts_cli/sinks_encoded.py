@@ -74,7 +74,7 @@ class EncodedSink:
     interrupted.
     """
 
-    def __init__(self, output: Any, sample_rate: int, audio: AudioFormat) -> None:
+    def __init__(self, output: Any, sample_rate: int, audio: AudioFormat, origin: int = 0) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         from .sinks import load_soundfile
@@ -83,7 +83,7 @@ class EncodedSink:
         soundfile = load_soundfile(audio.container.lower())
         self._output, self._integers = output, audio.subtype == "PCM_16"
         self._written, self._rest = _Written(), None
-        self._pages = OggPages() if audio.container == "OGG" else None
+        self._pages = OggPages(origin) if audio.container == "OGG" else None
         self._failures = (soundfile.LibsndfileError, AssertionError)
         self._thread: Any = ThreadPoolExecutor(1)
         options = {} if output.seekable or audio.container != "MP3" else _CONSTANT_RATE

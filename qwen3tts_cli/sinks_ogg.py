@@ -1,8 +1,9 @@
-"""Ogg pages with a serial number that depends on the audio alone: the same samples are the same file.
+"""Ogg pages with a serial number that depends on what is spoken alone: the same speech is the same file.
 
 libsndfile draws a random serial number for each file. Here it becomes the CRC-32 of the first page of audio, as the
-checksum field of that page would be with a serial number of 0. So files of different audio differ in it, as the logical
-streams of a chained file must. Source: RFC 3533, section 6.
+checksum field of that page would be with the origin of the audio for a serial number. The origin is a number of its
+text and seed: the first 80 ms, a page of Opus, are often the same where the rest is not, and the logical streams of a
+chained file must differ in their serial numbers. Source: RFC 3533, section 6.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ def ogg_crc(data: bytes | bytearray) -> int:
 
 
 class OggPages:
-    """Bytes of one logical stream, cut anywhere, to whole pages with the serial number of this module."""
+    """Bytes of one logical stream, cut anywhere, to whole pages with the serial number of this module.
 
-    def __init__(self) -> None:
+    origin: 32 bits that are others for other speech.
+    """
+
+    def __init__(self, origin: int = 0) -> None:
+        self._origin = origin
         self._rest = bytearray()  # the beginning of a page
         self._held: list[bytearray] = []  # pages of headers, until the serial number is known
         self._serial: int | None = None
@@ -66,7 +71,7 @@ class OggPages:
         """The pages that are held, numbered; `first` is the one that the serial number is made of."""
         if self._serial is None:
             blank = bytearray(first)
-            struct.pack_into("<I", blank, _SERIAL, 0)
+            struct.pack_into("<I", blank, _SERIAL, self._origin)
             struct.pack_into("<I", blank, _CHECKSUM, 0)
             self._serial = ogg_crc(blank)
         pages, self._held = self._held, []

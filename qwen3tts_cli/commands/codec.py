@@ -118,7 +118,7 @@ def decode(codes: str, output: str, subtype: str | None, audio_format: str | Non
     with _open(given["model"], given["threads"]) as opened:
         opened.decoder.check(frames)
         with outputs.written(output) as file, contextlib.ExitStack() as stack:
-            sink = sinks.open_sink(file, audio, plan.SAMPLE_RATE)
+            sink = sinks.open_sink(file, audio, plan.SAMPLE_RATE, sinks.origin_of(frames.astype("<i4").tobytes()))
             stack.callback(sink.discard)
             for samples in opened.stream(_blocks(frames)):
                 sink.write(samples)

@@ -140,7 +140,7 @@ class Take:
         speak_options = self._speak_options(synthesizer.config.codec)
         with ExitStack() as stack:
             try:
-                self._open()
+                self._open(text)
                 started = time.perf_counter()
                 speech = synthesizer.speak(text, speak_options)
                 stack.callback(speech.close)
@@ -182,13 +182,13 @@ class Take:
         split = not given["no_split"]
         return SpeakOptions(seed=self.seed, max_frames=frames, split=split, live=self.plan.live, **chosen)
 
-    def _open(self) -> None:
+    def _open(self, text: str) -> None:
         for key in ("codes", "report"):
             if (path := self.given[key]) is not None and not (key == "report" and path == "-"):
                 self.outputs[key] = outputs.open_output(path)
         if self.plan.path is not None:
             output = self.outputs["audio"] = outputs.open_output(self.plan.path)
-            self.audio = sinks.open_sink(output, self.plan.audio, SAMPLE_RATE)
+            self.audio = sinks.open_sink(output, self.plan.audio, SAMPLE_RATE, sinks.origin_of(text, self.seed))
         if self.plan.plays:
             from ..play import PlayerSink
 
