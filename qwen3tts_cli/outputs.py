@@ -1,4 +1,5 @@
-"""Where bytes go: a regular file that appears whole or not at all, a device or FIFO written in place, or stdout.
+"""Where bytes go: a regular file that appears whole or not at all, a device or FIFO written in place, or stdout or
+another descriptor that the caller has opened.
 
 Each has `write(data)`; `patch(offset, data)` where `seekable`; `finish()`, after which nothing can fail any more but a
 rename; `commit()`; and `discard()`, which undoes what can be undone and may be called at any time.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import stat
 import sys
@@ -19,15 +21,46 @@ from .errors import OutputError
 from .replace import Replacement
 
 _STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_MOST_LINKS = 40
 
 
 def is_stdout(path: str) -> bool:
     """Whether an output name means standard output."""
-    return path in _STDOUT_NAMES
+    return path in _STDOUT_NAMES or _descriptor_of(path) == 1
+
+
+def _descriptor_of(path: str) -> int | None:
+    """The descriptor of this process that a path leads to, such as /dev/stderr and /dev/fd/3, also through links.
+
+    Such a file is not to be replaced: others write into it too.
+    """
+    try:
+        for _ in range(_MOST_LINKS):
+            folder, name = os.path.split(path)
+            folder = os.path.realpath(folder or ".")
+            if re.fullmatch(rf"/dev/fd|/proc/{os.getpid()}(/task/[0-9]+)?/fd", folder):
+                return int(name) if re.fullmatch("[0-9]{1,9}", name) else None
+            path = os.path.join(folder, os.readlink(path))
+    except (OSError, ValueError):  # no link: a file of that name, or none
+        return None
+    return None
+
+
+def shares_stderr(path: str | None) -> bool:
+    """Whether an output is the same file or pipe as standard error, as after 2>&1: lines of text would get into it."""
+    if path is None or not (is_stdout(path) or is_special(path)):
+        return False
+    try:
+        status = os.fstat(1) if is_stdout(path) else os.stat(path)
+        return not stat.S_ISCHR(status.st_mode) and os.path.samestat(status, os.fstat(2))
+    except OSError:
+        return False
 
 
 def is_special(path: str) -> bool:
-    """Whether an output exists and is neither a regular file nor a folder: a FIFO, a device."""
+    """Whether an output is written in place: a FIFO, a device, a descriptor that the caller has opened."""
+    if _descriptor_of(path) is not None:
+        return True
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -35,15 +68,17 @@ def is_special(path: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def open_output(path: str) -> AtomicFile | SpecialFile | Stdout:
+def open_output(path: str) -> AtomicFile | SpecialFile | OpenedFile:
     """Open the output named `path`, `-` being stdout. Opening a FIFO waits for its reader. Raises OutputError."""
     if is_stdout(path):
         return Stdout()
+    if (descriptor := _descriptor_of(path)) is not None:
+        return OpenedFile(descriptor, path)
     return SpecialFile(path) if is_special(path) else AtomicFile(path)
 
 
 @contextlib.contextmanager
-def written(path: str) -> Iterator[AtomicFile | SpecialFile | Stdout]:
+def written(path: str) -> Iterator[AtomicFile | SpecialFile | OpenedFile]:
     """An output that is finished and committed at the end of the block, and discarded where it raises."""
     output = open_output(path)
     try:
@@ -158,20 +193,19 @@ class SpecialFile:
             self.finish()
 
 
-class Stdout:
-    """Standard output, unbuffered; `seekable` where it is a regular file, also one opened for appending."""
+class OpenedFile:
+    """A descriptor that the caller opened: unbuffered, `seekable` where it is a regular file, also for appending."""
 
-    name = "standard output"
-
-    def __init__(self) -> None:
-        if sys.stdout is None:  # closed by the caller: descriptor 1 may by now be some other file
-            raise OutputError("standard output is closed")
-        self._descriptor, self._written, self._committed = 1, 0, False
-        sys.stdout.flush()
-        self.seekable = stat.S_ISREG(os.fstat(1).st_mode)
-        if self.seekable:
-            self._appends = self._flags() & os.O_APPEND
-            self._start = os.fstat(1).st_size if self._appends else os.lseek(1, 0, os.SEEK_CUR)
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name, self._descriptor, self._written, self._committed = name, descriptor, 0, False
+        try:
+            status = os.fstat(descriptor)
+            self.seekable = stat.S_ISREG(status.st_mode)
+            if self.seekable:
+                self._appends = self._flags() & os.O_APPEND
+                self._start = status.st_size if self._appends else os.lseek(descriptor, 0, os.SEEK_CUR)
+        except OSError as error:
+            raise _failure(name, error) from None
 
     def _flags(self) -> int:
         import fcntl
@@ -222,3 +256,13 @@ class Stdout:
                 os.ftruncate(self._descriptor, self._start)
                 os.lseek(self._descriptor, self._start, os.SEEK_SET)
         self._written = 0
+
+
+class Stdout(OpenedFile):
+    """Standard output."""
+
+    def __init__(self) -> None:
+        if sys.stdout is None:  # closed by the caller: descriptor 1 may by now be some other file
+            raise OutputError("standard output is closed")
+        sys.stdout.flush()
+        super().__init__(1, "standard output")

@@ -32,6 +32,8 @@ def check_outputs(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> Non
         status = _status(path, 1)
         if status is None:
             key: object = _future(path)
+        elif stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{name} {path}: a folder; name a file")
         elif stat.S_ISCHR(status.st_mode):
             continue
         else:

@@ -343,7 +343,7 @@ def test_outputs_that_cannot_be_written(say, tmp_path):
     assert "No space left" in refused(say, "Hello.", "-o", "/dev/full", code=1)
     assert "No space left" in refused(say, "Hello.", "-o", "a.wav", "--json", "/dev/full", code=1)
     os.mkdir("folder.wav")
-    assert "is a folder" in refused(say, "Hello.", "-o", "folder.wav", code=1)
+    assert "folder.wav: a folder; name a file" in refused(say, "Hello.", "-o", "folder.wav")
     if os.path.isdir("/proc/self"):  # a folder in which not even root may make a file
         refused(say, "Hello.", "-o", "/proc/a.wav", code=1)
     say("-q", "Hello.", "-o", "/dev/null")

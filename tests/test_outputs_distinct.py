@@ -157,6 +157,24 @@ def test_a_file_of_the_model_is_not_overwritten(refused):
 def test_a_kept_voice_is_not_overwritten(refused):
     path = voicestore.save(VOICE)
     assert "same file as --voice" in refused("say", "Hello.", "-v", "Anna", "-o", str(path), "--raw")
+    for link in (os.symlink, os.link):
+        link(path, f"{link.__name__}.wav")
+        assert "same file as --voice" in refused("say", "Hello.", "-v", "Anna", "-o", f"{link.__name__}.wav")
+
+
+@pytest.mark.usefixtures("_standin")
+def test_the_configuration_is_not_overwritten(refused, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    os.mkdir("qwen3tts")
+    Path("qwen3tts/config.toml").write_text("seed = 1")
+    assert "same file as configuration file" in refused("say", "Hello.", "-o", "qwen3tts/config.toml", "--raw")
+
+
+@pytest.mark.usefixtures("_standin")
+@pytest.mark.parametrize("option", ["-o", "--json", "--codes"])
+def test_a_folder_is_no_output(refused, option):
+    rest = () if option == "-o" else ("-o", "a.wav")
+    assert "folder: a folder; name a file" in refused("say", "Hello.", option, "folder", *rest)
 
 
 @pytest.mark.usefixtures("_standin")
@@ -239,6 +257,10 @@ def test_codec_files_of_the_model_are_not_overwritten(refused):
     shutil.copytree(f"{BASE}/speech_tokenizer", "codec")
     line = refused("codec", "encode", str(DATA / "wavs/ref24k.wav"), "-o", "codec/model.safetensors", "-m", "codec")
     assert "file of the model" in line
+    shutil.copytree(BASE, "model")
+    for name in ("config.json", "model.safetensors", "speech_tokenizer/config.json"):
+        recording = str(DATA / "wavs/ref24k.wav")
+        assert "file of the model" in refused("codec", "encode", recording, "-o", f"model/{name}", "-m", "model")
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

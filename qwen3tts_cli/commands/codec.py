@@ -86,7 +86,8 @@ def encode(recording: str, output: str, model: str | None, threads: int | None, 
         codes = opened.encode(loaded.samples)
     with outputs.written(output) as file:
         file.write(codes_bytes(codes, {"seconds": round(loaded.seconds, 3), "sha256": loaded.sha256}))
-    Console(quiet).note(f"{output}: {len(codes)} frames of {codes.shape[1]} codes, {loaded.seconds:.2f} s of audio")
+    shape = f"{len(codes)} frames of {codes.shape[1]} codes"
+    Console(quiet, output).note(f"{output}: {shape}, {loaded.seconds:.2f} s of audio")
 
 
 @codec.command()
@@ -124,7 +125,7 @@ def decode(codes: str, output: str, subtype: str | None, audio_format: str | Non
                 sink.write(samples)
             sink.finish()
         seconds = len(frames) * opened.config.samples_per_frame / plan.SAMPLE_RATE
-    Console(given["quiet"]).note(f"{output}: {seconds:.2f} s of audio from {len(frames)} frames")
+    Console(given["quiet"], output).note(f"{output}: {seconds:.2f} s of audio from {len(frames)} frames")
 
 
 @codec.command()
@@ -154,7 +155,9 @@ def _check_files(output: str, read: tuple[str, str], model: str | None) -> None:
 
     inputs: list[tuple[str, str | Path]] = [read]
     with contextlib.suppress(Qwen3TTSError):  # whoever opens the model says what is wrong with its name
-        inputs += plan.model_files(resolve_codec(_named(model))[0])
+        folder = resolve_codec(_named(model))[0]
+        for each in (folder, folder.parent) if folder.name == "speech_tokenizer" else (folder,):
+            inputs += plan.model_files(each)
     check_outputs([("--output", output)], inputs)
 
 

@@ -8,14 +8,19 @@ from collections.abc import Callable
 
 import click
 
+from ..outputs import shares_stderr
+
 _INTERVAL_SECONDS = 0.2
 
 
 class Console:
-    """Lines on stderr, none where `quiet`; a progress line where stderr is a terminal."""
+    """Lines on stderr, none where `quiet`; a progress line where stderr is a terminal.
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    output: the name of an output of binary data, if there is one; where stderr goes into it too (2>&1), no lines.
+    """
+
+    def __init__(self, quiet: bool, output: str | None = None) -> None:
+        self.quiet = quiet or shares_stderr(output)
         self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def note(self, text: str) -> None:

@@ -33,7 +33,7 @@ class Plan:
             self._without_output(given)
         if given["codes"] is not None and outputs.is_stdout(given["codes"]):
             raise UsageError(f"--codes {given['codes']}: needs a file of its own")
-        check_outputs(_written(given, self.path), _read(given, self.path))
+        check_outputs(_written(given, self.path), _read(given))
         self.audio: sinks.AudioFormat | None = None
         if self.path is not None:
             kinds = given["raw"], given["audio_format"], given["usual_format"]
@@ -77,7 +77,7 @@ def audio_format(
 ) -> sinks.AudioFormat:
     """The format of an audio output, `-` being stdout; named, usual: as of sinks.choose_format. Raises UsageError."""
     refuse_terminal(path, "audio")
-    nameless = outputs.is_stdout(path) or (outputs.is_special(path) and not os.path.splitext(path)[1])
+    nameless = not os.path.splitext(path)[1] and (outputs.is_stdout(path) or outputs.is_special(path))
     return sinks.choose_format(None if nameless else path, subtype, raw, SAMPLE_RATE, named, usual)
 
 
@@ -97,27 +97,28 @@ def model_files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _written(given: dict[str, Any], path: str | None) -> list[tuple[str, str | None]]:
     report = given["report"]
+    table = given["timings"] and report not in ("-", "/dev/stderr")
     return [
         ("standard output" if path == "-" else "--output", path),
         ("--codes", given["codes"]),
         ("--json", "/dev/stderr" if report == "-" else report),
+        ("--timings", "/dev/stderr" if table else None),
     ]
 
 
-def _read(given: dict[str, Any], path: str | None) -> Iterator[tuple[str, str | Path | None]]:
+def _read(given: dict[str, Any]) -> Iterator[tuple[str, str | Path | None]]:
     yield ("standard input" if given["file"] == "-" else "--file"), given["file"]
     yield "--ref", given["ref"]
     if given["voice"] is not None:
-        yield "--voice", _voice_file(given["voice"], [path, given["codes"], given["report"]])
+        yield "--voice", _voice_file(given["voice"])
+    yield "configuration file", places.config_file()
     with contextlib.suppress(Qwen3TTSError):  # whoever opens the model says what is wrong with its name
         yield from model_files(hub.resolve_model(typed.model(given["model"])).path)
 
 
-def _voice_file(voice: str, written: list[str | None]) -> str | Path | None:
-    """The file that a voice may come from. A name is looked up only where an output has the suffix of such files."""
+def _voice_file(voice: str) -> Path | None:
+    """The file that a voice comes from, if there is one."""
     if isinstance(meant := typed.voice(voice), Path):
         return meant
     folder = places.voices_folder()
-    if folder is None or not any(path is not None and path.endswith(places.VOICE_SUFFIX) for path in written):
-        return None
-    return folder / (voice.strip().lower() + places.VOICE_SUFFIX)
+    return None if folder is None else folder / (voice.strip().lower() + places.VOICE_SUFFIX)

@@ -130,7 +130,7 @@ def say(context: click.Context, **given: Any) -> None:
     check_arguments(voice=given["voice"], language=given["language"], instruct=given["instruct"], model=given["model"])
 
     if hint := file_hint(argument):
-        Console(given["quiet"]).note(hint)
+        Console(given["quiet"], given["output"] or "-").note(hint)
 
     from .speaking import speak
 

@@ -51,7 +51,8 @@ _PASSED_ON = (
 
 def speak(text: str, given: dict[str, Any]) -> None:
     """Speak `text` as the options of `say` ask for. Raises Qwen3TTSError, and BrokenPipeError of a reader that left."""
-    plan, console, timings = Plan(given), Console(given["quiet"]), Timings()
+    plan, timings = Plan(given), Timings()
+    console = Console(given["quiet"], plan.path)
     if late := plan.late_sound():
         console.note(late)
     with timings.of("start"):
@@ -106,9 +107,8 @@ def _close_stdout() -> None:
     """Whoever reads the audio has all of it: what is still to be done is not theirs to wait for."""
     if sys.stdout is not None:
         sys.stdout.flush()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
 
 
 def _note_large_models(console: Console) -> None:

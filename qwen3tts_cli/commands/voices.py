@@ -183,7 +183,7 @@ def export(name: str, file: str, force: bool, quiet: bool) -> None:
         _write_in_place(name, path, force or in_place)
     else:
         voicestore.export(name, path, replace=force)
-    Console(quiet).note("standard output" if outputs.is_stdout(path) else path)
+    Console(quiet, path).note("standard output" if outputs.is_stdout(path) else path)
 
 
 def _write_in_place(name: str, path: str, replace: bool) -> None:
