@@ -53,8 +53,13 @@ def embedded_path() -> Path:
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE is set, as huggingface_hub reads it: to 1, on, yes or true."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    """Whether the Hub must not be asked, as huggingface_hub reads it: a variable is set to 1, on, yes or true."""
+    return os.environ.get(offline_variable(), "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def offline_variable() -> str:
+    """The variable that says whether the Hub may be asked: HF_HUB_OFFLINE, where it is empty that of transformers."""
+    return "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
 
 
 def cache_folder() -> Path | None:

@@ -68,7 +68,7 @@ def pull(repo: str, report: Report) -> Path:
     except ImportError as error:
         raise DownloadError(f"huggingface_hub cannot be imported: {error}") from None
     if constants.HF_HUB_OFFLINE:
-        raise DownloadError(f"{repo}: not downloaded, HF_HUB_OFFLINE is set")
+        raise DownloadError(f"{repo}: not downloaded, {hub.offline_variable()} is set")
     constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
     constants.HF_HUB_ENABLE_HF_TRANSFER = False  # older versions: it cannot continue a file
     utils.logging.set_verbosity_error()

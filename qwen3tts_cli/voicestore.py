@@ -105,9 +105,12 @@ def remove(name: str) -> None:
 def rename(old: str, new: str) -> None:
     """Give a kept voice another name. Raises UsageError, InputError, OutputError."""
     path, key = file_of(old), check_name(new)
+    if path == path_of(key):
+        raise UsageError(f"voice {shown(key)}: has that name already")
+    if os.path.lexists(path_of(key)):
+        raise UsageError(f"voice {shown(key)}: kept already; choose another name, or first: qwen3tts voices rm {key}")
     save(_named(read_voice(path), key))
-    if path != path_of(key):
-        remove(old)
+    remove(old)
 
 
 def export(name: str, to: str, *, replace: bool = False) -> Path:

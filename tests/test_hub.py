@@ -168,7 +168,17 @@ def test_damage_without_links(cache):
 @pytest.mark.parametrize("value", ["0", "no", "false", "off", "", "1", "ON", "yes", "True"])
 def test_offline_is_what_huggingface_hub_takes_it_for(monkeypatch, value):
     code = "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
     env = {**os.environ, "HF_HUB_OFFLINE": value}
     theirs = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout.strip()
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     assert str(hub.is_offline()) == theirs == str(value.lower() in ("1", "on", "yes", "true"))
+
+
+@pytest.mark.parametrize("value", ["0", "", "1"])
+def test_offline_of_transformers_counts_where_the_other_is_empty(monkeypatch, value):
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    code = "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"
+    theirs = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+    assert str(hub.is_offline()) == theirs == str(value != "0")

@@ -311,7 +311,8 @@ def test_a_damaged_file_stays_until_the_new_one_takes_its_name(fake_hub, run):
 
 
 def test_offline(fake_hub, run):
-    assert "HF_HUB_OFFLINE" in failed(run("pull", "0.6b", HF_HUB_OFFLINE="1"))
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        assert f"{variable} is set" in failed(run("pull", "0.6b", **{variable: "1"}))
     assert fake_hub.requests == []
 
 

@@ -70,6 +70,17 @@ def test_a_file_holds_all_of_a_voice(tmp_path):
     assert vector.digest != VOICE.digest
 
 
+@pytest.mark.parametrize(
+    ("new", "message"), [("bea", "kept already; .* qwen3tts voices rm bea"), ("Anna", "has that name already")]
+)
+def test_renaming_onto_a_kept_voice_says_what_to_do(data_folder, new, message):
+    for name in ("anna", "bea"):
+        voicestore.save(replace(VOICE, name=name))
+    with pytest.raises(UsageError, match=message):
+        voicestore.rename("anna", new)
+    assert voicestore.names() == ["anna", "bea"]
+
+
 def test_keep_rename_export_import(tmp_path, data_folder):
     path = voicestore.save(VOICE)
     assert path == data_folder / "anna.safetensors"
