@@ -48,13 +48,15 @@ def choose_format(
     sample_rate: int,
     named: str | None = None,
     usual: str | None = None,
+    usual_subtype: str | None = None,
 ) -> AudioFormat:
     """The format for an output; path: None where its name says nothing. Raises UsageError.
 
     named: a key of EXTENSIONS that was asked for, where `path` has no known extension, or one that can hold it.
     usual: the one where `path` says nothing, or has no extension; WAV for None where it says nothing.
+    usual_subtype: the one of the formats that have it.
     """
-    subtype = subtype.upper().replace("-", "_") if subtype else None
+    subtype, usual_subtype = _plain(subtype), _plain(usual_subtype)
     if raw:
         if subtype not in (None, "PCM_16"):
             raise UsageError(f"--subtype {subtype}: raw audio is PCM_16, leave one of --raw and --subtype out")
@@ -64,10 +66,24 @@ def choose_format(
     extension = _extension(path, named, usual)
     container, own, allowed = EXTENSIONS[extension]
     if subtype is None:
-        subtype = own
+        subtype = own if usual_subtype is None or _lacks(extension, usual_subtype) else usual_subtype
     if not (container == "WAV" and subtype in _OWN_WAV):
         _check_subtype(extension, container, subtype, allowed, sample_rate)
     return AudioFormat(container, subtype)
+
+
+def _plain(subtype: str | None) -> str | None:
+    return subtype.upper().replace("-", "_") if subtype else None
+
+
+def _lacks(extension: str, subtype: str) -> bool:
+    """Whether a format does not have a subtype that others have."""
+    container, _, allowed = EXTENSIONS[extension]
+    if container == "WAV" and subtype in _OWN_WAV:
+        return False
+    soundfile = load_soundfile(extension)
+    has = allowed or tuple(soundfile.available_subtypes(container))
+    return subtype not in has and subtype in soundfile.available_subtypes()
 
 
 def _extension(path: str | None, named: str | None, usual: str | None) -> str:

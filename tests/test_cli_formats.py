@@ -250,3 +250,19 @@ def test_no_command_writes_binary_to_a_terminal(command):
     os.close(master)
     assert done.returncode == 2
     assert b"is not written to a terminal, name a file or pipe it" in done.stderr
+
+
+@pytest.mark.parametrize("source", ["file", "variable"])
+def test_a_default_subtype_is_for_the_formats_that_have_it(say_here, monkeypatch, source):
+    if source == "file":
+        os.makedirs("config/qwen3tts")
+        Path("config/qwen3tts/config.toml").write_text('subtype = "pcm-24"\n')
+    else:
+        monkeypatch.setenv("QWEN3TTS_SUBTYPE", "pcm-24")
+    for name, subtype in (("a.wav", "PCM_24"), ("a.flac", "PCM_24"), ("a.opus", "OPUS"), ("a.ogg", "VORBIS")):
+        say_here("-o", name)
+        assert soundfile.info(name).subtype == subtype
+    assert say("--raw").stdout == to_pcm16(SPOKEN).tobytes()
+    assert "--subtype PCM_24: not available" in say_here("--subtype", "pcm_24", "-o", "a.opus", code=2)
+    monkeypatch.setenv("QWEN3TTS_SUBTYPE", "nothing")
+    assert "--subtype NOTHING: not available for .wav" in say_here("-o", "a.wav", code=2)

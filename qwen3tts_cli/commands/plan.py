@@ -36,7 +36,7 @@ class Plan:
         check_outputs(_written(given, self.path), _read(given))
         self.audio: sinks.AudioFormat | None = None
         if self.path is not None:
-            kinds = given["raw"], given["audio_format"], given["usual_format"]
+            kinds = given["raw"], given["audio_format"], given["usual_format"], given["usual_subtype"]
             self.audio = audio_format(self.path, given["subtype"], *kinds)
         elif given["raw"] or given["audio_format"]:
             raise UsageError(f"{_kind(given)} --play: nothing would be written, add -o")
@@ -73,12 +73,17 @@ def _kind(given: dict[str, Any]) -> str:
 
 
 def audio_format(
-    path: str, subtype: str | None, raw: bool = False, named: str | None = None, usual: str | None = None
+    path: str,
+    subtype: str | None,
+    raw: bool = False,
+    named: str | None = None,
+    usual: str | None = None,
+    usual_subtype: str | None = None,
 ) -> sinks.AudioFormat:
-    """The format of an audio output, `-` being stdout; named, usual: as of sinks.choose_format. Raises UsageError."""
+    """The format of an audio output, `-` being stdout; the rest as of sinks.choose_format. Raises UsageError."""
     refuse_terminal(path, "audio")
     nameless = not os.path.splitext(path)[1] and (outputs.is_stdout(path) or outputs.is_special(path))
-    return sinks.choose_format(None if nameless else path, subtype, raw, SAMPLE_RATE, named, usual)
+    return sinks.choose_format(None if nameless else path, subtype, raw, SAMPLE_RATE, named, usual, usual_subtype)
 
 
 def refuse_terminal(path: str, what: str) -> None:

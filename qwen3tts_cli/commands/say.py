@@ -117,10 +117,11 @@ def say(context: click.Context, **given: Any) -> None:
         context.exit(2)
     if given["file"] is None and argument in (None, "-"):
         given["file"] = "-"
-    given["usual_format"] = None
-    if context.get_parameter_source("audio_format") in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
-        # a default is not meant for a file whose extension names another format
-        given["usual_format"], given["audio_format"] = given["audio_format"], None
+    for option, usual in (("audio_format", "usual_format"), ("subtype", "usual_subtype")):
+        given[usual] = None
+        if context.get_parameter_source(option) in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
+            # a default is not meant for a file whose extension names another format
+            given[usual], given[option] = given[option], None
     for option in ("trim_silence", "append_silence", "ref_text"):
         if given[option] and given["ref"] is None:
             raise UsageError(f"--{option.replace('_', '-')}: needs a recording (--ref)")
