@@ -3,6 +3,10 @@
 Each call on the object runs inside its lifetime. `close` refuses later calls, waits for those of other threads that are
 inside, closes what was opened on the object, and frees. A thread that is itself inside a call, of this object or of any
 other (a signal handler, a finaliser or a callback runs there), never waits: whoever leaves last frees.
+
+A signal handler or a finaliser may run between any two instructions, also of this module, and call into it again. So no
+lock is held here while Python runs: another thread could wait for it while its holder waits for that thread. Everything
+is one step of a built-in container instead, which no thread sees half done.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .errors import EngineError
@@ -46,17 +52,17 @@ class Lifetime:
         self, what: str, free: Callable[[], None], *, stop: Callable[[], None] = _nothing, inherited: bool = True
     ) -> None:
         self.what, self._free, self._stop, self._inherited = what, free, stop, inherited
-        self._closed = self._freeing = self._freed = self._lost = False
+        self._closed = self._freed = self._lost = False
+        self._freeing: list[object] = []  # the first one frees
         self._parent: Callable[[], Lifetime | None] = _nothing  # type: ignore[assignment]
-        self._children: weakref.WeakSet[Lifetime] = weakref.WeakSet()
+        self._children: set[weakref.ref[Lifetime]] = set()
         self._renew()
-        _all.add(self)
+        _all.add(weakref.ref(self, _all.discard))
 
     def _renew(self) -> None:
         self._inside: dict[int, int] = {}  # id of a call -> its thread
-        self._running = 0  # id of the call that is alone, if there is one
-        # re-entrant: signal handlers and finalisers run in threads that hold it
-        self._changed = threading.Condition(threading.RLock())
+        self._turns: list[int] = []  # ids of the calls that take turns; the first one is alone
+        self._bells: deque[threading.Lock] = deque()  # of the waiters
 
     @property
     def closed(self) -> bool:
@@ -75,14 +81,14 @@ class Lifetime:
         return _Call(self, False)
 
     def alone(self) -> _Call:
-        """The same for a call that takes turns with the others of this kind. Raises EngineError also inside another one
-        of the same thread, where waiting would never end."""
+        """The same for a call that takes turns with the others of this kind, as they come. Raises EngineError also
+        where waiting would never end: inside another one of the same thread, or of one that waits for this one."""
         return _Call(self, True)
 
     def adopt(self, child: Lifetime) -> None:
         """Close `child` before this object is freed. Raises EngineError as `check` does, having closed the child."""
         child._parent = weakref.ref(self)
-        self._children.add(child)
+        self._children.add(weakref.ref(child, self._children.discard))
         try:
             self.check()
         except EngineError:
@@ -91,71 +97,133 @@ class Lifetime:
 
     def close(self) -> None:
         """Refuse later calls, wait for the calls of other threads that are inside, and free. May be called again."""
-        self._closed = True
-        with self._changed:
-            if not self._freeing:
+        try:
+            with self.call():  # or it could be freed before it is stopped
+                self._closed = True
                 self._stop()
-            self._changed.notify_all()
-        for child in list(self._children):
+        except EngineError:
+            self._closed = True
+        self._wake()
+        for child in self._adopted():
             child.close()
         self._free_if_left()
-        with self._changed:
-            while not self._freed and not _calls_here():
-                self._changed.wait(_POLL_SECONDS)
-                self._free_if_left()
+        while not self._freed and not _calls_here():
+            bell = self._bell()
+            if not self._freed:
+                bell.acquire(timeout=_POLL_SECONDS)
+            self._free_if_left()
 
     def watch(self, owner: object) -> None:
         """Close when `owner` is collected, and at the end of the process."""
         weakref.finalize(owner, self.close)
 
+    def forked(self) -> None:
+        """In a child: the threads that were inside do not exist, and what they were changing stays as it is."""
+        if self._inside or self._freeing:
+            self._free, self._freed = _nothing, True
+        self._lost = self._lost or bool(self._inside) or not self._inherited
+        self._renew()
+
+    def _adopted(self) -> list[Lifetime]:
+        return [child for ref in self._children.copy() if (child := ref()) is not None]
+
     def _free_if_left(self) -> None:
-        begun = False
+        # A call is inside before it looks whether this is closed, so none can come once both are seen in this order.
+        if self._freed or not self._closed or self._inside or not all(child._freed for child in self._adopted()):
+            return
+        me, here = object(), _calls_here()
         try:
-            with self._changed:
-                if self._freeing or not self._closed or self._inside or not all(c._freed for c in list(self._children)):
-                    return
-                self._freeing = begun = True
-            self._free()
+            here.add(id(me))  # what frees here cannot be waited for here
+            self._freeing.append(me)
+            if self._freeing[0] is me:
+                self._free()
         finally:
-            if begun:
-                with self._changed:
-                    self._free, self._freed = _nothing, True
-                    self._changed.notify_all()
+            mine = self._freeing[:1] == [me]
+            self._freed = self._freed or mine
+            here.discard(id(me))
+            if mine:
+                self._free = _nothing
+                self._wake()
                 if (parent := self._parent()) is not None:
                     parent._free_if_left()
 
-    def forked(self) -> None:
-        """In a child: the threads that were inside do not exist, and what they were changing stays as it is."""
-        if self._inside:
-            self._free, self._freeing, self._freed = _nothing, True, True
-        self._lost = self._lost or bool(self._inside) or not self._inherited
-        self._renew()
+    def _bell(self) -> threading.Lock:
+        """A lock that the next `_wake` releases. It is made before looking whether there is something to wait for."""
+        bell = threading.Lock()
+        bell.acquire()
+        self._bells.append(bell)
+        return bell
+
+    def _wake(self) -> None:
+        while self._bells:
+            try:
+                self._bells.popleft().release()
+            except IndexError:  # others ring too
+                return
+
+    def _threads_before(self, call: int) -> set[int]:
+        """The threads that `call` waits for to have its turn."""
+        turns = self._turns.copy()
+        return {self._inside.get(turn, 0) for turn in turns[: turns.index(call)]} if call in turns else set()
+
+    def _wait_for_turn(self, call: int, me: int) -> None:
+        outer = _waiting.get(me)
+        _waiting[me] = self, call
+        try:
+            while True:
+                bell = self._bell()
+                if self._turns[0] == call:
+                    return
+                self.check()
+                if me in self._threads_before(call):
+                    raise EngineError(f"the {self.what} is in use by this thread, which was interrupted there")
+                if _in_a_circle(me):
+                    raise EngineError(f"the {self.what} is in use by a thread that waits for this one")
+                bell.acquire(timeout=_POLL_SECONDS)
+        finally:
+            if outer is None:
+                _waiting.pop(me, None)
+            else:
+                _waiting[me] = outer
+
+
+_waiting: dict[int, tuple[Lifetime, int]] = {}  # thread -> for what it waits to be alone, and its call there
+
+
+def _in_a_circle(me: int) -> bool:
+    """Whether this thread waits for one that, by itself or through others, waits for this one."""
+    seen: set[int] = set()
+    left = [me]
+    while left:
+        waits = _waiting.get(left.pop())
+        before = set() if waits is None else waits[0]._threads_before(waits[1])
+        if me in before:
+            return True
+        left += before - seen
+        seen |= before
+    return False
 
 
 class _Call:
     """One call, inside from `__enter__` to `__exit__`. The exception of a signal handler may come before either has run
     to its end: what they do can be done twice, and is done at the latest when the call is collected."""
 
-    __slots__ = ("_alone", "_here", "_lifetime")
+    __slots__ = ("_alone", "_ended", "_here", "_lifetime")
 
     def __init__(self, lifetime: Lifetime, alone: bool) -> None:
-        self._lifetime, self._alone, self._here = lifetime, alone, _calls_here()
+        self._lifetime, self._alone, self._here, self._ended = lifetime, alone, _calls_here(), False
 
     def __enter__(self) -> None:
-        lifetime, me = self._lifetime, threading.get_ident()
+        lifetime, call, me = self._lifetime, id(self), threading.get_ident()
         try:
-            with lifetime._changed:
-                # Inside before it is checked: whoever closes in between leaves the freeing to this call.
-                lifetime._inside[id(self)] = me
-                self._here.add(id(self))
-                lifetime.check()
-                while self._alone and lifetime._running:
-                    if lifetime._inside.get(lifetime._running) == me:
-                        raise EngineError(f"the {lifetime.what} is in use by this thread, which was interrupted there")
-                    lifetime._changed.wait(_POLL_SECONDS)
-                    lifetime.check()
-                if self._alone:
-                    lifetime._running = id(self)
+            self._here.add(call)
+            # Inside before it is checked: whoever closes in between leaves the freeing to this call.
+            lifetime._inside[call] = me
+            if self._alone:
+                lifetime._turns.append(call)
+            lifetime.check()
+            if self._alone and lifetime._turns[0] != call:
+                lifetime._wait_for_turn(call, me)
         except BaseException:
             self._end()
             raise
@@ -164,19 +232,20 @@ class _Call:
         self._end()
 
     def __del__(self) -> None:
-        if id(self) in self._here:
+        if not self._ended:
             self._end()
 
     def _end(self) -> None:
-        lifetime = self._lifetime
-        with lifetime._changed:
-            lifetime._inside.pop(id(self), None)
-            if lifetime._running == id(self):
-                lifetime._running = 0
-            lifetime._changed.notify_all()
-            self._here.discard(id(self))
+        lifetime, call = self._lifetime, id(self)
+        if self._alone:
+            with suppress(ValueError):  # never begun, ended before, or forked
+                lifetime._turns.remove(call)
+        lifetime._inside.pop(call, None)
+        self._here.discard(call)
+        lifetime._wake()
         if lifetime._closed:
             lifetime._free_if_left()
+        self._ended = True
 
 
 class ForkedLock:
@@ -184,7 +253,7 @@ class ForkedLock:
 
     def __init__(self) -> None:
         self.forked()
-        _all.add(self)
+        _all.add(weakref.ref(self, _all.discard))
 
     def forked(self) -> None:
         """In a child: make the lock anew."""
@@ -197,12 +266,14 @@ class ForkedLock:
         self._lock.release()
 
 
-_all: weakref.WeakSet[Lifetime | ForkedLock] = weakref.WeakSet()
+_all: set[weakref.ref[Lifetime] | weakref.ref[ForkedLock]] = set()
 
 
 def _after_fork() -> None:
-    for each in list(_all):
-        each.forked()
+    _waiting.clear()
+    for ref in _all.copy():
+        if (each := ref()) is not None:
+            each.forked()
 
 
 os.register_at_fork(after_in_child=_after_fork)
