@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -40,7 +41,8 @@ class Speech:
         self._codes: list[np.ndarray] = []
         self._start = time.perf_counter()
         self._prompts = prompts
-        self._chunks = self._speak()
+        # Weakly: in a cycle it would keep its sessions, after everybody let go of it, until the collector comes.
+        self._chunks = _chunks(weakref.proxy(self))
         self._ended = False
         self.lifetime = Lifetime("stream", self._chunks.close, inherited=False)
         model.lifetime.adopt(self.lifetime)
@@ -79,11 +81,6 @@ class Speech:
         return (
             np.concatenate(self._codes) if self._codes else np.empty((0, self.model.config.num_code_groups), np.int32)
         )
-
-    def _speak(self) -> Iterator[np.ndarray]:
-        with closing(made(self.model, self.utterances(), self.batch, self.plan.live, self)) as chunks:
-            for _, pcm in chunks:
-                yield pcm
 
     def utterances(self) -> Iterator[tuple[Speech, Utterance]]:
         """What is to be spoken, in order, as `made` wants it. An error of the text comes in its turn."""
@@ -130,3 +127,11 @@ class Speech:
         self._codes.append(utterance.codes[: utterance.frames])
         self.frames += utterance.frames
         self.stop = utterance.stop
+
+
+def _chunks(speech: Speech) -> Iterator[np.ndarray]:
+    """All samples of a text."""
+    utterances = Speech.utterances(speech)
+    with closing(made(speech.model, utterances, speech.batch, speech.plan.live, speech)) as chunks:
+        for _, pcm in chunks:
+            yield pcm
