@@ -13,7 +13,7 @@ from .config_encoders import EncoderConfig, load_encoder_config
 from .engine_audio import CodecDecoder, CodecEncoder
 from .errors import CheckpointError, InputError, ModelNotFoundError, UsageError
 from .jsonfile import read_bytes, shown
-from .lifetime import ForkedLock, Lifetime
+from .lifetime import Lifetime
 from .safetensors import WeightSet, open_weights, read_small, small_bytes
 from .threads import default_threads
 from .weights import collect_decoder
@@ -45,7 +45,6 @@ class Codec:
         self._weights: WeightSet = open_weights(folder)
         self._encoder: CodecEncoder | None = None
         self._decoder: CodecDecoder | None = None
-        self._lock = ForkedLock()
         self.lifetime = Lifetime("codec", self._weights.close)
 
     @classmethod
@@ -76,7 +75,7 @@ class Codec:
     @property
     def encoder(self) -> CodecEncoder:
         """The encoder, opened at the first use. Raises CheckpointError, EngineError."""
-        with self.lifetime.call(), self._lock:
+        with self.lifetime.alone():
             if self._encoder is None:
                 config = self.encoder_config
                 tensors = collect_encoder(config, self._weights)
@@ -87,7 +86,7 @@ class Codec:
     @property
     def decoder(self) -> CodecDecoder:
         """The decoder, opened at the first use. Raises CheckpointError, EngineError."""
-        with self.lifetime.call(), self._lock:
+        with self.lifetime.alone():
             if self._decoder is None:
                 tensors = collect_decoder(self.config, self._weights)
                 self._decoder = CodecDecoder(self.folder, self.config, tensors, threads=self.threads)

@@ -13,7 +13,7 @@ import numpy as np
 from ._native import ffi, lib
 from .engine_native import check, fill_codec, fill_transformer
 from .errors import CheckpointError, EngineError, InputError
-from .lifetime import ForkedLock, Lifetime
+from .lifetime import Lifetime
 from .pcm import to_float32
 
 if TYPE_CHECKING:
@@ -182,6 +182,12 @@ class CodecEncoder(_Part):
         return out
 
 
+def _parts(codes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Frames that the decoder takes at once, and the number of the first."""
+    for first in range(0, len(codes), MAX_CHUNK):
+        yield first, codes[first : first + MAX_CHUNK]
+
+
 class CodecDecoder(_Part):
     """The decoder of the codec; a context manager. One stream at a time: a new one ends the one before.
 
@@ -195,7 +201,6 @@ class CodecDecoder(_Part):
         native = ffi.new("q3t_config *")
         fill_codec(native, config)
         self._stream: object = None
-        self._decoding = ForkedLock()  # one decode is not to be ended by another's beginning
         self._own("decoder", "codec decoder", _open("decoder", path, native, tensors, threads, cpu_mask))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -203,29 +208,33 @@ class CodecDecoder(_Part):
 
         Raises InputError for codes out of range, GenerationError for values that are not finite.
         """
-        with self._decoding:
-            return np.concatenate([np.empty(0, np.float32), *self.stream([codes])])
+        codes = self.check(codes)
+        with self.lifetime.alone():  # all of it, or another stream could begin in between
+            self._stream = None
+            parts = [self._run(first == 0, part) for first, part in _parts(codes)]
+        return np.concatenate([np.empty(0, np.float32), *parts])
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Decode consecutive frames as they come: yields float32 samples of at most 64 frames. How the frames are cut
         changes nothing. Raises as `decode` does, and EngineError once another stream has begun."""
         stream, restart = object(), True
         for block in blocks:
-            codes = self.check(block)
-            for first in range(0, len(codes), MAX_CHUNK):
-                yield self._run(stream, restart, codes[first : first + MAX_CHUNK])
+            for _, part in _parts(self.check(block)):
+                with self.lifetime.alone():
+                    if restart:
+                        self._stream = stream
+                    elif self._stream is not stream:
+                        raise EngineError("decoding: another stream has begun")
+                    samples = self._run(restart, part)
+                yield samples
                 restart = False
 
-    def _run(self, stream: object, restart: bool, codes: np.ndarray) -> np.ndarray:
+    def _run(self, restart: bool, codes: np.ndarray) -> np.ndarray:
+        """To be called alone."""
         samples = np.empty(len(codes) * self.config.samples_per_frame, np.float32)
-        with self.lifetime.alone():
-            if restart:
-                self._stream = stream
-            elif self._stream is not stream:
-                raise EngineError("decoding: another stream has begun")
-            buffers = ffi.from_buffer("int32_t[]", codes), len(codes), ffi.from_buffer("float[]", samples)
-            status = lib.q3t_decoder_run(self._handle, int(restart), *buffers)
-            self.lifetime.check()
+        buffers = ffi.from_buffer("int32_t[]", codes), len(codes), ffi.from_buffer("float[]", samples)
+        status = lib.q3t_decoder_run(self._handle, int(restart), *buffers)
+        self.lifetime.check()
         check(status, "decoding")
         return samples
 
