@@ -142,13 +142,16 @@ class Synthesizer(Packing):
     def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
         """Start to speak: float32 chunks, with a report of their own. Raises UsageError before the first of them, and
         EngineError if the synthesizer is closed."""
-        self.lifetime.check()
-        text = arguments.text("text", text)
-        if options is not None and not isinstance(options, SpeakOptions):
-            arguments.refuse("options", options, "SpeakOptions")
-        if self._spoke:
-            self._keeper.begin()
-        o, self._spoke = options or SpeakOptions(), True
+        with self.lifetime.call():
+            text = arguments.text("text", text)
+            if options is not None and not isinstance(options, SpeakOptions):
+                arguments.refuse("options", options, "SpeakOptions")
+            if self._spoke:
+                self._keeper.begin()
+            self._spoke = True
+            return self._begin(text, options or SpeakOptions())
+
+    def _begin(self, text: str, o: SpeakOptions) -> Speech:
         config = self.config
         text_mode = o.text_mode or default_text_mode(config)
         if text_mode not in ("full", "streaming"):
