@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from .lifetime import Lifetime
 from .records import Sampling, SessionInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .checkpoint import Checkpoint
     from .prompt import Prompt
@@ -71,13 +71,14 @@ class Model:
         if codec is not None:
             options.codec, options.codec_bytes = pointer(codec, np.uint8, "unsigned char[]"), codec.nbytes
         handle = ffi.new("q3t_model **")
+        # Before it is opened: an interrupt that came during that is raised at once, and the handle would be lost.
+        self.lifetime = Lifetime("model", partial(_free, lib.q3t_model_close, handle, self._arrays))
+        self.lifetime.watch(self)
         status = lib.q3t_model_open(config, native, len(tensors), options, handle)
         if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
             raise CheckpointError(f"{checkpoint.config.path}: {ffi.string(lib.q3t_status_text(status)).decode()}")
         check(status, "opening the model")
         self._handle = handle[0]
-        self.lifetime = Lifetime("model", partial(_free_model, handle[0], self._arrays))
-        self.lifetime.watch(self)
         self._expect_text(np.array([self.config.tts_pad_id]))
 
     def _expect_text(self, *ids: np.ndarray) -> None:
@@ -152,9 +153,9 @@ class Model:
         return samples
 
 
-def _free_model(handle: object, _arrays: list[np.ndarray | None]) -> None:
-    """_arrays: what the model reads is kept until then."""
-    lib.q3t_model_close(handle)
+def _free(close: Callable[[object], None], handle: Any, *_kept: object) -> None:
+    """handle: where the engine has put it, NULL if it came to nothing. _kept: what it reads is kept until then."""
+    close(handle[0])
 
 
 class Session:
@@ -205,11 +206,11 @@ class Session:
         handle = ffi.new("q3t_session **")
         with model.lifetime.call():
             model._expect_text(prompt.text_ids, prompt.trailing_ids)
-            check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
-            self._handle = handle[0]
-            self.lifetime = Lifetime("session", partial(lib.q3t_session_close, handle[0]), inherited=False)
+            self.lifetime = Lifetime("session", partial(_free, lib.q3t_session_close, handle), inherited=False)
             self.lifetime.watch(self)
             model.lifetime.adopt(self.lifetime)
+            check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
+            self._handle = handle[0]
         self._samples = np.empty(READ_SAMPLES, np.float32)
         self._count = ffi.new("int32_t *")
 

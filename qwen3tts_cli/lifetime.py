@@ -107,10 +107,11 @@ class Lifetime:
         for child in self._adopted():
             child.close()
         self._free_if_left()
+        bell = None
         while not self._freed and not _calls_here():
-            bell = self._bell()
-            if not self._freed:
-                bell.acquire(timeout=_POLL_SECONDS)
+            bell = bell or self._bell()
+            if not self._freed and bell.acquire(timeout=_POLL_SECONDS):
+                bell = None
             self._free_if_left()
 
     def watch(self, owner: object) -> None:
@@ -145,6 +146,7 @@ class Lifetime:
                 self._free = _nothing
                 self._wake()
                 if (parent := self._parent()) is not None:
+                    parent._children.discard(weakref.ref(self))
                     parent._free_if_left()
 
     def _bell(self) -> threading.Lock:
@@ -155,11 +157,9 @@ class Lifetime:
         return bell
 
     def _wake(self) -> None:
-        while self._bells:
-            try:
+        for _ in range(len(self._bells)):
+            with suppress(IndexError):  # others ring too
                 self._bells.popleft().release()
-            except IndexError:  # others ring too
-                return
 
     def _threads_before(self, call: int) -> set[int]:
         """The threads that `call` waits for to have its turn."""
@@ -170,8 +170,9 @@ class Lifetime:
         outer = _waiting.get(me)
         _waiting[me] = self, call
         try:
+            bell = None
             while True:
-                bell = self._bell()
+                bell = bell or self._bell()
                 if self._turns[0] == call:
                     return
                 self.check()
@@ -179,7 +180,8 @@ class Lifetime:
                     raise EngineError(f"the {self.what} is in use by this thread, which was interrupted there")
                 if _in_a_circle(me):
                     raise EngineError(f"the {self.what} is in use by a thread that waits for this one")
-                bell.acquire(timeout=_POLL_SECONDS)
+                if bell.acquire(timeout=_POLL_SECONDS):
+                    bell = None
         finally:
             if outer is None:
                 _waiting.pop(me, None)
@@ -263,7 +265,8 @@ class ForkedLock:
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        with suppress(RuntimeError):  # forked inside: the new lock was not acquired
+            self._lock.release()
 
 
 _all: set[weakref.ref[Lifetime] | weakref.ref[ForkedLock]] = set()
