@@ -357,7 +357,10 @@ def test_close_of_a_codec_under_decode_and_encode():
                         while True:
                             if call == "encode": codec.encode(samples)
                             elif call == "decode": codec.decode(codes)
-                            else: list(codec.stream([codes] * 9))
+                            else:
+                                try: list(codec.stream([codes] * 9))
+                                except EngineError as error:
+                                    if "another stream has begun" not in str(error): raise
                     except EngineError as error:
                         caught.append(str(error))
                 threads = [threading.Thread(target=run) for _ in range(2)]
@@ -628,7 +631,7 @@ def test_a_session_that_cannot_be_opened_leaves_nothing(voice, monkeypatch):
             with pytest.raises(MemoryError):
                 open_session(voice.model, pipeline=True)
     gc.collect()
-    assert not [each for each in voice.model.lifetime._children if each.what == "session"]
+    assert not [each for each in voice.model.lifetime._adopted() if each.what == "session"]
     assert len(voice.say("Hello.", seed=1))
 
 
@@ -643,7 +646,7 @@ def test_sessions_are_freed_with_their_streams(voice):
         del stream
     gc.collect()
     assert threads() <= before
-    assert not [each for each in voice.model.lifetime._children if not each._freed]
+    assert not [each for each in voice.model.lifetime._adopted() if not each._freed]
 
 
 # ---------------------------------------------------------------- the lifetime by itself
