@@ -250,6 +250,8 @@ def main() -> NoReturn:
         code = run(sys.argv[1:])
     except KeyboardInterrupt as interrupt:  # a second one, during the cleanup after the first
         code = signals.exit_code(interrupt)
-    if code > 128:  # stopped by a signal: do not wait for the threads of libraries
+    if code > 128:  # stopped by a signal: do not wait for threads
+        if writing := sys.modules.get(f"{__package__}.packed_keep"):
+            writing.abandon()  # of a model whose opening, or closing, was interrupted
         os._exit(code)
     sys.exit(code)

@@ -100,7 +100,7 @@ def open_packed(
         if lock is not None:
             lock.release()  # until its file is made
         if keeper is not None and path is not None:
-            keeper.add(_job(checkpoint, precision, path, threads, forget=False))  # the model reads them as well
+            keeper.add(_job(checkpoint, precision, path, facts, threads, forget=False))  # the model reads them as well
         return PackedWeights({}, None)
     try:
         weights = pack_in_memory(checkpoint, precision, threads=threads, progress=progress)
@@ -109,7 +109,7 @@ def open_packed(
             lock.release()
         raise
     if keeper is not None and path is not None:
-        keeper.add(_job(checkpoint, precision, path, threads, weights, lock))
+        keeper.add(_job(checkpoint, precision, path, facts, threads, weights, lock))
     return weights
 
 
@@ -128,7 +128,9 @@ def make_packed(
     """
     path = cache_path(checkpoint.config.path, precision)
     if path is not None:
-        packed_keep.make(_job(checkpoint, precision, path, threads), threads, progress=progress, waiting=waiting)
+        facts = _facts(checkpoint.config.path, precision)
+        job = _job(checkpoint, precision, path, facts, threads)
+        packed_keep.make(job, threads, progress=progress, waiting=waiting)
     return path
 
 
@@ -205,18 +207,19 @@ def _job(
     checkpoint: Checkpoint,
     precision: str,
     path: Path,
+    facts: dict[str, Any],
     threads: int,
     weights: PackedWeights | None = None,
     lock: Lock | None = None,
     forget: bool = True,
 ) -> Job:
-    """The writing of a file: of the weights in memory, or else packed from the checkpoint as they are written. forget:
-    what was read of the checkpoint does not stay in memory."""
+    """The writing of a file: of the weights in memory, or else packed from the checkpoint as they are written. facts:
+    of the files that the checkpoint was opened from, which may be others by now. forget: what was read of the
+    checkpoint does not stay in memory."""
     rows, size = _layout(checkpoint, precision)
     pieces = partial(_pieces, checkpoint, rows, threads, forget)
     if weights is not None:
         pieces = partial(_kept, [row[:2] + row[3:5] for row in rows], weights)  # type: ignore[assignment]
-    facts = _facts(checkpoint.config.path, precision)
     return Job(path, facts, pieces, size, sum(row[5] for row in rows), lock)
 
 

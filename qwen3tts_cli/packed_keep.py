@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,7 @@ class Keeper:
         self._stopped, self._ended = False, False
         self._path: Path | None = None  # of the file that is being written
         self._done, self._total = 0, 0
+        _keepers.add(self)
 
     def add(self, job: Job) -> None:
         """Another file, before `begin`."""
@@ -149,9 +151,14 @@ class Keeper:
                 while not self._ended:
                     time.sleep(_POLL_SECONDS)
             except BaseException:  # whoever is interrupted once more ends before the thread does
-                if self._path is not None:
-                    packed_place.temporary_of(self._path).unlink(missing_ok=True)
+                self._abandon()
                 raise
+
+    def _abandon(self) -> None:
+        self._stopped = True
+        if self._process == os.getpid() and not self._ended and self._path is not None:
+            with contextlib.suppress(OSError):
+                packed_place.temporary_of(self._path).unlink(missing_ok=True)
 
     def _give_up(self, problem: str | None = None) -> None:
         jobs, self._jobs = self._jobs, []
@@ -188,6 +195,15 @@ class Keeper:
         if self._stopped:
             raise _Stopped
         self._done = min(done, self._total)
+
+
+_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+
+
+def abandon() -> None:
+    """No part of a file is left by this process, which ends now without waiting for its threads."""
+    for keeper in list(_keepers):
+        keeper._abandon()
 
 
 class Packing:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,22 +67,27 @@ def temporary_of(path: Path) -> Path:
 
 # ---------------------------------------------------------------- locks
 class Lock:
-    """The right to write a file, held until `release`; the system lets go of it when its holder ends, however that is.
+    """The right to write a file, held until `release` or until nothing refers to it any more; the system lets go of it
+    when its holder ends, however that is.
 
     In a forked child it is still its parent's, and `release` does nothing.
     """
 
     def __init__(self, descriptor: int) -> None:
+        import fcntl
+
         self._descriptor, self._process = descriptor, os.getpid()
+        self._unlock = partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
 
     def release(self) -> None:
         """Let go. May be called twice."""
-        import fcntl
-
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0 and self._process == os.getpid():
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also of the copies that forked children have
+            self._unlock()  # also of the copies that forked children have
             os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.release()  # of a model that was opened and dropped
 
     def __enter__(self) -> Lock:
         return self
@@ -160,18 +166,25 @@ def packs_of(folder: Path | None, below: bool = False) -> list[Pack]:
 
 
 def tidy(unknown: bool = False) -> list[tuple[Pack, int]]:
-    """Delete packed weights whose model is gone, with the bytes that were freed, and what killed writers left.
+    """Delete packed weights whose model is gone, and what killed writers left, see `sweep`; each with the bytes that
+    were freed.
 
-    unknown: also files that do not say what they were made of. Those that somebody writes now are left alone. Raises
-    OSError.
+    unknown: also files that do not say what they were made of. Raises OSError.
     """
     gone = [pack for pack in packs() if pack.orphaned and (unknown or pack.folder is not None)]
-    removed = [(pack, remove_file(pack.path)) for pack in gone]
-    place = _place()
-    for part in place.glob("*.part") if place is not None else ():
+    return [(pack, remove_file(pack.path)) for pack in gone] + sweep()
+
+
+def sweep() -> list[tuple[Pack, int]]:
+    """Delete parts of files that killed writers left, of whatever model, with the bytes that were freed. What somebody
+    writes now is left alone. Raises OSError."""
+    place, removed = _place(), []
+    for part in sorted(place.glob("*.part")) if place is not None else ():
         if (lock := try_lock(part.with_suffix(_SUFFIX))) is not None:
-            with lock:
-                part.unlink(missing_ok=True)
+            with lock, contextlib.suppress(FileNotFoundError):
+                size = part.lstat().st_size
+                part.unlink()
+                removed.append((Pack(part, part.stem.rpartition("-")[2], None), size))
                 if not part.with_suffix(_SUFFIX).exists():
-                    part.with_suffix(".lock").unlink(missing_ok=True)
+                    part.with_suffix(".lock").unlink()
     return removed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import shutil
@@ -174,6 +175,49 @@ def test_a_signal_during_the_writing_leaves_no_partial_file(model, precision, nu
     assert soundfile.info("a.wav").frames == 6 * 1920
     assert not [name for name in cache_files() if not name.endswith((".q3t", ".ok"))]
     assert f"{precision}.q3t" not in cache_files()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_the_opening_and_the_speaking_leaves_no_partial_file(model, number):
+    """The model is opened and writes, and nobody is there yet to close it."""
+    code = f"""
+import os
+from qwen3tts_cli.synthesizer import Synthesizer
+opened = Synthesizer.open.__func__
+def open_and_be_stopped(*given, **options):
+    voice = opened(Synthesizer, *given, **options)
+    while not told:
+        time.sleep(0.01)
+    os.kill(os.getpid(), {int(number)})
+    time.sleep(10)
+Synthesizer.open = open_and_be_stopped
+"""
+    command = [sys.executable, "-c", SLOWLY.replace("cli.main()", code + "cli.main()")]
+    run = subprocess.run([*command, *arguments(model, "int8", "-o", "a.wav")], preexec_fn=_interruptible)
+    assert run.returncode == 128 + number
+    assert cache_files() == []
+
+
+@pytest.mark.parametrize("command", [["unpack"], ["tidy"], ["rm"]])
+def test_what_a_killed_run_leaves_is_removed_by_hand_as_well(model, capfd, command, tmp_path, monkeypatch):
+    with slow_run(model, "int8", "-q", "-o", "a.wav") as run:
+        run.kill()
+    (part,) = (name for name in cache_files() if name.endswith(".part"))
+    if command == ["rm"]:
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+        (tmp_path / "hub" / "models--Qwen--Qwen3-TTS-12Hz-0.6B-CustomVoice").mkdir(parents=True)
+    given = {"unpack": [str(model)], "tidy": [], "rm": ["-y", "0.6b"]}[command[0]]
+    assert cli.run(["models", *command, *given]) == 0
+    assert not [path for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*") if path.suffix == ".part"]
+    assert ("removed codec" in capfd.readouterr().err) == (command != ["rm"])
+    assert part.startswith("codec")
+
+
+def test_what_somebody_writes_now_is_not_swept_away(model):
+    with slow_run(model, "int8", "-q", "-o", "a.wav") as run:
+        assert packed_place.sweep() == []
+        assert run.wait(timeout=allowed(60)) == 0
+    assert cache_files() == files_of("codec", "int8")
 
 
 def test_what_a_killed_run_leaves_is_removed_by_the_next(model):
@@ -373,6 +417,34 @@ def test_a_close_that_is_interrupted_leaves_no_partial_file(model, monkeypatch):
     assert cache_files() == []
     go_on.set()
     voice.close()
+
+
+def test_a_synthesizer_that_is_dropped_lets_go_of_the_locks(model):
+    for precision in packed.PRECISIONS:
+        before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else None
+        voice = Synthesizer.open(model, precision=precision)
+        del voice
+        gc.collect()
+        wait_for(lambda: not any(thread.name.startswith(packed_file.THREAD_NAME) for thread in threading.enumerate()))
+        gc.collect()
+        for kind in (precision, "codec"):
+            with packed_place.try_lock(packed.cache_path(model, kind)) as lock:
+                assert lock is not None
+        assert before is None or len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_weights_of_a_file_that_is_replaced_while_they_are_packed_are_not_taken_for_its_own(model, monkeypatch):
+    pack = packed.pack_in_memory
+
+    def slowly(*given, **options):
+        made = pack(*given, **options)
+        os.utime(model / "model.safetensors", ns=(1, 1))
+        return made
+
+    monkeypatch.setattr(packed, "pack_in_memory", slowly)
+    with Synthesizer.open(model, precision="int8") as voice:
+        voice.finish_packing()
+    assert not packed.verify(model, "int8")
 
 
 def test_close_before_anything_was_said_writes_nothing(model):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .console import Console
 
 
-def finish_packing(synthesizer: Synthesizer, console: Console, what: str) -> None:
+def finish_packing(synthesizers: list[Synthesizer], console: Console, what: str) -> None:
     """Put packed weights into the cache folder for the next run, with a line meanwhile. An interrupt ends just that.
 
     what: has been made and is complete.
@@ -26,6 +26,7 @@ def finish_packing(synthesizer: Synthesizer, console: Console, what: str) -> Non
 
     problems: list[str] = []
     with signals.interruptible(), console.progress(line):
-        problems = synthesizer.finish_packing(report)
+        for synthesizer in synthesizers:
+            problems += synthesizer.finish_packing(report)
     for problem in problems:
         console.warning(problem)

@@ -24,11 +24,13 @@ def damaged_packs(folder: Path) -> list[str]:
 
 def remove_packed(folder: Path | None) -> int:
     """Delete the packed weights of all revisions of a repo, whose folder this is in the Hugging Face cache; returns the
-    bytes that were freed."""
+    bytes that were freed. What killed runs left goes as well."""
     from .. import packed_place
 
     try:
-        return sum(packed_place.remove_file(pack.path) for pack in packed_place.packs_of(folder, below=True))
+        freed = sum(packed_place.remove_file(pack.path) for pack in packed_place.packs_of(folder, below=True))
+        packed_place.sweep()
+        return freed
     except OSError as error:
         raise _failure(error) from None
 
@@ -92,7 +94,7 @@ def pack(name: str, precision: str, quiet: bool) -> None:
 @click.option("--precision", type=_precisions, help="Only these weights. [default: all, and the speech decoder's]")
 @options.quiet
 def unpack(name: str, precision: str | None, quiet: bool) -> None:
-    """Remove packed weights of a model from the cache folder, also of one that is gone.
+    """Remove packed weights of a model from the cache folder, also of one that is gone, and what killed runs left.
 
     With --precision those of the speech decoder go with the last of the others, and what stays is named.
 
@@ -111,10 +113,12 @@ def unpack(name: str, precision: str | None, quiet: bool) -> None:
     try:
         for pack in chosen:
             freed[pack.kind] = freed.get(pack.kind, 0) + packed_place.remove_file(pack.path)
+        swept = packed_place.sweep()
     except OSError as error:
         raise _failure(error) from None
     removed = ", ".join(f"{kind} {size / 1e9:.2f} GB" for kind, size in freed.items())
     console.note(f"{name}: removed {removed}" if freed else f"{name}: no {precision or 'weights'} are packed")
+    _note_removed(console, swept)
     if left := sorted({pack.kind for pack in found} - freed.keys()):
         console.note(f"{name}: still packed: {', '.join(left)}")
 
@@ -137,10 +141,15 @@ def _packs_of(name: str) -> list[Any]:
     return found
 
 
+def _note_removed(console: Console, removed: list[tuple[Any, int]]) -> None:
+    for pack, size in removed:
+        console.note(f"{pack.folder or pack.path}: removed {pack.kind}, {size / 1e9:.2f} GB")
+
+
 @click.command()
 @options.quiet
 def tidy(quiet: bool) -> None:
-    """Remove packed weights whose model is gone or has a newer revision, from the cache folder.
+    """Remove packed weights whose model is gone or has a newer revision, and what killed runs left.
 
     \b
     Examples:
@@ -153,7 +162,6 @@ def tidy(quiet: bool) -> None:
     except OSError as error:
         raise _failure(error) from None
     console = Console(quiet)
-    for pack, size in removed:
-        console.note(f"{pack.folder or pack.path}: removed {pack.kind}, {size / 1e9:.2f} GB")
+    _note_removed(console, removed)
     if not removed:
         console.note("nothing to remove")

@@ -70,7 +70,7 @@ def speak(text: str, given: dict[str, Any]) -> None:
         Take(given, plan, console, timings).record(synthesizer, text)
         if synthesizer.packing and plan.path is not None and outputs.is_stdout(plan.path):
             _close_stdout()
-        finish_packing(synthesizer, console, "audio")
+        finish_packing([synthesizer], console, "audio")
 
 
 def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:

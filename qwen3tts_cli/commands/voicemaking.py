@@ -91,7 +91,7 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
         facts = {"name": voicestore.check_name(name), "language": given["language"], "note": given["note"]}
         voice = clone(synthesizer, console, recording, text, given, **facts)
         _keep(voice, model, given["force"], console)
-        finish_packing(synthesizer, console, "voice")
+        finish_packing([synthesizer], console, "voice")
 
 
 @click.command()
@@ -165,8 +165,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
             )
             console.note(f"seed {seed}")
             _keep(voice, base, given["force"], console)
-            for each in (designer, cloner):
-                finish_packing(each, console, "voice")
+            finish_packing([designer, cloner], console, "voice")
 
 
 @click.command()
