@@ -55,6 +55,10 @@ class LazyGroup(click.Group):
             return super().parse_args(context, args)
         except click.NoSuchOption as error:
             option = error.option_name
+            if not option.startswith("--"):
+                from .cli_hints import check_dash
+
+                check_dash(context, words)
             if any(option in parameter.opts for parameter in self.get_command(context, "say").params):
                 from .cli_hints import option_before_command
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
+import click
+
 _SHOWN_CHARACTERS = 200
 _ELSEWHERE = {
     **dict.fromkeys(("pull", "download", "path", "rm", "remove", "verify", "pack", "unpack", "model"), "models"),
@@ -28,16 +30,33 @@ def unknown_command(args: list[str], known: Iterable[str]) -> str:
         return f"no command {name!r}, there are: qwen3tts models list, qwen3tts voices list"
     if group := _ELSEWHERE.get(name):
         inner = [] if group == "say" or name in ("model", "voice") else [_OTHER_NAMES.get(name, name)]
-        return f"no command {name!r}, did you mean: {_line([group, *inner, *rest])}"
+        line = _say_line(rest) if group == "say" else _line([group, *inner, *rest])
+        return f"no command {name!r}, did you mean: {line}"
     if close := difflib.get_close_matches(name, known, 1):
         return f"no command {name!r}, did you mean {close[0]}?"
     shown = name if name.isprintable() and len(name) <= _SHOWN_CHARACTERS else name[:20] + "..."
-    return f"no command {shown!r}, known are {', '.join(known)}; to speak a text: {_line(['say', *args])}"
+    return f"no command {shown!r}, known are {', '.join(known)}; to speak a text: {_say_line(args)}"
 
 
 def option_before_command(option: str, args: list[str]) -> str:
     """The message for an option that stands where a command should."""
-    return f"no such option: {option}; to speak a text: {_line(['say', *args])}"
+    return f"no such option: {option}; to speak a text: {_say_line(args)}"
+
+
+def check_dash(context: click.Context, args: list[str]) -> None:
+    """Raise UsageError for a text that begins with a dash and stands where a command should."""
+    from .commands.say import say
+    from .options_dash import check
+
+    check(say, click.Context(say, context, "say"), args, True)
+
+
+def _say_line(args: list[str]) -> str:
+    """The command that speaks what was typed, the words of the text as one argument."""
+    from .commands.say import say
+    from .options_dash import as_one_text
+
+    return as_one_text(["qwen3tts", "say"], say.params, args) or "qwen3tts say ..."
 
 
 def _line(words: list[str]) -> str:

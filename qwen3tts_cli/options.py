@@ -36,6 +36,15 @@ class Setting(click.Option):
             raise
 
 
+_TYPED = f"{__name__}.typed"
+
+
+def as_one_text(context: click.Context) -> str | None:
+    """The line of a TextCommand with all words of its text as one argument; None for a long one."""
+    parameters = context.command.get_params(context)
+    return options_dash.as_one_text(context.command_path.split(), parameters, context.meta.get(_TYPED, []))
+
+
 class SettingsCommand(click.Command):
     """A command whose `Setting` options take defaults from the configuration file."""
 
@@ -59,9 +68,14 @@ class SettingsCommand(click.Command):
 
 
 class TextCommand(SettingsCommand):
-    """A command with a text among its arguments: where that begins with a dash, the error says what to do."""
+    """A command with a text among its arguments: where that begins with a dash, or the shell divided it, the error says
+    what to do."""
 
     wants_text = True
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.meta[_TYPED] = list(args)
+        return super().parse_args(context, args)
 
 
 def setting(*names: str, **attributes: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 
 import click
 
@@ -86,7 +87,21 @@ def _line(command: list[str], args: list[str], kinds: list[str], text: str) -> s
     pairs = list(zip(args, kinds, strict=True))
     words = [argument for argument, kind in pairs if kind == "free" or argument is text]
     others = [argument for argument, kind in pairs if kind in ("option", "value") and argument is not text]
-    line = shlex.join([*command, *others, "--", " ".join(words)])
-    if line.isprintable() and len(line) <= _SHOWN_CHARACTERS:
-        return line
-    return f"{shlex.join(command)} -- TEXT"
+    return _shown([*command, *others, "--", " ".join(words)]) or f"{shlex.join(command)} -- TEXT"
+
+
+def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args: list[str]) -> str | None:
+    """The line as it should have been typed, with all words of the text as one argument; None for a long one.
+
+    parameters: of the command. args: behind it, as they were typed.
+    """
+    kinds = _kinds({name: p for p in parameters if isinstance(p, click.Option) for name in p.opts}, args)
+    words = [argument for argument, kind in zip(args, kinds, strict=True) if kind == "free"]
+    others = [argument for argument, kind in zip(args, kinds, strict=True) if kind in ("option", "value")]
+    dash = ["--"] if words and words[0].startswith("-") and words != ["-"] else []
+    return _shown([*command, *others, *dash, *([" ".join(words)] if words else [])])
+
+
+def _shown(words: list[str]) -> str | None:
+    line = shlex.join(words)
+    return line if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else None

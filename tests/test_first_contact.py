@@ -30,7 +30,6 @@ def failed(capfd, tmp_path, monkeypatch):
     [
         ("Hello there.",),
         ("Hello", "-o", "my file.wav"),
-        ("it's", "me"),
         ("Grüße",),
         ("-o", "a.wav", "Hi"),
         ("-q", "Hi"),
@@ -38,7 +37,34 @@ def failed(capfd, tmp_path, monkeypatch):
 )
 def test_a_text_without_a_command_is_shown_with_say(failed, arguments):
     line = failed(*arguments).removesuffix(" (see qwen3tts --help)")
-    assert shlex.split(line.split("to speak a text: ")[1]) == ["qwen3tts", "say", *arguments]
+    assert shlex.split(line.split("to speak a text: ")[1])[:2] == ["qwen3tts", "say"]
+    assert sorted(shlex.split(line.split("to speak a text: ")[1])[2:]) == sorted(arguments)
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "output"),
+    [
+        ("hello big world", "hello big world", None),
+        ('"it\'s" me', "it's me", None),
+        ("hello -o 'a b.wav' world", "hello world", "a b.wav"),
+        ("speak hello world", "hello world", None),
+        ("say hello world -o a.wav --seed=3", "hello world", "a.wav"),
+        ('say -m pocket "it\'s" me -q', "it's me", None),
+        ("say -- -5 degrees", "-5 degrees", None),
+        ("say -5 degrees -o a.wav", "-5 degrees", "a.wav"),
+        ("say -q '- item' one", "- item one", None),
+        ("-v slt hello world", "hello world", None),
+        ("-o a.wav hello world", "hello world", "a.wav"),
+        ("-5 degrees", "-5 degrees", None),
+        ("'- item' -o a.wav", "- item", "a.wav"),
+    ],
+)
+def test_the_line_that_is_shown_speaks_what_was_typed(failed, monkeypatch, line, text, output):
+    message = failed(*shlex.split(line)).removesuffix(" (see qwen3tts --help)")
+    spoken = []
+    monkeypatch.setattr("qwen3tts_cli.commands.speaking.speak", lambda text, given: spoken.append((text, given)))
+    assert cli.run(shlex.split(message[message.index("qwen3tts say") :])[1:]) == 0
+    assert [(said, given["output"]) for said, given in spoken] == [(text, output)]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def say(context: click.Context, **given: Any) -> None:
     """
     from .source import check_arguments, file_hint, only_text, read_text
 
-    argument = only_text(given.pop("text"))
+    argument = only_text(given.pop("text"), lambda: options.as_one_text(context))
     text = read_text(argument, given["file"])
     if text is None:
         click.echo(context.get_help(), err=True)

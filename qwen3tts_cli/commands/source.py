@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 import re
-import shlex
 import sys
+from collections.abc import Callable
 
 from .. import filekinds
 from ..errors import InputError, UsageError
@@ -54,15 +54,15 @@ def read_text(text: str | None, file: str | None) -> str | None:
     return result
 
 
-def only_text(texts: tuple[str, ...]) -> str | None:
-    """The one of the arguments TEXT, None where there is none. Raises UsageError for several, with what to do."""
+def only_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str | None:
+    """The one of the arguments TEXT, None where there is none. Raises UsageError for several, with what to do: `as_one`
+    gives the command line with one."""
     if len(texts) <= 1:
         return texts[0] if texts else None
     if os.path.splitext(texts[-1])[1].lower() in _AUDIO and len(texts[-1].split()) == 1:
         raise UsageError(f"{len(texts)} texts are given; to write to {texts[-1]}: -o {filekinds.quoted(texts[-1])}")
-    line = shlex.join(["qwen3tts", "say", " ".join(texts)])
-    whole = f": {line}" if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else ""
-    raise UsageError(f"{len(texts)} texts are given, put quotes around one{whole}")
+    line = as_one()
+    raise UsageError(f"{len(texts)} texts are given, put quotes around one{f': {line}' if line else ''}")
 
 
 def file_hint(text: str | None) -> str | None:
