@@ -102,11 +102,13 @@ class Codec:
         return self.encoder.encode(samples)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Integers (frames, code groups) to float32 (frames * 1920,) at 24 kHz. Raises InputError."""
+        """Integers (frames, code groups) to float32 (frames * 1920,) at 24 kHz. Raises InputError, and UsageError for
+        what is no array of numbers."""
         return self.decoder.decode(codes)
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """`decode` of consecutive blocks of frames, as they come: the same samples. Raises InputError."""
+        """`decode` of consecutive blocks of frames, as they come: the same samples. Raises as `decode` does, and
+        UsageError at once for what is no iterable."""
         return self.decoder.stream(blocks)
 
 

@@ -5,19 +5,21 @@ Each is opened when it is needed, with weights and threads of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from ._native import ffi, lib
+from .arguments import refuse
 from .engine_native import check, fill_codec, fill_transformer
 from .errors import CheckpointError, EngineError, InputError
 from .lifetime import Lifetime
 from .pcm import to_float32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from .config import CodecConfig
@@ -206,7 +208,8 @@ class CodecDecoder(_Part):
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """codes: integers (frames, num_quantizers). Returns float32 (frames * samples_per_frame,) at 24 kHz.
 
-        Raises InputError for codes out of range, GenerationError for values that are not finite.
+        Raises InputError for codes out of range, UsageError for what is no array of numbers, GenerationError for values
+        that are not finite.
         """
         codes = self.check(codes)
         with self.lifetime.alone():  # all of it, or another stream could begin in between
@@ -216,7 +219,13 @@ class CodecDecoder(_Part):
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Decode consecutive frames as they come: yields float32 samples of at most 64 frames. How the frames are cut
-        changes nothing. Raises as `decode` does, and EngineError once another stream has begun."""
+        changes nothing. Raises UsageError at once for what is no iterable; then as `decode` does, and EngineError once
+        another stream has begun."""
+        if not isinstance(blocks, Iterable):
+            refuse("blocks", blocks, "an iterable of integers (frames, code groups)")
+        return self._stream_of(blocks)
+
+    def _stream_of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         stream, restart = object(), True
         for block in blocks:
             for _, part in _parts(self.check(block)):
@@ -239,8 +248,15 @@ class CodecDecoder(_Part):
         return samples
 
     def check(self, codes: np.ndarray) -> np.ndarray:
-        """The codes as int32, if they are of this codec. Raises InputError."""
-        codes, groups, size = np.asarray(codes), self.config.num_quantizers, self.config.codebook_size
+        """The codes as int32, if they are of this codec. Raises InputError, and UsageError for what is no array."""
+        groups, size = self.config.num_quantizers, self.config.codebook_size
+        try:
+            array = np.asarray(codes)
+        except (TypeError, ValueError, OverflowError):
+            array = np.asarray(None)
+        if array.dtype.kind not in "biufc":
+            refuse("codes", codes, f"integers (frames, {groups})")
+        codes = array
         if codes.ndim != 2 or codes.shape[1] != groups or codes.dtype.kind not in "iu":
             raise InputError(f"codes: found {codes.dtype} {list(codes.shape)}, expected integers (frames, {groups})")
         if codes.size and (codes.min() < 0 or codes.max() >= size):

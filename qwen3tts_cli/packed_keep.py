@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import packed_file, packed_place
+from .arguments import refuse
 from .packed_file import THREAD_NAME, Unfit
 from .packed_place import Lock, try_lock
 
@@ -220,7 +221,9 @@ class Packing:
         """Wait until what the opening packed is in the cache folder; bf16 is packed now. Returns a line for a failure.
 
         Without this the writing goes on while the model speaks, bf16's begins after the first text, and `close` ends
-        it. progress: called with bytes written and in all.
+        it. progress: called with bytes written and in all. Raises UsageError for one that is no function.
         """
+        if progress is not None and not callable(progress):
+            refuse("progress", progress, "a function of two integers")
         self._keeper.finish(progress)
         return self._keeper.problems

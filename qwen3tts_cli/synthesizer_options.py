@@ -134,8 +134,8 @@ def audio_of(name: str, value: Any) -> Audio:
 
 def facts_of(text: Any, facts: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """The transcript, and what is kept with a cloned voice. Raises UsageError for an unknown name or another type."""
-    for name, value in {"transcript": text, **facts}.items():
-        if name not in ("transcript", *_FACTS):
+    for name, value in {"text": text, **facts}.items():
+        if name not in ("text", *_FACTS):
             raise UsageError(f"{arguments.named(name)}: no such argument; there are {', '.join(_FACTS)}")
         if not isinstance(value, str) and (value is not None or name == "name"):
             arguments.refuse(name, value, "a text")

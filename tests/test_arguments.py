@@ -250,7 +250,7 @@ def test_open_takes_numpy_scalars():
         ({"note": ["CC0"]}, "note: found a list"),
         ({"description": Loud()}, "description: found a Loud"),
         ({"nam": "x"}, "nam: no such argument; there are name, language, description, note"),
-        ({"text": 5}, "transcript: found the int 5"),
+        ({"text": 5}, "text: found the int 5"),
     ],
 )
 def test_facts_of_a_clone_are_refused_by_name_and_type(base, facts, message):

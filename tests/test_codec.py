@@ -134,6 +134,22 @@ def test_bad_codes(codec, codes):
         list(codec.stream([np.zeros((1, 16), np.int32), codes]))
 
 
+@pytest.mark.parametrize(
+    "value", [None, "codes", b"codes", object(), {"a": 1}, ["a"], [[[1, 2], [3]]], [[1], [10**400]]]
+)
+def test_what_is_no_array_of_codes_is_refused_by_name_and_type(codec, value):
+    with pytest.raises(UsageError, match=r"^codes: found .{1,40}, expected integers \(frames, 16\)$"):
+        codec.decode(value)
+    with pytest.raises(UsageError, match=r"^codes: found "):
+        list(codec.stream([value]))
+
+
+@pytest.mark.parametrize("value", [5, None, 1.5, object(), np.int64(3)])
+def test_blocks_that_are_none_are_refused_at_once(codec, value):
+    with pytest.raises(UsageError, match=r"^blocks: found .{1,40}, expected an iterable of integers"):
+        codec.stream(value)
+
+
 def test_commands(run, tmp_path):
     codes, wav = str(tmp_path / "a.safetensors"), str(tmp_path / "a.wav")
     out, err = run("codec", "encode", WAV, "-o", codes, "-m", str(BASE))

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 from helpers import CHECKPOINTS, ROOT, allowed
 
-from qwen3tts_cli import Synthesizer, bpe, cli, packed, packed_codec, packed_file, packed_place
+from qwen3tts_cli import Synthesizer, UsageError, bpe, cli, packed, packed_codec, packed_file, packed_place
 from qwen3tts_cli.checkpoint import Checkpoint, open_checkpoint
 from qwen3tts_cli.packed_keep import Keeper
 
@@ -104,6 +104,8 @@ def test_the_first_run_has_the_bytes_of_the_next(model, precision):
     with Synthesizer.open(model, precision=precision) as voice:
         np.testing.assert_array_equal(spoken(voice), want)
         reports = []
+        with pytest.raises(UsageError, match="progress: found the int 5"):
+            voice.finish_packing(5)
         assert voice.finish_packing(lambda *report: reports.append(report)) == []
         assert not voice.packing
         assert all(done <= total for done, total in reports)
