@@ -10,7 +10,6 @@ HEAD_BYTES = 4096
 
 # kind, and the bytes that a file of it begins with; the first that fits counts
 _MAGIC = (
-    ("a PDF file", b"%PDF-"),
     ("a PostScript file", b"%!PS"),
     ("an RTF document", b"{\\rtf"),
     ("a Word document (.doc)", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
@@ -53,6 +52,7 @@ _AT = (
     ("a Mobipocket e-book", b"", 60, (b"BOOKMOBI",)),
     ("a tar archive", b"", 257, (b"ustar",)),
 )
+_PDF = re.compile(rb"(?:\xef\xbb\xbf)?\s*%PDF-")
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _MPEG = re.compile(rb"\xff[\xe2-\xef\xf2-\xff][\x00-\xef]|\xff[\xf0\xf1\xf8\xf9]")
 _HTML = re.compile(
@@ -89,6 +89,8 @@ def kind_of(head: bytes) -> str | None:
     """ "a PDF file" and the like, from the first HEAD_BYTES of a file; None where nothing is known."""
     if is_pointer(head):
         return "a Git LFS pointer"
+    if _PDF.match(head):
+        return "a PDF file"
     if head[:4] == b"PK\x03\x04":
         return _zip_kind(head)
     for kind, magic in _MAGIC:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from typing import Any
 
 import click
@@ -10,8 +12,8 @@ from click.core import ParameterSource
 
 from . import options_complete as complete
 from . import options_dash, settings
-from .errors import UsageError
-from .options_types import Choice, CountOrAuto, Integer, Number
+from .errors import ModelNotFoundError, UsageError
+from .options_types import Choice, CountOrAuto, Integer, Number, found
 
 SEED_LIMIT = (1 << 64) - 1
 INT32_LIMIT = (1 << 31) - 1
@@ -28,14 +30,23 @@ class Setting(click.Option):
         try:
             return super().handle_parse_result(context, options, arguments)
         except click.BadParameter as error:
-            source = context.get_parameter_source(self.name)
-            if source is ParameterSource.DEFAULT_MAP:
-                raise UsageError(f"{settings.path()}: {self.name}: {error.message}") from None
-            if source is ParameterSource.ENVIRONMENT:
-                raise UsageError(f"{self.envvar}: {error.message}") from None
+            if self.is_flag:
+                error.message = (
+                    f"{found(context.params.get(self.name, os.environ.get(self.envvar, '')))} is neither true nor false"
+                )
+            if source := self.source(context):
+                raise UsageError(f"{source}: {error.message}") from None
             raise
 
+    def source(self, context: click.Context) -> str | None:
+        """Where the value comes from that was not typed: the variable, or the file and the key; None for what was."""
+        source = context.get_parameter_source(self.name)
+        if source is ParameterSource.DEFAULT_MAP:
+            return f"{settings.path()}: {self.name}"
+        return self.envvar if source is ParameterSource.ENVIRONMENT else None
 
+
+_NAMED = re.compile(r"(?:unknown )?(model|voice|language|instruct)\b")
 _TYPED = f"{__name__}.typed"
 
 
@@ -60,6 +71,17 @@ class SettingsCommand(click.Command):
             with contextlib.suppress(*[Exception] * bool(extra.get("resilient_parsing"))):
                 extra["default_map"] = settings.load()
         return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (UsageError, ModelNotFoundError) as error:
+            # A name that is not known is found out late, and its message does not say that nobody typed it.
+            named = _NAMED.match(str(error))
+            option = next((p for p in self.params if named and p.name == named[1] and isinstance(p, Setting)), None)
+            if option is not None and (source := option.source(context)):
+                raise type(error)(f"{source}: {error}") from None
+            raise
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         if not context.resilient_parsing:

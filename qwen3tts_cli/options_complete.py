@@ -131,7 +131,9 @@ def _presets(model: str | None) -> Iterator[str]:
 
     for name in [model] if model else [hub.EMBEDDED, *_cached_names()]:
         with contextlib.suppress(Exception):
-            folder = Path(places.expanded(name) or name) if hub.is_path(name) else hub.resolve_model(name).path
+            folder = Path(places.expanded(name) or name)
+            if name.lower() in (hub.EMBEDDED, *hub.ALIASES) or not folder.is_dir():
+                folder = hub.resolve_model(name).path
             config = read_object(folder / "config.json", MAX_CONFIG_BYTES)
             yield from map(str.lower, config.section("talker_config").section("spk_id").values)
 

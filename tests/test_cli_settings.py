@@ -75,6 +75,43 @@ def test_a_broken_variable(spoken):
     assert "QWEN3TTS_THREADS: " in spoken("", code=2, QWEN3TTS_THREADS="many")
 
 
+@pytest.mark.parametrize(("name", "value"), [("NO_CACHE", "maybe"), ("QUIET", "2")])
+def test_a_switch_that_is_none_is_refused_in_words(spoken, name, value):
+    line = spoken("", code=2, **{f"QWEN3TTS_{name}": value})
+    assert line == f"error: QWEN3TTS_{name}: {value} is neither true nor false"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code"),
+    [
+        ("model", "nope", 3),
+        ("model", "./nope", 3),
+        ("voice", "nope", 2),
+        ("voice", "./nope.safetensors", 2),
+        ("language", "klingon", 2),
+        ("language", "C", 2),
+        ("instruct", "slowly", 2),
+    ],
+)
+def test_a_name_that_nobody_typed_is_refused_with_its_source(tmp_path, monkeypatch, capfd, key, value, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    def refused(*given):
+        assert cli.run(["say", "Hello.", "-q", "-o", "a.wav", *given]) == code
+        return capfd.readouterr().err
+
+    typed = refused(f"--{key}", value)
+    monkeypatch.setenv(f"QWEN3TTS_{key.upper()}", value)
+    assert refused() == typed.replace("error: ", f"error: QWEN3TTS_{key.upper()}: ")
+    assert refused(f"--{key}", value) == typed
+    monkeypatch.delenv(f"QWEN3TTS_{key.upper()}")
+    file = tmp_path / "qwen3tts" / "config.toml"
+    file.parent.mkdir()
+    file.write_text(f'{key} = "{value}"')
+    assert refused() == typed.replace("error: ", f"error: {file}: {key}: ")
+
+
 def test_a_broken_file_does_not_keep_the_help_away(spoken, capfd):
     spoken("voice = ", code=2)
     assert cli.run(["say", "--help"]) == 0

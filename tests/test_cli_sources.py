@@ -20,6 +20,8 @@ TEXTS = {
     "short": "Hi",
     "russian": "Привет, мир. Это первая строка.",
     "chinese": "一个人\n今天天气很好，我们去公园。\n",
+    "chinese in one line": "一个人，今天天气很好。",
+    "japanese without a space": "吾輩は猫である。名前はまだ無い。",
     "japanese": "吾輩は猫である。 名前はまだ無い。",
     "emoji": "Well done 👍 everyone",
 }
@@ -71,6 +73,8 @@ def zipped(*names, mimetype=None):
 
 KINDS = {
     "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a PDF file", "pdftotext 'my a.pdf' - | qwen3tts say"),
+    "pdf after a mark": (b"\xef\xbb\xbf%PDF-1.4 Hello.", "a PDF file", "pdftotext "),
+    "pdf after a line": (b"\r\n\n%PDF-1.4\n\0", "a PDF file", "pdftotext "),
     "epub": (zipped(mimetype="application/epub+zip"), "an EPUB book", "pandoc -t plain 'my a.epub' | qwen3tts say"),
     "docx": (zipped("[Content_Types].xml", "word/document.xml"), "a Word document", "pandoc -t plain 'my a.docx' | "),
     "odt": (zipped(mimetype="application/vnd.oasis.opendocument.text"), "an OpenDocument text", "pandoc -t plain "),

@@ -189,6 +189,14 @@ def test_options_are_offered_with_a_broken_configuration(completed, home, monkey
     assert completed("qwen3tts say -v an") == ["anna"]
 
 
+@pytest.mark.parametrize("typed", ["tuned", "./tuned", "~/tuned", "my\\ model"])
+def test_a_folder_says_which_voices_there_are(completed, home, monkeypatch, typed):
+    monkeypatch.chdir(home)
+    for name in ("tuned", "my model"):
+        shutil.copytree(CHECKPOINTS / "tiny-customvoice", home / name)
+    assert completed(f"qwen3tts say -m {typed} -v ry", COMP_CWORD="5") == ["ryan"]  # a word may have a space
+
+
 def test_the_configured_model_says_which_voices_there_are(completed, home, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
     file = home / "config" / "qwen3tts" / "config.toml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import sys
@@ -124,13 +125,30 @@ def decode(name: str, data: bytes) -> str:
     if encoding is None:
         raise UsageError(f"{name}: binary data (a zero byte at offset {data.index(0)}), expected a text in UTF-8")
     try:
-        return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n").strip()
+        return _lines(data.decode(encoding))
     except UnicodeDecodeError as error:
+        if (text := _unmarked(data)) is not None:
+            return text
         if encoding != "utf-8-sig":
             raise UsageError(f"{name}: not valid {encoding.upper()} at offset {error.start}") from None
         found, other = error.object[error.start], filekinds.quoted(shown)
         hint = f"; if it is Latin-1: iconv -f CP1252 -t UTF-8 {other} | qwen3tts say"
         raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}{hint}") from None
+
+
+def _unmarked(data: bytes) -> str | None:
+    """The text in UTF-16 without a mark and without zero bytes, as Chinese and Japanese are: known by a comma or a full
+    stop of theirs, which holds a byte that no text in an older encoding has. None for other bytes."""
+    for encoding in ("utf-16-le", "utf-16-be"):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            if ("\u3001" in text or "\u3002" in text) and _is_text(text):
+                return _lines(text)
+    return None
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def _encoding(data: bytes) -> str | None:
