@@ -215,8 +215,12 @@ def make(
     Whatever ends this leaves no part of the file, but a kill, after which the next writer removes it. Raises OSError,
     and what `tick` raises.
     """
-    with Replacement(path, temporary=temporary_of(path).name) as file:
-        write(file, facts, pieces, size, tick)
+    try:
+        with Replacement(path, temporary=temporary_of(path).name) as file:
+            write(file, facts, pieces, size, tick)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is told of without
+        raise
     try:
         with open(path, "rb") as made:
             _confirm(path, made.fileno(), facts, threads, True, tick)

@@ -77,12 +77,17 @@ def write(
 def make(
     job: Job, threads: int = 1, *, progress: Progress | None = None, waiting: Callable[[], None] | None = None
 ) -> None:
-    """The same now, and after waiting for whoever writes it. progress: called with bytes done and in all."""
+    """The same now, and after waiting for whoever writes it. progress: called with bytes done and in all.
+
+    A file that is there needs no lock, which a read-only folder does not have."""
 
     def tick(done: int) -> None:
         if progress is not None:
             progress(min(done, job.total), job.total)
 
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, Unfit):
+        packed_file.read(job.path, job.facts, threads)
+        return
     write(job, tick, threads, waiting=waiting or int)
 
 

@@ -17,7 +17,7 @@ from .pipeline_plan import Plan, utterance_key
 from .pipeline_utterance import Utterance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .prompt import Prompt
 
@@ -28,10 +28,16 @@ class Speech:
     The counters are totals of what has been yielded; `stop` is set at the end: "eos" or "max_frames". batch: utterances
     made at a time. timings: seconds spent on the text and in each stage, of the utterances that are finished.
     Raises GenerationError when the guard gives up or a value is not finite, EngineError once it or its model is closed.
-    Threads that read it take turns; any of them may close it, see lifetime.py.
+    Threads that read it take turns; any of them may close it, see lifetime.py. at_end: called once all was yielded.
     """
 
-    def __init__(self, model: Model, plan: Plan, prompts: Iterator[tuple[str, Prompt]]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        plan: Plan,
+        prompts: Iterator[tuple[str, Prompt]],
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self.model, self.plan, self.index = model, plan, 0
         self.voice, self.language, self.seed = plan.voice, plan.language, plan.seed
         self.batch = plan.batch or default_batch(model)
@@ -40,7 +46,7 @@ class Speech:
         self.timings: Counter[str] = Counter()
         self._codes: list[np.ndarray] = []
         self._start = time.perf_counter()
-        self._prompts = prompts
+        self._prompts, self._at_end = prompts, at_end
         # Weakly: in a cycle it would keep its sessions, after everybody let go of it, until the collector comes.
         self._chunks = _chunks(weakref.proxy(self))
         self._ended = False
@@ -58,6 +64,7 @@ class Speech:
                 return next(self._chunks)
             except StopIteration:
                 self._ended = True
+                self._at_end()
                 raise
 
     def close(self) -> None:

@@ -185,7 +185,8 @@ class Synthesizer(Packing):
             text_mode=text_mode,
             cloned=cloned,
         )
-        return Speech(self.model, plan, prompts(self.model, self.lifetime, text, plan, o.split))
+        spoken = prompts(self.model, self.lifetime, text, plan, o.split)
+        return Speech(self.model, plan, spoken, at_end=self._keeper.begin)
 
     def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None, **facts: Any) -> Voice:
         """The voice of a recording, to speak with or to keep; see cloning.clone for `facts` and what is raised.
@@ -207,7 +208,6 @@ class Synthesizer(Packing):
         """Speak all of it: float32 (samples,) at 24 kHz. options: fields of SpeakOptions."""
         with self.speak(text, options_of(options)) as speech:
             chunks = list(speech)
-        self._keeper.begin()
         return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
 
     def stream(self, text: str, **options: object) -> Iterator[np.ndarray]:

@@ -119,13 +119,14 @@ def test_the_first_run_has_the_bytes_of_the_next(model, precision):
     assert all(path.stat().st_mtime_ns == time for path, time in files.items())
 
 
-def test_bf16_is_packed_after_the_first_text_without_being_asked(model):
+@pytest.mark.parametrize("method", ["say", "stream", "say_many", "stream_many"])
+def test_bf16_is_packed_after_the_first_text_without_being_asked(model, method):
     if not packed.saves_time_here():
         pytest.skip("bf16 is not packed on this processor")
     with Synthesizer.open(model, precision="bf16") as voice:
         time.sleep(0.1)
         assert cache_files() == []
-        spoken(voice)
+        list(getattr(voice, method)([TEXT] if "many" in method else TEXT, seed=1, max_frames=6))
         wait_for(lambda: not voice.packing)
     assert cache_files() == files_of("bf16", "codec")
 
@@ -243,6 +244,29 @@ def test_a_disk_that_is_full_costs_a_warning_and_no_audio(model, precision):
     assert cache_files() == []
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert "codec.q3t: File too large" in line
+
+
+def test_models_pack_names_the_file_that_a_full_disk_does_not_take(model):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    command = [sys.executable, "-m", "qwen3tts_cli", "models", "pack", str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=allowed(60), preexec_fn=small_files)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {packed.cache_path(model, 'codec')}: File too large\n"
+    assert cache_files() == []
+
+
+def test_models_pack_is_content_with_what_is_there_in_a_folder_that_takes_no_lock(model, monkeypatch, capfd):
+    assert cli.run(["models", "pack", str(model), "-q"]) == 0
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("qwen3tts_cli.packed_keep.try_lock", refuse)
+    assert cli.run(["models", "pack", str(model), "-q"]) == 0
+    assert cli.run(["models", "pack", str(model), "-q", "--precision", "int4"]) == 1
+    assert "Permission denied" in capfd.readouterr().err
 
 
 def test_a_cache_folder_that_cannot_be_made_costs_one_warning(model, tmp_path, monkeypatch):
