@@ -9,6 +9,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -252,6 +253,7 @@ def main() -> NoReturn:
     gc.set_threshold(20_000)  # imports leave much behind and nothing to collect
     try:
         code = run(sys.argv[1:])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and the end of the interpreter is no failure
     except KeyboardInterrupt as interrupt:  # a second one, during the cleanup after the first
         code = signals.exit_code(interrupt)
     if code > 128:  # stopped by a signal: do not wait for threads

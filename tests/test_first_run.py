@@ -21,6 +21,8 @@ from helpers import CHECKPOINTS, ROOT, allowed
 
 from qwen3tts_cli import Synthesizer, UsageError, bpe, cli, packed, packed_codec, packed_file, packed_place
 from qwen3tts_cli.checkpoint import Checkpoint, open_checkpoint
+from qwen3tts_cli.commands.console import Console
+from qwen3tts_cli.commands.keeping import finish_packing
 from qwen3tts_cli.packed_keep import Keeper
 
 TEXT = "A cat sat. Nobody said a word."
@@ -214,6 +216,35 @@ def test_what_a_killed_run_leaves_is_removed_by_hand_as_well(model, capfd, comma
     assert not [path for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*") if path.suffix == ".part"]
     assert ("removed codec" in capfd.readouterr().err) == (command != ["rm"])
     assert part.startswith("codec")
+
+
+def test_an_interrupt_that_comes_when_all_is_done_is_no_failure(model):
+    code = (
+        """
+import os
+class Late:
+    def __del__(self, kill=os.kill, me=os.getpid()):
+        kill(me, 2)
+late = Late()  # freed when the interpreter has let go of its signal handlers
+"""
+        + SLOWLY
+    )
+    command = [sys.executable, "-c", code, *arguments(model, "int8", "-q", "-o", "a.wav")]
+    assert subprocess.run(command, preexec_fn=_interruptible, stderr=subprocess.PIPE).returncode == 0
+    assert cache_files() == files_of("codec", "int8")
+
+
+def test_an_interrupt_ends_the_writing_for_all_models_of_a_command(model):
+    """`voices design` opens two."""
+    asked = []
+
+    class Opened:
+        def finish_packing(self, progress):
+            asked.append(self)
+            raise KeyboardInterrupt
+
+    finish_packing([Opened(), Opened()], Console(quiet=True), "voice")
+    assert len(asked) == 1
 
 
 def test_what_somebody_writes_now_is_not_swept_away(model):
