@@ -85,11 +85,12 @@ class TensorFile:
         they are used again."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
-        if name is None:
-            self._mapping.madvise(mmap.MADV_DONTNEED)
-        else:
-            start = self.tensors[name].start // mmap.PAGESIZE * mmap.PAGESIZE
-            self._mapping.madvise(mmap.MADV_DONTNEED, start, self.tensors[name].end - start)
+        with contextlib.suppress(ValueError):  # closed, perhaps by another thread just now: nothing is held
+            if name is None:
+                self._mapping.madvise(mmap.MADV_DONTNEED)
+            else:
+                start = self.tensors[name].start // mmap.PAGESIZE * mmap.PAGESIZE
+                self._mapping.madvise(mmap.MADV_DONTNEED, start, self.tensors[name].end - start)
 
     def close(self) -> None:
         """Unmap the file, or leave that to the last array made from it."""

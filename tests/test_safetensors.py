@@ -275,3 +275,12 @@ def test_too_many_shards(tmp_path):
         tensors(tmp_path / f"{i}.safetensors", **{f"t{i}": np.ones(1)})
     index(tmp_path, {f"t{i}": f"{i}.safetensors" for i in range(MAX_SHARDS + 1)})
     refused(lambda: open_weights(tmp_path), f"more than {MAX_SHARDS} shards")
+
+
+def test_a_thread_that_gives_back_memory_when_the_file_is_closed_is_quiet(tmp_path):
+    """Opening a model does so on a thread of its own, under which an interrupt closes the file."""
+    file = open_safetensors(tensors(tmp_path / "a.safetensors", one=np.ones(3, "<f4")))
+    file.forget()
+    file.close()
+    file.forget()
+    file.forget("one")
