@@ -20,6 +20,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <linux/futex.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #endif
 
@@ -61,7 +62,8 @@ struct q3t_pool {
     pthread_cond_t wake;
 #endif
     int32_t threads, started, spins;
-    pid_t process;                           /* whose threads the workers are */
+    pid_t process;                           /* whose threads the workers are; 0: there are none */
+    const int *mark;                         /* not 0 in that process, 0 in a forked child; NULL: ask for the process */
     lane *lanes;  /* (threads,) */
 };
 
@@ -180,6 +182,28 @@ static int32_t cores(void) {
     return (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+/* A page that a forked child finds wiped, so that the frame loop need not ask the system which process it is in. */
+static const int *mark_open(void) {
+#if defined(__linux__) && defined(MADV_WIPEONFORK)
+    const size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    int *mark = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mark == MAP_FAILED) return NULL;
+    if (madvise(mark, size, MADV_WIPEONFORK) == 0) {
+        *mark = 1;
+        return mark;
+    }
+    munmap(mark, size);
+#endif
+    return NULL;
+}
+
+static void mark_close(q3t_pool *p) {
+#ifdef __linux__
+    if (p->mark) munmap((void *)(uintptr_t)p->mark, (size_t)sysconf(_SC_PAGESIZE));
+#endif
+    p->mark = NULL;
+}
+
 /* End the workers of this process. */
 static void stop(q3t_pool *p) {
     atomic_store(&p->stop, 1);
@@ -201,6 +225,7 @@ static q3t_status start(q3t_pool *p) {
     pthread_cond_init(&p->wake, NULL);
 #endif
     p->process = getpid();
+    p->mark = mark_open();
     p->started = 0;
     for (int32_t i = 1; i < p->threads; i++) {
         if (pthread_create(&p->lanes[i].thread, NULL, worker_main, &p->lanes[i])) {
@@ -213,7 +238,9 @@ static q3t_status start(q3t_pool *p) {
 }
 
 q3t_status q3t_pool_ready(q3t_pool *p) {
-    if (!p || p->process == getpid()) return Q3T_OK;
+    if (!p || (p->process && (p->mark ? *p->mark : p->process == getpid()))) return Q3T_OK;
+    mark_close(p);
+    p->process = 0;
     atomic_store(&p->number, 0); /* or a new worker would look at the last run of the parent */
     atomic_store(&p->sleepers, 0);
     return start(p);
@@ -239,6 +266,7 @@ q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
 void q3t_pool_close(q3t_pool *p) {
     if (!p) return;
     if (p->process == getpid()) stop(p);
+    mark_close(p);
     free(p->lanes);
     free(p);
 }
