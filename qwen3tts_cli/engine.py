@@ -158,6 +158,10 @@ def _free(close: Callable[[object], None], handle: Any, *_kept: object) -> None:
     close(handle[0])
 
 
+def _info_of(info) -> SessionInfo:
+    return SessionInfo(*(getattr(info, name) for name in SessionInfo.__dataclass_fields__))
+
+
 class Session:
     """One utterance of a model; a context manager. `read` and `codes` may be called between steps.
 
@@ -212,7 +216,7 @@ class Session:
             check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
             self._handle = handle[0]
         self._samples = np.empty(READ_SAMPLES, np.float32)
-        self._count = ffi.new("int32_t *")
+        self._count, self._info = ffi.new("int32_t *"), ffi.new("q3t_session_info *")
 
     def close(self) -> None:
         """Free everything, once a step that another thread is in has ended."""
@@ -234,6 +238,19 @@ class Session:
             check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, int(wait), self._count), "reading samples")
             return self._samples[: self._count[0]].copy()
 
+    def progress(self, first: int) -> tuple[SessionInfo, np.ndarray, np.ndarray]:
+        """`info`, the codes of the frames from `first` on, and `read()`, in one call."""
+        with self.lifetime.alone():
+            check(lib.q3t_session_info_get(self._handle, self._info), "session")
+            info = _info_of(self._info)
+            codes = np.empty((info.frames - first, self.model.config.num_code_groups), np.int32)
+            if len(codes):
+                out = ffi.from_buffer("int32_t[]", codes)
+                check(lib.q3t_session_codes(self._handle, first, len(codes), out), "reading codes")
+            samples = ffi.from_buffer("float[]", self._samples)
+            check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, 0, self._count), "reading samples")
+            return info, codes, self._samples[: self._count[0]].copy()
+
     def codes(self, first: int, n: int) -> np.ndarray:
         """Frames first .. first + n - 1: int32 (n, code_groups)."""
         out = np.empty((n, self.model.config.num_code_groups), np.int32)
@@ -245,10 +262,9 @@ class Session:
     @property
     def info(self) -> SessionInfo:
         """Where the session stands."""
-        out = ffi.new("q3t_session_info *")
         with self.lifetime.alone():
-            check(lib.q3t_session_info_get(self._handle, out), "session")
-        return SessionInfo(*(getattr(out, name) for name in SessionInfo.__dataclass_fields__))
+            check(lib.q3t_session_info_get(self._handle, self._info), "session")
+            return _info_of(self._info)
 
     def peek(self, what: str, shape: tuple[int, ...]) -> np.ndarray:
         """An intermediate value, for tests: PREFILL, LOGITS, ... of q3t_peek, float32 of that shape."""

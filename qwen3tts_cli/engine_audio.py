@@ -17,6 +17,7 @@ from .engine_native import check, fill_codec, fill_transformer
 from .errors import CheckpointError, EngineError, InputError
 from .lifetime import Lifetime
 from .pcm import to_float32
+from .reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,7 +224,7 @@ class CodecDecoder(_Part):
         another stream has begun."""
         if not isinstance(blocks, Iterable):
             refuse("blocks", blocks, "an iterable of integers (frames, code groups)")
-        return self._stream_of(blocks)
+        return Reader("stream of the codec", self._stream_of(blocks), self.lifetime)
 
     def _stream_of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         stream, restart = object(), True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .engine import RUNNING, STOP_MAX_FRAMES, Session
+from .engine import READ_SAMPLES, RUNNING, STOP_MAX_FRAMES, Session
 from .errors import EngineError, GenerationError, UsageError
 from .guard import Guard, frame_budget
 from .pipeline_plan import retry_seed
@@ -112,9 +112,8 @@ class Utterance:
     def absorb(self, error: Exception | None, wait: bool) -> None:
         """Look at what a step of the session has made. wait: for samples that a thread of its own is decoding."""
         session = self.session
-        info = session.info
+        info, codes, pcm = session.progress(self.frames)
         if not self.ended:
-            codes = session.codes(self.frames, info.frames - self.frames)
             self.frames = self._keep = info.frames
             self.trip = self._guard.feed(codes) if self._guard is not None else None
             if self.trip is None and info.state == STOP_MAX_FRAMES:
@@ -122,16 +121,22 @@ class Utterance:
             elif self.trip is None and info.state != RUNNING:
                 self.stop = "eos"
         self.error = error
-        while len(pcm := session.read(wait=wait and self.ended)):
-            self._decoded += len(pcm)
-            repeated = min(len(pcm), self._repeated)
-            self._repeated -= repeated
-            if repeated < len(pcm):
-                self._pcm.append(pcm[repeated:])
+        self._hold(pcm)
+        while len(pcm) == READ_SAMPLES or (wait and self.ended):
+            if not len(pcm := session.read(wait=wait and self.ended)):
+                break
+            self._hold(pcm)
         if self.complete:
             self.close()
         if self.trip is not None and self.plan.max_frames is None:
             self._retry()
+
+    def _hold(self, pcm: np.ndarray) -> None:
+        self._decoded += len(pcm)
+        repeated = min(len(pcm), self._repeated)
+        self._repeated -= repeated
+        if repeated < len(pcm):
+            self._pcm.append(pcm[repeated:])
 
     def _retry(self) -> None:
         if self.attempt + 1 < self._attempts:

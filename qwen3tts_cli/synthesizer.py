@@ -22,6 +22,7 @@ from .pipeline import Plan, Speech
 from .pipeline_batch import MOST, default_batch, made
 from .pipeline_prompts import prompts
 from .prompt import default_text_mode, resolve_language, resolve_speaker
+from .reader import Reader
 from .synthesizer_options import (
     SpeakOptions,
     audio_of,
@@ -263,4 +264,4 @@ class Synthesizer(Packing):
                     yield speech.index, pcm
             self._keeper.begin()
 
-        return chunks()
+        return Reader("stream", chunks(), self.lifetime)

@@ -41,6 +41,7 @@ PY_ROWS = [
     {"cgroups"},
     {"errors", "filekinds", "memory", "places", "replace", "signals", "threads"},
     {"lifetime"},
+    {"reader"},
     {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings"},
     {"arguments", "audio", "config", "bpe", "safetensors", "sinks", "pull", "text"},
     {"languages", "tokenizer", "weights", "voicefile"},

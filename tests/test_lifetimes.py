@@ -469,14 +469,14 @@ def test_close_from_a_finaliser_inside_a_step():
             def __init__(self): self.me = self
             def __del__(self): v.close()
         from qwen3tts_cli import engine
-        read, armed = engine.Session.read, [True]
-        def collecting(self, wait=False):
+        progress, armed = engine.Session.progress, [True]
+        def collecting(self, first):
             if armed:
                 armed.clear()
                 Closes()
                 gc.collect()
-            return read(self, wait)
-        engine.Session.read = collecting
+            return progress(self, first)
+        engine.Session.progress = collecting
         expect(lambda: v.say(TEXT))
     """)
 
@@ -742,3 +742,40 @@ def test_asyncio_close_while_a_worker_speaks(voice):
             await worker
 
     asyncio.run(main())
+
+
+def test_many_texts_and_codes_are_read_and_closed_by_any_thread(voice):
+    """`next` of two threads takes turns; `close` of a third ends the stream; each later `next` says so."""
+    with Codec.open(BASE) as codec:
+        codes = codec.encode(np.zeros(24000, np.float32))
+        for stream in (voice.stream_many([TEXT] * 50, batch=4), codec.stream([codes] * 400)):
+            caught = []
+
+            def read(stream=stream, caught=caught):
+                try:
+                    for _ in stream:
+                        pass
+                except EngineError as error:
+                    caught.append(str(error))
+
+            threads = [threading.Thread(target=read) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.05)
+            stream.close()
+            for thread in threads:
+                thread.join(allowed(30))
+                assert not thread.is_alive()
+            assert len(caught) == 2
+            assert all("closed" in each for each in caught)
+            for _ in range(2):
+                with pytest.raises(EngineError, match="closed"):
+                    next(stream)
+    many, part = voice.stream_many([TEXT] * 3), codec
+    next(many)
+    voice.close()
+    for _ in range(2):
+        with pytest.raises(EngineError, match="closed"):
+            next(many)
+        with pytest.raises(EngineError, match="closed"):
+            part.stream([codes])
