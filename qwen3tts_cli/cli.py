@@ -166,9 +166,9 @@ def _complete(arguments: Sequence[str]) -> NoReturn:
     """Answer the shell: the script for its start-up file, or completions, and of errors in these not a word."""
     from click.shell_completion import add_completion_class
 
-    from .options_complete import Bash
+    from .options_complete import bash_protocol
 
-    add_completion_class(Bash)
+    add_completion_class(bash_protocol())
     try:
         cli.main(list(arguments), prog_name=_PROGRAM, complete_var=_COMPLETE_VARIABLE)
     except Exception:

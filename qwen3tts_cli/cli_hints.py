@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 
 import click
@@ -60,5 +59,7 @@ def _say_line(args: list[str]) -> str:
 
 
 def _line(words: list[str]) -> str:
+    import shlex
+
     line = shlex.join(["qwen3tts", *words])
     return line if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else f"qwen3tts {words[0]} ..."

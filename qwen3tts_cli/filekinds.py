@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 
 HEAD_BYTES = 4096
 
@@ -161,6 +160,8 @@ def is_pointer(head: bytes) -> bool:
 def quoted(path: str | os.PathLike[str]) -> str:
     """A path as a shell takes it, also one that begins with a dash."""
     text = os.fspath(path)
+    import shlex
+
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 

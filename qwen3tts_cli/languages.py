@@ -27,8 +27,8 @@ _LONG_CODES = {
     "spa": "es", "jpn": "ja", "kor": "ko", "fra": "fr", "fre": "fr", "rus": "ru",
 }  # fmt: skip
 # en-US, zh-Hans-CN, es-419, en_US.UTF-8, de_DE@euro
-_LOCALE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{1,8})*(?:\.[a-z0-9-]+)?(?:@[a-z0-9=]+)?")
-_NO_LANGUAGE = re.compile(r"(?:c|posix)(?:\.[a-z0-9-]+)?")
+_LOCALE = r"([a-z]{2,3})(?:[-_][a-z0-9]{1,8})*(?:\.[a-z0-9-]+)?(?:@[a-z0-9=]+)?"
+_NO_LANGUAGE = r"(?:c|posix)(?:\.[a-z0-9-]+)?"
 PRESET_VOICE_MODELS = "0.6b and 1.7b"
 
 
@@ -45,7 +45,7 @@ def named_language(name: str) -> str:
 
 def _code(key: str) -> str:
     """The two-letter code of a locale name where there is one; others unchanged."""
-    locale = _LOCALE.fullmatch(key)
+    locale = re.fullmatch(_LOCALE, key)
     code = locale[1] if locale else key
     return _LONG_CODES.get(code, code)
 
@@ -74,7 +74,7 @@ def resolve_language(config: ModelConfig, name: str | None) -> str:
         raise UsageError(f"language {shown(name)} is a dialect: {hint}; languages: {known}")
     if full in CODES.values():
         raise UsageError(f"language {shown(name)}: this model has {known}; {PRESET_VOICE_MODELS} speak {full}")
-    if _NO_LANGUAGE.fullmatch(key):
+    if re.fullmatch(_NO_LANGUAGE, key):
         raise UsageError(f"language {shown(name)}: this locale names no language; known: {known}")
     codes = [code for code, language in CODES.items() if language in spoken]
     raise UsageError(f"unknown language {shown(name)}{did_you_mean(key, ['auto', *spoken, *codes])}; known: {known}")

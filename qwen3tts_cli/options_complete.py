@@ -11,23 +11,30 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import BashComplete, CompletionItem
 
-Items = list[CompletionItem[Any]]
-_Complete = Callable[[click.Context, click.Parameter, str], Items]
+# click's completion is imported where it is used: every command has these callbacks, few are asked.
+if TYPE_CHECKING:
+    from click.shell_completion import BashComplete, CompletionItem
+
+    Items = list[CompletionItem[Any]]
+    _Complete = Callable[[click.Context, click.Parameter, str], Items]
 _VOICE_FILE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.safetensors")
 
 
-class Bash(BashComplete):
+def bash_protocol() -> type[BashComplete]:
     """The protocol of bash, which takes `--voice=an` apart at the equals sign."""
+    from click.shell_completion import BashComplete
 
-    def get_completion_args(self) -> tuple[list[str], str]:
-        args, incomplete = super().get_completion_args()
-        pairs = zip(["", *args], args, strict=False)
-        return [word for before, word in pairs if word != "=" or not before.startswith("--")], incomplete
+    class Bash(BashComplete):
+        def get_completion_args(self) -> tuple[list[str], str]:
+            args, incomplete = super().get_completion_args()
+            pairs = zip(["", *args], args, strict=False)
+            return [word for before, word in pairs if word != "=" or not before.startswith("--")], incomplete
+
+    return Bash
 
 
 def _quietly(ask: _Complete) -> _Complete:
@@ -42,12 +49,16 @@ def _quietly(ask: _Complete) -> _Complete:
 
 def _named(names: Iterable[str], incomplete: str, otherwise: str | None = None) -> Items:
     """The names that begin so; where none does, what the shell itself knows: "file", "dir" or nothing."""
+    from click.shell_completion import CompletionItem
+
     found = [CompletionItem(name) for name in dict.fromkeys(names) if name.lower().startswith(incomplete.lower())]
     return found if found or otherwise is None else [CompletionItem(incomplete, type=otherwise)]
 
 
 def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Files, as the shell completes them."""
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(incomplete, type="file")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 
 import click
@@ -87,6 +86,8 @@ def _line(command: list[str], args: list[str], kinds: list[str], text: str) -> s
     pairs = list(zip(args, kinds, strict=True))
     words = [argument for argument, kind in pairs if kind == "free" or argument is text]
     others = [argument for argument, kind in pairs if kind in ("option", "value") and argument is not text]
+    import shlex
+
     return _shown([*command, *others, "--", " ".join(words)]) or f"{shlex.join(command)} -- TEXT"
 
 
@@ -103,5 +104,7 @@ def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args:
 
 
 def _shown(words: list[str]) -> str | None:
+    import shlex
+
     line = shlex.join(words)
     return line if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else None

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import packed_file, packed_place
@@ -31,16 +30,19 @@ class _Stopped(Exception):
     """The keeper was closed while a file was written."""
 
 
-@dataclass(frozen=True)
 class Job:
     """A file to be made. pieces: makes them, once; total: their bytes. lock: of `path`, released by who writes."""
 
-    path: Path
-    facts: dict[str, Any]
-    pieces: Callable[[], Iterable[Piece]]
-    size: int
-    total: int
-    lock: Lock | None = None
+    def __init__(
+        self,
+        path: Path,
+        facts: dict[str, Any],
+        pieces: Callable[[], Iterable[Piece]],
+        size: int,
+        total: int,
+        lock: Lock | None = None,
+    ) -> None:
+        self.path, self.facts, self.pieces, self.size, self.total, self.lock = path, facts, pieces, size, total, lock
 
 
 def in_memory(path: Path | None, error: Exception) -> str:

@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 
-from .. import filekinds
 from ..errors import InputError, UsageError
 
 LIMIT_BYTES = 16_000_000
@@ -21,7 +20,7 @@ _MARKS = (
     ("utf-16", codecs.BOM_UTF16_LE),
     ("utf-16", codecs.BOM_UTF16_BE),
 )
-_COMMON = re.compile(r"[\n !-~\u3001\u3002\uff0c]")
+_COMMON = r"[\n !-~\u3001\u3002\uff0c]"
 _SPACES = dict.fromkeys(b"\t\n\v\f\r\x1b\x85", " ")
 _AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".raw", ".pcm", ".m4a", ".aac")
 _SHOWN_CHARACTERS = 200
@@ -61,6 +60,8 @@ def only_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str |
     if len(texts) <= 1:
         return texts[0] if texts else None
     if os.path.splitext(texts[-1])[1].lower() in _AUDIO and len(texts[-1].split()) == 1:
+        from .. import filekinds
+
         raise UsageError(f"{len(texts)} texts are given; to write to {texts[-1]}: -o {filekinds.quoted(texts[-1])}")
     line = as_one()
     raise UsageError(f"{len(texts)} texts are given, put quotes around one{f': {line}' if line else ''}")
@@ -70,6 +71,8 @@ def file_hint(text: str | None) -> str | None:
     """A line for a TEXT that is the name of a file, which may have been meant."""
     if text is None or len(text) > _SHOWN_CHARACTERS or not text.isprintable() or not os.path.isfile(text):
         return None
+    from .. import filekinds
+
     line = f"qwen3tts say -f {filekinds.quoted(text)}"
     return f"note: the text is {text!r}; to speak what is in that file: {line}"
 
@@ -117,6 +120,8 @@ def _read_stdin() -> bytes:
 def decode(name: str, data: bytes) -> str:
     """The text in the bytes of a file, without the whitespace around it. Raises UsageError that names what it is."""
     shown = "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
+    from .. import filekinds
+
     if why := filekinds.no_text(data[: filekinds.HEAD_BYTES], shown):
         raise UsageError(f"{name}: {why}")
     if len(data) > LIMIT_BYTES:
@@ -131,6 +136,8 @@ def decode(name: str, data: bytes) -> str:
             return text
         if encoding != "utf-8-sig":
             raise UsageError(f"{name}: not valid {encoding.upper()} at offset {error.start}") from None
+        from .. import filekinds
+
         found, other = error.object[error.start], filekinds.quoted(shown)
         hint = f"; if it is Latin-1: iconv -f CP1252 -t UTF-8 {other} | qwen3tts say"
         raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}{hint}") from None
@@ -168,7 +175,7 @@ def _encoding(data: bytes) -> str | None:
         except UnicodeDecodeError:
             continue
         # The wrong byte order is often valid too, but it turns spaces and line ends into other characters.
-        common = len(_COMMON.findall(text, 0, _SAMPLE_CHARACTERS))
+        common = len(re.findall(_COMMON, text[:_SAMPLE_CHARACTERS]))
         if common > most and _is_text(text):
             best, most = encoding, common
     return best
