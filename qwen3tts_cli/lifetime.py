@@ -64,11 +64,6 @@ class Lifetime:
         self._turns: list[int] = []  # ids of the calls that take turns; the first one is alone
         self._bells: deque[threading.Lock] = deque()  # of the waiters
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called: nothing may be begun any more."""
-        return self._closed
-
     def check(self) -> None:
         """Raise EngineError if the object is closed, or of a process that this one was forked from."""
         if self._closed:

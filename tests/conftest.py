@@ -53,6 +53,20 @@ def loopback_only(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
+@pytest.fixture
+def run(capfd):
+    """Run a command in this process, and return what it wrote to stdout and stderr. code: its exit code."""
+    from qwen3tts_cli import cli
+
+    def run(*arguments, code=0):
+        returned = cli.run(arguments)
+        out, err = capfd.readouterr()
+        assert returned == code, err
+        return out, err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def full_size(request):
     """Folder of the full-size checkpoints; without it the test is left out."""

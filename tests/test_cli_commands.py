@@ -16,17 +16,6 @@ from qwen3tts_cli import cli, hub
 
 
 @pytest.fixture
-def run(capfd):
-    def run(*arguments, code=0):
-        returned = cli.run(arguments)
-        out, err = capfd.readouterr()
-        assert returned == code, err
-        return out, err
-
-    return run
-
-
-@pytest.fixture
 def cached(tmp_path, monkeypatch):
     """The tiny model in the cache, as 0.6b."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))

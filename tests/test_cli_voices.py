@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from helpers import CHECKPOINTS, DATA, load_golden, snr_db
 
-from qwen3tts_cli import cli, voicestore
+from qwen3tts_cli import voicestore
 from qwen3tts_cli.voicefile import read_voice
 
 BASE, DESIGN, PRESETS = (str(CHECKPOINTS / f"tiny-{kind}") for kind in ("base", "voicedesign", "customvoice"))
@@ -25,17 +25,6 @@ SPEAK = ("Hello.", "--seed", "5", "--max-frames", "6", "-q")
 def _folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-
-
-@pytest.fixture
-def run(capfd):
-    def run(*arguments, code=0):
-        returned = cli.run(arguments)
-        out, err = capfd.readouterr()
-        assert returned == code, err
-        return out, err
-
-    return run
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from helpers import CHECKPOINTS, DATA, load_golden, snr_db
 
-from qwen3tts_cli import CheckpointError, Codec, InputError, ModelNotFoundError, UsageError, cli, hub
+from qwen3tts_cli import CheckpointError, Codec, InputError, ModelNotFoundError, UsageError, hub
 from qwen3tts_cli.codec import TOKENIZER_REPO, codes_bytes, read_codes
 from qwen3tts_cli.errors import EngineError
 
@@ -22,17 +22,6 @@ WAV = str(DATA / "wavs" / "ref24k.wav")
 def codec():
     with Codec.open(BASE, threads=2) as opened:
         yield opened
-
-
-@pytest.fixture
-def run(capfd):
-    def run(*arguments, code=0):
-        returned = cli.run(arguments)
-        out, err = capfd.readouterr()
-        assert returned == code, err
-        return out, err
-
-    return run
 
 
 def test_round_trip_equals_the_reference(codec):

@@ -771,11 +771,11 @@ def test_many_texts_and_codes_are_read_and_closed_by_any_thread(voice):
             for _ in range(2):
                 with pytest.raises(EngineError, match="closed"):
                     next(stream)
-    many, part = voice.stream_many([TEXT] * 3), codec
+    many = voice.stream_many([TEXT] * 3)
     next(many)
     voice.close()
     for _ in range(2):
         with pytest.raises(EngineError, match="closed"):
             next(many)
         with pytest.raises(EngineError, match="closed"):
-            part.stream([codes])
+            codec.stream([codes])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, DATA
 
-from qwen3tts_cli import Voice, cli, hub, voicestore
+from qwen3tts_cli import Voice, hub, voicestore
 from qwen3tts_cli.voicefile import voice_bytes
 
 WAV = str(DATA / "wavs" / "ref24k.wav")
@@ -26,17 +26,6 @@ def _folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-@pytest.fixture
-def run(capfd):
-    def run(*arguments, code=0):
-        returned = cli.run(arguments)
-        out, err = capfd.readouterr()
-        assert returned == code, err
-        return out, err
-
-    return run
 
 
 def pulled(alias, source):
