@@ -121,6 +121,14 @@ _AUDIO_FORMAT = {
 audio_format = click.option("--audio-format", **_AUDIO_FORMAT)
 usual_audio_format = setting("--audio-format", **_AUDIO_FORMAT)
 
+_SUBTYPE: dict[str, Any] = {
+    "metavar": "NAME",
+    "shell_complete": complete.subtypes,
+    "help": "Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...",
+}
+subtype = click.option("--subtype", **_SUBTYPE)
+usual_subtype = setting("--subtype", **_SUBTYPE)
+
 batch = setting(
     "--batch",
     type=CountOrAuto(64),

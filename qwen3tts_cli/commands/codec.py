@@ -93,12 +93,7 @@ def encode(recording: str, output: str, model: str | None, threads: int | None, 
 @codec.command()
 @click.argument("codes", shell_complete=options.complete.files)
 @_output
-@click.option(
-    "--subtype",
-    metavar="NAME",
-    shell_complete=options.complete.subtypes,
-    help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...",
-)
+@options.subtype
 @options.audio_format
 @_model
 @_threads

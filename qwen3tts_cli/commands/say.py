@@ -31,12 +31,7 @@ _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [
     shell_complete=options.complete.files,
     help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.",
 )
-@options.setting(
-    "--subtype",
-    metavar="NAME",
-    shell_complete=options.complete.subtypes,
-    help="Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...",
-)
+@options.usual_subtype
 @options.usual_audio_format
 @click.option("--stream", is_flag=True, help="Write audio as it is made (Ogg Vorbis: after 3 s); no -o: to stdout.")
 @click.option("--raw", is_flag=True, help="Headerless 16-bit little-endian mono at 24 kHz, to stdout or -o.")
