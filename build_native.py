@@ -17,7 +17,7 @@ ffi.cdef("\n".join(line for line in header.splitlines() if not line.startswith("
 ffi.set_source(
     "qwen3tts_cli._native",
     '#include "q3t.h"',
-    sources=sorted(str(path) for folder in ("native", "native/kernels") for path in Path(folder).glob("*.c")),
+    sources=sorted(str(path) for path in Path("native").rglob("*.c")),
     include_dirs=["native"],
     depends=sorted(str(path) for path in Path("native").rglob("*.h")),
     libraries=["m"],

@@ -21,8 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from qwen3tts_cli import hub
-from qwen3tts_cli.commands import typed
+from qwen3tts_cli.cli import names_and_paths
+from qwen3tts_cli.models import hub_cache
 
 TEXT = "Hello from two cores, and good morning."
 _READ_BYTES = 16 << 20
@@ -42,14 +42,14 @@ def empty_cache() -> Iterator[dict[str, str]]:
     place.mkdir(parents=True, exist_ok=True)
     folder = tempfile.mkdtemp(prefix="qwen3tts-first-run-", dir=place)
     try:
-        yield {**os.environ, "HF_HUB_CACHE": str(hub.cache_folder()), "XDG_CACHE_HOME": folder}
+        yield {**os.environ, "HF_HUB_CACHE": str(hub_cache.cache_folder()), "XDG_CACHE_HOME": folder}
     finally:
         shutil.rmtree(folder)
 
 
 def warm_pages(model: str) -> None:
     """Read the files of a model, so that they are in the page cache."""
-    for path in hub.resolve_model(typed.model(model.partition(":")[0])).path.rglob("*"):
+    for path in hub_cache.resolve_model(names_and_paths.model(model.partition(":")[0])).path.rglob("*"):
         if path.is_file():
             with open(path, "rb", buffering=0) as file:
                 while file.read(_READ_BYTES):

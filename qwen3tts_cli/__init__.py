@@ -11,8 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .audio import Recording, load_recording
-    from .codec import Codec
+    from .audio.codec import Codec
+    from .audio.recording import Recording, load_recording
+    from .cloning.voice_file import Voice, read_voice
     from .errors import (
         CheckpointError,
         DownloadError,
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
         Qwen3TTSError,
         UsageError,
     )
-    from .synthesizer import SpeakOptions, Speech, Synthesizer
-    from .voicefile import Voice, read_voice
+    from .speech.synthesizer import SpeakOptions, Speech, Synthesizer
 
 __version__ = "0.1.0"
 
@@ -50,11 +50,14 @@ __all__ = [
     "read_voice",
 ]
 _MODULES = {
-    "Codec": "codec",
-    "Recording": "audio",
-    "Voice": "voicefile",
-    "load_recording": "audio",
-    "read_voice": "voicefile",
+    "Codec": "audio.codec",
+    "Recording": "audio.recording",
+    "SpeakOptions": "speech.synthesizer",
+    "Speech": "speech.synthesizer",
+    "Synthesizer": "speech.synthesizer",
+    "Voice": "cloning.voice_file",
+    "load_recording": "audio.recording",
+    "read_voice": "cloning.voice_file",
 }
 
 
@@ -62,8 +65,8 @@ def __getattr__(name: str) -> Any:
     # The engine brings NumPy with it, which `qwen3tts --help` must not wait for: names are looked up when asked for.
     if name.startswith("_") or name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "errors" if name.endswith("Error") else _MODULES.get(name, "synthesizer")
-    return getattr(importlib.import_module(f".{module}", __name__), name)
+    module = importlib.import_module("." + _MODULES.get(name, "errors"), __name__)
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -56,7 +56,7 @@ def loopback_only(monkeypatch):
 @pytest.fixture
 def run(capfd):
     """Run a command in this process, and return what it wrote to stdout and stderr. code: its exit code."""
-    from qwen3tts_cli import cli
+    from qwen3tts_cli.cli import main as cli
 
     def run(*arguments, code=0):
         returned = cli.run(arguments)

@@ -68,8 +68,8 @@ def relative_error(got: np.ndarray, want: np.ndarray) -> float:
 
 def open_model(folder: Path, **options):
     """The checkpoint in `folder`, opened in the engine; `options` as of engine.Model. Close it after use."""
-    from qwen3tts_cli.checkpoint import open_checkpoint
-    from qwen3tts_cli.engine import Model
+    from qwen3tts_cli.engine.model import Model
+    from qwen3tts_cli.models.checkpoint import open_checkpoint
 
     options.setdefault("threads", 2)
     return Model(open_checkpoint(folder), **options)
@@ -77,7 +77,7 @@ def open_model(folder: Path, **options):
 
 def golden_prompt(checkpoint, row: dict, golden: dict[str, np.ndarray]):
     """The prompt of a golden: its call below the layer that rejects empty text and odd arguments."""
-    from qwen3tts_cli.prompt import build_prompt
+    from qwen3tts_cli.text.prompt import build_prompt
 
     return build_prompt(
         checkpoint.config,
@@ -95,7 +95,8 @@ def golden_prompt(checkpoint, row: dict, golden: dict[str, np.ndarray]):
 
 def speak_golden(model, row: dict, golden: dict[str, np.ndarray], **options) -> dict[str, np.ndarray]:
     """What the engine makes of a golden's call, greedily, by the golden's names; `options` as of engine.Session."""
-    from qwen3tts_cli.engine import RUNNING, Sampling, Session
+    from qwen3tts_cli.engine.records import Sampling
+    from qwen3tts_cli.engine.session import RUNNING, Session
 
     prompt = golden_prompt(model.checkpoint, row, golden)
     greedy = Sampling(greedy=True, repetition_penalty=row["generate_kwargs"]["repetition_penalty"])
@@ -161,10 +162,10 @@ def check_speech(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> Non
 
 def open_speaker(folder: Path, **options):
     """The speaker encoder of a checkpoint; `options` as of engine_audio.SpeakerEncoder. Close it after use."""
-    from qwen3tts_cli.config_encoders import load_speaker_config
-    from qwen3tts_cli.engine_audio import SpeakerEncoder
-    from qwen3tts_cli.safetensors import open_weights
-    from qwen3tts_cli.weights_encoders import collect_speaker
+    from qwen3tts_cli.engine.audio_parts import SpeakerEncoder
+    from qwen3tts_cli.models.config.encoders import load_speaker_config
+    from qwen3tts_cli.models.encoder_tensors import collect_speaker
+    from qwen3tts_cli.models.safetensors import open_weights
 
     options.setdefault("threads", 2)
     config = load_speaker_config(folder)
@@ -174,10 +175,10 @@ def open_speaker(folder: Path, **options):
 
 def open_encoder(folder: Path, **options):
     """The encoder of a codec; `options` as of engine_audio.CodecEncoder. Close it after use."""
-    from qwen3tts_cli.config_encoders import load_encoder_config
-    from qwen3tts_cli.engine_audio import CodecEncoder
-    from qwen3tts_cli.safetensors import open_weights
-    from qwen3tts_cli.weights_encoders import collect_encoder
+    from qwen3tts_cli.engine.audio_parts import CodecEncoder
+    from qwen3tts_cli.models.config.encoders import load_encoder_config
+    from qwen3tts_cli.models.encoder_tensors import collect_encoder
+    from qwen3tts_cli.models.safetensors import open_weights
 
     options.setdefault("threads", 2)
     config = load_encoder_config(folder / "config.json")

@@ -11,9 +11,11 @@ from __future__ import annotations
 import numpy as np
 from helpers import GOLDENS, checkpoint_of, golden_prompt, golden_rows, load_golden
 
-from qwen3tts_cli import packed
-from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.engine import Model, Sampling, Session
+from qwen3tts_cli.engine.model import Model
+from qwen3tts_cli.engine.records import Sampling
+from qwen3tts_cli.engine.session import Session
+from qwen3tts_cli.models.checkpoint import open_checkpoint
+from qwen3tts_cli.packed import matrices as packed_matrices
 
 FOLDERS, PRECISIONS, FRAMES = ("pocket", "tiny-customvoice"), ("int8", "int4"), 12
 
@@ -23,7 +25,7 @@ def precise(folder: str, precision: str, mask: int) -> dict[str, np.ndarray]:
     row = golden_rows(folder, "tts")[0]
     greedy = Sampling(greedy=True, repetition_penalty=row["generate_kwargs"]["repetition_penalty"])
     with open_checkpoint(checkpoint_of(folder)) as checkpoint:
-        matrices = packed.pack_in_memory(checkpoint, precision, threads=2).matrices
+        matrices = packed_matrices.pack_in_memory(checkpoint, precision, threads=2).matrices
         prompt, c = golden_prompt(checkpoint, row, load_golden(folder, row)), checkpoint.config
         with (
             Model(checkpoint, threads=2, cpu_mask=mask, packed=matrices) as model,

@@ -12,11 +12,13 @@ import sys
 import numpy as np
 from helpers import POCKET, golden_prompt, golden_rows, load_golden
 
-from qwen3tts_cli import packed
-from qwen3tts_cli.checkpoint import Checkpoint, open_checkpoint
-from qwen3tts_cli.engine import Model, Sampling, Session
-from qwen3tts_cli.prompt import Prompt
-from qwen3tts_cli.synthetic import synthetic_checkpoint
+from qwen3tts_cli.engine.model import Model
+from qwen3tts_cli.engine.records import Sampling
+from qwen3tts_cli.engine.session import Session
+from qwen3tts_cli.models.checkpoint import Checkpoint, open_checkpoint
+from qwen3tts_cli.models.synthetic import synthetic_checkpoint
+from qwen3tts_cli.packed import matrices as packed_matrices
+from qwen3tts_cli.text.prompt import Prompt
 
 THREADS = 2
 GREEDY = Sampling(greedy=True)
@@ -27,7 +29,7 @@ def matrices_of(checkpoint, precision):
     """Packed matrices in memory, None for the checkpoint's own."""
     if precision == "bf16":
         return None
-    return packed.pack_in_memory(checkpoint, precision, threads=THREADS).matrices
+    return packed_matrices.pack_in_memory(checkpoint, precision, threads=THREADS).matrices
 
 
 def shorter(checkpoint, layers):
@@ -140,7 +142,7 @@ def main(size: str | None) -> None:
         prompt = Prompt(ids, np.full(RANDOM_ROWS, -1, np.int32), empty, 0, [], [])
         codes = rng.integers(0, 2048, (RANDOM_FRAMES, checkpoint.config.num_code_groups)).astype(np.int32)
         cases, counts = [(prompt, codes)], (1, 4, 12, 20, 28)
-    packs = {name: matrices_of(checkpoint, name) for name in packed.PRECISIONS}
+    packs = {name: matrices_of(checkpoint, name) for name in packed_matrices.PRECISIONS}
     layers_table(checkpoint, cases[0][0], packs, counts)
     print()
     forced_table(checkpoint, cases, packs)

@@ -1,7 +1,7 @@
 """A Synthesizer without a model, for tests of what the command line does around one.
 
-`install` puts it in the place of qwen3tts_cli.synthesizer; as a script it is `qwen3tts` with that done. What is spoken
-depends on the seed alone; some texts make it misbehave.
+`install` puts it in the place of qwen3tts_cli.speech.synthesizer; as a script it is `qwen3tts` with that done. What is
+spoken depends on the seed alone; some texts make it misbehave.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from qwen3tts_cli.errors import GenerationError, UsageError
-from qwen3tts_cli.hub import resolve_model
-from qwen3tts_cli.synthesizer_options import SpeakOptions
+from qwen3tts_cli.models.hub_cache import resolve_model
+from qwen3tts_cli.speech.options import SpeakOptions
 
 FRAME = 1920
 
@@ -116,13 +116,13 @@ class Synthesizer:
 
 
 def module() -> types.ModuleType:
-    made = types.ModuleType("qwen3tts_cli.synthesizer")
+    made = types.ModuleType("qwen3tts_cli.speech.synthesizer")
     made.Synthesizer, made.SpeakOptions = Synthesizer, SpeakOptions
     return made
 
 
 if __name__ == "__main__":
-    sys.modules["qwen3tts_cli.synthesizer"] = module()
-    from qwen3tts_cli.cli import main
+    sys.modules["qwen3tts_cli.speech.synthesizer"] = module()
+    from qwen3tts_cli.cli.main import main
 
     main()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, POCKET
 
-from qwen3tts_cli import SpeakOptions, Synthesizer, arguments
-from qwen3tts_cli.codec import Codec
+from qwen3tts_cli import SpeakOptions, Synthesizer
+from qwen3tts_cli.audio.codec import Codec
+from qwen3tts_cli.common import arguments
 from qwen3tts_cli.errors import UsageError
 
 

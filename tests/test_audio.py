@@ -11,7 +11,7 @@ import soundfile
 from helpers import DATA, golden_rows, load_golden
 
 from qwen3tts_cli import InputError, UsageError, load_recording
-from qwen3tts_cli.audio import resample, transcript_warning
+from qwen3tts_cli.audio.recording import resample, transcript_warning
 
 RATE = 24000
 RNG = np.random.default_rng(5)
@@ -240,13 +240,13 @@ def test_a_recording_does_not_change_with_its_array():
 
 
 def test_flac_that_does_not_say_how_long_it_is(tmp_path):
-    from qwen3tts_cli import sinks
+    from qwen3tts_cli.output import formats
 
     class Pipe:
         name, seekable = "pipe", False
         write = (tmp_path / "a.flac").open("wb", buffering=0).write
 
-    sink = sinks.open_sink(Pipe, sinks.AudioFormat("FLAC", "PCM_16"), RATE)
+    sink = formats.open_sink(Pipe, formats.AudioFormat("FLAC", "PCM_16"), RATE)
     sink.write(SPEECH)
     sink.finish()
     assert len(load_recording(tmp_path / "a.flac").samples) == len(SPEECH)

@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 from helpers import allowed
 
-from qwen3tts_cli import Synthesizer, pipeline_batch, pipeline_utterance
-from qwen3tts_cli.engine import Model, Sampling, Session
+from qwen3tts_cli import Synthesizer
+from qwen3tts_cli.engine.model import Model
+from qwen3tts_cli.engine.records import Sampling
+from qwen3tts_cli.engine.session import Session
 from qwen3tts_cli.errors import EngineError, GenerationError, UsageError
-from qwen3tts_cli.prompt import Prompt
-from qwen3tts_cli.synthesizer import SpeakOptions
+from qwen3tts_cli.speech import attempts, scheduler
+from qwen3tts_cli.speech.synthesizer import SpeakOptions
+from qwen3tts_cli.text.prompt import Prompt
 
 PIECES = [
     "The train leaves at seven.",
@@ -98,12 +101,12 @@ class Choosy:
 
 @pytest.fixture
 def choosy(monkeypatch):
-    monkeypatch.setattr(pipeline_utterance, "Guard", Choosy)
+    monkeypatch.setattr(attempts, "Guard", Choosy)
 
 
 def test_retries(voice, choosy, monkeypatch):
     attempts = []
-    monkeypatch.setattr(pipeline_utterance, "retry_seed", lambda seed, n: attempts.append(n) or seed + n)
+    monkeypatch.setattr(attempts, "retry_seed", lambda seed, n: attempts.append(n) or seed + n)
     want = piece_by_piece(voice, retries=50)
     assert max(attempts) > 0
     for batch in (1, 8):
@@ -112,8 +115,8 @@ def test_retries(voice, choosy, monkeypatch):
 
 def test_what_will_not_fit_is_not_begun(voice, monkeypatch):
     """The first of eight pieces is expected to take all the frames there are."""
-    begun, begin = [], pipeline_utterance.Utterance.begin
-    monkeypatch.setattr(pipeline_utterance.Utterance, "begin", lambda self, *a: begun.append(self) or begin(self, *a))
+    begun, begin = [], attempts.Utterance.begin
+    monkeypatch.setattr(attempts.Utterance, "begin", lambda self, *a: begun.append(self) or begin(self, *a))
     spoken(voice, batch=8, max_frames=3)
     assert len(begun) == 1
     begun.clear()
@@ -153,7 +156,7 @@ def test_a_stream_repeats_nothing_that_was_heard(voice, monkeypatch, batch, trip
     limit = sum(len(codes) for _, codes, _ in parts[:2]) + left
     assert len(parts[2][1]) > 40
     assert max(len(codes) for _, codes, _ in parts[:2]) < 28
-    steps, absorb = {}, pipeline_utterance.Utterance.absorb
+    steps, absorb = {}, attempts.Utterance.absorb
 
     class Late(Choosy):
         reason = property(lambda self: "loop" if not error and len(self.seen) >= trip else None)
@@ -162,9 +165,9 @@ def test_a_stream_repeats_nothing_that_was_heard(voice, monkeypatch, batch, trip
         steps[self] = steps.get(self, 0) + 1
         return absorb(self, GenerationError("broken") if error and steps[self] == trip else failure, wait)
 
-    monkeypatch.setattr(pipeline_utterance, "Guard", Late)
-    monkeypatch.setattr(pipeline_utterance.Utterance, "absorb", failing)
-    monkeypatch.setattr(pipeline_batch.Listener, "has_time", lambda *_: True)
+    monkeypatch.setattr(attempts, "Guard", Late)
+    monkeypatch.setattr(attempts.Utterance, "absorb", failing)
+    monkeypatch.setattr(scheduler.Listener, "has_time", lambda *_: True)
     heard = []
     try:
         heard.extend(voice.speak(TEXT, SpeakOptions(seed=SEED, live=True, max_frames=limit, batch=batch)))
@@ -191,7 +194,7 @@ def test_a_runaway_fails_in_its_turn(voice, monkeypatch, live):
     class Endless(Choosy):
         reason = property(lambda self: "loop" if len(self.seen) >= 40 else None)
 
-    monkeypatch.setattr(pipeline_utterance, "Guard", Endless)
+    monkeypatch.setattr(attempts, "Guard", Endless)
     want, message = failed(voice, batch=1, live=live)
     assert PIECES[2][:40] in message
     before = np.concatenate([voice.say(piece, seed=SEED) for piece in PIECES[:2]])
@@ -290,20 +293,20 @@ def test_what_is_ahead_is_bounded(voice, steps, monkeypatch):
         many.close()
         return first
 
-    settle = pipeline_utterance.Utterance.settle
+    settle = attempts.Utterance.settle
 
     def watch(self, most):
         if self.text.startswith("Yes"):
             held[0] = max(held[0], self.held)
         settle(self, most)
 
-    monkeypatch.setattr(pipeline_batch.Listener, "has_time", lambda self, n: True)
-    monkeypatch.setattr(pipeline_utterance.Utterance, "settle", watch)
+    monkeypatch.setattr(scheduler.Listener, "has_time", lambda self, n: True)
+    monkeypatch.setattr(attempts.Utterance, "settle", watch)
     assert wait(0) > 5 * 24000
     assert begun[0] <= 2 * 4
     begun[0] = 0
     steps.clear()
-    monkeypatch.setattr(pipeline_batch, "_AHEAD_SAMPLES", 6 * 1920)
+    monkeypatch.setattr(scheduler, "_AHEAD_SAMPLES", 6 * 1920)
     wait(0)
     assert begun[0] <= 4
     assert steps.count(1) > 20
@@ -373,7 +376,7 @@ def test_several_threads_with_batches(voice):
 
 def test_the_listener_comes_first():
     clock = [0.0]
-    listener = pipeline_batch.Listener(0.08, lambda: clock[0])
+    listener = scheduler.Listener(0.08, lambda: clock[0])
     assert not listener.has_time(8)  # nothing is out
     listener.stepped(1, 0.04)
     listener.hears(24000)

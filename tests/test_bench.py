@@ -13,12 +13,12 @@ import time
 import pytest
 from helpers import CHECKPOINTS, POCKET, open_model
 
-from qwen3tts_cli import cli
 from qwen3tts_cli.bench import advice, costs, machine
 from qwen3tts_cli.bench import run as run_module
 from qwen3tts_cli.bench.results import Row
-from qwen3tts_cli.config import load_config
-from qwen3tts_cli.synthetic import synthetic_config
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.models.config.model import load_config
+from qwen3tts_cli.models.synthetic import synthetic_config
 
 QUICK = ("bench", "-m", "pocket", "--frames", "4", "--rounds", "1")
 MACHINE = {
@@ -146,9 +146,9 @@ def test_plain_bf16(run, tmp_path, monkeypatch):
     """The checkpoint's own 16 bits; the embedded voice is never packed in 12, a large model's row of bf16 is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     out, _ = run(*QUICK, "--precision", "bf16,bf16-plain", "--batch", "1", "--json", "-")
-    packed, plain = json.loads(out)["rows"]
-    assert (packed["precision"], plain["precision"]) == ("bf16", "bf16-plain")
-    assert packed["lm_bytes_per_frame"] == plain["lm_bytes_per_frame"]
+    packed_matrices, plain = json.loads(out)["rows"]
+    assert (packed_matrices["precision"], plain["precision"]) == ("bf16", "bf16-plain")
+    assert packed_matrices["lm_bytes_per_frame"] == plain["lm_bytes_per_frame"]
     checkpoint = str(CHECKPOINTS / "tiny-customvoice")
     out, _ = run("bench", "-m", checkpoint, *QUICK[3:], "--precision", "bf16-plain", "--batch", "1", "--markdown")
     assert "| bf16-plain | 1 |" in out
@@ -306,13 +306,13 @@ def test_what_a_frame_costs(size):
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_bytes_are_what_the_engine_reads(precision):
-    from qwen3tts_cli import packed
-    from qwen3tts_cli.checkpoint import open_checkpoint
+    from qwen3tts_cli.models.checkpoint import open_checkpoint
+    from qwen3tts_cli.packed import matrices as packed_matrices
 
     matrices = None
     if precision != "bf16":
         with open_checkpoint(POCKET) as checkpoint:
-            matrices = packed.pack_in_memory(checkpoint, precision).matrices
+            matrices = packed_matrices.pack_in_memory(checkpoint, precision).matrices
     with open_model(POCKET, packed=matrices) as model:
         for slot in ("TALKER_Q", "PREDICTOR_DOWN", "PREDICTOR_HEAD"):
             arrays = [(layer, array) for name, layer, array in model.checkpoint.tensors if name == slot]

@@ -10,11 +10,11 @@ from helpers import POCKET, golden_prompt, golden_rows, load_golden, open_model
 
 from qwen3tts_cli._native import lib
 from qwen3tts_cli.bench import state
-from qwen3tts_cli.engine import RUNNING, STOP_EOS, Session
-from qwen3tts_cli.engine_cpu import cpu_flags
-from qwen3tts_cli.engine_probe import Probe
+from qwen3tts_cli.engine.cpu import cpu_flags
+from qwen3tts_cli.engine.probe import Probe
+from qwen3tts_cli.engine.records import Sampling
+from qwen3tts_cli.engine.session import RUNNING, STOP_EOS, Session
 from qwen3tts_cli.errors import EngineError
-from qwen3tts_cli.records import Sampling
 
 
 def best(what, masks, tries=12):

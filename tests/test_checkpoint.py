@@ -10,8 +10,8 @@ import time
 import pytest
 from helpers import CHECKPOINTS, POCKET, allowed, checkpoint_of
 
-from qwen3tts_cli.checkpoint import open_checkpoint
 from qwen3tts_cli.errors import CheckpointError, ModelNotFoundError, Qwen3TTSError
+from qwen3tts_cli.models.checkpoint import open_checkpoint
 
 NAMES = ("tiny-customvoice", "tiny-voicedesign", "tiny-base", "pocket")
 

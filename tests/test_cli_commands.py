@@ -12,14 +12,15 @@ import pytest
 from helpers import CHECKPOINTS, POCKET
 
 import qwen3tts_cli
-from qwen3tts_cli import cli, hub
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.models import hub_cache
 
 
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
     """The tiny model in the cache, as 0.6b."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    path = hub.repo_folder(hub.ALIASES["0.6b"]) / "snapshots" / ("0" * 40)
+    path = hub_cache.repo_folder(hub_cache.ALIASES["0.6b"]) / "snapshots" / ("0" * 40)
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", path)
     return path
 
@@ -82,7 +83,7 @@ def test_voices_of_damaged_models(run, cached):
 
 def test_models(run, cached):
     rows = {row["name"]: row for row in json.loads(run("models", "list", "--json")[0])}
-    assert list(rows) == ["pocket", *hub.ALIASES]
+    assert list(rows) == ["pocket", *hub_cache.ALIASES]
     assert rows["pocket"]["path"] == str(POCKET)
     assert (rows["0.6b"]["state"], rows["0.6b"]["path"]) == ("ready", str(cached))
     assert rows["1.7b"]["state"] == "not there"
@@ -104,7 +105,7 @@ def test_a_model_with_a_broken_file_is_damaged(run, cached):
 
 def test_rm(run, cached):
     assert run("models", "rm", "0.6b")[0] == ""
-    assert not hub.repo_folder(hub.ALIASES["0.6b"]).exists()
+    assert not hub_cache.repo_folder(hub_cache.ALIASES["0.6b"]).exists()
     run("models", "rm", "0.6b", code=3)
 
 
@@ -122,7 +123,7 @@ def test_doctor(run):
 
 
 def test_doctor_of_a_build_without_engine(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "qwen3tts_cli.engine_cpu", None)
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.engine.cpu", None)
     assert "the engine: " in run("doctor")[0]
 
 
@@ -152,7 +153,7 @@ def test_windows_is_told_about_wsl(run, monkeypatch):
 
 def test_nothing_heavy_is_imported_for_help():
     code = (
-        "import sys\nfrom qwen3tts_cli import cli\ncli.run(['{}', '--help'])\n"
+        "import sys\nfrom qwen3tts_cli.cli import main as cli\ncli.run(['{}', '--help'])\n"
         "heavy = {{'numpy', 'soundfile', 'huggingface_hub', 'regex', 'cffi', 'num2words', 'sentencex', 'tomllib'}}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
@@ -184,7 +185,7 @@ def test_names_of_the_package():
     assert set(qwen3tts_cli.__all__) <= set(dir(qwen3tts_cli))
     for name in qwen3tts_cli.__all__:
         assert getattr(qwen3tts_cli, name) is not None
-    assert qwen3tts_cli.Synthesizer.__module__ == "qwen3tts_cli.synthesizer"
+    assert qwen3tts_cli.Synthesizer.__module__ == "qwen3tts_cli.speech.synthesizer"
     with pytest.raises(AttributeError, match="nothing"):
         _ = qwen3tts_cli.nothing
     assert (POCKET.parent.parent / "py.typed").exists()

@@ -19,9 +19,10 @@ import standin
 from helpers import CHECKPOINTS, DATA, TESTS, allowed
 from standin import samples_of
 
-from qwen3tts_cli import cli, sinks
-from qwen3tts_cli.codec import codes_bytes
-from qwen3tts_cli.pcm import to_pcm16
+from qwen3tts_cli.audio.codec import codes_bytes
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.common.sample_conversion import to_pcm16
+from qwen3tts_cli.output import formats
 
 PROGRAM = [sys.executable, str(TESTS / "standin.py")]
 FORMATS = {
@@ -50,8 +51,10 @@ def say(*arguments, stdout=subprocess.PIPE):
 @pytest.fixture
 def say_here(monkeypatch, capfd):
     """`say` in this process, for outputs that are files."""
-    monkeypatch.setitem(sys.modules, "qwen3tts_cli.synthesizer", standin.module())
-    monkeypatch.setattr("qwen3tts_cli.synthesizer", sys.modules["qwen3tts_cli.synthesizer"], raising=False)
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.speech.synthesizer", standin.module())
+    monkeypatch.setattr(
+        "qwen3tts_cli.speech.synthesizer", sys.modules["qwen3tts_cli.speech.synthesizer"], raising=False
+    )
 
     def say_here(*arguments, code=0):
         assert cli.run(["say", "-q", "--seed", "5", "30 frames", *arguments]) == code
@@ -96,7 +99,7 @@ def test_the_option_names_the_format_where_no_extension_does(say_here, kind):
 
 def test_the_formats_are_those_of_the_extensions():
     option = next(each for each in cli.cli.get_command(None, "say").params if each.name == "audio_format")
-    assert list(option.type.choices) == list(FORMATS) == list(sinks.EXTENSIONS)
+    assert list(option.type.choices) == list(FORMATS) == list(formats.EXTENSIONS)
 
 
 def test_the_way_to_stdout_changes_nothing():

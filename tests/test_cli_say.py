@@ -16,15 +16,17 @@ import standin
 from helpers import CHECKPOINTS
 from standin import samples_of
 
-from qwen3tts_cli import cli
-from qwen3tts_cli.pcm import to_pcm16
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.common.sample_conversion import to_pcm16
 
 
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
     """The stand-in in place; a folder of its own to write in; the (text, options) that were spoken."""
-    monkeypatch.setitem(sys.modules, "qwen3tts_cli.synthesizer", standin.module())
-    monkeypatch.setattr("qwen3tts_cli.synthesizer", sys.modules["qwen3tts_cli.synthesizer"], raising=False)
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.speech.synthesizer", standin.module())
+    monkeypatch.setattr(
+        "qwen3tts_cli.speech.synthesizer", sys.modules["qwen3tts_cli.speech.synthesizer"], raising=False
+    )
     monkeypatch.chdir(tmp_path)
     standin.Synthesizer.opened.calls.clear()
     return standin.Synthesizer.opened.calls
@@ -359,7 +361,7 @@ def test_a_read_only_folder(say, tmp_path):
 
 
 def test_playing(say, monkeypatch):
-    from qwen3tts_cli import play
+    from qwen3tts_cli.output import player
 
     heard = []
 
@@ -376,8 +378,8 @@ def test_playing(say, monkeypatch):
         def discard(self):
             heard.append("discarded")
 
-    monkeypatch.setattr(play, "why_not", lambda: None)
-    monkeypatch.setattr(play, "PlayerSink", Player)
+    monkeypatch.setattr(player, "why_not", lambda: None)
+    monkeypatch.setattr(player, "PlayerSink", Player)
     say("-q", "--seed", "1", "--play", "Hello.")
     assert np.array_equal(np.concatenate(heard[:-1]), samples_of(1, 10))
     assert heard.pop() == "end"
@@ -387,5 +389,5 @@ def test_playing(say, monkeypatch):
     say("-q", "--play", "runaway", code=4)
     assert heard.pop() == "discarded"
     refused(say, "--play", "--raw", "Hello.")
-    monkeypatch.setattr(play, "why_not", lambda: "no device")
+    monkeypatch.setattr(player, "why_not", lambda: "no device")
     assert "no device" in refused(say, "--play", "Hello.", code=1)

@@ -7,14 +7,17 @@ import sys
 import pytest
 import standin
 
-from qwen3tts_cli import cli, options, settings
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cli import options, settings
 
 
 @pytest.fixture
 def spoken(monkeypatch, tmp_path, capfd):
     """Speak with a configuration file, environment and flags; returns (options, error lines)."""
-    monkeypatch.setitem(sys.modules, "qwen3tts_cli.synthesizer", standin.module())
-    monkeypatch.setattr("qwen3tts_cli.synthesizer", sys.modules["qwen3tts_cli.synthesizer"], raising=False)
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.speech.synthesizer", standin.module())
+    monkeypatch.setattr(
+        "qwen3tts_cli.speech.synthesizer", sys.modules["qwen3tts_cli.speech.synthesizer"], raising=False
+    )
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     standin.Synthesizer.opened.calls.clear()
 

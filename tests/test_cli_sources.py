@@ -11,8 +11,8 @@ import zipfile
 import pytest
 from helpers import TESTS
 
-from qwen3tts_cli import filekinds
-from qwen3tts_cli.commands import source
+from qwen3tts_cli.cli.commands import say_text
+from qwen3tts_cli.common import file_kinds
 from qwen3tts_cli.errors import UsageError
 
 TEXTS = {
@@ -32,13 +32,13 @@ TEXTS = {
 @pytest.mark.parametrize("mark", [False, True])
 def test_utf_16_and_utf_32_are_read_with_and_without_a_mark(text, encoding, mark):
     data = ("\ufeff" * mark + text).encode(encoding)
-    assert source.decode("a.txt", data) == text.strip()
+    assert say_text.decode("a.txt", data) == text.strip()
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_utf_8_is_read_as_it_is(text, encoding):
-    assert source.decode("a.txt", text.encode(encoding)) == text.strip()
+    assert say_text.decode("a.txt", text.encode(encoding)) == text.strip()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_utf_8_is_read_as_it_is(text, encoding):
 )
 def test_bytes_that_are_no_text_are_refused(data, message):
     with pytest.raises(UsageError) as caught:
-        source.decode("a.txt", data)
+        say_text.decode("a.txt", data)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -108,7 +108,7 @@ KINDS = {
 def test_a_file_that_is_no_text_is_named_with_what_to_do(suffix, size):
     data, kind, advice = KINDS[suffix]
     with pytest.raises(UsageError) as caught:
-        source.decode(f"my a.{suffix}", data.ljust(size, b"x"))
+        say_text.decode(f"my a.{suffix}", data.ljust(size, b"x"))
     line = str(caught.value)
     assert line.startswith(f"my a.{suffix}: {kind}")
     assert advice in line
@@ -128,8 +128,8 @@ def test_a_file_that_is_no_text_is_named_with_what_to_do(suffix, size):
     ],
 )
 def test_texts_that_begin_as_other_files_do_are_texts(text):
-    assert source.decode("a.txt", text.encode()) == text
-    assert filekinds.kind_of(text.encode()) is None
+    assert say_text.decode("a.txt", text.encode()) == text
+    assert file_kinds.kind_of(text.encode()) is None
 
 
 def say(*arguments, code=0, env=None, cwd=None, **given):

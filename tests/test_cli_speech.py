@@ -18,7 +18,7 @@ import soundfile
 from helpers import CHECKPOINTS, TESTS, allowed
 
 from qwen3tts_cli import Synthesizer
-from qwen3tts_cli.pcm import to_pcm16
+from qwen3tts_cli.common.sample_conversion import to_pcm16
 
 COMMAND = [sys.executable, "-m", "qwen3tts_cli", "say"]
 TEXT = "Hello from two cores. This is a test."

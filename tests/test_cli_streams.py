@@ -16,7 +16,7 @@ import soundfile
 from helpers import TESTS, allowed
 from standin import samples_of
 
-from qwen3tts_cli.pcm import to_pcm16
+from qwen3tts_cli.common.sample_conversion import to_pcm16
 
 COMMAND = [sys.executable, str(TESTS / "standin.py"), "say"]
 PCM = to_pcm16(samples_of(5, 10)).tobytes()

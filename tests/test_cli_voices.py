@@ -12,8 +12,8 @@ import pytest
 import soundfile
 from helpers import CHECKPOINTS, DATA, load_golden, snr_db
 
-from qwen3tts_cli import voicestore
-from qwen3tts_cli.voicefile import read_voice
+from qwen3tts_cli.cloning import voice_store
+from qwen3tts_cli.cloning.voice_file import read_voice
 
 BASE, DESIGN, PRESETS = (str(CHECKPOINTS / f"tiny-{kind}") for kind in ("base", "voicedesign", "customvoice"))
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -75,7 +75,7 @@ def test_a_kept_voice_goes_out_and_comes_back_the_same(run):
     files = {Path(f"{number}.wav").read_bytes() for number in range(1, 6)}
     assert len(files) == 1
     run("voices", "import", "exported.safetensors", "carla", "-q")
-    assert voicestore.names() == ["anna", "carla"]
+    assert voice_store.names() == ["anna", "carla"]
     out, _ = run("voices", "show", "anna")
     assert TEXT in out
     assert "with her consent" in out
@@ -86,7 +86,7 @@ def test_a_kept_voice_goes_out_and_comes_back_the_same(run):
 
 def test_x_vector_voices_and_previews(run):
     run("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", BASE, "--trim-silence", "--append-silence", "-q")
-    voice = voicestore.load("anna")
+    voice = voice_store.load("anna")
     assert voice.codes is None
     run("voices", "preview", "anna", "-m", BASE, "-o", "a.wav", "--text", "Hi.", "-q")
     run("voices", "preview", "anna", "-m", BASE, "-o", "b.wav", "--text", "Hi.", "-q")
@@ -102,17 +102,17 @@ def test_a_designed_voice_is_kept(run):
     how = ("-m", DESIGN, "--base", BASE, "--text", "Hello there, how are you?", "--seed", "7")
     _, err = run("voices", "design", "captain", "an old man, gravelly", *how, "-l", "en")
     assert "seed 7" in err
-    voice = voicestore.load("captain")
+    voice = voice_store.load("captain")
     assert (voice.description, voice.transcript) == ("an old man, gravelly", "Hello there, how are you?")
     run("voices", "design", "again", "an old man, gravelly", *how, "-l", "en", "-q")
-    assert voicestore.load("again").digest == voice.digest
+    assert voice_store.load("again").digest == voice.digest
     run("say", *SPEAK, "-m", BASE, "-v", "captain", "-o", "a.wav")
     run("say", *SPEAK, "-m", DESIGN, "--design", "an old man, gravelly", "-o", "b.wav")
 
 
 def test_lists(run):
     create(run)
-    (voicestore.path_of("bad")).write_bytes(b"nonsense")
+    (voice_store.path_of("bad")).write_bytes(b"nonsense")
     out, err = run("voices")
     assert "anna" in out
     assert "slt" in out
@@ -184,13 +184,13 @@ def test_fine_tuned_models_clone_with_their_own_ids(run):
     run("voices", "create", "anna", "--from", WAV, "--text", TEXT, "-m", "tuned", "-q")
     run("say", *SPEAK, "-m", "tuned", "-v", "anna", "-o", "b.wav")
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
-    assert voicestore.load("anna").model == "tuned"
+    assert voice_store.load("anna").model == "tuned"
 
 
 def test_a_voice_file_holds_numbers_and_text_alone(run):
     create(run)
-    voice = read_voice(voicestore.path_of("anna"))
-    data = voicestore.path_of("anna").read_bytes()
+    voice = read_voice(voice_store.path_of("anna"))
+    data = voice_store.path_of("anna").read_bytes()
     assert len(data) < 16384
     assert voice.embedding.tobytes() in data
     assert np.ascontiguousarray(voice.codes, "<i4").tobytes() in data

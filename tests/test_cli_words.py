@@ -6,7 +6,8 @@ import shlex
 
 import pytest
 
-from qwen3tts_cli import cli, options
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cli import options
 
 WHOLE = "is not a whole number from"
 SEED = f"{WHOLE} 0 to 18446744073709551615"

@@ -10,9 +10,10 @@ import pytest
 import soundfile
 from helpers import CHECKPOINTS, DATA, load_golden, snr_db
 
-from qwen3tts_cli import CheckpointError, Codec, InputError, ModelNotFoundError, UsageError, hub
-from qwen3tts_cli.codec import TOKENIZER_REPO, codes_bytes, read_codes
+from qwen3tts_cli import CheckpointError, Codec, InputError, ModelNotFoundError, UsageError
+from qwen3tts_cli.audio.codec import TOKENIZER_REPO, codes_bytes, read_codes
 from qwen3tts_cli.errors import EngineError
+from qwen3tts_cli.models import hub_cache
 
 BASE = CHECKPOINTS / "tiny-base"
 WAV = str(DATA / "wavs" / "ref24k.wav")
@@ -87,8 +88,8 @@ def test_models_and_the_codec_alone_agree(codec, run, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelNotFoundError, match=f"models pull {TOKENIZER_REPO}"):
         Codec.open(TOKENIZER_REPO)
-    shutil.copytree(alone, hub.repo_folder(TOKENIZER_REPO) / "snapshots" / ("0" * 40))
-    assert hub.missing_files(hub.snapshot(TOKENIZER_REPO)) == []
+    shutil.copytree(alone, hub_cache.repo_folder(TOKENIZER_REPO) / "snapshots" / ("0" * 40))
+    assert hub_cache.missing_files(hub_cache.snapshot(TOKENIZER_REPO)) == []
     assert run("models", "verify", TOKENIZER_REPO)
     with Codec.open(TOKENIZER_REPO) as other:
         assert other.encoder_config.num_quantizers == 16

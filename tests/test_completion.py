@@ -13,10 +13,11 @@ import time
 import pytest
 from helpers import CHECKPOINTS
 
-from qwen3tts_cli import cli, hub
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.models import hub_cache
 
 FILE, FOLDER = ["file:"], ["dir:"]
-ALIASES = list(hub.ALIASES)
+ALIASES = list(hub_cache.ALIASES)
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def home(tmp_path, monkeypatch):
     voices.mkdir(parents=True)
     for name in ("anna.safetensors", "bob-2.safetensors", ".part.safetensors", "notes.txt", "Not A Name.safetensors"):
         (voices / name).touch()
-    for repo in (hub.ALIASES["0.6b"], "org/tuned"):
+    for repo in (hub_cache.ALIASES["0.6b"], "org/tuned"):
         folder = tmp_path / "hub" / f"models--{repo.replace('/', '--')}" / "snapshots" / ("0" * 40)
         shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
     return tmp_path
@@ -209,7 +210,7 @@ def test_the_configured_model_says_which_voices_there_are(completed, home, monke
 @pytest.mark.parametrize("words", ["say -v ", "say -m ", "voices rm ", "", "models pull ", "codec encode "])
 def test_completion_imports_nothing_heavy(home, words):
     code = (
-        "import sys, atexit\nfrom qwen3tts_cli import cli\n"
+        "import sys, atexit\nfrom qwen3tts_cli.cli import main as cli\n"
         "heavy = {'numpy', 'soundfile', 'huggingface_hub', 'regex', 'cffi', 'sentencex', 'qwen3tts_cli._native'}\n"
         "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
         "cli.main()"

@@ -11,8 +11,8 @@ import time
 import pytest
 from helpers import CHECKPOINTS, POCKET, allowed, checkpoint_of
 
-from qwen3tts_cli.config import ModelConfig, load_config
 from qwen3tts_cli.errors import CheckpointError
+from qwen3tts_cli.models.config.model import ModelConfig, load_config
 
 FILES = {
     "config": "config.json",

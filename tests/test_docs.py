@@ -9,14 +9,14 @@ import click
 import pytest
 from helpers import POCKET, ROOT
 
-from qwen3tts_cli.config import load_config
+from qwen3tts_cli.models.config.model import load_config
 
 
 def command_group() -> click.Group:
-    from qwen3tts_cli import cli
+    from qwen3tts_cli.cli import main as cli
 
     groups = [value for value in vars(cli).values() if isinstance(value, click.Group)]
-    assert groups, "qwen3tts_cli.cli holds no click.Group"
+    assert groups, "qwen3tts_cli.cli.main holds no click.Group"
     return groups[0]
 
 

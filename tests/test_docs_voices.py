@@ -8,7 +8,8 @@ import shutil
 
 from helpers import CHECKPOINTS, DATA, ROOT
 
-from qwen3tts_cli import cli, hub
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.models import hub_cache
 
 MODELS = {"0.6b-base": "tiny-base", "1.7b-base": "tiny-base", "1.7b-design": "tiny-voicedesign"}
 
@@ -18,7 +19,7 @@ def test_commands_run(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     for alias, name in MODELS.items():
-        shutil.copytree(CHECKPOINTS / name, hub.repo_folder(hub.ALIASES[alias]) / "snapshots" / ("0" * 40))
+        shutil.copytree(CHECKPOINTS / name, hub_cache.repo_folder(hub_cache.ALIASES[alias]) / "snapshots" / ("0" * 40))
     shutil.copy(DATA / "wavs" / "ref24k_exact.wav", "anna.wav")
     text = (ROOT / "docs" / "voices.md").read_text(encoding="utf-8")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
@@ -37,7 +38,9 @@ def test_commands_run(tmp_path, monkeypatch, capfd):
 def test_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    shutil.copytree(CHECKPOINTS / "tiny-base", hub.repo_folder(hub.ALIASES["0.6b-base"]) / "snapshots" / ("0" * 40))
+    shutil.copytree(
+        CHECKPOINTS / "tiny-base", hub_cache.repo_folder(hub_cache.ALIASES["0.6b-base"]) / "snapshots" / ("0" * 40)
+    )
     shutil.copy(DATA / "wavs" / "ref24k_exact.wav", "anna.wav")
     text = (ROOT / "docs" / "voices.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS
 
-from qwen3tts_cli import audio, cli, hub
-from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.codec import Codec, read_codes
+from qwen3tts_cli.audio import recording
+from qwen3tts_cli.audio.codec import Codec, read_codes
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cloning.voice_file import read_voice
 from qwen3tts_cli.errors import CheckpointError, InputError
-from qwen3tts_cli.voicefile import read_voice
+from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models.checkpoint import open_checkpoint
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 1811628800\n"
 PAGES = {
@@ -61,7 +63,7 @@ def test_a_git_lfs_pointer_in_a_model_is_named_with_a_command(folder, name):
 @pytest.mark.parametrize("name", MODEL_FILES)
 def test_a_git_lfs_pointer_in_the_cache_names_models_pull(tmp_path, monkeypatch, name):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    folder = hub.repo_folder("org/voice--model.x") / "snapshots" / ("0" * 40)
+    folder = hub_cache.repo_folder("org/voice--model.x") / "snapshots" / ("0" * 40)
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
     (folder / name).write_bytes(POINTER)
     assert refusal(folder).endswith("fetch it with: qwen3tts models pull org/voice--model.x")
@@ -126,7 +128,7 @@ def test_a_recording_that_libsndfile_does_not_read_is_one_line(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(data)
     with pytest.raises(InputError) as caught:
-        audio.load_recording(name)
+        recording.load_recording(name)
     assert str(caught.value).startswith(f"{name}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -151,8 +153,8 @@ def test_a_recording_over_ten_minutes_is_one_clear_line(tmp_path, monkeypatch, c
 
 def test_good_files_do_not_import_what_names_others():
     code = (
-        "import sys\nfrom pathlib import Path\nfrom qwen3tts_cli.checkpoint import open_checkpoint\n"
+        "import sys\nfrom pathlib import Path\nfrom qwen3tts_cli.models.checkpoint import open_checkpoint\n"
         f"open_checkpoint(Path({str(CHECKPOINTS / 'tiny-customvoice')!r})).tokenizer\n"
-        "print('qwen3tts_cli.filekinds' in sys.modules)"
+        "print('qwen3tts_cli.common.file_kinds' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

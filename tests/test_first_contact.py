@@ -9,7 +9,7 @@ import shutil
 import pytest
 from helpers import CHECKPOINTS
 
-from qwen3tts_cli import cli
+from qwen3tts_cli.cli import main as cli
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_text_without_a_command_is_shown_with_say(failed, arguments):
 def test_the_line_that_is_shown_speaks_what_was_typed(failed, monkeypatch, line, text, output):
     message = failed(*shlex.split(line)).removesuffix(" (see qwen3tts --help)")
     spoken = []
-    monkeypatch.setattr("qwen3tts_cli.commands.speaking.speak", lambda text, given: spoken.append((text, given)))
+    monkeypatch.setattr("qwen3tts_cli.cli.commands.say_run.speak", lambda text, given: spoken.append((text, given)))
     assert cli.run(shlex.split(message[message.index("qwen3tts say") :])[1:]) == 0
     assert [(said, given["output"]) for said, given in spoken] == [(text, output)]
 

@@ -19,18 +19,25 @@ import pytest
 import soundfile
 from helpers import CHECKPOINTS, ROOT, allowed
 
-from qwen3tts_cli import Synthesizer, UsageError, bpe, cli, packed, packed_codec, packed_file, packed_place
-from qwen3tts_cli.checkpoint import Checkpoint, open_checkpoint
-from qwen3tts_cli.commands.console import Console
-from qwen3tts_cli.commands.keeping import finish_packing
-from qwen3tts_cli.packed_keep import Keeper
+from qwen3tts_cli import Synthesizer, UsageError
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cli.console import Console
+from qwen3tts_cli.cli.keep_packed import finish_packing
+from qwen3tts_cli.models import merges
+from qwen3tts_cli.models.checkpoint import Checkpoint, open_checkpoint
+from qwen3tts_cli.packed import cache_lock, tidy
+from qwen3tts_cli.packed import codec as packed_codec
+from qwen3tts_cli.packed import file as packed_file
+from qwen3tts_cli.packed import matrices as packed_matrices
+from qwen3tts_cli.packed.background_write import Keeper
 
 TEXT = "A cat sat. Nobody said a word."
 # Writes 64 KB at a time, slowly; a line on stderr tells that it has begun.
 SLOWLY = """
 import sys, time
-from qwen3tts_cli import cli, packed, packed_file
-packed.LARGE_MODEL_BYTES = 1
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.packed import file as packed_file, matrices
+matrices.LARGE_MODEL_BYTES = 1
 flush, told = packed_file._Blocks.flush, []
 def slowly(self):
     if not told:
@@ -50,7 +57,7 @@ def model(tmp_path, monkeypatch):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(packed, "LARGE_MODEL_BYTES", 1)
+    monkeypatch.setattr(packed_matrices, "LARGE_MODEL_BYTES", 1)
     folder = tmp_path / "model"
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
     return folder
@@ -95,9 +102,9 @@ def spoken(voice):
     return voice.say(TEXT, seed=1, max_frames=6)
 
 
-@pytest.mark.parametrize("precision", packed.PRECISIONS)
+@pytest.mark.parametrize("precision", packed_matrices.PRECISIONS)
 def test_the_first_run_has_the_bytes_of_the_next(model, precision):
-    if precision == "bf16" and not packed.saves_time_here():
+    if precision == "bf16" and not packed_matrices.saves_time_here():
         pytest.skip("bf16 is not packed on this processor")
     with Synthesizer.open(model, precision=precision, cache=False) as voice:
         want = spoken(voice)
@@ -113,7 +120,7 @@ def test_the_first_run_has_the_bytes_of_the_next(model, precision):
         assert all(done <= total for done, total in reports)
         np.testing.assert_array_equal(spoken(voice), want)
     assert cache_files() == files_of(precision, "codec")
-    assert all(packed.verify(model, kind) for kind in (precision, "codec"))
+    assert all(packed_matrices.verify(model, kind) for kind in (precision, "codec"))
     files = {path: path.stat().st_mtime_ns for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.q3t")}
     with Synthesizer.open(model, precision=precision) as voice:
         assert not voice.packing
@@ -123,7 +130,7 @@ def test_the_first_run_has_the_bytes_of_the_next(model, precision):
 
 @pytest.mark.parametrize("method", ["say", "stream", "say_many", "stream_many"])
 def test_bf16_is_packed_after_the_first_text_without_being_asked(model, method):
-    if not packed.saves_time_here():
+    if not packed_matrices.saves_time_here():
         pytest.skip("bf16 is not packed on this processor")
     with Synthesizer.open(model, precision="bf16") as voice:
         time.sleep(0.1)
@@ -140,7 +147,9 @@ def test_the_audio_is_complete_before_the_command_waits_for_the_files(model, pre
         assert soundfile.info("a.wav").frames == 6 * 1920
         assert run.poll() is None
         assert run.wait(timeout=allowed(60)) == 0
-    assert cache_files() == files_of("codec", *([precision] if precision == "int8" or packed.saves_time_here() else []))
+    assert cache_files() == files_of(
+        "codec", *([precision] if precision == "int8" or packed_matrices.saves_time_here() else [])
+    )
 
 
 def test_a_pipe_is_closed_before_the_files_are_written(model):
@@ -187,7 +196,7 @@ def test_a_signal_between_the_opening_and_the_speaking_leaves_no_partial_file(mo
     """The model is opened and writes, and nobody is there yet to close it."""
     code = f"""
 import os
-from qwen3tts_cli.synthesizer import Synthesizer
+from qwen3tts_cli.speech.synthesizer import Synthesizer
 opened = Synthesizer.open.__func__
 def open_and_be_stopped(*given, **options):
     voice = opened(Synthesizer, *given, **options)
@@ -249,7 +258,7 @@ def test_an_interrupt_ends_the_writing_for_all_models_of_a_command(model):
 
 def test_what_somebody_writes_now_is_not_swept_away(model):
     with slow_run(model, "int8", "-q", "-o", "a.wav") as run:
-        assert packed_place.sweep() == []
+        assert tidy.sweep() == []
         assert run.wait(timeout=allowed(60)) == 0
     assert cache_files() == files_of("codec", "int8")
 
@@ -284,7 +293,7 @@ def test_models_pack_names_the_file_that_a_full_disk_does_not_take(model):
     command = [sys.executable, "-m", "qwen3tts_cli", "models", "pack", str(model)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=allowed(60), preexec_fn=small_files)
     assert done.returncode == 1
-    assert done.stderr == f"error: {packed.cache_path(model, 'codec')}: File too large\n"
+    assert done.stderr == f"error: {packed_matrices.cache_path(model, 'codec')}: File too large\n"
     assert cache_files() == []
 
 
@@ -294,7 +303,7 @@ def test_models_pack_is_content_with_what_is_there_in_a_folder_that_takes_no_loc
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("qwen3tts_cli.packed_keep.try_lock", refuse)
+    monkeypatch.setattr("qwen3tts_cli.packed.background_write.try_lock", refuse)
     assert cli.run(["models", "pack", str(model), "-q"]) == 0
     assert cli.run(["models", "pack", str(model), "-q", "--precision", "int4"]) == 1
     assert "Permission denied" in capfd.readouterr().err
@@ -316,7 +325,8 @@ def test_a_cache_folder_that_cannot_be_made_costs_one_warning(model, tmp_path, m
 def locked(model, *kinds):
     """Another process holds the locks of these files."""
     code = (
-        "import sys; from pathlib import Path; from qwen3tts_cli.packed_place import cache_path, try_lock\n"
+        "import sys; from pathlib import Path; from qwen3tts_cli.packed.cache_lock import try_lock\n"
+        "from qwen3tts_cli.packed.locate import cache_path\n"
         "held = [try_lock(cache_path(Path(sys.argv[1]), kind)) for kind in sys.argv[2:]]\n"
         "print(all(held), flush=True)\n"
         "sys.stdin.read()"
@@ -328,7 +338,7 @@ def locked(model, *kinds):
         run.stdin.close()
 
 
-@pytest.mark.parametrize("precision", packed.PRECISIONS)
+@pytest.mark.parametrize("precision", packed_matrices.PRECISIONS)
 def test_who_does_not_get_the_lock_speaks_and_writes_nothing(model, precision):
     with locked(model, precision, "codec"):
         started = time.monotonic()
@@ -360,14 +370,14 @@ def test_two_first_runs_at_once(model):
     assert [run.wait(timeout=allowed(120)) for run in runs] == [0, 0, 0]
     assert len({Path(f"{n}.wav").read_bytes() for n in range(3)}) == 1
     assert cache_files() == files_of("codec", "int8")
-    assert packed.verify(model, "int8")
-    assert packed.verify(model, "codec")
+    assert packed_matrices.verify(model, "int8")
+    assert packed_matrices.verify(model, "codec")
 
 
 @pytest.mark.parametrize("how", ["option", "variable", "file"])
-@pytest.mark.parametrize("precision", packed.PRECISIONS)
+@pytest.mark.parametrize("precision", packed_matrices.PRECISIONS)
 def test_no_cache_writes_nothing(model, tmp_path, monkeypatch, how, precision):
-    monkeypatch.setattr(bpe, "CACHE_MERGES", 0)
+    monkeypatch.setattr(merges, "CACHE_MERGES", 0)
     given = ["-q", "-o", "a.wav", *(["--no-cache"] if how == "option" else [])]
     if how == "variable":
         monkeypatch.setenv("QWEN3TTS_NO_CACHE", "1")
@@ -379,7 +389,7 @@ def test_no_cache_writes_nothing(model, tmp_path, monkeypatch, how, precision):
 
 
 def test_no_cache_is_a_setting_of_every_command_that_speaks(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(bpe, "CACHE_MERGES", 0)
+    monkeypatch.setattr(merges, "CACHE_MERGES", 0)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("QWEN3TTS_NO_CACHE", "1")
     base = CHECKPOINTS / "tiny-base"
@@ -393,7 +403,7 @@ def test_no_cache_is_a_setting_of_every_command_that_speaks(model, tmp_path, mon
 
 
 def test_no_cache_uses_what_is_there(model, monkeypatch):
-    monkeypatch.setattr(bpe, "CACHE_MERGES", 0)
+    monkeypatch.setattr(merges, "CACHE_MERGES", 0)
     with Synthesizer.open(model, precision="int8") as voice:
         want = spoken(voice)
         voice.finish_packing()
@@ -401,8 +411,8 @@ def test_no_cache_uses_what_is_there(model, monkeypatch):
     assert any(name.endswith(".bin") for name in names)
     for stamp in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.ok"):
         stamp.unlink()
-    monkeypatch.setattr(packed, "pack_in_memory", None)
-    monkeypatch.setattr(bpe, "_pack", None)
+    monkeypatch.setattr(packed_matrices, "pack_in_memory", None)
+    monkeypatch.setattr(merges, "_pack", None)
     with Synthesizer.open(model, precision="int8", cache=False) as voice:
         np.testing.assert_array_equal(spoken(voice), want)
     assert cache_files() == [name for name in names if not name.endswith(".ok")]
@@ -435,7 +445,7 @@ def test_close_ends_the_writing(model, slowly):
     assert voice.finish_packing() == []
     voice.close()
     for kind in ("int8", "codec"):  # the locks are free
-        with packed_place.try_lock(packed.cache_path(model, kind)) as lock:
+        with cache_lock.try_lock(packed_matrices.cache_path(model, kind)) as lock:
             assert lock is not None
 
 
@@ -477,7 +487,7 @@ def test_a_close_that_is_interrupted_leaves_no_partial_file(model, monkeypatch):
 
 
 def test_a_synthesizer_that_is_dropped_lets_go_of_the_locks(model):
-    for precision in packed.PRECISIONS:
+    for precision in packed_matrices.PRECISIONS:
         before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else None
         voice = Synthesizer.open(model, precision=precision)
         del voice
@@ -485,29 +495,29 @@ def test_a_synthesizer_that_is_dropped_lets_go_of_the_locks(model):
         wait_for(lambda: not any(thread.name.startswith(packed_file.THREAD_NAME) for thread in threading.enumerate()))
         gc.collect()
         for kind in (precision, "codec"):
-            with packed_place.try_lock(packed.cache_path(model, kind)) as lock:
+            with cache_lock.try_lock(packed_matrices.cache_path(model, kind)) as lock:
                 assert lock is not None
         assert before is None or len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_weights_of_a_file_that_is_replaced_while_they_are_packed_are_not_taken_for_its_own(model, monkeypatch):
-    pack = packed.pack_in_memory
+    pack = packed_matrices.pack_in_memory
 
     def slowly(*given, **options):
         made = pack(*given, **options)
         os.utime(model / "model.safetensors", ns=(1, 1))
         return made
 
-    monkeypatch.setattr(packed, "pack_in_memory", slowly)
+    monkeypatch.setattr(packed_matrices, "pack_in_memory", slowly)
     with Synthesizer.open(model, precision="int8") as voice:
         voice.finish_packing()
-    assert not packed.verify(model, "int8")
+    assert not packed_matrices.verify(model, "int8")
 
 
 def test_close_before_anything_was_said_writes_nothing(model):
     Synthesizer.open(model, precision="bf16").close()
     assert cache_files() == []
-    with packed_place.try_lock(packed.cache_path(model, "codec")) as lock:
+    with cache_lock.try_lock(packed_matrices.cache_path(model, "codec")) as lock:
         assert lock is not None
 
 
@@ -515,12 +525,12 @@ def test_a_model_that_does_not_open_lets_go_of_the_locks(model, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("qwen3tts_cli.synthesizer.Model", fail)
-    for precision in packed.PRECISIONS:
+    monkeypatch.setattr("qwen3tts_cli.speech.synthesizer.Model", fail)
+    for precision in packed_matrices.PRECISIONS:
         with pytest.raises(MemoryError):
             Synthesizer.open(model, precision=precision)
         for kind in (precision, "codec"):
-            with packed_place.try_lock(packed.cache_path(model, kind)) as lock:
+            with cache_lock.try_lock(packed_matrices.cache_path(model, kind)) as lock:
                 assert lock is not None
 
 
@@ -540,7 +550,7 @@ def test_a_forked_child_leaves_the_writing_to_its_parent(model, slowly):
 def test_a_file_that_is_removed_while_it_is_written_does_not_come_back(model, slowly):
     with Synthesizer.open(model, precision="int8") as voice:
         assert slowly.wait(allowed(30))
-        packed.remove(model, "codec")
+        packed_matrices.remove(model, "codec")
         (line,) = voice.finish_packing()
         assert "codec" in line
     assert cache_files() == []
@@ -571,13 +581,13 @@ def test_what_was_packed_of_the_checkpoint_does_not_stay_in_memory(model, monkey
     with open_checkpoint(model, codec=False) as checkpoint:
         packed_codec.open_codec(checkpoint)
         calls.clear()
-        weights = packed.pack_in_memory(checkpoint, "int8")
+        weights = packed_matrices.pack_in_memory(checkpoint, "int8")
         assert len(calls) == len(weights.matrices)
 
 
 def test_the_tokenizers_table_is_made_while_weights_are_packed(model, monkeypatch):
     made, pack = threading.Event(), packed_codec.pack_codec
-    monkeypatch.setattr(bpe, "_pack", lambda *a, inner=bpe._pack: made.set() or inner(*a))
+    monkeypatch.setattr(merges, "_pack", lambda *a, inner=merges._pack: made.set() or inner(*a))
 
     def wait(*given):
         assert made.wait(allowed(30))

@@ -10,11 +10,11 @@ import sys
 import pytest
 from helpers import CHECKPOINTS, POCKET
 
-from qwen3tts_cli import hub
-from qwen3tts_cli.commands import typed
+from qwen3tts_cli.cli import names_and_paths
 from qwen3tts_cli.errors import ModelNotFoundError, UsageError
+from qwen3tts_cli.models import hub_cache
 
-REPO = hub.ALIASES["0.6b"]
+REPO = hub_cache.ALIASES["0.6b"]
 COMMIT = "0123456789" * 4
 
 
@@ -25,7 +25,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def cached(repo, source=CHECKPOINTS / "tiny-customvoice", commit=COMMIT):
-    folder = hub.repo_folder(repo)
+    folder = hub_cache.repo_folder(repo)
     shutil.copytree(source, folder / "snapshots" / commit)
     (folder / "refs").mkdir(exist_ok=True)
     (folder / "refs" / "main").write_text(commit)
@@ -34,26 +34,26 @@ def cached(repo, source=CHECKPOINTS / "tiny-customvoice", commit=COMMIT):
 
 @pytest.mark.parametrize("name", [None, "pocket", "Pocket"])
 def test_the_embedded_voice(name):
-    assert hub.resolve_model(name) == hub.ResolvedModel(POCKET, "pocket", True)
-    assert hub.missing_files(POCKET) == []
+    assert hub_cache.resolve_model(name) == hub_cache.ResolvedModel(POCKET, "pocket", True)
+    assert hub_cache.missing_files(POCKET) == []
 
 
 def test_aliases_and_repo_ids(cache):
     path = cached(REPO)
-    assert hub.resolve_model("0.6b") == hub.ResolvedModel(path, "0.6b", False)
-    assert hub.resolve_model("0.6B") == hub.ResolvedModel(path, "0.6b", False)
-    assert hub.resolve_model(REPO) == hub.ResolvedModel(path, REPO, False)
+    assert hub_cache.resolve_model("0.6b") == hub_cache.ResolvedModel(path, "0.6b", False)
+    assert hub_cache.resolve_model("0.6B") == hub_cache.ResolvedModel(path, "0.6b", False)
+    assert hub_cache.resolve_model(REPO) == hub_cache.ResolvedModel(path, REPO, False)
     other = cached("someone/fine--tune".replace("--", "-"))
-    assert hub.resolve_model("someone/fine-tune").path == other
-    assert hub.cached_repos() == [REPO, "someone/fine-tune"]
+    assert hub_cache.resolve_model("someone/fine-tune").path == other
+    assert hub_cache.cached_repos() == [REPO, "someone/fine-tune"]
 
 
 def test_folders(cache, monkeypatch):
     monkeypatch.chdir(CHECKPOINTS)
     for name in (str(CHECKPOINTS / "tiny-base"), "./tiny-base", "tiny-base", "tiny-base/"):
-        assert hub.resolve_model(typed.model(name)).path.samefile(CHECKPOINTS / "tiny-base")
+        assert hub_cache.resolve_model(names_and_paths.model(name)).path.samefile(CHECKPOINTS / "tiny-base")
     with pytest.raises(UsageError, match="is a file"):
-        hub.resolve_model(typed.model("tiny-base/config.json"))
+        hub_cache.resolve_model(names_and_paths.model("tiny-base/config.json"))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_folders(cache, monkeypatch):
 )
 def test_not_there(cache, name, pull):
     with pytest.raises(ModelNotFoundError, match=f"{pull}$"):
-        hub.resolve_model(name)
+        hub_cache.resolve_model(name)
 
 
 @pytest.mark.parametrize(
@@ -85,21 +85,21 @@ def test_not_there(cache, name, pull):
 )
 def test_unknown(cache, name, message):
     with pytest.raises(ModelNotFoundError, match=message):
-        hub.resolve_model(typed.model(name))
+        hub_cache.resolve_model(names_and_paths.model(name))
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])
 def test_no_name(name):
     with pytest.raises(UsageError):
-        hub.resolve_model(name)
+        hub_cache.resolve_model(name)
 
 
-@pytest.mark.parametrize("file", [*hub.REQUIRED_FILES, "model.safetensors"])
+@pytest.mark.parametrize("file", [*hub_cache.REQUIRED_FILES, "model.safetensors"])
 def test_a_download_that_did_not_end(cache, file):
     path = cached(REPO)
     (path / file).unlink()
     with pytest.raises(ModelNotFoundError, match=f"{file} is missing; finish it with: qwen3tts models pull 0.6b$"):
-        hub.resolve_model("0.6b")
+        hub_cache.resolve_model("0.6b")
 
 
 def test_shards(cache):
@@ -107,22 +107,22 @@ def test_shards(cache):
     (path / "model.safetensors").rename(path / "model-00001-of-00002.safetensors")
     index = '{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}'
     (path / "model.safetensors.index.json").write_text(index)
-    assert hub.missing_files(path) == ["model-00002-of-00002.safetensors"]
+    assert hub_cache.missing_files(path) == ["model-00002-of-00002.safetensors"]
     (path / "model-00002-of-00002.safetensors").touch()
-    assert hub.missing_files(path) == []
+    assert hub_cache.missing_files(path) == []
 
 
 def test_references(cache):
     old = cached(REPO, commit="a" * 40)
     new = cached(REPO, commit="b" * 40)
-    assert hub.snapshot(REPO) == new
-    (hub.repo_folder(REPO) / "refs" / "main").write_text("a" * 40)
-    assert hub.snapshot(REPO) == old
+    assert hub_cache.snapshot(REPO) == new
+    (hub_cache.repo_folder(REPO) / "refs" / "main").write_text("a" * 40)
+    assert hub_cache.snapshot(REPO) == old
     for content in ("", "../../..", "c" * 40):
-        (hub.repo_folder(REPO) / "refs" / "main").write_text(content)
-        assert hub.snapshot(REPO) is None
+        (hub_cache.repo_folder(REPO) / "refs" / "main").write_text(content)
+        assert hub_cache.snapshot(REPO) is None
     shutil.rmtree(new)
-    assert hub.snapshot(REPO) == old
+    assert hub_cache.snapshot(REPO) == old
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):
@@ -130,27 +130,27 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(home))
     for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    assert hub.cache_folder() == home / ".cache/huggingface/hub"
+    assert hub_cache.cache_folder() == home / ".cache/huggingface/hub"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert hub.cache_folder() == tmp_path / "xdg/huggingface/hub"
+    assert hub_cache.cache_folder() == tmp_path / "xdg/huggingface/hub"
     monkeypatch.setenv("HF_HOME", "~/hf")
-    assert hub.cache_folder() == home / "hf/hub"
+    assert hub_cache.cache_folder() == home / "hf/hub"
     monkeypatch.setenv("HF_HUB_CACHE", "$HOME/cache")
-    assert hub.cache_folder() == home / "cache"
+    assert hub_cache.cache_folder() == home / "cache"
     ours = subprocess.run(
         [sys.executable, "-c", "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout.strip()
-    assert str(hub.cache_folder()) == ours
+    assert str(hub_cache.cache_folder()) == ours
 
 
 def test_resolving_needs_no_network_and_no_huggingface_hub():
     code = (
         "import sys, socket; socket.socket = None\n"
-        "from qwen3tts_cli import hub\n"
-        "hub.resolve_model(None); hub.cached_repos()\n"
+        "from qwen3tts_cli.models import hub_cache\n"
+        "hub_cache.resolve_model(None); hub_cache.cached_repos()\n"
         "print([m for m in sys.modules if m.partition('.')[0] in ('huggingface_hub', 'numpy', 'httpx', 'requests')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -160,9 +160,9 @@ def test_resolving_needs_no_network_and_no_huggingface_hub():
 def test_damage_without_links(cache):
     """A cache on a file system without symbolic links records no digests: only what is missing can be told."""
     path = cached(REPO)
-    assert {problem for _, problem in hub.damaged_files(path)} == {None}
+    assert {problem for _, problem in hub_cache.damaged_files(path)} == {None}
     (path / "vocab.json").unlink()
-    assert ("vocab.json", "missing") in list(hub.damaged_files(path))
+    assert ("vocab.json", "missing") in list(hub_cache.damaged_files(path))
 
 
 @pytest.mark.parametrize("value", ["0", "no", "false", "off", "", "1", "ON", "yes", "True"])
@@ -172,7 +172,7 @@ def test_offline_is_what_huggingface_hub_takes_it_for(monkeypatch, value):
     env = {**os.environ, "HF_HUB_OFFLINE": value}
     theirs = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout.strip()
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
-    assert str(hub.is_offline()) == theirs == str(value.lower() in ("1", "on", "yes", "true"))
+    assert str(hub_cache.is_offline()) == theirs == str(value.lower() in ("1", "on", "yes", "true"))
 
 
 @pytest.mark.parametrize("value", ["0", "", "1"])
@@ -181,4 +181,4 @@ def test_offline_of_transformers_counts_where_the_other_is_empty(monkeypatch, va
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     code = "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"
     theirs = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
-    assert str(hub.is_offline()) == theirs == str(value != "0")
+    assert str(hub_cache.is_offline()) == theirs == str(value != "0")

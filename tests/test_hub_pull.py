@@ -14,14 +14,14 @@ import pytest
 from fake_hub import COMMIT, NEWER, FakeHub, Fault
 from helpers import CHECKPOINTS
 
-from qwen3tts_cli import hub as local_hub
+from qwen3tts_cli.models import hub_cache as local_hub
 
 REPO = local_hub.ALIASES["0.6b"]
 LARGE = "model.safetensors"
 # the command, without the pauses between the attempts of a download
 AT_ONCE = """
 import time
-from qwen3tts_cli.cli import main
+from qwen3tts_cli.cli.main import main
 time.sleep = lambda seconds: None
 main()
 """
@@ -260,7 +260,7 @@ def test_a_pull_that_fails_leaves_the_earlier_revision_in_use(fake_hub, run, nam
 
 WATCHED = """
 import os, sys
-from qwen3tts_cli import pull
+from qwen3tts_cli.models import download
 real_sync, real_replace = os.fsync, os.replace
 def sync(descriptor):
     print("fsync", os.fstat(descriptor).st_ino)
@@ -271,7 +271,7 @@ def replace(source, target):
         os._exit(9)
     real_replace(source, target)
 os.fsync, os.replace = sync, replace
-pull.pull(sys.argv[1], lambda there, total: None)
+download.pull(sys.argv[1], lambda there, total: None)
 """
 
 

@@ -1,4 +1,4 @@
-"""The rules of the house, as tests: sizes, who includes whom, what native code and comments may not hold."""
+"""The rules of the source tree: sizes, import order, and what native code and comments may not contain."""
 
 from __future__ import annotations
 
@@ -15,46 +15,34 @@ from helpers import ROOT
 
 NATIVE = ROOT / "native"
 PACKAGE = ROOT / "qwen3tts_cli"
-C_FILES = sorted([*NATIVE.glob("*.c"), *NATIVE.glob("kernels/*.c")])
+C_FILES = sorted(NATIVE.rglob("*.c"))
 H_FILES = sorted(NATIVE.rglob("*.h"))
 PY_FILES = sorted(PACKAGE.rglob("*.py"))
-MAX_C_LINES, MAX_PY_LINES, MAX_FUNCTION, MAX_KERNEL = 500, 300, 80, 120
+MAX_C_LINES, MAX_PY_LINES, MAX_FUNCTION, MAX_KERNEL, MAX_FILES = 500, 300, 80, 120, 15
 
-# Rows of native/: a file includes headers of rows further left only, or of its own family (codec_conv.c, codec.h).
-# Files of one row may include each other where `True` says so.
-C_ROWS = [
-    ({"q3t", "status", "arena", "cpu", "warm", "clock"}, True),
-    ({"kernels"}, True),
-    ({"pool", "quant"}, False),
-    ({"weights"}, False),
-    ({"sample", "probe"}, False),
-    ({"layers", "convs"}, False),
-    ({"talker", "predictor", "codec", "speaker", "encoder"}, False),
-    ({"model", "decoder"}, False),
-    ({"stage"}, False),
-    ({"session"}, False),
-    ({"step"}, False),
-    ({"api"}, False),
+# The folders of native/ and of qwen3tts_cli/, from the lowest layer to the highest. A file may include or import files
+# of its own folder and of folders further up in the list. q3t.h may be included everywhere.
+NATIVE_LAYERS = ["base", "kernels", "pack", "checkpoint", "lm", "codec", "voice", "speech", "probe"]
+LAYERS = [
+    "errors",
+    "common",
+    "models",
+    "text/english",
+    "text",
+    "engine",
+    "packed",
+    "audio",
+    "cloning",
+    "speech",
+    "output",
+    "bench",
+    "cli",
+    "__main__",
 ]
-# Rows of qwen3tts_cli/, in the same sense; a family is a subpackage or what stands before the first underscore.
-PY_ROWS = [
-    {"cgroups"},
-    {"errors", "filekinds", "memory", "places", "replace", "signals", "threads"},
-    {"lifetime"},
-    {"reader"},
-    {"jsonfile", "pcm", "guard", "hub", "outputs", "play", "records", "settings"},
-    {"arguments", "audio", "config", "bpe", "safetensors", "sinks", "pull", "text"},
-    {"languages", "tokenizer", "weights", "voicefile"},
-    {"engine", "prompt", "voicestore"},
-    {"checkpoint", "cloning", "codec"},
-    {"pipeline", "packed", "synthetic"},
-    {"synthesizer"},
-    {"bench", "options"},
-    {"commands", "server"},
-    {"cli"},
-    {"__main__"},
-]
-FRONT = {"cli", "commands", "options", "server", "__main__"}
+INDEPENDENT = [
+    {"lm", "codec", "voice"}
+]  # folders of native/ that do not include each other, though the list has an order
+FRONT = {"cli", "__main__"}
 KERNEL_HEADERS = {"stddef.h", "stdint.h", "string.h", "math.h", "float.h", "immintrin.h", "arm_neon.h"}
 ARCH = r"__x86_64__|__i386__|__aarch64__|__arm__|__AVX\w*__|__SSE\w*__|__FMA__|__F16C__|__ARM_\w+"
 TEXT_SUFFIXES = {".c", ".h", ".py", ".pyi", ".sh", ".md", ".toml", ".json", ""}
@@ -111,7 +99,7 @@ def test_the_function_parser_sees_functions():
 def test_c_sizes(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MAX_C_LINES
-    limit = MAX_KERNEL if path.parent.name == "kernels" else MAX_FUNCTION
+    limit = MAX_KERNEL if native_layer(path) == "kernels" else MAX_FUNCTION
     long = [f"{name} {last - first + 1}" for name, first, last in c_functions(text) if last - first + 1 > limit]
     assert not long, f"functions over {limit} lines"
 
@@ -128,22 +116,22 @@ def test_python_sizes(path):
     assert not long, f"functions over {MAX_FUNCTION} lines"
 
 
-def row_of(path: Path) -> tuple[int, str]:
-    family = "kernels" if path.parent.name == "kernels" else path.stem.split("_")[0]
-    rows = [number for number, (families, _) in enumerate(C_ROWS) if family in families]
-    assert rows, f"{relative(path)}: add {family} to a row of C_ROWS"
-    return rows[0], family
+def native_layer(path: Path) -> str:
+    return path.relative_to(NATIVE).parts[0]
 
 
 @pytest.mark.parametrize("path", [*C_FILES, *H_FILES], ids=relative)
-def test_c_includes_go_one_way(path):
-    row, family = row_of(path)
+def test_c_includes_follow_the_layers(path):
     text = path.read_text(encoding="utf-8")
+    layer = native_layer(path)
     for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.MULTILINE):
-        header = next(p for p in (path.parent / name, NATIVE / name) if p.exists()).resolve()
-        other, other_family = row_of(header)
-        assert other < row or other_family == family or (other == row and C_ROWS[row][1]), f"includes {name}"
-    if family == "kernels" and path.parent.name == "kernels":
+        assert (NATIVE / name).is_file(), f"{name}: includes are relative to native/"
+        if name == "q3t.h":
+            continue
+        other = native_layer(NATIVE / name)
+        assert NATIVE_LAYERS.index(other) <= NATIVE_LAYERS.index(layer), f"includes {name}"
+        assert other == layer or not any({layer, other} <= group for group in INDEPENDENT), f"includes {name}"
+    if layer == "kernels":
         assert set(re.findall(r"^\s*#\s*include\s+<([^>]+)>", text, re.MULTILINE)) <= KERNEL_HEADERS
 
 
@@ -151,9 +139,9 @@ def test_c_includes_go_one_way(path):
 def test_architecture_is_asked_for_in_few_places(path):
     text = path.read_text(encoding="utf-8")
     conditions = [line for line in re.findall(r"^\s*#\s*(?:el)?if.*", text, re.MULTILINE) if re.search(ARCH, line)]
-    if path.name in ("cpu.c", "kernels.c", "target.h"):
+    if path.relative_to(NATIVE).as_posix() in ("base/cpu.c", "base/target.h", "kernels/table.c"):
         return
-    assert len(conditions) <= (path.parent.name == "kernels"), conditions
+    assert len(conditions) <= (path != NATIVE / "q3t.h" and native_layer(path) == "kernels"), conditions
 
 
 @pytest.mark.parametrize("path", [*C_FILES, *H_FILES], ids=relative)
@@ -175,6 +163,17 @@ def test_native_objects_have_no_mutable_state():
     assert not full
 
 
+def module_of(path: Path) -> str:
+    """A file of the package as a dotted name below qwen3tts_cli; "" for its __init__.py."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def exists(module: str) -> bool:
+    path = PACKAGE.joinpath(*module.split("."))
+    return module == "_native" or path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
 def imports_of(path: Path) -> set[str]:
     """Modules of the package that a file imports, at its top or inside functions; `if TYPE_CHECKING` does not count."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -187,37 +186,92 @@ def imports_of(path: Path) -> set[str]:
     }
     found = set()
     for node in ast.walk(tree):
-        if id(node) in typing_only or not isinstance(node, (ast.Import, ast.ImportFrom)):
+        if id(node) in typing_only:
             continue
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("qwen3tts_cli")):
-            module = (node.module or "").removeprefix("qwen3tts_cli").strip(".")
-            found |= {module.split(".")[0]} if module else {alias.name for alias in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {n.name.split(".")[1] for n in node.names if n.name.startswith("qwen3tts_cli.")}
-    return {
-        name for name in found if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir() or name == "_native"
+        if isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("qwen3tts_cli.") for a in node.names if a.name.startswith("qwen3tts_cli.")}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                parents = path.relative_to(PACKAGE).parts[: -node.level]
+                base = ".".join([*parents, *(node.module or "").split(".")]).strip(".")
+            elif (node.module or "").split(".")[0] == "qwen3tts_cli":
+                base = node.module.removeprefix("qwen3tts_cli").strip(".")
+            else:
+                continue
+            inner = {f"{base}.{alias.name}".strip(".") for alias in node.names}
+            found |= {module if exists(module) else base for module in inner} - {""}
+    return found
+
+
+def layer_of(module: str) -> str:
+    """The folder of a module, or the module itself where it lies beside the folders."""
+    if module.startswith("text.english"):
+        return "text/english"
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", PY_FILES, ids=relative)
+def test_python_imports_follow_the_layers(path):
+    module = module_of(path)
+    if not module:
+        return  # the package itself looks its public names up when they are asked for
+    layer = layer_of(module)
+    assert layer in LAYERS, f"add {layer} to LAYERS"
+    for name in imports_of(path) - {"_native"}:
+        assert LAYERS.index(layer_of(name)) <= LAYERS.index(layer), f"imports {name}"
+
+
+def test_no_import_cycles():
+    """Also none of imports inside functions."""
+    graph = {module_of(path): imports_of(path) - {"_native"} for path in PY_FILES if module_of(path)}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path, module))
+        if module not in done:
+            for name in graph.get(module, ()):
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_no_c_include_cycles():
+    graph = {
+        relative(path): re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+        for path in H_FILES
     }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name not in done:
+            for header in graph[name]:
+                visit(f"native/{header}", (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
 
 
-def family_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return first if first.startswith("_") else first.split("_")[0]
+def test_no_folder_is_crowded():
+    counts: dict[Path, int] = {}
+    for path in [*C_FILES, *H_FILES, *PY_FILES, *PACKAGE.rglob("*.pyi")]:
+        counts[path.parent] = counts.get(path.parent, 0) + 1
+    crowded = {relative(folder): n for folder, n in counts.items() if n > MAX_FILES}
+    assert not crowded, f"more than {MAX_FILES} files"
+
+
+@pytest.mark.parametrize("path", [*C_FILES, *H_FILES, *PY_FILES], ids=relative)
+def test_no_file_repeats_the_name_of_its_folder(path):
+    folder = path.parent.name
+    assert not path.stem.startswith(folder) or path.parent.parent == ROOT
 
 
 @pytest.mark.parametrize("path", PY_FILES, ids=relative)
-def test_python_imports_go_one_way(path):
-    family = family_of(path)
-    if family == "__init__":
-        return
-    rows = {name: number for number, names in enumerate(PY_ROWS) for name in names}
-    assert family in rows, f"add {family} to a row of PY_ROWS"
-    names = {name.split("_")[0] for name in imports_of(path) - {"_native"}}
-    assert not {name for name in names if name != family and rows[name] >= rows[family]}
-
-
-@pytest.mark.parametrize("path", PY_FILES, ids=relative)
-def test_only_the_front_prints_and_exits(path):
-    if family_of(path) in FRONT:
+def test_only_the_command_line_prints_and_exits(path):
+    if layer_of(module_of(path)) in FRONT:
         return
     calls = {
         ast.unparse(node.func)
@@ -229,10 +283,8 @@ def test_only_the_front_prints_and_exits(path):
 
 
 def test_only_the_engine_imports_native():
-    importers = {path.stem for path in PY_FILES if "_native" in imports_of(path)}
-    kinds = ("audio", "codec", "cpu", "native", "pack", "probe", "warm")
-    known = {"engine", *(f"engine_{kind}" for kind in kinds)}
-    assert importers <= known
+    importers = {layer_of(module_of(path)) for path in PY_FILES if "_native" in imports_of(path)}
+    assert importers == {"engine"}
 
 
 def test_the_stub_lists_the_functions_of_the_header():

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, allowed
 
-from qwen3tts_cli import Codec, Synthesizer, lifetime
+from qwen3tts_cli import Codec, Synthesizer
+from qwen3tts_cli.common import lifetime
+from qwen3tts_cli.common.lifetime import Lifetime
 from qwen3tts_cli.errors import EngineError
-from qwen3tts_cli.lifetime import Lifetime
 
 TEXT = "The train leaves at seven, and nobody said a word about it, since it was late that evening. " * 4
 
@@ -275,7 +276,7 @@ def test_a_stream_that_begins_does_not_end_a_decode_of_another_thread(often):
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
 def test_an_interrupt_while_a_model_is_opened_leaves_no_threads(monkeypatch):
     """What comes during the engine's call is raised at its return, before anything that follows it."""
-    from qwen3tts_cli import engine
+    from qwen3tts_cli.engine import model as engine_model
 
     class Interrupted:
         def __getattr__(self, name):
@@ -285,10 +286,10 @@ def test_an_interrupt_while_a_model_is_opened_leaves_no_threads(monkeypatch):
             engine_lib.q3t_model_open(*arguments)
             raise KeyboardInterrupt
 
-    engine_lib = engine.lib
+    engine_lib = engine_model.lib
     gc.collect()
     before = len(list(Path("/proc/self/task").iterdir()))
-    monkeypatch.setattr(engine, "lib", Interrupted())
+    monkeypatch.setattr(engine_model, "lib", Interrupted())
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             Synthesizer.open(threads=4)

@@ -19,11 +19,13 @@ import pytest
 from helpers import CHECKPOINTS, allowed, open_encoder, open_speaker
 
 from qwen3tts_cli import Codec, Synthesizer
-from qwen3tts_cli.engine import Model, Sampling, Session
+from qwen3tts_cli.common.lifetime import Lifetime
+from qwen3tts_cli.engine.model import Model
+from qwen3tts_cli.engine.records import Sampling
+from qwen3tts_cli.engine.session import Session
 from qwen3tts_cli.errors import EngineError
-from qwen3tts_cli.lifetime import Lifetime
-from qwen3tts_cli.memory import SparseRows
-from qwen3tts_cli.synthesizer import SpeakOptions
+from qwen3tts_cli.models.sparse_rows import SparseRows
+from qwen3tts_cli.speech.synthesizer import SpeakOptions
 
 TEXT = "The train leaves at seven, and nobody said a word about it, since it was late that evening. " * 4
 BASE = CHECKPOINTS / "tiny-base"
@@ -264,7 +266,7 @@ def test_every_call_of_a_closed_codec_says_so():
 
 
 def open_session(model: Model, **options) -> Session:
-    from qwen3tts_cli.prompt import build_prompt
+    from qwen3tts_cli.text.prompt import build_prompt
 
     prompt = build_prompt(
         model.config, model.checkpoint.tokenizer, "Hello there.", language="english", speaker=None, text_mode="full"
@@ -468,15 +470,15 @@ def test_close_from_a_finaliser_inside_a_step():
         class Closes:
             def __init__(self): self.me = self
             def __del__(self): v.close()
-        from qwen3tts_cli import engine
-        progress, armed = engine.Session.progress, [True]
+        from qwen3tts_cli.engine.session import Session
+        progress, armed = Session.progress, [True]
         def collecting(self, first):
             if armed:
                 armed.clear()
                 Closes()
                 gc.collect()
             return progress(self, first)
-        engine.Session.progress = collecting
+        Session.progress = collecting
         expect(lambda: v.say(TEXT))
     """)
 
@@ -558,7 +560,7 @@ def test_a_child_forked_during_a_step_is_told_so():
         FORK
         + """
         speaking = threading.Event()
-        from qwen3tts_cli import lifetime
+        from qwen3tts_cli.common import lifetime
         def speak():
             speaking.set()
             for _ in range(3): v.say(TEXT * 3, seed=1)

@@ -11,9 +11,11 @@ import pytest
 from test_safetensors import tensors
 from test_threads import tree
 
-from qwen3tts_cli import pipeline_batch
-from qwen3tts_cli.memory import SparseRows, available_bytes, zeroed
-from qwen3tts_cli.safetensors import open_safetensors
+from qwen3tts_cli.common.machine import available_bytes
+from qwen3tts_cli.common.pages import zeroed
+from qwen3tts_cli.models.safetensors import open_safetensors
+from qwen3tts_cli.models.sparse_rows import SparseRows
+from qwen3tts_cli.speech import scheduler
 
 
 def resident(path) -> int:
@@ -133,5 +135,5 @@ def test_the_free_memory_is_what_the_control_groups_leave(tmp_path, files, free)
 
 @pytest.mark.parametrize(("free", "batch"), [(1 << 40, 8), (4 * 3 * 512 * 1000, 3), (1, 1)])
 def test_a_batch_fits_into_what_is_left(monkeypatch, free, batch):
-    monkeypatch.setattr(pipeline_batch, "available_bytes", lambda: free)
-    assert pipeline_batch.default_batch(SimpleNamespace(position_bytes=1000)) == batch
+    monkeypatch.setattr(scheduler, "available_bytes", lambda: free)
+    assert scheduler.default_batch(SimpleNamespace(position_bytes=1000)) == batch

@@ -19,13 +19,13 @@ from qwen3tts_cli import (
     Synthesizer,
     UsageError,
     Voice,
-    cli,
-    hub,
     load_recording,
-    voicestore,
 )
-from qwen3tts_cli.commands import typed
-from qwen3tts_cli.voicefile import voice_bytes
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cli import names_and_paths
+from qwen3tts_cli.cloning import voice_store
+from qwen3tts_cli.cloning.voice_file import voice_bytes
+from qwen3tts_cli.models import hub_cache
 
 BASE = CHECKPOINTS / "tiny-base"
 WAV = DATA / "wavs" / "ref24k.wav"
@@ -77,7 +77,7 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("open_it", [Synthesizer.open, Codec.open, hub.resolve_model])
+@pytest.mark.parametrize("open_it", [Synthesizer.open, Codec.open, hub_cache.resolve_model])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_path_of_a_model_is_no_name(folder, open_it, name):
     with pytest.raises(ModelNotFoundError) as caught:
@@ -101,7 +101,7 @@ def test_a_path_object_names_a_folder(folder):
             return "model"
 
     for path in (Path("model"), folder / "model", Like(), Path("org/model")):
-        assert hub.resolve_model(path).path.samefile(BASE)
+        assert hub_cache.resolve_model(path).path.samefile(BASE)
         with Codec.open(path, threads=1) as codec:
             assert codec.folder.samefile(BASE / "speech_tokenizer")
     shutil.copytree(BASE / "speech_tokenizer", "alone")
@@ -110,19 +110,19 @@ def test_a_path_object_names_a_folder(folder):
     with pytest.raises(ModelNotFoundError):
         Codec.open("alone")
     with pytest.raises(ModelNotFoundError, match="no such folder"):
-        hub.resolve_model(Path("0.6b"))
+        hub_cache.resolve_model(Path("0.6b"))
     with pytest.raises(UsageError, match="is a file"):
-        hub.resolve_model(Path("model/config.json"))
+        hub_cache.resolve_model(Path("model/config.json"))
     with pytest.raises(UsageError):
-        hub.resolve_model(Path("a\0b"))
+        hub_cache.resolve_model(Path("a\0b"))
 
 
 def test_a_repository_id_is_not_the_folder_of_that_name(folder):
     with pytest.raises(ModelNotFoundError, match=r"models pull org/model$"):
-        hub.resolve_model("org/model")
-    shutil.copytree(POCKET, hub.repo_folder("org/model") / "snapshots" / ("0" * 40))
-    assert hub.resolve_model("org/model").path.is_relative_to(folder / "hub")
-    assert hub.resolve_model(Path("org/model")).path == Path("org/model")
+        hub_cache.resolve_model("org/model")
+    shutil.copytree(POCKET, hub_cache.repo_folder("org/model") / "snapshots" / ("0" * 40))
+    assert hub_cache.resolve_model("org/model").path.is_relative_to(folder / "hub")
+    assert hub_cache.resolve_model(Path("org/model")).path == Path("org/model")
 
 
 VOICES = [
@@ -181,7 +181,7 @@ def asked(synthesizer, ask, **options):
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_path_objects_and_names_speak(base):
-    voicestore.save(VOICE)
+    voice_store.save(VOICE)
     wanted = base.say("Hello.", voice=VOICE, **HOW)
     for voice in (Path("anna.safetensors"), Path("sub/anna"), "anna", "Anna"):
         np.testing.assert_array_equal(base.say("Hello.", voice=voice, **HOW), wanted)
@@ -196,14 +196,14 @@ def test_path_objects_and_names_speak(base):
 )
 def test_no_name_leaves_the_folder_of_the_voices(base, folder, name):
     for ask in (
-        voicestore.load,
-        voicestore.remove,
-        voicestore.path_of,
+        voice_store.load,
+        voice_store.remove,
+        voice_store.path_of,
         lambda name: base.say("Hello.", voice=name, **HOW),
     ):
         with pytest.raises(UsageError):
             ask(name)
-    assert voicestore.find(name) is None
+    assert voice_store.find(name) is None
 
 
 # ---- the command line
@@ -224,16 +224,16 @@ def test_no_name_leaves_the_folder_of_the_voices(base, folder, name):
     ],
 )
 def test_what_is_typed_for_a_model(text, meant):
-    found = typed.model(text)
+    found = names_and_paths.model(text)
     assert type(found) is type(meant) or (isinstance(found, Path) and isinstance(meant, Path))
     assert found == (text if isinstance(meant, str) else meant)
 
 
 def test_an_alias_comes_before_a_folder_of_that_name(folder):
     os.symlink(BASE, "0.6b")
-    assert typed.model("0.6b") == "0.6b"
-    assert typed.model("./0.6b") == Path("0.6b")
-    assert typed.model("~/model") == folder / "model"
+    assert names_and_paths.model("0.6b") == "0.6b"
+    assert names_and_paths.model("./0.6b") == Path("0.6b")
+    assert names_and_paths.model("~/model") == folder / "model"
 
 
 def run(capfd, *arguments):
@@ -318,7 +318,7 @@ def test_errors_of_the_api_are_ours(base):
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_a_voice_names_the_repository_or_the_folder_it_was_made_with():
     """Whatever else is called so in the working folder."""
-    shutil.copytree(BASE, hub.repo_folder("org/model") / "snapshots" / ("0" * 40))
+    shutil.copytree(BASE, hub_cache.repo_folder("org/model") / "snapshots" / ("0" * 40))
     with Synthesizer.open("org/model", threads=1) as opened:
         assert opened.clone(WAV).model == "org/model"
     with Synthesizer.open(Path("org/model"), threads=1) as opened:

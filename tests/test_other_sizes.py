@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, TESTS, snr_db
 
-from qwen3tts_cli.config import load_config
-from qwen3tts_cli.weights import _codec_rows, _lm_rows
+from qwen3tts_cli.models.config.model import load_config
+from qwen3tts_cli.models.tensors import _codec_rows, _lm_rows
 
 FRAMES = 12
 

@@ -13,8 +13,8 @@ from helpers import TESTS
 from standin import samples_of
 
 from qwen3tts_cli import OutputError
-from qwen3tts_cli.outputs import open_output, written
-from qwen3tts_cli.pcm import to_pcm16
+from qwen3tts_cli.common.sample_conversion import to_pcm16
+from qwen3tts_cli.output.files import open_output, written
 
 SAY = [sys.executable, str(TESTS / "standin.py"), "say", "Hello.", "--seed", "5"]
 PCM = to_pcm16(samples_of(5, 10)).tobytes()

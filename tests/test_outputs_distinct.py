@@ -15,10 +15,12 @@ import standin
 from helpers import CHECKPOINTS, DATA, TESTS
 from test_voicefile import VOICE
 
-from qwen3tts_cli import UsageError, cli, voicestore
-from qwen3tts_cli.codec import codes_bytes
-from qwen3tts_cli.outputs_distinct import check_outputs
-from qwen3tts_cli.voicefile import voice_bytes
+from qwen3tts_cli import UsageError
+from qwen3tts_cli.audio.codec import codes_bytes
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cloning import voice_store
+from qwen3tts_cli.cloning.voice_file import voice_bytes
+from qwen3tts_cli.output.distinct_files import check_outputs
 
 BASE = str(CHECKPOINTS / "tiny-base")
 CODES = codes_bytes(np.zeros((5, 16), np.int32), {})
@@ -75,8 +77,10 @@ def refused(capfd):
 
 @pytest.fixture
 def _standin(monkeypatch):
-    monkeypatch.setitem(sys.modules, "qwen3tts_cli.synthesizer", standin.module())
-    monkeypatch.setattr("qwen3tts_cli.synthesizer", sys.modules["qwen3tts_cli.synthesizer"], raising=False)
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.speech.synthesizer", standin.module())
+    monkeypatch.setattr(
+        "qwen3tts_cli.speech.synthesizer", sys.modules["qwen3tts_cli.speech.synthesizer"], raising=False
+    )
 
 
 @pytest.mark.usefixtures("_standin")
@@ -155,7 +159,7 @@ def test_a_file_of_the_model_is_not_overwritten(refused):
 
 @pytest.mark.usefixtures("_standin")
 def test_a_kept_voice_is_not_overwritten(refused):
-    path = voicestore.save(VOICE)
+    path = voice_store.save(VOICE)
     assert "same file as --voice" in refused("say", "Hello.", "-v", "Anna", "-o", str(path), "--raw")
     for link in (os.symlink, os.link):
         link(path, f"{link.__name__}.wav")
@@ -266,7 +270,7 @@ def test_codec_files_of_the_model_are_not_overwritten(refused):
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_voice_that_is_its_own_recording_is_refused(refused, spelling):
     """The kept file is the recording, or leads to it."""
-    kept = voicestore.path_of("anna")
+    kept = voice_store.path_of("anna")
     kept.parent.mkdir(parents=True)
     os.chdir(kept.parent)
     os.mkdir("folder")
@@ -279,7 +283,7 @@ def test_voice_that_is_its_own_recording_is_refused(refused, spelling):
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_voice_exported_onto_itself_is_refused(refused, spelling):
-    kept = voicestore.save(VOICE)
+    kept = voice_store.save(VOICE)
     os.chdir(kept.parent)
     os.mkdir("folder")
     os.symlink(".", "here")

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, ROOT
 
-from qwen3tts_cli import Synthesizer, packed, packed_codec, packed_file
-from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.engine import Model
-from qwen3tts_cli.engine_codec import CODEC_LAYOUT, codec_bytes, pack_codec
-from qwen3tts_cli.engine_cpu import kernels_text
+from qwen3tts_cli import Synthesizer
+from qwen3tts_cli.engine.codec_packing import CODEC_LAYOUT, codec_bytes, pack_codec
+from qwen3tts_cli.engine.cpu import kernels_text
+from qwen3tts_cli.engine.model import Model
 from qwen3tts_cli.errors import CheckpointError
-from qwen3tts_cli.weights import collect_decoder
+from qwen3tts_cli.models.checkpoint import open_checkpoint
+from qwen3tts_cli.models.tensors import collect_decoder
+from qwen3tts_cli.packed import codec as packed_codec
+from qwen3tts_cli.packed import file as packed_file
+from qwen3tts_cli.packed import matrices as packed_matrices
 
 
 @pytest.fixture
@@ -36,31 +39,31 @@ def opened(folder, precision="int8", **options):
     """The packed weights of a folder as bytes, their file, made where it was not there, and the reports of that."""
     calls = []
     with open_checkpoint(folder) as checkpoint:
-        packed.make_packed(checkpoint, precision, progress=lambda *a: calls.append(a), **options)
-        weights = packed.open_packed(checkpoint, precision)
+        packed_matrices.make_packed(checkpoint, precision, progress=lambda *a: calls.append(a), **options)
+        weights = packed_matrices.open_packed(checkpoint, precision)
         data = {key: (dtype, array.tobytes()) for key, (dtype, array) in weights.matrices.items()}
     return data, calls, weights.path
 
 
-@pytest.mark.parametrize("precision", packed.PRECISIONS)
+@pytest.mark.parametrize("precision", packed_matrices.PRECISIONS)
 def test_packed_once_and_found_again(model, precision):
     made, calls, path = opened(model, precision, threads=2)
     assert calls[-1][0] == calls[-1][1] >= sum(len(data) for _, data in made.values())
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     again, calls, same = opened(model, precision)
     assert (again, calls, same) == (made, [], path)
-    assert packed.verify(model, precision)
-    assert packed.cached(model) == {precision: path.stat().st_size}
+    assert packed_matrices.verify(model, precision)
+    assert packed_matrices.cached(model) == {precision: path.stat().st_size}
     dtypes = {"bf16": {"coded"}, "int8": {"int8"}, "int4": {"int4", "int8"}}[precision]
     assert {dtype for dtype, _ in made.values()} == dtypes
-    assert packed.remove(model, precision) > 0
-    assert packed.remove(model, precision) == 0
-    assert not packed.verify(model, precision)
+    assert packed_matrices.remove(model, precision) > 0
+    assert packed_matrices.remove(model, precision) == 0
+    assert not packed_matrices.verify(model, precision)
 
 
 def test_one_thread_and_several_pack_the_same(model):
     one, _, _ = opened(model, "int4", threads=1)
-    packed.remove(model, "int4")
+    packed_matrices.remove(model, "int4")
     assert opened(model, "int4", threads=3)[0] == one
 
 
@@ -81,11 +84,11 @@ def test_a_wrong_file_is_made_anew(model, where):
         os.truncate(path, 100 if where == "empty" else path.stat().st_size - 64)
     else:
         damage(path, {"magic": 0, "version": 8, "header": 100, "weights": packed_file.HEADER_ROOM + 5}[where])
-    assert not packed.verify(model, "int8")
+    assert not packed_matrices.verify(model, "int8")
     again, calls, _ = opened(model)
     assert again == made
     assert calls
-    assert packed.verify(model, "int8")
+    assert packed_matrices.verify(model, "int8")
 
 
 def opened_codec(folder, **options):
@@ -101,11 +104,15 @@ def test_the_codec_is_packed_once_for_all_precisions(model):
     made, calls = opened_codec(model, threads=2)
     assert calls[-1] == (len(made), len(made))
     assert opened_codec(model) == (made, [])
-    assert packed.cached(model).keys() == {"codec"}
-    assert packed.verify(model, "codec")
-    packed.remove(model, "codec")
+    assert packed_matrices.cached(model).keys() == {"codec"}
+    assert packed_matrices.verify(model, "codec")
+    packed_matrices.remove(model, "codec")
     assert opened_codec(model, threads=1)[0] == made
-    assert sorted(p.suffix for p in packed.cache_path(model, "codec").parent.iterdir()) == [".lock", ".ok", ".q3t"]
+    assert sorted(p.suffix for p in packed_matrices.cache_path(model, "codec").parent.iterdir()) == [
+        ".lock",
+        ".ok",
+        ".q3t",
+    ]
 
 
 def test_a_mapped_codec_makes_the_same_samples_and_leaves_the_checkpoints_alone(model):
@@ -127,7 +134,7 @@ def test_a_mapped_codec_makes_the_same_samples_and_leaves_the_checkpoints_alone(
 @pytest.mark.parametrize("where", ["weights", "short", "config.json", "model.safetensors", "layout"])
 def test_a_wrong_codec_file_is_made_anew(model, where, monkeypatch):
     made, _ = opened_codec(model)
-    path = packed.cache_path(model, "codec")
+    path = packed_matrices.cache_path(model, "codec")
     if where == "weights":
         damage(path, packed_file.HEADER_ROOM + len(made) // 2)
     elif where == "short":
@@ -139,11 +146,11 @@ def test_a_wrong_codec_file_is_made_anew(model, where, monkeypatch):
     again, calls = opened_codec(model)
     assert again == made
     assert calls
-    assert packed.verify(model, "codec")
+    assert packed_matrices.verify(model, "codec")
 
 
 def test_the_layout_of_the_codec_has_a_number():
-    """Who changes what native/codec_pack.c lays out raises Q3T_CODEC_LAYOUT, and writes number and checksum here."""
+    """Who changes what native/codec/pack.c lays out raises Q3T_CODEC_LAYOUT, and writes number and checksum here."""
     with open_checkpoint(CHECKPOINTS / "tiny-customvoice") as checkpoint:
         rng = np.random.default_rng(5)
         config = checkpoint.config.codec
@@ -196,7 +203,7 @@ def test_verify_reads_everything(model):
     largest = max(data.values(), key=lambda d: len(d[1]))[1]
     start = path.read_bytes().index(largest)
     damage(path, start + len(largest) // 2)
-    assert not packed.verify(model, "int8")
+    assert not packed_matrices.verify(model, "int8")
 
 
 def test_a_killed_process_leaves_nothing_wrong(model):
@@ -210,9 +217,10 @@ def test_a_killed_process_leaves_nothing_wrong(model):
 
 def test_two_processes_at_once(model):
     code = (
-        "import sys; from qwen3tts_cli import packed; from qwen3tts_cli.checkpoint import open_checkpoint;"
-        "c = open_checkpoint(sys.argv[1]); packed.make_packed(c, 'int4'); w = packed.open_packed(c, 'int4');"
-        "print(w.bytes, w.path is not None and packed.verify(sys.argv[1], 'int4'))"
+        "import sys; from qwen3tts_cli.packed import matrices;"
+        "from qwen3tts_cli.models.checkpoint import open_checkpoint;"
+        "c = open_checkpoint(sys.argv[1]); matrices.make_packed(c, 'int4'); w = matrices.open_packed(c, 'int4');"
+        "print(w.bytes, w.path is not None and matrices.verify(sys.argv[1], 'int4'))"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", code, str(model)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -244,27 +252,27 @@ def coded(folder):
 def test_bf16_in_12_bits_changes_no_byte(model, monkeypatch, options):
     """Nothing, a file that is found, one that the opening makes since the model counts as large, and a wrong one."""
     want = spoken(model, **options)
-    assert "bf16" not in packed.cached(model)
-    monkeypatch.setattr(packed, "LARGE_MODEL_BYTES", 1)
+    assert "bf16" not in packed_matrices.cached(model)
+    monkeypatch.setattr(packed_matrices, "LARGE_MODEL_BYTES", 1)
     np.testing.assert_array_equal(spoken(model, **options), want)
-    path = packed.cache_path(model, "bf16")
+    path = packed_matrices.cache_path(model, "bf16")
     if "linear_coded=scalar" in kernels_text():
         assert not path.exists()
         opened(model, "bf16")
-    assert packed.verify(model, "bf16")
+    assert packed_matrices.verify(model, "bf16")
     assert coded(model) == {"coded"}
-    monkeypatch.setattr(packed, "LARGE_MODEL_BYTES", 1 << 40)
+    monkeypatch.setattr(packed_matrices, "LARGE_MODEL_BYTES", 1 << 40)
     np.testing.assert_array_equal(spoken(model, **options), want)
-    damage(path, packed.HEADER_ROOM + 5)
+    damage(path, packed_matrices.HEADER_ROOM + 5)
     np.testing.assert_array_equal(spoken(model, **options), want)
-    assert packed.verify(model, "bf16")
-    packed.remove(model, "bf16")
+    assert packed_matrices.verify(model, "bf16")
+    packed_matrices.remove(model, "bf16")
     np.testing.assert_array_equal(spoken(model, **options), want)
 
 
 def test_auto_is_int8_for_large_models(model, monkeypatch):
     for least, precision in ((1, "int8"), (1 << 40, "bf16")):
-        monkeypatch.setattr(packed, "LARGE_MODEL_BYTES", least)
+        monkeypatch.setattr(packed_matrices, "LARGE_MODEL_BYTES", least)
         with Synthesizer.open(model) as opened:
             assert opened.precision == precision
 
@@ -278,11 +286,11 @@ def test_what_12_bits_do_not_hold_stays_as_it_is(model):
         slot, layer, array = checkpoint.tensors[at]
         bits = wild.integers(0, 1 << 16, array.shape).astype(np.uint16) & np.uint16(0xBFFF)
         checkpoint.tensors[at] = (slot, layer, bits)
-        packed.make_packed(checkpoint, "bf16", threads=2)
-        weights = packed.open_packed(checkpoint, "bf16")
+        packed_matrices.make_packed(checkpoint, "bf16", threads=2)
+        weights = packed_matrices.open_packed(checkpoint, "bf16")
         assert ("TALKER_K", layer) not in weights.matrices
         assert ("TALKER_Q", layer) in weights.matrices
-        assert packed.open_packed(checkpoint, "bf16").matrices.keys() == weights.matrices.keys()
+        assert packed_matrices.open_packed(checkpoint, "bf16").matrices.keys() == weights.matrices.keys()
         for matrices in (None, weights.matrices):
             with Model(checkpoint, packed=matrices) as made:
                 found.append(Synthesizer(made, "wild").say("A cat sat.", seed=3, max_frames=6))
@@ -292,7 +300,7 @@ def test_what_12_bits_do_not_hold_stays_as_it_is(model):
 def test_packing_keeps_what_8_bits_can(model):
     """Column by column, the packed matrix times unit vectors is near the matrix: here by its own format, in NumPy."""
     with open_checkpoint(model) as checkpoint:
-        weights = packed.open_packed(checkpoint, "int8")
+        weights = packed_matrices.open_packed(checkpoint, "int8")
         for slot, layer, array in checkpoint.tensors:
             if (slot, layer) not in weights.matrices:
                 continue
@@ -319,18 +327,18 @@ def test_the_codecs_own_file_is_opened_when_it_is_asked_for(model):
 def test_a_process_killed_while_it_packs_leaves_nothing_wrong(model):
     """Killed at the first report, with the lock held and the file half written."""
     code = (
-        "import os, sys; from pathlib import Path; from qwen3tts_cli import packed;"
-        "from qwen3tts_cli.checkpoint import open_checkpoint;"
-        "packed.make_packed(open_checkpoint(Path(sys.argv[1])), 'int8', progress=lambda *a: os.kill(os.getpid(), 9))"
+        "import os, sys; from pathlib import Path; from qwen3tts_cli.packed import matrices;"
+        "from qwen3tts_cli.models.checkpoint import open_checkpoint;"
+        "matrices.make_packed(open_checkpoint(Path(sys.argv[1])), 'int8', progress=lambda *a: os.kill(os.getpid(), 9))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(model)], cwd=ROOT).returncode == -9
-    path = packed.cache_path(model, "int8")
+    path = packed_matrices.cache_path(model, "int8")
     assert path.with_suffix(".part").exists()
     assert not path.exists()
     _, calls, made = opened(model)
     assert calls
     assert made == path
-    assert packed.verify(model, "int8")
+    assert packed_matrices.verify(model, "int8")
     assert not path.with_suffix(".part").exists()
 
 

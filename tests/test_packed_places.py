@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 from helpers import CHECKPOINTS, ROOT
 
-from qwen3tts_cli import cli, hub, packed, packed_codec, packed_place
-from qwen3tts_cli.checkpoint import open_checkpoint
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models.checkpoint import open_checkpoint
+from qwen3tts_cli.packed import cache_lock, tidy
+from qwen3tts_cli.packed import codec as packed_codec
+from qwen3tts_cli.packed import matrices as packed_matrices
 
-REPO = hub.ALIASES["0.6b"]
+REPO = hub_cache.ALIASES["0.6b"]
 COMMITS = ["a" * 40, "b" * 40]
 
 
@@ -36,23 +40,23 @@ def run(tmp_path, monkeypatch, capfd):
 
 def snapshot(commit=COMMITS[0]):
     """A revision of the repo in the Hugging Face cache, which becomes its `main`."""
-    folder = hub.repo_folder(REPO) / "snapshots" / commit
+    folder = hub_cache.repo_folder(REPO) / "snapshots" / commit
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
-    (hub.repo_folder(REPO) / "refs").mkdir(exist_ok=True)
-    (hub.repo_folder(REPO) / "refs" / "main").write_text(commit)
+    (hub_cache.repo_folder(REPO) / "refs").mkdir(exist_ok=True)
+    (hub_cache.repo_folder(REPO) / "refs" / "main").write_text(commit)
     return folder
 
 
 def pack(folder, *precisions):
     with open_checkpoint(folder, codec=False) as checkpoint:
         for precision in precisions:
-            packed.make_packed(checkpoint, precision)
+            packed_matrices.make_packed(checkpoint, precision)
         packed_codec.make_codec(checkpoint)
 
 
 def kinds():
     """Kinds of all packed files."""
-    return sorted(pack.kind for pack in packed_place.packs())
+    return sorted(pack.kind for pack in tidy.packs())
 
 
 def files():
@@ -60,7 +64,7 @@ def files():
 
 
 def test_rm_removes_the_packed_weights_of_every_precision(run):
-    pack(snapshot(), *packed.PRECISIONS)
+    pack(snapshot(), *packed_matrices.PRECISIONS)
     assert kinds() == ["bf16", "codec", "int4", "int8"]
     run("models", "rm", "-y", "0.6b")
     assert files() == []
@@ -70,7 +74,7 @@ def test_rm_removes_the_packed_weights_of_every_precision(run):
 def test_rm_removes_those_of_old_revisions_and_of_a_model_whose_folder_is_gone(run):
     pack(snapshot(COMMITS[0]), "int8")
     pack(snapshot(COMMITS[1]), "int4")
-    shutil.rmtree(hub.repo_folder(REPO))
+    shutil.rmtree(hub_cache.repo_folder(REPO))
     assert "packed" in run("models", "rm", "-y", "0.6b")[1]
     assert files() == []
 
@@ -80,7 +84,7 @@ def test_rm_leaves_other_models_alone(run, tmp_path):
     other = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "other")
     pack(other, "int8")
     run("models", "rm", "-y", REPO)
-    assert set(packed.cached(other)) == {"int8", "codec"}
+    assert set(packed_matrices.cached(other)) == {"int8", "codec"}
     assert kinds() == ["codec", "int8"]
 
 
@@ -88,7 +92,7 @@ def test_packing_removes_what_was_packed_of_an_old_revision(run):
     pack(snapshot(COMMITS[0]), "int8")
     new = snapshot(COMMITS[1])
     pack(new, "int4")
-    assert set(packed.cached(new)) == {"int4", "codec"}
+    assert set(packed_matrices.cached(new)) == {"int4", "codec"}
     assert kinds() == ["codec", "int4"]
 
 
@@ -98,7 +102,7 @@ def test_packing_removes_what_was_packed_of_a_folder_that_is_gone(run, tmp_path)
     shutil.rmtree(gone)
     there = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "there")
     pack(there, "int8")
-    assert [p.folder for p in packed_place.packs()] == [there, there]
+    assert [p.folder for p in tidy.packs()] == [there, there]
 
 
 def test_tidy_removes_what_nothing_can_use(run, tmp_path):
@@ -106,28 +110,28 @@ def test_tidy_removes_what_nothing_can_use(run, tmp_path):
     there = shutil.copytree(CHECKPOINTS / "tiny-base", tmp_path / "there")
     pack(gone, "int8")
     pack(there, "int8")
-    place = packed.cache_path(there, "int8").parent
+    place = packed_matrices.cache_path(there, "int8").parent
     (place / ("0" * 24 + "-int4.q3t")).write_bytes(b"of another version")
     (place / ("1" * 24 + "-int4.part")).write_bytes(b"of a process that was killed")
     shutil.rmtree(gone)
     err = run("models", "tidy")[1]
     assert f"{gone}: removed int8, 0.00 GB\n" in err
     assert f"{'0' * 24}-int4.q3t: removed int4" in err
-    assert set(packed.cached(there)) == {"int8", "codec"}
+    assert set(packed_matrices.cached(there)) == {"int8", "codec"}
     assert files() == [".lock", ".lock", ".ok", ".ok", ".q3t", ".q3t"]
     assert run("models", "tidy")[1] == "nothing to remove\n"
 
 
 def test_tidy_leaves_what_somebody_writes(run, tmp_path):
-    path = packed.cache_path(tmp_path / "model", "int8")
-    with packed_place.try_lock(path):
+    path = packed_matrices.cache_path(tmp_path / "model", "int8")
+    with cache_lock.try_lock(path):
         path.with_suffix(".part").write_bytes(b"half")
         run("models", "tidy")
         assert path.with_suffix(".part").exists()
 
 
 def test_unpack_removes_every_precision(run):
-    pack(snapshot(), *packed.PRECISIONS)
+    pack(snapshot(), *packed_matrices.PRECISIONS)
     err = run("models", "unpack", "0.6b")[1]
     assert all(f"{kind} 0.00 GB" in err for kind in ("bf16", "int8", "int4", "codec"))
     assert files() == []
@@ -147,7 +151,7 @@ def test_unpack_of_one_precision_names_what_stays(run):
 @pytest.mark.parametrize("name", ["0.6b", REPO])
 def test_unpack_of_a_model_that_is_gone(run, name):
     pack(snapshot(COMMITS[0]), "int8")
-    shutil.rmtree(hub.repo_folder(REPO))
+    shutil.rmtree(hub_cache.repo_folder(REPO))
     run("models", "unpack", name)
     assert files() == []
     assert "get it with" in run("models", "unpack", name, code=3)[1]
@@ -161,7 +165,7 @@ def test_unpack_of_a_folder_that_is_gone(run, tmp_path, monkeypatch):
     pack(inner, "int8")
     shutil.rmtree(folder)
     run("models", "unpack", "./model")
-    assert [p.folder for p in packed_place.packs()] == [inner, inner]
+    assert [p.folder for p in tidy.packs()] == [inner, inner]
     run("models", "unpack", "./model", code=3)
 
 
@@ -170,31 +174,31 @@ def test_a_header_names_the_folder_of_the_model(run, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(folder)
     pack(link, "int8")
-    assert [p.folder for p in packed_place.packs()] == [folder, folder]
+    assert [p.folder for p in tidy.packs()] == [folder, folder]
 
 
 @pytest.mark.parametrize("content", [b"", b"Q3TPACK\0", b"\0" * 100, b"Q3TPACK\0" + b"\xff" * 100])
 def test_a_file_that_is_none_is_nobodys(run, tmp_path, content):
-    path = packed.cache_path(tmp_path, "int8")
+    path = packed_matrices.cache_path(tmp_path, "int8")
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    (pack,) = packed_place.packs()
+    (pack,) = tidy.packs()
     assert pack == (path, "int8", None)
-    assert packed_place.tidy() == []
-    assert packed_place.tidy(unknown=True) == [(pack, len(content))]
+    assert tidy.tidy() == []
+    assert tidy.tidy(unknown=True) == [(pack, len(content))]
 
 
 def test_the_lock_survives_the_removal_of_its_file(run, tmp_path):
     """Who opened the file before it was removed does not hold what the next one holds."""
-    path = packed.cache_path(tmp_path, "int8")
-    first = packed_place.try_lock(path)
+    path = packed_matrices.cache_path(tmp_path, "int8")
+    first = cache_lock.try_lock(path)
     path.with_suffix(".lock").unlink()
-    second = packed_place.try_lock(path)
+    second = cache_lock.try_lock(path)
     assert second is not None
-    assert packed_place.try_lock(path) is None
+    assert cache_lock.try_lock(path) is None
     first.release()
-    assert packed_place.try_lock(path) is None
+    assert cache_lock.try_lock(path) is None
     second.release()
     second.release()
-    code = "import sys; from pathlib import Path; from qwen3tts_cli.packed_place import try_lock; sys.exit(try_lock(Path(sys.argv[1])) is None)"  # noqa: E501
+    code = "import sys; from pathlib import Path; from qwen3tts_cli.packed.cache_lock import try_lock; sys.exit(try_lock(Path(sys.argv[1])) is None)"  # noqa: E501
     assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT).returncode == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qwen3tts_cli import InputError, UsageError
-from qwen3tts_cli.pcm import to_float32, to_pcm16
+from qwen3tts_cli.common.sample_conversion import to_float32, to_pcm16
 
 WAVE = np.sin(np.arange(1000) / 7).astype(np.float32) * np.float32(0.9)
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from helpers import CHECKPOINTS, DATA
 
-from qwen3tts_cli import hub, places, settings
+from qwen3tts_cli.cli import settings
+from qwen3tts_cli.common import places
+from qwen3tts_cli.models import hub_cache
 
 FUNCTIONS = {
     "XDG_CONFIG_HOME": (places.config_file, ".config/qwen3tts/config.toml", "qwen3tts/config.toml"),
@@ -53,7 +55,7 @@ def test_a_relative_variable_is_ignored(variable, value, home, monkeypatch):
     function, below_home, _ = FUNCTIONS[variable]
     monkeypatch.setenv(variable, value)
     assert function() == home / below_home
-    assert hub.cache_folder() == home / ".cache/huggingface/hub"
+    assert hub_cache.cache_folder() == home / ".cache/huggingface/hub"
 
 
 @pytest.mark.parametrize("value", [None, "", "relative", "."])
@@ -65,13 +67,13 @@ def test_a_relative_home_is_ignored_for_that_of_the_entry(value, monkeypatch):
     entry = Path(pwd.getpwuid(os.getuid()).pw_dir)
     assert places.home() == entry
     assert places.cache_folder() == entry / ".cache/qwen3tts"
-    assert hub.cache_folder() == entry / ".cache/huggingface/hub"
+    assert hub_cache.cache_folder() == entry / ".cache/huggingface/hub"
     assert places.expanded("~/a") == str(entry / "a")
 
 
 def test_without_a_home_there_are_no_folders(nobody):
     assert {function() for function, _, _ in FUNCTIONS.values()} == {None}
-    assert (hub.cache_folder(), hub.cached_repos(), hub.snapshot("a/b")) == (None, [], None)
+    assert (hub_cache.cache_folder(), hub_cache.cached_repos(), hub_cache.snapshot("a/b")) == (None, [], None)
     assert settings.load() == {}
     assert (places.expanded("~/a"), places.expanded("a~")) == (None, "a~")
 
@@ -85,7 +87,7 @@ def test_without_a_home_the_variables_still_name_folders(nobody, tmp_path, monke
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     assert places.voices_folder() == tmp_path / "qwen3tts/voices"
-    assert hub.cache_folder() == tmp_path / "hf/hub"
+    assert hub_cache.cache_folder() == tmp_path / "hf/hub"
 
 
 # ---- the command, as a user without an entry and without HOME
@@ -97,7 +99,7 @@ os.setgroups([])
 os.setresgid({uid}, {uid}, {uid})
 os.setresuid({uid}, {effective}, {effective})
 sys.argv[0] = "qwen3tts"
-from qwen3tts_cli.cli import main
+from qwen3tts_cli.cli.main import main
 main()
 """
 

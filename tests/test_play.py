@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import standin
 
-from qwen3tts_cli import cli, outputs, play, sinks_encoded
+from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.errors import OutputError
+from qwen3tts_cli.output import compressed_formats
+from qwen3tts_cli.output import files as output_files
+from qwen3tts_cli.output import player as play
 
 
 class PortAudioError(Exception):
@@ -134,8 +137,10 @@ def test_a_device_that_will_not_be_silent_raises_nothing(device, monkeypatch, er
 
 @pytest.fixture
 def say(device, monkeypatch, tmp_path, capfd):
-    monkeypatch.setitem(sys.modules, "qwen3tts_cli.synthesizer", standin.module())
-    monkeypatch.setattr("qwen3tts_cli.synthesizer", sys.modules["qwen3tts_cli.synthesizer"], raising=False)
+    monkeypatch.setitem(sys.modules, "qwen3tts_cli.speech.synthesizer", standin.module())
+    monkeypatch.setattr(
+        "qwen3tts_cli.speech.synthesizer", sys.modules["qwen3tts_cli.speech.synthesizer"], raising=False
+    )
     monkeypatch.chdir(tmp_path)
 
     def say(*arguments, code):
@@ -159,7 +164,7 @@ def test_a_failing_device_leaves_no_files_and_hides_no_error(say, monkeypatch, e
 
 @pytest.mark.parametrize("broken", ["audio", "output"])
 def test_a_clean_up_that_fails_does_not_stop_the_others(say, monkeypatch, broken):
-    owner = sinks_encoded.EncodedSink if broken == "audio" else outputs.AtomicFile
+    owner = compressed_formats.EncodedSink if broken == "audio" else output_files.AtomicFile
     discard = owner.discard
 
     def discards_and_raises(self):

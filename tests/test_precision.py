@@ -9,10 +9,13 @@ import pytest
 from helpers import GOLDENS, POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
 from make_precision_goldens import FOLDERS, FRAMES, PRECISIONS, precise
 
-from qwen3tts_cli import packed
-from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.engine import Model, Sampling, Session, lib
-from qwen3tts_cli.engine_cpu import cpu_flags
+from qwen3tts_cli._native import lib
+from qwen3tts_cli.engine.cpu import cpu_flags
+from qwen3tts_cli.engine.model import Model
+from qwen3tts_cli.engine.records import Sampling
+from qwen3tts_cli.engine.session import Session
+from qwen3tts_cli.models.checkpoint import open_checkpoint
+from qwen3tts_cli.packed import matrices as packed_matrices
 
 ROW = golden_rows("pocket", "tts")[0]
 GREEDY = Sampling(greedy=True)
@@ -39,7 +42,7 @@ def skip_unless_there(name):
 @pytest.fixture(scope="module", params=["int8", "int4"])
 def voice(request):
     with open_checkpoint(POCKET) as checkpoint:
-        weights = packed.open_packed(checkpoint, request.param)
+        weights = packed_matrices.open_packed(checkpoint, request.param)
         yield request.param, checkpoint, weights.matrices
 
 
@@ -65,7 +68,7 @@ def test_bf16_in_12_bits_has_the_bits_of_bf16(name):
     found = []
     with open_checkpoint(POCKET) as checkpoint:
         prompt = golden_prompt(checkpoint, ROW, golden)
-        coded = packed.pack_in_memory(checkpoint, "bf16", threads=2).matrices
+        coded = packed_matrices.pack_in_memory(checkpoint, "bf16", threads=2).matrices
         assert {dtype for dtype, _ in coded.values()} == {"coded"}
         for matrices in (None, coded):
             with Model(checkpoint, threads=2, cpu_mask=MASKS.get(name, lib.Q3T_CPU_ALL), packed=matrices) as model:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from helpers import checkpoint_of, golden_rows, load_golden, relative_error
 
-from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.config import ModelConfig, load_config
 from qwen3tts_cli.errors import CheckpointError, InputError, UsageError
-from qwen3tts_cli.prompt import build_prompt, check_template, default_text_mode, resolve_language, resolve_speaker
-from qwen3tts_cli.tokenizer import load_tokenizer
+from qwen3tts_cli.models.chat_template import check_template
+from qwen3tts_cli.models.checkpoint import open_checkpoint
+from qwen3tts_cli.models.config.model import ModelConfig, load_config
+from qwen3tts_cli.models.tokenizer import load_tokenizer
+from qwen3tts_cli.text.languages import resolve_language, resolve_speaker
+from qwen3tts_cli.text.prompt import build_prompt, default_text_mode
 
 FOLDERS = ("tiny-customvoice", "tiny-voicedesign", "tiny-base", "pocket")
 GOLDENS = [(folder, row["file"]) for folder in FOLDERS for row in golden_rows(folder, "tts")]

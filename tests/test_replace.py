@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from qwen3tts_cli import replace
-from qwen3tts_cli.replace import Replacement, write_whole
+from qwen3tts_cli.common import replace
+from qwen3tts_cli.common.replace import Replacement, write_whole
 
 
 class _Terminated(BaseException):
@@ -237,7 +237,7 @@ def test_a_disk_that_fails_is_an_error_and_one_that_does_not_sync_is_none(monkey
 
 _SIGNALLED = """
 import os, signal, sys
-from qwen3tts_cli.replace import Replacement
+from qwen3tts_cli.common.replace import Replacement
 def stop(*_):
     raise SystemExit(3)
 signal.signal(signal.SIGTERM, stop)
@@ -260,19 +260,20 @@ def test_a_signal_leaves_no_partial_file(number):
 def _kept_voice():
     import numpy as np
 
-    from qwen3tts_cli import Voice, voicestore
+    from qwen3tts_cli import Voice
+    from qwen3tts_cli.cloning import voice_store
 
-    voicestore.save(Voice("anna", np.ones(64)))
+    voice_store.save(Voice("anna", np.ones(64)))
 
 
 def _table():
-    from qwen3tts_cli import bpe
+    from qwen3tts_cli.models import merges
 
-    bpe._write_cache(Path("data/table"), b"table")
+    merges._write_cache(Path("data/table"), b"table")
 
 
 def _output():
-    from qwen3tts_cli.outputs import open_output
+    from qwen3tts_cli.output.files import open_output
 
     output = open_output("a")
     try:

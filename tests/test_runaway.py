@@ -12,9 +12,9 @@ from helpers import CHECKPOINTS, POCKET
 
 from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.errors import GenerationError, UsageError
-from qwen3tts_cli.pipeline_plan import retry_seed
-from qwen3tts_cli.safetensors import open_safetensors
-from qwen3tts_cli.synthesizer import SpeakOptions
+from qwen3tts_cli.models.safetensors import open_safetensors
+from qwen3tts_cli.speech.seeds import retry_seed
+from qwen3tts_cli.speech.synthesizer import SpeakOptions
 
 TEXT = "Hello there."
 

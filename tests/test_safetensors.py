@@ -12,7 +12,7 @@ import pytest
 from helpers import CHECKPOINTS, allowed
 
 from qwen3tts_cli.errors import CheckpointError
-from qwen3tts_cli.safetensors import MAX_HEADER_BYTES, MAX_SHARDS, MAX_TENSORS, open_safetensors, open_weights
+from qwen3tts_cli.models.safetensors import MAX_HEADER_BYTES, MAX_SHARDS, MAX_TENSORS, open_safetensors, open_weights
 
 
 def entry(start, shape, dtype="F32", size=4):

@@ -10,8 +10,8 @@ import soundfile
 from helpers import CHECKPOINTS
 
 from qwen3tts_cli import Synthesizer
-from qwen3tts_cli.pcm import to_pcm16
-from qwen3tts_cli.synthesizer import SpeakOptions
+from qwen3tts_cli.common.sample_conversion import to_pcm16
+from qwen3tts_cli.speech.synthesizer import SpeakOptions
 
 TEXT = (
     "Hello from two cores. The train leaves at seven o'clock, doesn't it? Nobody said a word, and then we went home. "

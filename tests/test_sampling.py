@@ -22,8 +22,8 @@ def native(tmp_path_factory):
     folder = tmp_path_factory.mktemp("native")
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     cc = [shutil.which(compiler) or "cc", "-std=c11", "-O1", "-fPIC", "-I", ROOT / "native"]
-    names = ("sample.c", "kernels.c", "cpu.c")
-    sources = [*(ROOT / "native" / name for name in names), *sorted((ROOT / "native/kernels").glob("*.c"))]
+    names = ("lm/sample.c", "base/cpu.c")
+    sources = [*(ROOT / "native" / name for name in names), *sorted((ROOT / "native/kernels").rglob("*.c"))]
     objects = [folder / f"{i}.o" for i in range(len(sources))]
     compiling = [subprocess.Popen([*cc, "-c", s, "-o", o]) for s, o in zip(sources, objects, strict=True)]
     assert [process.wait() for process in compiling] == [0] * len(sources)

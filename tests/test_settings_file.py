@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from qwen3tts_cli import UsageError, cli, settings
+from qwen3tts_cli import UsageError
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cli import settings
 
 SWITCHES = ("quiet", "no_cache")
 WHOLE = ("threads", "batch", "seed", "top_k", "subtalker_top_k", "retries")

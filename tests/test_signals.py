@@ -14,7 +14,7 @@ import sentencex
 import soundfile
 from helpers import ROOT, TESTS
 
-from qwen3tts_cli import signals
+from qwen3tts_cli.cli import signals
 from qwen3tts_cli.text import sentences
 
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -52,7 +52,7 @@ def test_the_tests_of_signals_pass_where_signals_are_ignored():
 
 LOST = """
 import os, signal, sys, time, weakref
-from qwen3tts_cli import signals
+from qwen3tts_cli.cli import signals
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)

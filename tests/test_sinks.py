@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from qwen3tts_cli import outputs, sinks
+from qwen3tts_cli.common.sample_conversion import to_pcm16
 from qwen3tts_cli.errors import OutputError, UsageError
-from qwen3tts_cli.pcm import to_pcm16
+from qwen3tts_cli.output import files as output_files
+from qwen3tts_cli.output import formats
 
 RATE = 24000
 SAMPLES = np.random.default_rng(0).uniform(-1.05, 1.05, RATE).astype(np.float32)
@@ -39,7 +40,7 @@ class Memory:
 
 
 def written(output, audio, chunks=7):
-    sink = sinks.open_sink(output, audio, RATE)
+    sink = formats.open_sink(output, audio, RATE)
     for part in np.array_split(SAMPLES, chunks):
         sink.write(part)
     sink.finish()
@@ -47,7 +48,7 @@ def written(output, audio, chunks=7):
 
 
 def test_wav_is_the_canonical_header_and_our_pcm():
-    audio = sinks.choose_format("a.wav", None, False, RATE)
+    audio = formats.choose_format("a.wav", None, False, RATE)
     data = written(Memory(), audio)
     pcm = to_pcm16(SAMPLES).tobytes()
     assert data[44:] == pcm
@@ -58,22 +59,22 @@ def test_wav_is_the_canonical_header_and_our_pcm():
 
 
 def test_wav_on_a_pipe_has_open_sizes():
-    data = written(Memory(seekable=False), sinks.AudioFormat("WAV", "PCM_16"))
+    data = written(Memory(seekable=False), formats.AudioFormat("WAV", "PCM_16"))
     assert data[4:8] == data[40:44] == b"\xff" * 4
     assert data[44:] == to_pcm16(SAMPLES).tobytes()
 
 
 def test_raw_is_the_same_pcm():
-    audio = sinks.choose_format("anything at all", None, True, RATE)
+    audio = formats.choose_format("anything at all", None, True, RATE)
     assert written(Memory(), audio) == to_pcm16(SAMPLES).tobytes()
 
 
 @pytest.mark.parametrize(("subtype", "dtype"), [("FLOAT", "float32"), ("DOUBLE", "float64")])
 @pytest.mark.parametrize("seekable", [True, False])
 def test_float_wav_is_exact(subtype, dtype, seekable):
-    data = written(Memory(seekable), sinks.choose_format(None, subtype, False, RATE))
+    data = written(Memory(seekable), formats.choose_format(None, subtype, False, RATE))
     if not seekable:  # readers that take the sizes as they stand
-        fixed = written(Memory(), sinks.choose_format(None, subtype, False, RATE))
+        fixed = written(Memory(), formats.choose_format(None, subtype, False, RATE))
         assert len(fixed) == len(data)
         data = fixed
     read, rate = soundfile.read(io.BytesIO(data), dtype=dtype)
@@ -84,14 +85,14 @@ def test_float_wav_is_exact(subtype, dtype, seekable):
 
 def test_nothing_said_is_a_wav_without_samples():
     output = Memory()
-    sink = sinks.open_sink(output, sinks.AudioFormat("WAV", "PCM_16"), RATE)
+    sink = formats.open_sink(output, formats.AudioFormat("WAV", "PCM_16"), RATE)
     sink.finish()
     assert soundfile.info(io.BytesIO(bytes(output.data))).frames == 0
 
 
 def test_sizes_beyond_the_header_stay_open():
     output = Memory()
-    sink = sinks.WavSink(output, RATE, "PCM_16")
+    sink = formats.WavSink(output, RATE, "PCM_16")
     sink.write(SAMPLES[:10])
     sink._data_bytes = 1 << 32
     sink.finish()
@@ -112,11 +113,11 @@ def test_sizes_beyond_the_header_stay_open():
     ],
 )
 def test_encoded_files(tmp_path, name, subtype, expected):
-    audio = sinks.choose_format(name, subtype, False, RATE)
+    audio = formats.choose_format(name, subtype, False, RATE)
     assert (audio.container, audio.subtype) == expected
     path = tmp_path / name
-    output = outputs.open_output(str(path))
-    sink = sinks.open_sink(output, audio, RATE)
+    output = output_files.open_output(str(path))
+    sink = formats.open_sink(output, audio, RATE)
     sink.write(SAMPLES)
     sink.finish()
     assert not path.exists()
@@ -145,14 +146,14 @@ def test_encoded_files(tmp_path, name, subtype, expected):
 )
 def test_refused_formats(name, subtype, raw, message):
     with pytest.raises(UsageError, match=message):
-        sinks.choose_format(name, subtype, raw, RATE)
+        formats.choose_format(name, subtype, raw, RATE)
 
 
 def test_a_new_file_honours_the_umask_and_an_old_one_keeps_its_mode(tmp_path):
     old = os.umask(0o027)
     try:
         for mode in (0o640, 0o604):
-            output = outputs.open_output(str(tmp_path / "a"))
+            output = output_files.open_output(str(tmp_path / "a"))
             output.write(b"x")
             output.finish()
             output.commit()
@@ -166,7 +167,7 @@ def test_a_link_keeps_pointing_to_its_target(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real/target")
     for content in (b"first", b"second"):
-        output = outputs.open_output(str(tmp_path / "link"))
+        output = output_files.open_output(str(tmp_path / "link"))
         output.write(content)
         output.finish()
         output.commit()
@@ -178,7 +179,7 @@ def test_a_link_keeps_pointing_to_its_target(tmp_path):
 def test_discarding_leaves_the_old_file(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"old")
-    output = outputs.open_output(str(path))
+    output = output_files.open_output(str(path))
     output.write(b"new")
     output.discard()
     output.discard()
@@ -192,8 +193,8 @@ def test_a_fifo_is_written_in_place(tmp_path):
     read = []
     thread = threading.Thread(target=lambda: read.append(path.read_bytes()))
     thread.start()
-    output = outputs.open_output(str(path))
-    sink = sinks.open_sink(output, sinks.choose_format(str(path), None, False, RATE), RATE)
+    output = output_files.open_output(str(path))
+    sink = formats.open_sink(output, formats.choose_format(str(path), None, False, RATE), RATE)
     sink.write(SAMPLES)
     sink.finish()
     output.finish()
@@ -205,8 +206,8 @@ def test_a_fifo_is_written_in_place(tmp_path):
 @pytest.mark.parametrize("kind", ["WAV", "RAW", "FLAC", "OGG", "MP3"])
 def test_a_full_device(kind):
     subtypes = {"WAV": "PCM_16", "RAW": "PCM_16", "FLAC": "PCM_16", "OGG": "OPUS", "MP3": "MPEG_LAYER_III"}
-    output = outputs.open_output("/dev/full")
-    sink = sinks.open_sink(output, sinks.AudioFormat(kind, subtypes[kind]), RATE)
+    output = output_files.open_output("/dev/full")
+    sink = formats.open_sink(output, formats.AudioFormat(kind, subtypes[kind]), RATE)
     with pytest.raises(OutputError, match="/dev/full: No space left on device"):  # noqa: PT012
         sink.write(SAMPLES)
         sink.finish()
@@ -218,11 +219,11 @@ def test_a_full_device(kind):
 @pytest.mark.parametrize("seekable", [True, False])
 def test_a_full_disk_is_noticed_wherever_it_fills_up(name, seekable):
     """Also when it does while the encoder is being closed."""
-    audio = sinks.choose_format(name, None, False, RATE)
+    audio = formats.choose_format(name, None, False, RATE)
     whole = len(written(Memory(seekable), audio))
     for room in (10, 1000, whole // 2, whole - 300, whole - 1):
         output = Memory(seekable, room)
-        sink = sinks.open_sink(output, audio, RATE)
+        sink = formats.open_sink(output, audio, RATE)
         with pytest.raises(OutputError, match="memory: No space left on device"):  # noqa: PT012
             sink.write(SAMPLES)
             sink.finish()
@@ -233,6 +234,6 @@ def test_a_full_disk_is_noticed_wherever_it_fills_up(name, seekable):
 
 def test_outputs_that_cannot_be_opened(tmp_path):
     with pytest.raises(OutputError, match="no folder"):
-        outputs.open_output(str(tmp_path / "no" / "a.wav"))
+        output_files.open_output(str(tmp_path / "no" / "a.wav"))
     with pytest.raises(OutputError, match="is a folder"):
-        outputs.open_output(str(tmp_path))
+        output_files.open_output(str(tmp_path))

@@ -13,9 +13,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3tts_cli import outputs, sinks
-from qwen3tts_cli.pcm import to_pcm16
-from qwen3tts_cli.sinks_ogg import OggPages, ogg_crc
+from qwen3tts_cli.common.sample_conversion import to_pcm16
+from qwen3tts_cli.output import files as output_files
+from qwen3tts_cli.output import formats
+from qwen3tts_cli.output.ogg_pages import OggPages, ogg_crc
 
 RATE, FRAME = 24000, 1920
 _TIME = np.arange(3 * RATE) / RATE
@@ -45,7 +46,7 @@ class Output:
 
 def encoded(name, *, seekable=False, samples=SPEECH, cuts=None, subtype=None, origin=0):
     output = Output(seekable)
-    sink = sinks.open_sink(output, sinks.choose_format(name, subtype, False, RATE), RATE, origin)
+    sink = formats.open_sink(output, formats.choose_format(name, subtype, False, RATE), RATE, origin)
     for part in np.split(samples, range(FRAME, len(samples), FRAME) if cuts is None else cuts):
         sink.write(part)
         output.mark()
@@ -156,7 +157,7 @@ def test_speech_that_begins_alike_can_be_joined():
     later[FRAME * 3 :] = later[FRAME * 3 :][::-1]
     texts = [("Chapter one.", 7), ("Chapter two.", 7), ("Chapter one.", 8)]
     files = [
-        bytes(encoded("a.opus", samples=samples, origin=sinks.origin_of(*text)).data)
+        bytes(encoded("a.opus", samples=samples, origin=formats.origin_of(*text)).data)
         for text, samples in zip(texts, [SPEECH, later, later], strict=True)
     ]
     pages = [pages_of(data) for data in files]
@@ -165,7 +166,7 @@ def test_speech_that_begins_alike_can_be_joined():
 
 
 def test_white_space_is_no_other_text():
-    assert sinks.origin_of("A b\r\nc. ", 7) == sinks.origin_of("A  b\nc.", 7) != sinks.origin_of("A b d.", 7)
+    assert formats.origin_of("A b\r\nc. ", 7) == formats.origin_of("A  b\nc.", 7) != formats.origin_of("A b d.", 7)
 
 
 def test_opus_has_a_page_for_each_frame():
@@ -272,9 +273,9 @@ def test_wav_of_every_subtype_goes_through_a_pipe(subtype):
 
 @pytest.mark.parametrize("name", [*NAMES, "a.wav"])
 def test_a_file_as_it_is_written_and_as_libsndfile_writes_it(tmp_path, name):
-    audio = sinks.choose_format(name, "PCM_24" if name == "a.wav" else None, False, RATE)
-    output = outputs.open_output(str(tmp_path / name))
-    sink = sinks.open_sink(output, audio, RATE)
+    audio = formats.choose_format(name, "PCM_24" if name == "a.wav" else None, False, RATE)
+    output = output_files.open_output(str(tmp_path / name))
+    sink = formats.open_sink(output, audio, RATE)
     sink.write(SPEECH)
     sink.finish()
     output.finish()
@@ -291,7 +292,7 @@ def test_a_file_as_it_is_written_and_as_libsndfile_writes_it(tmp_path, name):
 def test_a_stream_stays_small_in_memory():
     """What was passed on is not kept."""
     output = Output(seekable=False)
-    sink = sinks.open_sink(output, sinks.AudioFormat("FLAC", "PCM_16"), RATE)
+    sink = formats.open_sink(output, formats.AudioFormat("FLAC", "PCM_16"), RATE)
     sink.write(SPEECH)
     assert len(sink._written.pending) == 0
     sink.finish()

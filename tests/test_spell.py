@@ -11,8 +11,10 @@ from helpers import POCKET, allowed, golden_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3tts_cli.config import VoiceManifest
-from qwen3tts_cli.text import prepare, utterances, words
+from qwen3tts_cli.models.config.model import VoiceManifest
+from qwen3tts_cli.text.alphabet import prepare
+from qwen3tts_cli.text.english import number_words
+from qwen3tts_cli.text.utterances import utterances
 
 POCKET_MANIFEST = VoiceManifest(**json.loads((POCKET / "voice.json").read_text(encoding="utf-8")))
 ALLOWED = set(POCKET_MANIFEST.allowed_characters)
@@ -173,12 +175,12 @@ def test_wording(text, expected):
 
 
 def test_numbers_beyond_names_are_read_digit_by_digit():
-    assert spoken("1" * 15 + "0" * 3) == words.digits("1" * 15 + "0" * 3)
-    assert words.cardinal("9" * 15).startswith("nine hundred ninety-nine trillion")
+    assert spoken("1" * 15 + "0" * 3) == number_words.digits("1" * 15 + "0" * 3)
+    assert number_words.cardinal("9" * 15).startswith("nine hundred ninety-nine trillion")
     flood = spoken("7" * 100_000)
     assert flood.count("seven") == 100_000
     assert max(map(len, flood.split(", "))) < 30
-    assert spoken("1,000" + ",000" * 9) == words.digits("1" + "0" * 30)
+    assert spoken("1,000" + ",000" * 9) == number_words.digits("1" + "0" * 30)
     assert spoken("0." + "3" * 40).startswith("0 point three three")
 
 

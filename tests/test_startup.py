@@ -10,25 +10,27 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, POCKET
 
-from qwen3tts_cli import Synthesizer, cli
-from qwen3tts_cli.engine_warm import warm
+from qwen3tts_cli import Synthesizer
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.engine.warm import warm
 
 # Slow to import, and of no use to a preset that speaks English into a pipe.
 _UNWANTED = {
-    "huggingface_hub", "soundfile", "sounddevice", "regex", "num2words", "sentencex", "tomllib", "cffi", "matplotlib",
+    "huggingface_hub", "soundfile", "sounddevice", "regex", "sentencex", "tomllib", "cffi", "matplotlib",
     "tempfile", "shutil", "secrets", "random", "subprocess", "socket", "asyncio", "logging", "concurrent.futures",
-    "qwen3tts_cli.audio", "qwen3tts_cli.voicestore", "qwen3tts_cli.voicefile", "qwen3tts_cli.pull",
-    "qwen3tts_cli.config_encoders", "qwen3tts_cli.weights_encoders", "qwen3tts_cli.engine_audio",
+    "qwen3tts_cli.audio.recording", "qwen3tts_cli.cloning.voice_store", "qwen3tts_cli.cloning.voice_file",
+    "qwen3tts_cli.models.download",
+    "qwen3tts_cli.models.config.encoders", "qwen3tts_cli.models.encoder_tensors", "qwen3tts_cli.engine.audio_parts",
 }  # fmt: skip
 _CODE = """
 import os, sys
-from qwen3tts_cli import cli
-from qwen3tts_cli.commands import speaking
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cli.commands import say_run
 def first(self, samples):
     files = {line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if "safetensors" in line}
     print(sorted(set(sys.argv[1].split()) & set(sys.modules)), [os.path.dirname(f) for f in files], flush=True)
     os._exit(0)
-speaking.Take._write = first
+say_run.Take._write = first
 sys.exit(cli.run(sys.argv[2:]))
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwen3tts_cli.text import utterances
+from qwen3tts_cli.text.utterances import utterances
 
 WORDS_THAT_STAY_TOGETHER = [
     *(

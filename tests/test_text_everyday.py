@@ -10,8 +10,10 @@ from helpers import POCKET
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3tts_cli.config import VoiceManifest
-from qwen3tts_cli.text import plain, prepare, spoken, utterances
+from qwen3tts_cli.models.config.model import VoiceManifest
+from qwen3tts_cli.text.alphabet import prepare, spoken
+from qwen3tts_cli.text.plain_text import plain
+from qwen3tts_cli.text.utterances import utterances
 
 POCKET_MANIFEST = VoiceManifest(**json.loads((POCKET / "voice.json").read_text(encoding="utf-8")))
 MEGABYTE = 1 << 20

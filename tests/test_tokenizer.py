@@ -16,9 +16,9 @@ import pytest
 import regex
 from helpers import CHECKPOINTS, GOLDENS, POCKET, allowed
 
-from qwen3tts_cli import bpe
 from qwen3tts_cli.errors import CheckpointError, UsageError
-from qwen3tts_cli.tokenizer import MAX_ADDED_TOKENS, PATTERN, Tokenizer, _word_pattern, load_tokenizer
+from qwen3tts_cli.models import merges
+from qwen3tts_cli.models.tokenizer import MAX_ADDED_TOKENS, PATTERN, Tokenizer, _word_pattern, load_tokenizer
 
 TINY = CHECKPOINTS / "tiny-base"
 ROWS = json.loads((GOLDENS / "tokenizer" / "small.json").read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ class Reference:
         decoder = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))["added_tokens_decoder"]
         self.added = {token["content"]: int(key) for key, token in decoder.items()}
         self.split = regex.compile("(" + "|".join(map(regex.escape, sorted(self.added, key=len, reverse=True))) + ")")
-        self.alphabet = bpe.byte_alphabet()
+        self.alphabet = merges.byte_alphabet()
 
     def encode(self, text):
         ids = []
@@ -171,8 +171,8 @@ def test_threads_share_a_tokenizer(tokenizer):
 
 
 def test_caches_in_memory_are_bounded(monkeypatch):
-    monkeypatch.setattr(bpe, "_PAIR_CACHE", 50)
-    monkeypatch.setattr("qwen3tts_cli.tokenizer._WORD_CACHE", 20)
+    monkeypatch.setattr(merges, "_PAIR_CACHE", 50)
+    monkeypatch.setattr("qwen3tts_cli.models.tokenizer._WORD_CACHE", 20)
     small = load_tokenizer(TINY)
     text = " ".join(row["text"] for row in ROWS)
     assert small.encode(text) == load_tokenizer(TINY).encode(text)
@@ -188,9 +188,9 @@ def cached(folder, tmp_path, monkeypatch):
     """The cache for a small vocabulary too, in a folder of its own; returns (sources, cache folder, builds so far)."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(bpe, "CACHE_MERGES", 0)
-    builds, pack = [], bpe._pack
-    monkeypatch.setattr(bpe, "_pack", lambda *a: builds.append(1) or pack(*a))
+    monkeypatch.setattr(merges, "CACHE_MERGES", 0)
+    builds, pack = [], merges._pack
+    monkeypatch.setattr(merges, "_pack", lambda *a: builds.append(1) or pack(*a))
     return folder, cache / "qwen3tts", builds
 
 
@@ -252,7 +252,7 @@ def test_cache_that_cannot_be_written(cached, monkeypatch, how):
         path.mkdir()
         builds.clear()
     elif how == "read-only":
-        monkeypatch.setattr(bpe, "write_whole", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no")))
+        monkeypatch.setattr(merges, "write_whole", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no")))
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", "relative")
         monkeypatch.setenv("HOME", "also/relative" if how == "no home" else str(cache))
@@ -362,7 +362,7 @@ def test_vocabulary_that_is_no_vocabulary(folder, text, words):
         (["#version: 0.2"], "line 2: token '#version:'"),
         (["x\x00 y"], r"'x\x00'"),
         (["x" * 100_000], "xxx..."),
-        ([""] * (bpe.MAX_MERGES + 1), f"the limit is {bpe.MAX_MERGES}"),
+        ([""] * (merges.MAX_MERGES + 1), f"the limit is {merges.MAX_MERGES}"),
     ],
 )
 def test_hostile_merges(folder, lines, words):

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, DATA
 
-from qwen3tts_cli import Voice, hub, voicestore
-from qwen3tts_cli.voicefile import voice_bytes
+from qwen3tts_cli import Voice
+from qwen3tts_cli.cloning import voice_store
+from qwen3tts_cli.cloning.voice_file import voice_bytes
+from qwen3tts_cli.models import hub_cache
 
 WAV = str(DATA / "wavs" / "ref24k.wav")
 BASE, PRESETS = CHECKPOINTS / "tiny-base", CHECKPOINTS / "tiny-customvoice"
@@ -29,7 +31,7 @@ def _folders(tmp_path, monkeypatch):
 
 
 def pulled(alias, source):
-    shutil.copytree(source, hub.repo_folder(hub.ALIASES[alias]) / "snapshots" / ("0" * 40))
+    shutil.copytree(source, hub_cache.repo_folder(hub_cache.ALIASES[alias]) / "snapshots" / ("0" * 40))
 
 
 @pytest.mark.parametrize("name", ["slt", "SLT", " slt "])
@@ -63,7 +65,7 @@ def test_a_preset_is_looked_for_in_the_models_that_are_here(run):
 
 def test_preview_takes_the_preset_of_the_model_it_is_told(run, monkeypatch):
     spoken = []
-    monkeypatch.setattr("qwen3tts_cli.commands.speaking.speak", lambda text, given: spoken.append(given))
+    monkeypatch.setattr("qwen3tts_cli.cli.commands.say_run.speak", lambda text, given: spoken.append(given))
     run("voices", "preview", "ryan", "-m", str(PRESETS))
     pulled("1.7b", PRESETS)
     run("voices", "preview", "Ryan")
@@ -80,7 +82,7 @@ def test_a_kept_voice_comes_before_a_preset_of_a_fine_tuned_model(run):
     Path("tuned/config.json").write_text(json.dumps(config))
     pulled("0.6b", "tuned")
     assert json.loads(run("voices", "show", "anna", "--json")[0])["kind"] == "preset"
-    voicestore.save(VOICE)
+    voice_store.save(VOICE)
     assert json.loads(run("voices", "show", "anna", "--json")[0])["kind"] == "kept"
     run("voices", "export", "anna", "a.safetensors", "-q")
     assert json.loads(run("voices", "show", "./a.safetensors", "--json")[0])["kind"] == "file"
@@ -88,7 +90,7 @@ def test_a_kept_voice_comes_before_a_preset_of_a_fine_tuned_model(run):
 
 @pytest.mark.parametrize("command", ["show", "preview"])
 def test_an_unknown_name_gets_the_nearest_of_both(run, command):
-    voicestore.save(VOICE)
+    voice_store.save(VOICE)
     for name, near in (("annaa", "anna"), ("ryen", "ryan"), ("stl", "slt")):
         err = run("voices", command, name, code=2)[1]
         assert f"no voice '{name}' is kept, did you mean '{near}'?; see: qwen3tts voices list" in err

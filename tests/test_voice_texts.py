@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, DATA
 
-from qwen3tts_cli import Synthesizer, UsageError, Voice, cli, cloning, voicestore
+from qwen3tts_cli import Synthesizer, UsageError, Voice
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cloning import clone, voice_store
+from qwen3tts_cli.cloning.voice_file import FORMAT, read_voice, voice_bytes
 from qwen3tts_cli.errors import InputError
-from qwen3tts_cli.safetensors import small_bytes
-from qwen3tts_cli.voicefile import FORMAT, read_voice, voice_bytes
+from qwen3tts_cli.models.safetensors import small_bytes
 
 BASE, DESIGN = str(CHECKPOINTS / "tiny-base"), str(CHECKPOINTS / "tiny-voicedesign")
 WAV = str(DATA / "wavs" / "ref24k.wav")
@@ -76,8 +78,8 @@ def same(one: Voice, two: Voice) -> bool:
 @pytest.mark.parametrize("key", ["note", "description", "transcript"])
 def test_a_text_comes_back_as_it_was_kept(key, text):
     voice = replace(VOICE, **{key: text}) if text or key != "transcript" else VOICE
-    voicestore.save(voice)
-    assert same(voicestore.load("anna"), voice)
+    voice_store.save(voice)
+    assert same(voice_store.load("anna"), voice)
 
 
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
@@ -86,9 +88,9 @@ def test_a_text_that_cannot_be_read_is_not_kept(key, text):
     if key == "transcript" and len(text) > 4096:
         text = "x" * 16385
     with pytest.raises(UsageError, match=f"{key}: ") as caught:
-        voicestore.save(replace(VOICE, **{key: text}))
+        voice_store.save(replace(VOICE, **{key: text}))
     assert str(caught.value).isprintable()
-    assert voicestore.names() == []
+    assert voice_store.names() == []
 
 
 @pytest.mark.parametrize("value", NO_TEXTS, ids=lambda value: type(value).__name__)
@@ -110,8 +112,8 @@ def test_seconds_are_a_number_in_range(seconds):
 
 @pytest.mark.parametrize("seconds", [0, 5, 0.25, 600, np.float32(0.5), np.int64(3), np.float64(1.5)])
 def test_seconds_of_any_number_are_kept(seconds):
-    voicestore.save(replace(VOICE, seconds=seconds))
-    assert voicestore.load("anna").seconds == seconds
+    voice_store.save(replace(VOICE, seconds=seconds))
+    assert voice_store.load("anna").seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -138,8 +140,8 @@ def test_seconds_of_any_number_are_kept(seconds):
 )
 def test_arrays_that_cannot_be_read_are_not_kept(arrays):
     with pytest.raises(UsageError):
-        voicestore.save(replace(VOICE, **arrays))
-    assert voicestore.names() == []
+        voice_store.save(replace(VOICE, **arrays))
+    assert voice_store.names() == []
 
 
 @pytest.mark.parametrize(
@@ -161,8 +163,8 @@ def test_what_is_no_array_makes_no_voice(key, value):
 
 def test_the_largest_voice_can_be_read():
     texts = {name: "\U0001f600" * most for name, most in (("description", 4096), ("note", 4096), ("transcript", 16384))}
-    voicestore.save(Voice("anna", np.ones(16384), np.full((7507, 64), 65535), language="\u2028" * 64, **texts))
-    assert voicestore.load("anna").codes.shape == (7507, 64)
+    voice_store.save(Voice("anna", np.ones(16384), np.full((7507, 64), 65535), language="\u2028" * 64, **texts))
+    assert voice_store.load("anna").codes.shape == (7507, 64)
 
 
 _ALPHABET = 'aZ0 \n\t\r\v\f\0\x1b\x1c\x7f\x85\x9b\u00a0\u200b\u2028\u202e\u2069\u3000\ufeff\ud800\udcff\U0001f600"\\'
@@ -224,7 +226,7 @@ def no_work(monkeypatch):
         raise AssertionError("work was begun")
 
     monkeypatch.setattr(Synthesizer, "open", fail)
-    monkeypatch.setattr("qwen3tts_cli.audio.load_recording", fail)
+    monkeypatch.setattr("qwen3tts_cli.audio.recording.load_recording", fail)
 
 
 def run(capfd, *arguments):
@@ -248,7 +250,7 @@ def test_the_command_refuses_before_any_work(no_work, capfd, command, option, te
     (line,) = err.splitlines()
     assert line.startswith(f"error: {option}: ")
     assert line.isprintable()
-    assert voicestore.names() == []
+    assert voice_store.names() == []
 
 
 @pytest.mark.parametrize("command", ["create", "design"])
@@ -263,7 +265,7 @@ def test_the_command_refuses_a_transcript_before_any_work(no_work, capfd, comman
 def test_a_name_and_a_folder_are_checked_before_any_work(no_work, capfd, monkeypatch, more):
     for command in (("create", "a/b", "--from", WAV, "--x-vector"), ("design", "ryan", "an old man")):
         assert run(capfd, "voices", *command, *more)[0] == 2
-    monkeypatch.setattr("qwen3tts_cli.places.voices_folder", lambda: None)
+    monkeypatch.setattr("qwen3tts_cli.common.places.voices_folder", lambda: None)
     code, _, err = run(capfd, "voices", "create", "anna", "--from", WAV, "--x-vector", *more)
     assert (code, len(err.splitlines())) == (1, 1)
     assert "there is no folder for voices" in err
@@ -273,7 +275,7 @@ def test_a_name_and_a_folder_are_checked_before_any_work(no_work, capfd, monkeyp
 def test_a_note_of_the_command_comes_back(capfd, text):
     arguments = ("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", BASE, "--note", text)
     assert run(capfd, *arguments, "-q") == (0, "", "")
-    assert voicestore.load("anna").note == text
+    assert voice_store.load("anna").note == text
     code, out, err = run(capfd, "voices", "show", "anna", "--json")
     assert (code, json.loads(out)["note"], err) == (0, text, "")
     code, out, err = run(capfd, "voices", "list")
@@ -298,8 +300,8 @@ def test_the_api_refuses_before_the_recording_is_read(base, monkeypatch, key, va
     def fail(*_, **__):
         raise AssertionError("the recording was read")
 
-    monkeypatch.setattr("qwen3tts_cli.audio.load_recording", fail)
-    monkeypatch.setattr(cloning, "_embedding", fail)
+    monkeypatch.setattr("qwen3tts_cli.audio.recording.load_recording", fail)
+    monkeypatch.setattr(clone, "_embedding", fail)
     with pytest.raises(UsageError, match="(text|transcript): " if key == "text" else f"{key}: "):
         base.clone(Path(WAV), **{key: value})
 
@@ -313,8 +315,8 @@ def base():
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_what_the_api_accepts_can_be_kept(base):
     voice = base.clone(Path(WAV), TEXT, name="anna", note="a\u00a0b\u3000", description="\u200b")
-    voicestore.save(voice)
-    assert same(voicestore.load("anna"), voice)
+    voice_store.save(voice)
+    assert same(voice_store.load("anna"), voice)
     assert base.clone(Path(WAV), note=None, description=None).note == ""
 
 
@@ -324,12 +326,12 @@ def test_a_model_in_a_folder_of_any_name_makes_voices_that_can_be_kept(capfd):
     shutil.copytree(BASE, folder)
     arguments = ("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", f"./{folder}", "-q")
     assert run(capfd, *arguments)[0] == 0
-    assert voicestore.load("anna").model == "m??" + "o" * 100
+    assert voice_store.load("anna").model == "m??" + "o" * 100
 
 
 def test_the_longest_recording_with_silence_behind_it_can_be_kept(base, monkeypatch):
     """10 minutes and 0.5 s; one frame more is refused before the encoders are opened."""
-    from qwen3tts_cli.audio import Recording
+    from qwen3tts_cli.audio.recording import Recording
 
     def embed(checkpoint, recording, *_):
         return np.ones(64, np.float32)
@@ -337,20 +339,20 @@ def test_the_longest_recording_with_silence_behind_it_can_be_kept(base, monkeypa
     def encode(checkpoint, recording, *_):
         return np.zeros((-(-len(recording.samples) // 1920), 16), np.int32)
 
-    monkeypatch.setattr(cloning, "_embedding", embed)
-    monkeypatch.setattr(cloning, "_codes", encode)
+    monkeypatch.setattr(clone, "_embedding", embed)
+    monkeypatch.setattr(clone, "_codes", encode)
     text = "word " * 1600
     longest = Recording(np.zeros(600 * 24000 + 12000, np.float32), "long.wav", 600.0, "0" * 64)
-    voicestore.save(base.clone(longest, text, name="anna"))
-    assert len(voicestore.load("anna").codes) == 7507
-    monkeypatch.setattr(cloning, "_embedding", None)
+    voice_store.save(base.clone(longest, text, name="anna"))
+    assert len(voice_store.load("anna").codes) == 7507
+    monkeypatch.setattr(clone, "_embedding", None)
     with pytest.raises(InputError, match=r"long\.wav: 7508 frames"):
         base.clone(replace(longest, samples=np.zeros(7508 * 1920, np.float32)), text)
 
 
 @pytest.mark.parametrize("name", [5, None, b"anna", ["anna"]])
 def test_a_name_is_a_text(name):
-    for action in (voicestore.load, voicestore.find, voicestore.remove, voicestore.path_of, voicestore.check_name):
+    for action in (voice_store.load, voice_store.find, voice_store.remove, voice_store.path_of, voice_store.check_name):
         with pytest.raises(UsageError, match=f"voice name: found {type(name).__name__}, expected a text"):
             action(name)
 
@@ -362,11 +364,11 @@ def test_of_two_that_keep_a_voice_under_one_name_one_fails(monkeypatch):
 
     def late(*names):
         monkeypatch.setattr(os, "link", link)
-        voicestore.save(first)
+        voice_store.save(first)
         link(*names)
 
     monkeypatch.setattr(os, "link", late)
     with pytest.raises(UsageError, match="exists already"):
-        voicestore.save(replace(VOICE, note="second"))
-    assert voicestore.load("anna").note == "first"
-    assert [path.name for path in voicestore.path_of("anna").parent.iterdir()] == ["anna.safetensors"]
+        voice_store.save(replace(VOICE, note="second"))
+    assert voice_store.load("anna").note == "first"
+    assert [path.name for path in voice_store.path_of("anna").parent.iterdir()] == ["anna.safetensors"]

@@ -10,10 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qwen3tts_cli import UsageError, voicestore
+from qwen3tts_cli import UsageError
+from qwen3tts_cli.cloning import voice_store
+from qwen3tts_cli.cloning.voice_file import FORMAT, Voice, read_voice, voice_bytes
 from qwen3tts_cli.errors import InputError
-from qwen3tts_cli.safetensors import small_bytes
-from qwen3tts_cli.voicefile import FORMAT, Voice, read_voice, voice_bytes
+from qwen3tts_cli.models.safetensors import small_bytes
 
 VOICE = Voice(
     name="anna",
@@ -75,37 +76,37 @@ def test_a_file_holds_all_of_a_voice(tmp_path):
 )
 def test_renaming_onto_a_kept_voice_says_what_to_do(data_folder, new, message):
     for name in ("anna", "bea"):
-        voicestore.save(replace(VOICE, name=name))
+        voice_store.save(replace(VOICE, name=name))
     with pytest.raises(UsageError, match=message):
-        voicestore.rename("anna", new)
-    assert voicestore.names() == ["anna", "bea"]
+        voice_store.rename("anna", new)
+    assert voice_store.names() == ["anna", "bea"]
 
 
 def test_keep_rename_export_import(tmp_path, data_folder):
-    path = voicestore.save(VOICE)
+    path = voice_store.save(VOICE)
     assert path == data_folder / "anna.safetensors"
-    assert voicestore.names() == ["anna"]
-    assert same(voicestore.load("Anna"), VOICE)
+    assert voice_store.names() == ["anna"]
+    assert same(voice_store.load("Anna"), VOICE)
     with pytest.raises(UsageError, match="exists already"):
-        voicestore.save(VOICE)
-    exported = voicestore.export("anna", str(tmp_path))
+        voice_store.save(VOICE)
+    exported = voice_store.export("anna", str(tmp_path))
     assert exported == tmp_path / "anna.safetensors"
     assert exported.read_bytes() == path.read_bytes()
-    voicestore.rename("anna", "bea")
-    assert voicestore.names() == ["bea"]
-    assert voicestore.load("bea").name == "bea"
-    voicestore.rename("bea", "Bea-2")
-    voicestore.remove("bea-2")
-    assert voicestore.names() == []
-    assert voicestore.import_file(str(exported)).name == "anna"
+    voice_store.rename("anna", "bea")
+    assert voice_store.names() == ["bea"]
+    assert voice_store.load("bea").name == "bea"
+    voice_store.rename("bea", "Bea-2")
+    voice_store.remove("bea-2")
+    assert voice_store.names() == []
+    assert voice_store.import_file(str(exported)).name == "anna"
     assert (data_folder / "anna.safetensors").read_bytes() == exported.read_bytes()
-    assert voicestore.import_file(str(exported), "carla").name == "carla"
-    assert same(replace(voicestore.load("carla"), name="anna"), VOICE)
-    assert voicestore.find("anna").name == voicestore.find(" Anna ").name == "anna"
-    assert voicestore.find(str(exported)) is None
-    assert voicestore.find("ryan") is None
+    assert voice_store.import_file(str(exported), "carla").name == "carla"
+    assert same(replace(voice_store.load("carla"), name="anna"), VOICE)
+    assert voice_store.find("anna").name == voice_store.find(" Anna ").name == "anna"
+    assert voice_store.find(str(exported)) is None
+    assert voice_store.find("ryan") is None
     with pytest.raises(UsageError, match=r"no voice 'anne' is kept, did you mean 'anna'\?"):
-        voicestore.load("anne")
+        voice_store.load("anne")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_keep_rename_export_import(tmp_path, data_folder):
     ["", ".", "..", "../anna", "a/b", "a\\b", "a.b", "-a", "Ä", "a" * 65, "a b", "a\0b", "~", "none", "ryan", "slt"],
 )
 def test_names_stay_in_their_folder(name, data_folder):
-    for action in (lambda: voicestore.save(replace(VOICE, name=name)), lambda: voicestore.remove(name)):
+    for action in (lambda: voice_store.save(replace(VOICE, name=name)), lambda: voice_store.remove(name)):
         with pytest.raises(UsageError, match="voice name"):
             action()
     assert not data_folder.exists()
@@ -122,20 +123,20 @@ def test_names_stay_in_their_folder(name, data_folder):
 def test_a_name_inside_an_imported_file_cannot_leave_the_folder(tmp_path, data_folder):
     path = file_of(tmp_path, name="../../evil")
     with pytest.raises(UsageError, match="voice name"):
-        voicestore.import_file(str(path))
+        voice_store.import_file(str(path))
     assert not data_folder.exists()
-    assert voicestore.import_file(str(path), "good").name == "good"
+    assert voice_store.import_file(str(path), "good").name == "good"
 
 
 def test_bad_files_in_the_folder_are_listed_and_can_be_removed(data_folder):
-    voicestore.save(VOICE)
+    voice_store.save(VOICE)
     (data_folder / "bad.safetensors").write_bytes(b"nonsense")
     (data_folder / "notes.txt").write_text("not a voice")
-    found = dict(voicestore.entries())
+    found = dict(voice_store.entries())
     assert set(found) == {"anna", "bad"}
     assert isinstance(found["bad"], InputError)
-    voicestore.remove("bad")
-    assert voicestore.names() == ["anna"]
+    voice_store.remove("bad")
+    assert voice_store.names() == ["anna"]
 
 
 BAD = {

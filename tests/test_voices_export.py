@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from test_voicefile import VOICE
 
-from qwen3tts_cli import cli, voicestore
-from qwen3tts_cli.voicefile import voice_bytes
+from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cloning import voice_store
+from qwen3tts_cli.cloning.voice_file import voice_bytes
 
 DATA = voice_bytes(VOICE)
 
@@ -23,7 +24,7 @@ DATA = voice_bytes(VOICE)
 def _kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    voicestore.save(VOICE)
+    voice_store.save(VOICE)
 
 
 @pytest.fixture

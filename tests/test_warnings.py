@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, DATA, ROOT
 
-from qwen3tts_cli import Synthesizer, UsageError, cli, load_recording
+from qwen3tts_cli import Synthesizer, UsageError, load_recording
+from qwen3tts_cli.cli import main as cli
 
 WAV = DATA / "wavs" / "ref24k.wav"
 TEXT = "The quick brown fox jumps over the lazy dog."

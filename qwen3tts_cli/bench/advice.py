@@ -8,9 +8,10 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from .. import outputs, places
+from ..common import places
+from ..common.machine import default_threads
 from ..errors import OutputError
-from ..threads import default_threads
+from ..output import files as output_files
 from .host import processor
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def keep(advice: Advice) -> None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{file.parent}: {error.strerror}") from None
-    output = outputs.open_output(os.fspath(file))
+    output = output_files.open_output(os.fspath(file))
     try:
         rows = [asdict(each) for each in kept.values()]
         output.write(json.dumps({"version": VERSION, "advice": rows}, indent=1).encode() + b"\n")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..weights import rows_of
+from ..models.tensors import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..config import ModelConfig
+    from ..models.config.model import ModelConfig
 
 
 def _lm_passes(config: ModelConfig, slot: str) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..engine_cpu import cpu_flags
-from ..engine_probe import Probe
+from ..engine.cpu import cpu_flags
+from ..engine.probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import hub, packed, packed_codec
-from ..checkpoint import open_checkpoint
-from ..engine import Model
-from ..engine_codec import codec_bytes, pack_codec
-from ..memory import available_bytes, zeroed
-from ..synthesizer import Synthesizer
-from ..synthetic import synthetic_checkpoint
-from ..threads import cpu_times, stolen_share
-from ..weights import rows_of
+from ..common.machine import available_bytes, cpu_times, stolen_share
+from ..common.pages import zeroed
+from ..engine.codec_packing import codec_bytes, pack_codec
+from ..engine.model import Model
+from ..models import hub_cache
+from ..models.checkpoint import open_checkpoint
+from ..models.synthetic import synthetic_checkpoint
+from ..models.tensors import rows_of
+from ..packed import codec as packed_codec
+from ..packed import matrices as packed_matrices
+from ..speech.synthesizer import Synthesizer
 from .machine import Bounds, Prober
 from .results import Results, make_row, spread
 from .speech import Case, Samples, Speech
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
-    from ..checkpoint import Checkpoint
+    from ..models.checkpoint import Checkpoint
 
     Opener = Callable[[str, int], tuple[Model, str]]  # of precision and threads: model, precision of the decoder
     Note = Callable[[str], None]
@@ -91,9 +93,11 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
     codec = _packed_codec(checkpoint)
     matrices = {}
     for precision in precisions:
-        if precision in packed.PRECISIONS:
+        if precision in packed_matrices.PRECISIONS:
             note(f"packing {precision}")
-            matrices[precision] = packed.pack_in_memory(checkpoint, precision, threads=threads, shared=True).matrices
+            matrices[precision] = packed_matrices.pack_in_memory(
+                checkpoint, precision, threads=threads, shared=True
+            ).matrices
     return lambda precision, count: (
         Model(checkpoint, threads=count, packed=matrices.get(precision), codec=codec),
         DECODER_PRECISION,
@@ -102,21 +106,21 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
 
 def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threads: int, note: Note) -> Opener:
     """Packs what is not packed yet, then opens a model as Synthesizer.open does. bf16-plain: as they are."""
-    found = hub.resolve_model(model)
+    found = hub_cache.resolve_model(model)
     with open_checkpoint(found.path, codec=False) as checkpoint:
         try:
             if not found.embedded:
                 packed_codec.make_codec(checkpoint)
             for precision in precisions:
-                wanted = precision in packed.PRECISIONS
-                if wanted and (precision != "bf16" or packed.saves_time(checkpoint)):
+                wanted = precision in packed_matrices.PRECISIONS
+                if wanted and (precision != "bf16" or packed_matrices.saves_time(checkpoint)):
                     note(f"{precision}: packing, or reading what is packed")
-                    packed.make_packed(checkpoint, precision, threads=threads)
+                    packed_matrices.make_packed(checkpoint, precision, threads=threads)
         except OSError as error:
             note(f"warning: {error.filename or 'packed weights'}: {error.strerror or error}; made anew for each row")
 
     def opened(precision: str, threads: int) -> tuple[Model, str]:
-        if precision not in packed.PRECISIONS:
+        if precision not in packed_matrices.PRECISIONS:
             checkpoint = open_checkpoint(found.path, codec=found.embedded)
             codec = None if found.embedded else packed_codec.open_codec(checkpoint, threads=threads)
             return Model(checkpoint, threads=threads, codec=codec), DECODER_PRECISION

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..engine import Model, Session
-from ..prompt import Prompt
-from ..records import Sampling
+from ..engine.model import Model
+from ..engine.records import Sampling
+from ..engine.session import Session
+from ..text.prompt import Prompt
 from .costs import decoder_operations, lm_bytes, lm_operations
 from .machine import peak_rss_mb
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..config import ModelConfig
+    from ..models.config.model import ModelConfig
 
 # First word of a character's Unicode name -> what users call the text, and whether a large model speaks it.
 _SCRIPTS = {

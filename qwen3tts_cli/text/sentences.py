@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from ..errors import UsageError
-from .cuts import is_whole, pieces
-from .splitting import SPEAKABLE
+from .cut_points import is_whole, pieces
+from .speakable import SPEAKABLE
 
 # sentencex is quadratic in the number of quotations of a paragraph, hence bounded windows; a window holds several
 # utterances, so that few sentences are looked at twice.

@@ -13,8 +13,8 @@ import time
 import pytest
 from helpers import CHECKPOINTS, allowed
 
-from qwen3tts_cli.checkpoint import open_checkpoint
 from qwen3tts_cli.errors import Qwen3TTSError
+from qwen3tts_cli.models.checkpoint import open_checkpoint
 
 FILES = (
     "config.json",
@@ -106,8 +106,10 @@ def mutated(name: str, data: bytes, rng: random.Random) -> bytes:
 
 
 def open_and_speak(folder, rng: random.Random) -> None:
-    from qwen3tts_cli.engine import Model, Sampling, Session
-    from qwen3tts_cli.prompt import build_prompt
+    from qwen3tts_cli.engine.model import Model
+    from qwen3tts_cli.engine.records import Sampling
+    from qwen3tts_cli.engine.session import Session
+    from qwen3tts_cli.text.prompt import build_prompt
 
     with open_checkpoint(folder) as checkpoint:
         speaker = next(iter(checkpoint.config.speakers), None)

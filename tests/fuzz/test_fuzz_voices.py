@@ -14,11 +14,11 @@ import soundfile
 from helpers import CHECKPOINTS, DATA, load_golden
 from test_fuzz_files import MASKS, MAX_SECONDS, mutate_bytes, mutated
 
-from qwen3tts_cli.audio import load_recording
-from qwen3tts_cli.codec import codes_bytes, read_codes
-from qwen3tts_cli.config_encoders import load_speaker_config
+from qwen3tts_cli.audio.codec import codes_bytes, read_codes
+from qwen3tts_cli.audio.recording import load_recording
+from qwen3tts_cli.cloning.voice_file import Voice, read_voice, voice_bytes
 from qwen3tts_cli.errors import Qwen3TTSError
-from qwen3tts_cli.voicefile import Voice, read_voice, voice_bytes
+from qwen3tts_cli.models.config.encoders import load_speaker_config
 
 SAMPLES, RATE = soundfile.read(DATA / "wavs" / "ref22k.wav", dtype="float32")
 CODES = np.ascontiguousarray(load_golden("tiny-base", "codec_encode_ref22k.npz")["codes"], np.int32)

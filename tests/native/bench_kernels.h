@@ -1,6 +1,6 @@
 /* bench_kernels.h - times of every entry, for `check_kernels --bench`: the best
  * of several runs on one thread, at the shapes of the 0.6B model and its codec. */
-#include "kernels.h"
+#include "kernels/table.h"
 #include "q3t.h"
 #include <stdio.h>
 #include <stdlib.h>

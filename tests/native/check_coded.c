@@ -1,9 +1,9 @@
 /* check_coded.c - bf16 in 12 bits: every pattern comes back, and on every instruction set a product has the bits of that of
  * the plain weights, for any split of rows and columns. `--bench` prints times, two threads reading memory. */
-#include "kernels.h"
-#include "pool.h"
+#include "kernels/table.h"
+#include "base/pool.h"
 #include "q3t.h"
-#include "quant.h"
+#include "pack/formats.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,7 +92,7 @@ static void release(problem *p) {
     free(p->packed);
 }
 
-/* As kernels.h describes it. */
+/* As kernels/table.h describes it. */
 static uint16_t decoded(const problem *p, int32_t r, int32_t i) {
     const uint8_t *block = (const uint8_t *)p->packed + (size_t)(r / 8) * q3t_coded_bytes(p->plain.k);
     const uint8_t *step = block + q3t_coded_head(p->plain.k) + ((size_t)(i / 128) * 8 + (size_t)r % 8) * 192;

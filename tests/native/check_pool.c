@@ -1,5 +1,5 @@
 /* check_pool.c - q3t_pool_run: every item once, in ranges that begin at multiples of the grain, and what was written is seen. */
-#include "pool.h"
+#include "base/pool.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

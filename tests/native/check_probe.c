@@ -1,5 +1,5 @@
 /* check_probe.c - every loop that measures runs on this processor and under every mask, and refuses what it cannot do. */
-#include "kernels/peaks.h"
+#include "kernels/peaks/loops.h"
 #include "q3t.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
-/* check_quant.c - packed weights: every instruction set gives the bits of scalar.c, for any split of rows and columns;
+/* check_quant.c - packed weights: every instruction set gives the bits of kernels/scalar/floats.c, for any split of rows and columns;
  * packing loses what its levels lose and no more. `--bench` prints times. */
-#include "kernels.h"
+#include "kernels/table.h"
 #include "q3t.h"
-#include "quant.h"
+#include "pack/formats.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* check_stage.c - when the decoder's schedule decodes, on a clock of its own: playback that begins with the first chunk
  * never runs dry where the machine is faster than speech, and the chunks are 1, 2, 4, then 8 where it is much faster. */
-#include "stage.h"
+#include "speech/decode_schedule.h"
 #include <stdio.h>
 
 enum { FRAMES = 600 };

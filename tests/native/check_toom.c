@@ -3,7 +3,7 @@
  * Arrays end at a page nobody may touch; a split at whole steps of rows never
  * changes a bit. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
-#include "codec_internal.h"
+#include "codec/internal.h"
 #include "kernel_check.h"
 
 enum { TAPS = Q3T_TOOM_TAPS, OUT = Q3T_TOOM_OUT, POINTS = Q3T_TOOM_POINTS };

@@ -1,6 +1,6 @@
 /* codec_subject.h - a codec to check: read from a dump of dump_codec.py, or made
  * up of random weights of any sizes. */
-#include "../../native/codec.h"
+#include "codec/decoder.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

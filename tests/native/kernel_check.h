@@ -2,7 +2,7 @@
  * read or write, random and extreme numbers, comparison, and the failure count. */
 #ifndef KERNEL_CHECK_H
 #define KERNEL_CHECK_H
-#include "kernels.h"
+#include "kernels/table.h"
 #include "q3t.h"
 #include <math.h>
 #include <stdio.h>

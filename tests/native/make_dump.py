@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from helpers import checkpoint_of, golden_prompt, golden_rows, load_golden
 
-from qwen3tts_cli.checkpoint import open_checkpoint
-from qwen3tts_cli.engine_native import ffi, lib, native_config
+from qwen3tts_cli.engine.binding import ffi, lib, native_config
+from qwen3tts_cli.models.checkpoint import open_checkpoint
 
 NAME = "tiny-customvoice"
 CASES = ("en_vivian_st", "ko_sohee_instruct_ns", "empty_text_ns", "reppen_1.5")

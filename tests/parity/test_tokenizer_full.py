@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from helpers import GOLDENS, golden_rows, load_golden
 
-from qwen3tts_cli.config import load_config
-from qwen3tts_cli.prompt import build_prompt
-from qwen3tts_cli.tokenizer import load_tokenizer
+from qwen3tts_cli.models.config.model import load_config
+from qwen3tts_cli.models.tokenizer import load_tokenizer
+from qwen3tts_cli.text.prompt import build_prompt
 
 ROWS = json.loads((GOLDENS / "tokenizer" / "full_qwen2.json").read_text(encoding="utf-8"))
 PROMPTS = [(name, row["file"]) for name in ("0.6b-customvoice", "0.6b-base") for row in golden_rows(name, "tts")]

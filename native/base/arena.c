@@ -1,0 +1,66 @@
+/* base/arena.c - see base/arena.h. The block comes from mmap-backed calloc-like memory:
+ * large blocks are zero pages until touched, so reserving for the longest
+ * utterance costs only what the utterance uses. */
+#include "base/arena.h"
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define Q3T_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define Q3T_ASAN 1
+#endif
+#endif
+#ifdef Q3T_ASAN
+#include <sanitizer/asan_interface.h>
+enum { GAP = 64 };
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+enum { GAP = 0 };
+#endif
+enum { ALIGN = 64 };
+
+q3t_status q3t_mul(size_t a, size_t b, size_t *out) {
+    if (b != 0 && a > SIZE_MAX / b) return Q3T_E_SIZE;
+    *out = a * b;
+    return Q3T_OK;
+}
+
+void *q3t_carve(q3t_arena *a, size_t count, size_t bytes) {
+    size_t n;
+    if (q3t_mul(count, bytes, &n) != Q3T_OK || n > SIZE_MAX / 4 - a->used) {
+        a->overflow = 1;
+        return NULL;
+    }
+    size_t whole = (n + ALIGN - 1) / ALIGN * ALIGN + (a->dense ? 0 : GAP);
+    unsigned char *piece = a->base ? a->base + a->used : NULL;
+    if (piece && !a->dense) ASAN_POISON_MEMORY_REGION(piece + n, whole - n);
+    a->used += whole;
+    return piece;
+}
+
+q3t_status q3t_arena_reserve(q3t_arena *a) {
+    if (a->overflow) return Q3T_E_SIZE;
+    size_t size = a->used + ALIGN;
+    /* calloc, not aligned_alloc: it leaves fresh pages untouched. The block's start is kept just below the base. */
+    unsigned char *block = calloc(size + ALIGN, 1);
+    if (!block) return Q3T_E_MEMORY;
+    unsigned char *base = (unsigned char *)(((uintptr_t)block + 2 * ALIGN - 1) / ALIGN * ALIGN);
+    memcpy(base - sizeof block, &block, sizeof block);
+    a->base = base;
+    a->size = a->used;
+    a->used = 0;
+    return Q3T_OK;
+}
+
+void q3t_arena_free(q3t_arena *a) {
+    if (a->base) {
+        unsigned char *block;
+        memcpy(&block, a->base - sizeof block, sizeof block);
+        ASAN_UNPOISON_MEMORY_REGION(a->base, a->size);
+        free(block);
+    }
+    *a = (q3t_arena){0};
+}

@@ -1,0 +1,193 @@
+/* codec/internal.h - what the codec's files share: the packed weights, the
+ * streams' tails, the work on several streams, and its parallel steps.
+ *
+ * Activations are channel-last: (rows, channels) float32, one row a time step.
+ * A transposed convolution of stride r makes rows of r * channels, which are r
+ * rows of channels without moving a byte. The rows of several streams follow
+ * each other; in a window each stream's have its own history in front. */
+#ifndef Q3T_CODEC_INTERNAL_H
+#define Q3T_CODEC_INTERNAL_H
+#include "codec/decoder.h"
+
+enum { Q3T_PRE_TAPS = 3,      /* of pre_conv */
+       Q3T_TAPS = 7,          /* of the depthwise convolutions and of the vocoder's */
+       Q3T_UNITS = 3,         /* residual units in a vocoder block */
+       Q3T_UPS = 8, Q3T_BLOCKS = 8 };  /* stages of upsampling and blocks of the vocoder at most */
+
+/* The windows: rows on their way into a causal convolution. Between calls a stream keeps the last rows of each. */
+enum { Q3T_WIN_QUANTIZED,     /* into pre */
+       Q3T_WIN_VOCODER,       /* into vocoder_in */
+       Q3T_WIN_SAMPLES,       /* into the last convolution */
+       Q3T_WIN_UP,            /* into the depthwise convolutions */
+       Q3T_WIN_BLOCK = Q3T_WIN_UP + Q3T_UPS,       /* into the blocks' transposed convolutions */
+       Q3T_WIN_UNIT = Q3T_WIN_BLOCK + Q3T_BLOCKS,  /* into conv1 of the units: block * Q3T_UNITS + unit */
+       Q3T_WINDOWS = Q3T_WIN_UNIT + Q3T_BLOCKS * Q3T_UNITS };
+
+typedef struct q3t_snake {    /* SnakeBeta with its exponentials taken: (channels,) each */
+    const float *alpha, *inv_beta;
+} q3t_snake;
+
+typedef struct q3t_codec_layer {
+    q3t_conv qkv, o, gate_up, down;  /* linear: one tap */
+    const float *input_norm, *post_norm, *attn_scale, *mlp_scale;
+} q3t_codec_layer;
+
+typedef struct q3t_upsample {        /* transposed convolution, then a ConvNeXt block */
+    q3t_conv expand, widen, narrow;
+    const float *depthwise, *depthwise_bias;  /* (Q3T_TAPS, latent), (latent,) */
+    const float *norm, *norm_bias, *gamma;
+    int32_t ratio;
+} q3t_upsample;
+
+typedef struct q3t_unit {            /* x + conv2(act2(conv1(act1(x)))) */
+    q3t_snake act1, act2;
+    q3t_conv conv1, conv2;
+} q3t_unit;
+
+typedef struct q3t_toom_scratch {    /* for codec/toom.c */
+    size_t shared_floats, part_floats;
+    float *shared, *parts;           /* (shared_floats,), (count, part_floats) */
+    int32_t count;                   /* threads that work at most */
+} q3t_toom_scratch;
+
+typedef struct q3t_vocoder_block {
+    q3t_snake act;                   /* of the block's input */
+    q3t_conv expand;
+    q3t_unit unit[Q3T_UNITS];
+    int32_t in, out, rate;           /* channels in and out, rows out for one in */
+    int32_t frame_rows;              /* rows in, for one frame */
+    int32_t frames;                  /* of a stream worked on at a time, so that the rows between two units stay in the cache */
+} q3t_vocoder_block;
+
+struct q3t_codec {
+    q3t_config config;
+    const q3t_kernels *kernels;
+    q3t_arena arena;                 /* of what holds pointers: the layers */
+    q3t_arena weights;               /* everything they point to; dense */
+    int borrowed;                    /* the weights' memory is the caller's */
+    int32_t frame_samples, q_width, kv_width, qkv_width;
+    int32_t threads;                 /* of the pool that it was opened on */
+    int32_t reach;                   /* see q3t_codec_reach */
+    int32_t joint;                   /* leading blocks that all streams go through together: their weights are most of a
+                                        vocoder's, their rows few */
+    const float *books;              /* (code_groups, codebook_size, codebook_dim / 2) */
+    const float *inv_freq;           /* (head_dim / 2,) */
+    q3t_conv project;                /* the two projections of the quantizer side by side */
+    q3t_conv pre, in, out;
+    const float *norm;
+    q3t_codec_layer *layers;         /* (config.codec.layers,) */
+    q3t_upsample up[Q3T_UPS];
+    q3t_conv vocoder_in;
+    q3t_vocoder_block block[Q3T_BLOCKS];
+    q3t_snake act;                   /* after the last block */
+    q3t_conv samples;
+    int32_t channels;                /* of the last block */
+};
+
+struct q3t_codec_state {             /* what a stream carries from call to call */
+    q3t_arena arena;
+    int64_t position;                /* frames decoded so far */
+    int64_t base;                    /* position of the first key in the cache; a multiple of Q3T_KEYS */
+    int32_t capacity;                /* positions in the cache; a multiple of Q3T_KEYS */
+    float *keys;                     /* (layers, kv_heads, capacity / Q3T_KEYS, head_dim, Q3T_KEYS) */
+    float *values;                   /* (layers, kv_heads, capacity, head_dim) */
+    float *tail[Q3T_WINDOWS];        /* (history, channels) of each window */
+};
+
+/* How the rows of a piece of work belong to streams: stream i has the frames [first[i], first[i + 1]). */
+typedef struct q3t_streams {
+    int32_t count;
+    const int32_t *first;            /* (count + 1,) */
+} q3t_streams;
+
+struct q3t_codec_work {              /* the rows of at most `frames` frames of as many streams */
+    q3t_arena arena;
+    int32_t frames;
+    q3t_codec_call *call[Q3T_CODEC_FRAMES];  /* of this round, one for each stream */
+    int32_t first[Q3T_CODEC_FRAMES + 1];
+    q3t_streams streams;             /* of first; at most Q3T_CODEC_PIECE frames of each */
+    float *window[Q3T_WINDOWS];      /* (streams * history + rows, channels) */
+    float *codes;                    /* (frames, codebook_dim): the vectors of code 0, and the sums of the others */
+    float *quantized;                /* (frames, codebook_dim) */
+    float *cos, *sin;                /* (frames, head_dim / 2) */
+    float *x, *h, *delta;            /* (frames, hidden) */
+    float *qkv;                      /* (frames, qkv_width) */
+    float *mixed;                    /* (frames, q_width) */
+    float *gate_up;                  /* (frames, 2 * intermediate) */
+    float *scores;                   /* (frames, kv_heads, score_floats): of streams at most as many as frames */
+    size_t score_floats;
+    float *latent;                   /* (frames, latent): before and after the transformer */
+    float *up_h;                     /* (rows of the last stage, latent) */
+    float *up_wide;                  /* (rows of the last stage, 4 * latent) */
+    float *up_x, *up_y;              /* (rows of the last stage, latent): of one stage and the next */
+    float *block_x, *block_h;        /* rows of the widest step of a block */
+    q3t_toom_scratch toom;
+};
+
+static inline int32_t q3t_stream_frames(const q3t_codec_work *w, int32_t stream) { return w->first[stream + 1] - w->first[stream]; }
+
+/* ---- codec/state.c */
+/* The rows that a window keeps of a stream, in floats (0 where the codec has no such window), and the width of one. */
+size_t q3t_window_history(const q3t_codec *c, int32_t window);
+int32_t q3t_window_channels(const q3t_codec *c, int32_t window);
+
+/* ---- codec/pack.c */
+/* Measure, or point into, c->weights and c->arena: called twice, as q3t_carve is. */
+void q3t_codec_carve(q3t_codec *c);
+void q3t_codec_pack(q3t_codec *c, const q3t_weights *w, q3t_pool *pool);
+
+/* ---- codec/layers.c: steps that are split over the pool; each returns when it is done */
+
+/* What follows a convolution while its output is in the cache. Everything has the rows and columns of y. */
+typedef enum q3t_then {
+    Q3T_THEN_NOTHING,
+    Q3T_THEN_GELU,           /* y = gelu(y) */
+    Q3T_THEN_SNAKE,          /* out = snake(y); out may be y */
+    Q3T_THEN_ADD_SNAKE,      /* residual += y; out = snake(residual); out may be y */
+    Q3T_THEN_ADD_SCALED      /* residual += scale * y */
+} q3t_then;
+
+typedef struct q3t_conv_step {
+    const q3t_conv *conv;
+    const float *x;          /* row 0 of the window: the oldest that the first output needs */
+    size_t ldx;
+    float *y;                /* (rows, conv->out) */
+    int32_t rows, frame_rows;  /* frame_rows: of a frame, where conv->points or there are streams */
+    const q3t_streams *streams;  /* whose rows they are; NULL: of one, or without gaps */
+    size_t x_gap, y_gap, out_gap;  /* floats between the rows of two: the history of a window */
+    q3t_then then;
+    int32_t channels;        /* of snake; conv->out is a multiple of it */
+    q3t_snake snake;
+    const float *scale;      /* (conv->out,) */
+    float *residual, *out;
+} q3t_conv_step;
+
+void q3t_codec_conv(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *step);
+/* Two steps of a residual unit, the second with one tap: in one sweep where the rows are many. */
+void q3t_codec_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
+                    const q3t_conv_step *second);
+/* On the caller alone: what follows the convolution, for rows [t0, t1), of which columns [n0, n1) are done. */
+void q3t_codec_then_columns(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1, int32_t n0, int32_t n1);
+/* The same for whole rows. */
+void q3t_codec_then(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1);
+/* Rows [t0, t1) of a step. */
+void q3t_codec_sweep(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1);
+/* The rows of stream i, whose gaps are taken into its pointers, and the first and last of them within [t0, t1). */
+q3t_conv_step q3t_codec_stream(const q3t_conv_step *s, int32_t i, int32_t *t0, int32_t *t1);
+/* Rotate, store and attend the positions of every stream: w->qkv -> w->mixed. */
+void q3t_codec_attend(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t layer);
+/* Depthwise convolution and layer norm of the rows in stage i's window into w->up_h; `rows` for each frame. */
+void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, int32_t rows);
+
+/* ---- codec/toom.c */
+
+/* Whether a convolution of Q3T_TAPS is worth it, for frames of so many rows. */
+int32_t q3t_toom_pays(int32_t channels, int32_t dilation, int32_t frame_rows);
+/* The taps of one input and Q3T_BLOCK outputs -> the weights of its points, `step` floats apart. */
+void q3t_toom_weights(float *to, size_t step, const float taps[Q3T_TOOM_TAPS][Q3T_BLOCK]);
+/* Enlarge what is asked of the scratch so that it suffices for `c` and `frames` frames. */
+void q3t_toom_measure(const q3t_conv *c, int32_t frame_rows, int32_t frames, q3t_toom_scratch *t);
+/* q3t_codec_unit where first->conv->points. */
+void q3t_toom_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
+                   const q3t_conv_step *second);
+#endif

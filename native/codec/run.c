@@ -1,0 +1,324 @@
+/* codec/run.c - the streaming speech decoder, strictly causal. One frame of codes:
+ *
+ *   16 codebook vectors -> 2 projections -> pre_conv k3 -> (1, latent)
+ *   transformer: in -> layers of windowed attention and SwiGLU -> norm -> out
+ *   upsampling: transposed k = stride -> x + gamma * ConvNeXt(x)        (rows: * ratio each)
+ *   vocoder: conv k7 -> blocks: snake, transposed k = 2 stride, 3 residual units   (rows: * rate each)
+ *   snake -> conv k7 -> clamp -> samples
+ *
+ * Each convolution reads a window: the rows of this call behind the last rows
+ * of the one before, which are the stream's tail in between. The rows of all
+ * streams go together as far as weights are many and rows are few, then those
+ * of one after another.
+ * Source: modeling_qwen3_tts_tokenizer_v2.py, Qwen3TTSTokenizerV2Decoder. */
+#include "codec/internal.h"
+#include <math.h>
+
+static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
+
+/* ------------------------------------------------------------ windows */
+/* Bring the tails of all streams in front of their rows, `rows` for each frame; from: those rows one after another, or NULL
+ * where they are yet to be made. */
+static void load(const q3t_codec *c, q3t_codec_work *w, int32_t window, int32_t rows, const float *from) {
+    size_t history = q3t_window_history(c, window), row = (size_t)q3t_window_channels(c, window);
+    float *to = w->window[window];
+    for (int32_t i = 0; i < w->streams.count; i++) {
+        size_t n = (size_t)q3t_stream_frames(w, i) * (size_t)rows * row;
+        memcpy(to, w->call[i]->state->tail[window], history * sizeof *to);
+        if (from) {
+            memcpy(to + history, from, n * sizeof *to);
+            from += n;
+        }
+        to += history + n;
+    }
+}
+
+/* The last rows of each stream become its tail. */
+static void save(const q3t_codec *c, const q3t_codec_work *w, int32_t window, int32_t rows) {
+    size_t history = q3t_window_history(c, window), row = (size_t)q3t_window_channels(c, window);
+    const float *x = w->window[window];
+    for (int32_t i = 0; i < w->streams.count; i++) {
+        x += (size_t)q3t_stream_frames(w, i) * (size_t)rows * row;
+        memcpy(w->call[i]->state->tail[window], x, history * sizeof *x);
+        x += history;
+    }
+}
+
+static float *rows_of(const q3t_codec *c, const q3t_codec_work *w, int32_t window) { return w->window[window] + q3t_window_history(c, window); }
+
+/* In a window of one stream: its last rows go to the front. */
+static void advance(const q3t_codec *c, const q3t_codec_work *w, int32_t window, int32_t rows) {
+    size_t moved = (size_t)rows * (size_t)q3t_window_channels(c, window);
+    memmove(w->window[window], w->window[window] + moved, q3t_window_history(c, window) * sizeof(float));
+}
+
+/* ------------------------------------------------------------ codes to latent rows */
+static void linear(const q3t_codec *c, q3t_pool *pool, const q3t_conv *conv, const float *x, size_t ldx, float *y, int32_t rows) {
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = y, .rows = rows});
+}
+
+static int32_t all_frames(const q3t_codec_work *w) { return w->first[w->streams.count]; }
+
+static void sum_vectors(const q3t_codec *c, const int32_t *code, float *first) {
+    int32_t n = c->config.codebook_dim / 2;
+    size_t book = (size_t)c->config.codebook_size * (size_t)n;
+    float *rest = first + n;
+    memcpy(first, c->books + (size_t)code[0] * (size_t)n, (size_t)n * sizeof(float));
+    memcpy(rest, c->books + book + (size_t)code[1] * (size_t)n, (size_t)n * sizeof(float));
+    for (int32_t g = 2; g < c->config.code_groups; g++)
+        c->kernels->add(rest, c->books + (size_t)g * book + (size_t)code[g] * (size_t)n, n);
+}
+
+/* The next codes of every stream -> w->latent. */
+static void quantize(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
+    int32_t dim = c->config.codebook_dim, frames = all_frames(w);
+    for (int32_t i = 0; i < w->streams.count; i++)
+        for (int32_t t = 0; t < q3t_stream_frames(w, i); t++)
+            sum_vectors(c, w->call[i]->codes + (size_t)(w->call[i]->done + t) * (size_t)c->config.code_groups,
+                        w->codes + (size_t)(w->first[i] + t) * (size_t)dim);
+    linear(c, pool, &c->project, w->codes, (size_t)dim, w->quantized, frames);
+    load(c, w, Q3T_WIN_QUANTIZED, 1, w->quantized);
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &c->pre, .x = w->window[Q3T_WIN_QUANTIZED], .ldx = (size_t)dim, .y = w->latent,
+                                             .rows = frames, .frame_rows = 1, .streams = &w->streams,
+                                             .x_gap = q3t_window_history(c, Q3T_WIN_QUANTIZED)});
+    save(c, w, Q3T_WIN_QUANTIZED, 1);
+}
+
+/* Make room for `frames` more positions. Whole blocks of keys move, so that a position keeps its place in its block. */
+static void make_room(const q3t_codec *c, q3t_codec_state *s, int32_t frames) {
+    int32_t used = (int32_t)(s->position - s->base), keep = c->config.sliding_window - 1;
+    if (used + frames <= s->capacity) return;
+    int32_t drop = (used - keep) / Q3T_KEYS * Q3T_KEYS;
+    size_t d = (size_t)c->config.codec.head_dim, heads = (size_t)c->config.codec.layers * (size_t)c->config.codec.kv_heads;
+    for (size_t i = 0; i < heads; i++) {
+        size_t at = i * (size_t)s->capacity * d, bytes = (size_t)(s->capacity - drop) * d * sizeof(float);
+        memmove(s->keys + at, s->keys + at + (size_t)drop * d, bytes);
+        memmove(s->values + at, s->values + at + (size_t)drop * d, bytes);
+    }
+    s->base += drop;
+}
+
+/* Positions are absolute. The product is exact in double, so that the angle between two positions depends on their
+ * distance alone, however long the stream. */
+static void rotations(const q3t_codec *c, q3t_codec_work *w, int32_t stream) {
+    int32_t half = c->config.codec.head_dim / 2;
+    for (int32_t t = 0; t < q3t_stream_frames(w, stream); t++)
+        for (int32_t i = 0; i < half; i++) {
+            double angle = (double)(w->call[stream]->state->position + t) * (double)c->inv_freq[i];
+            w->cos[(w->first[stream] + t) * half + i] = (float)cos(angle);
+            w->sin[(w->first[stream] + t) * half + i] = (float)sin(angle);
+        }
+}
+
+static void norm_rows(const q3t_codec *c, const float *weight, const float *x, float *y, int32_t rows) {
+    int32_t n = c->config.codec.hidden;
+    for (int32_t t = 0; t < rows; t++)
+        c->kernels->rmsnorm(y + (size_t)t * (size_t)n, x + (size_t)t * (size_t)n, weight, n, c->config.codec.rms_eps);
+}
+
+/* w->x += scale * linear(x) */
+static void add_linear(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, const q3t_conv *conv, const float *x, size_t ldx,
+                       const float *scale) {
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = w->delta, .rows = all_frames(w),
+                                             .then = Q3T_THEN_ADD_SCALED, .scale = scale, .residual = w->x});
+}
+
+/* w->latent -> w->latent, through the transformer. */
+static void transform(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
+    const q3t_transformer_config *f = &c->config.codec;
+    size_t hidden = (size_t)f->hidden, inter = (size_t)f->intermediate;
+    int32_t frames = all_frames(w);
+    for (int32_t i = 0; i < w->streams.count; i++) {
+        make_room(c, w->call[i]->state, q3t_stream_frames(w, i));
+        rotations(c, w, i);
+    }
+    linear(c, pool, &c->in, w->latent, (size_t)c->config.latent_dim, w->x, frames);
+    for (int32_t i = 0; i < f->layers; i++) {
+        const q3t_codec_layer *l = &c->layers[i];
+        norm_rows(c, l->input_norm, w->x, w->h, frames);
+        linear(c, pool, &l->qkv, w->h, hidden, w->qkv, frames);
+        q3t_codec_attend(c, w, pool, i);
+        add_linear(c, w, pool, &l->o, w->mixed, (size_t)c->q_width, l->attn_scale);
+        norm_rows(c, l->post_norm, w->x, w->h, frames);
+        linear(c, pool, &l->gate_up, w->h, hidden, w->gate_up, frames);
+        for (int32_t t = 0; t < frames; t++) {
+            float *gate = w->gate_up + (size_t)t * 2 * inter;
+            c->kernels->silu_mul(gate, gate, gate + inter, f->intermediate);
+        }
+        add_linear(c, w, pool, &l->down, w->gate_up, 2 * inter, l->mlp_scale);
+    }
+    norm_rows(c, c->norm, w->x, w->h, frames);
+    linear(c, pool, &c->out, w->h, hidden, w->latent, frames);
+    for (int32_t i = 0; i < w->streams.count; i++) w->call[i]->state->position += q3t_stream_frames(w, i);
+}
+
+/* ------------------------------------------------------------ latent rows to samples */
+/* Stage i over rows of x, `rows` for each frame: x = transposed(x); y = x + gamma * narrow(gelu(widen(norm(depthwise(x))))). */
+static void upsample(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t rows, float *y) {
+    const q3t_upsample *u = &c->up[i];
+    size_t latent = (size_t)c->config.latent_dim;
+    int32_t all = all_frames(w) * rows * u->ratio;
+    linear(c, pool, &u->expand, x, latent, y, all_frames(w) * rows);
+    load(c, w, Q3T_WIN_UP + i, rows * u->ratio, y);
+    q3t_codec_depthwise(c, w, pool, i, rows * u->ratio);
+    save(c, w, Q3T_WIN_UP + i, rows * u->ratio);
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &u->widen, .x = w->up_h, .ldx = latent, .y = w->up_wide, .rows = all,
+                                             .then = Q3T_THEN_GELU});
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &u->narrow, .x = w->up_wide, .ldx = 4 * latent, .y = w->up_h, .rows = all,
+                                             .then = Q3T_THEN_ADD_SCALED, .scale = u->gamma, .residual = y});
+}
+
+/* The frames in the last window -> samples. */
+static q3t_status finish(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t frames, float *samples) {
+    int32_t n = frames * c->frame_samples;
+    linear(c, pool, &c->samples, w->window[Q3T_WIN_SAMPLES], (size_t)c->channels, samples, n);
+    advance(c, w, Q3T_WIN_SAMPLES, n);
+    if (!c->kernels->finite(samples, n)) return Q3T_E_CODEC_NONFINITE;
+    c->kernels->clamp(samples, n);
+    return Q3T_OK;
+}
+
+/* Block i over `frames` frames, of these streams or of one, in its window from x on; the result is in the window of what
+ * comes next. */
+static void run_block(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t frames,
+                      const q3t_streams *streams) {
+    const q3t_vocoder_block *b = &c->block[i];
+    int32_t last = i + 1 == c->config.rates, rows = frames * b->frame_rows, frame_rows = b->frame_rows * b->rate;
+    int32_t unit0 = Q3T_WIN_UNIT + i * Q3T_UNITS, next = last ? Q3T_WIN_SAMPLES : Q3T_WIN_BLOCK + i + 1;
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &b->expand, .x = x, .ldx = (size_t)b->in, .y = w->block_x, .rows = rows,
+                                             .frame_rows = b->frame_rows, .streams = streams,
+                                             .x_gap = q3t_window_history(c, Q3T_WIN_BLOCK + i), .then = Q3T_THEN_SNAKE,
+                                             .channels = b->out, .snake = b->unit[0].act1, .out = rows_of(c, w, unit0),
+                                             .out_gap = q3t_window_history(c, unit0)});
+    for (int32_t u = 0; u < Q3T_UNITS; u++) {
+        const q3t_unit *unit = &b->unit[u];
+        int32_t more = u + 1 < Q3T_UNITS, to = more ? unit0 + u + 1 : next;
+        q3t_conv_step first = {.conv = &unit->conv1, .x = w->window[unit0 + u], .ldx = (size_t)b->out, .y = w->block_h,
+                               .rows = frames * frame_rows, .frame_rows = frame_rows, .streams = streams,
+                               .x_gap = q3t_window_history(c, unit0 + u), .then = Q3T_THEN_SNAKE, .channels = b->out,
+                               .snake = unit->act2, .out = w->block_h};
+        q3t_conv_step second = {.conv = &unit->conv2, .x = w->block_h, .ldx = (size_t)b->out, .y = rows_of(c, w, to),
+                                .rows = frames * frame_rows, .frame_rows = frame_rows, .streams = streams,
+                                .y_gap = q3t_window_history(c, to), .out_gap = q3t_window_history(c, to),
+                                .then = Q3T_THEN_ADD_SNAKE, .channels = b->out, .residual = w->block_x, .out = rows_of(c, w, to),
+                                .snake = more ? b->unit[u + 1].act1 : last ? c->act : c->block[i + 1].act};
+        q3t_codec_unit(c, &w->toom, pool, &first, &second);
+        if (!streams) advance(c, w, unit0 + u, frames * frame_rows);
+    }
+}
+
+/* The blocks of all streams at once. What they make is in the window of the first block of the others. */
+static void join(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
+    for (int32_t i = 0; i <= c->joint; i++) {
+        const q3t_vocoder_block *b = &c->block[i];
+        if (i) load(c, w, Q3T_WIN_BLOCK + i, b->frame_rows, NULL);
+        for (int32_t u = 0; u < Q3T_UNITS && i < c->joint; u++) load(c, w, Q3T_WIN_UNIT + i * Q3T_UNITS + u, b->frame_rows * b->rate, NULL);
+    }
+    for (int32_t i = 0; i < c->joint; i++) {
+        const q3t_vocoder_block *b = &c->block[i];
+        run_block(c, w, pool, i, w->window[Q3T_WIN_BLOCK + i], all_frames(w), &w->streams);
+        for (int32_t u = 0; u < Q3T_UNITS; u++) save(c, w, Q3T_WIN_UNIT + i * Q3T_UNITS + u, b->frame_rows * b->rate);
+    }
+    for (int32_t i = 0; i <= c->joint; i++) save(c, w, Q3T_WIN_BLOCK + i, c->block[i].frame_rows);
+}
+
+/* Block i and all that follow it, over `frames` frames of one stream in its window from x on: a block takes as many at a
+ * time as its rows allow, and what it makes of them goes all the way to samples before it takes the next. */
+static q3t_status vocode(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t frames,
+                         float *samples) {
+    if (i == c->config.rates) return finish(c, w, pool, frames, samples);
+    const q3t_vocoder_block *b = &c->block[i];
+    int32_t steps = (frames - 1) / b->frames + 1;
+    for (int32_t left = frames; left > 0; steps--) {
+        int32_t n = (left - 1) / steps + 1, next = i + 1 < c->config.rates ? Q3T_WIN_BLOCK + i + 1 : Q3T_WIN_SAMPLES;
+        run_block(c, w, pool, i, x, n, NULL);
+        Q3T_TRY(vocode(c, w, pool, i + 1, w->window[next], n, samples));
+        x += (size_t)n * (size_t)b->frame_rows * (size_t)b->in;
+        samples += (size_t)n * (size_t)c->frame_samples;
+        left -= n;
+    }
+    if (i > c->joint) advance(c, w, Q3T_WIN_BLOCK + i, frames * b->frame_rows);
+    return Q3T_OK;
+}
+
+/* The tails of the windows that see one stream at a time, to their fronts or back. */
+static void swap_tails(const q3t_codec *c, const q3t_codec_work *w, const q3t_codec_state *s, int in) {
+    for (int32_t i = 0; i < Q3T_WINDOWS; i++) {
+        int32_t block = i >= Q3T_WIN_UNIT ? (i - Q3T_WIN_UNIT) / Q3T_UNITS : i - Q3T_WIN_BLOCK - 1;
+        size_t bytes = q3t_window_history(c, i) * sizeof(float);
+        if (i != Q3T_WIN_SAMPLES && (i < Q3T_WIN_BLOCK || block < c->joint || bytes == 0)) continue;
+        if (in) memcpy(w->window[i], s->tail[i], bytes);
+        else memcpy(s->tail[i], w->window[i], bytes);
+    }
+}
+
+/* ------------------------------------------------------------ rounds */
+/* Take the next frames of as many calls as there is room for; 0: there are none. */
+static int begin(q3t_codec_work *w, q3t_codec_call *calls, int32_t n) {
+    int32_t frames = 0, count = 0;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t part = min2(min2(calls[i].frames - calls[i].done, Q3T_CODEC_PIECE), w->frames - frames);
+        if (part <= 0 || calls[i].status != Q3T_OK) continue;
+        w->call[count] = &calls[i];
+        w->first[count++] = frames;
+        frames += part;
+    }
+    w->first[count] = frames;
+    w->streams = (q3t_streams){count, w->first};
+    return count > 0;
+}
+
+static void end(q3t_codec_work *w) {
+    for (int32_t i = 0; i < w->streams.count; i++) w->call[i]->done += q3t_stream_frames(w, i);
+}
+
+static void run_round(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
+    int32_t stages = c->config.upsampling, rows = 1;
+    const float *x = w->latent;
+    quantize(c, w, pool);
+    transform(c, w, pool);
+    for (int32_t i = 0; i < stages; i++) {
+        float *y = i % 2 ? w->up_y : w->up_x;
+        upsample(c, w, pool, i, x, rows, y);
+        rows *= c->up[i].ratio;
+        x = y;
+    }
+    load(c, w, Q3T_WIN_VOCODER, rows, x);
+    load(c, w, Q3T_WIN_BLOCK, rows, NULL);
+    float *to = rows_of(c, w, Q3T_WIN_BLOCK);
+    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &c->vocoder_in, .x = w->window[Q3T_WIN_VOCODER], .ldx = (size_t)c->config.latent_dim,
+                                             .y = to, .rows = all_frames(w) * rows, .frame_rows = rows, .streams = &w->streams,
+                                             .x_gap = q3t_window_history(c, Q3T_WIN_VOCODER),
+                                             .y_gap = q3t_window_history(c, Q3T_WIN_BLOCK), .out_gap = q3t_window_history(c, Q3T_WIN_BLOCK),
+                                             .then = Q3T_THEN_SNAKE, .channels = c->config.decoder_dim, .snake = c->block[0].act, .out = to});
+    save(c, w, Q3T_WIN_VOCODER, rows);
+    join(c, w, pool);
+    const q3t_vocoder_block *b = &c->block[c->joint];
+    x = w->window[Q3T_WIN_BLOCK + c->joint];
+    for (int32_t i = 0; i < w->streams.count; i++) {
+        q3t_codec_call *call = w->call[i];
+        swap_tails(c, w, call->state, 1);
+        call->status = vocode(c, w, pool, c->joint, x, q3t_stream_frames(w, i), call->samples + (size_t)call->done * (size_t)c->frame_samples);
+        swap_tails(c, w, call->state, 0);
+        x += (size_t)q3t_stream_frames(w, i) * (size_t)b->frame_rows * (size_t)b->in + q3t_window_history(c, Q3T_WIN_BLOCK + c->joint);
+    }
+}
+
+int32_t q3t_codec_reach(const q3t_codec *c) { return c->reach; }
+
+void q3t_codec_run(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, q3t_codec_call *calls, int32_t n) {
+    for (int32_t i = 0; i < n; i++) calls[i].done = 0, calls[i].status = Q3T_OK;
+    while (begin(w, calls, n)) {
+        run_round(c, w, pool);
+        end(w);
+    }
+}
+
+void q3t_codec_skip(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, q3t_codec_call *call) {
+    call->done = 0, call->status = Q3T_OK;
+    while (begin(w, call, 1)) {
+        quantize(c, w, pool);
+        transform(c, w, pool);
+        end(w);
+    }
+}

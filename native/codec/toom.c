@@ -1,0 +1,214 @@
+/* codec/toom.c - the first convolution of a residual unit by Toom-Cook F(4, 7)
+ * (kernels/table.h): 10 products where 28 would be. In and out as for any other step.
+ *
+ *   rows -> toom_in -> at each of 10 points: tiles x panel -> toom_out -> what follows
+ *
+ * Tiles begin anew with each frame, so that an output's tile, and with it its
+ * bits, never depend on how many frames come in one call. Small weights: each
+ * part of the rows goes through all of the unit, a block of tiles at a time.
+ * Large ones: all tiles are made first, then each panel meets all of them. */
+#include "codec/internal.h"
+
+enum { SHARES = 4,            /* of the rows for each thread: what one is late with the others take */
+       BLOCK_TILES = 48,      /* of a block, where a part of the rows goes through all panels */
+       PANEL_TILES = 96,      /* of a block, where the rows go through one panel */
+       LEAST_ROWS = 16,       /* of a frame: with fewer the time goes in reading weights, of which there are 10 / 7 */
+       LEAST_CHANNELS = 16,   /* with fewer it goes in the two ends */
+       SLICE = 128,           /* channels of a piece of toom_in */
+       RESIDENT = 2 << 20,    /* bytes of weights that each thread may go through for a block */
+       SHARED = 5 << 18 };    /* bytes of tiles made at a time for all panels */
+
+static const float no_bias[Q3T_BLOCK];
+
+static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
+static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+static int32_t panels(const q3t_conv *c) { return (c->out + Q3T_BLOCK - 1) / Q3T_BLOCK; }
+/* A line more than the channels: tiles a power of two apart would share few places of the cache. */
+static size_t tile_floats(const q3t_conv *c) { return (size_t)(c->in + 31) / 16 * 16; }
+static int32_t steps_of(int32_t rows, int32_t dilation) { return (rows - 1) / (Q3T_TOOM_OUT * dilation) + 1; }
+
+int32_t q3t_toom_pays(int32_t channels, int32_t dilation, int32_t frame_rows) {
+    int32_t products = q3t_toom_tiles(frame_rows, dilation) * Q3T_TOOM_POINTS;
+    return channels >= LEAST_CHANNELS && frame_rows >= LEAST_ROWS && products * 4 <= frame_rows * Q3T_TOOM_TAPS * 3;
+}
+
+/* The points of a panel's worth of weights, point p at to[p * step]: the values of the polynomial with these coefficients,
+ * over the product of the distances to the other points. In double: rounded once. */
+void q3t_toom_weights(float *to, size_t step, const float taps[Q3T_TOOM_TAPS][Q3T_BLOCK]) {
+    static const double at[] = {0.375, 0.875, 1.25, 2.5};
+    double origin = 1;
+    for (int i = 0; i < 4; i++) {
+        double a = at[i], s = a * a, by = 2 * s;  /* a - (-a), and a - 0 */
+        float *plus = to + (size_t)(2 * i + 1) * step, *minus = plus + step;
+        for (int j = 0; j < 4; j++) by *= j == i ? 1 : s - at[j] * at[j];
+        origin *= s;
+        for (int r = 0; r < Q3T_BLOCK; r++) {
+            double even = taps[0][r] + s * (taps[2][r] + s * (taps[4][r] + s * taps[6][r]));
+            double odd = a * (taps[1][r] + s * (taps[3][r] + s * taps[5][r]));
+            plus[r] = (float)((even + odd) / by);
+            minus[r] = (float)((even - odd) / by);
+        }
+    }
+    for (int r = 0; r < Q3T_BLOCK; r++) {
+        to[r] = (float)(taps[0][r] / origin);
+        to[(Q3T_TOOM_POINTS - 1) * step + (size_t)r] = taps[Q3T_TOOM_TAPS - 1][r];
+    }
+}
+
+/* ------------------------------------------------------------ scratch */
+/* Frames whose tiles are made at a time for all panels. */
+static int32_t shared_frames(const q3t_conv *c, int32_t frame_rows, int32_t frames) {
+    size_t bytes = (size_t)q3t_toom_tiles(frame_rows, c->dilation) * Q3T_TOOM_POINTS * tile_floats(c) * sizeof(float);
+    return bytes >= SHARED ? 1 : min2(frames, (int32_t)(SHARED / bytes));
+}
+
+void q3t_toom_measure(const q3t_conv *c, int32_t frame_rows, int32_t frames, q3t_toom_scratch *t) {
+    if (!c->points) return;
+    size_t tile = Q3T_TOOM_POINTS * tile_floats(c), tiles = (size_t)q3t_toom_tiles(frame_rows, c->dilation);
+    t->shared_floats = max_size(t->shared_floats, tile * tiles * (size_t)shared_frames(c, frame_rows, frames));
+    t->part_floats = max_size(t->part_floats, tile * BLOCK_TILES + (size_t)PANEL_TILES * Q3T_TOOM_POINTS * Q3T_BLOCK);
+}
+
+/* ------------------------------------------------------------ blocks of tiles */
+typedef struct job {
+    const q3t_kernels *kernels;
+    const q3t_conv_step *first, *second;
+    const q3t_toom_scratch *scratch;
+    int32_t frame, frames;     /* first of the call's frames that are worked on, and how many */
+    int32_t steps, tiles;      /* of a frame: pieces of 4 * dilation rows, and tiles */
+    int32_t threads, parts;    /* of the pool; items of a run */
+} job;
+
+/* The tiles before step i; the steps of a frame but the last are whole. */
+static int32_t tile_at(const job *j, int32_t i) { return i / j->steps * j->tiles + i % j->steps * j->first->conv->dilation; }
+static int32_t row_at(const job *j, int32_t i) {
+    return (j->frame + i / j->steps) * j->first->frame_rows + i % j->steps * Q3T_TOOM_OUT * j->first->conv->dilation;
+}
+
+/* Steps [*i, end) up to the end of a frame: moves *i, returns the rows from the first step on. */
+static int32_t next_rows(const job *j, int32_t *i, int32_t end) {
+    int32_t from = row_at(j, *i), left = j->steps - *i % j->steps;
+    *i += min2(left, end - *i);
+    return row_at(j, *i) - from;
+}
+
+/* Floats by which the inputs of step i lie behind where they would be without the streams before its own. */
+static size_t gaps_at(const job *j, int32_t i) {
+    const q3t_streams *s = j->first->streams;
+    int32_t frame = j->frame + i / j->steps, stream = 0;
+    while (s && s->first[stream + 1] <= frame) stream++;
+    return (size_t)stream * j->first->x_gap;
+}
+
+/* Inputs [c0, c1) of the tiles of steps [i, end): the first tile at u. */
+static void make_tiles(const job *j, int32_t i, int32_t end, float *u, size_t ldp, int32_t c0, int32_t c1) {
+    const q3t_conv_step *s = j->first;
+    size_t ldu = tile_floats(s->conv);
+    for (int32_t start = i, from = i; i < end; from = i) {
+        int32_t rows = next_rows(j, &i, end);
+        j->kernels->toom_in(u + (size_t)(tile_at(j, from) - tile_at(j, start)) * ldu + c0, ldu, ldp,
+                            s->x + gaps_at(j, from) + (size_t)row_at(j, from) * s->ldx + c0, s->ldx, c1 - c0, s->conv->dilation, rows);
+    }
+}
+
+/* The outputs of one panel for steps [i, end), whose tiles begin at u. m: scratch. */
+static void multiply(const job *j, int32_t i, int32_t end, const float *u, size_t ldp, int32_t panel, float *m) {
+    const q3t_conv_step *s = j->first;
+    const q3t_conv *c = s->conv;
+    size_t point = (size_t)c->in * Q3T_BLOCK, ldm = Q3T_TOOM_POINTS * Q3T_BLOCK;
+    const float *w = c->w + (size_t)panel * Q3T_TOOM_POINTS * point;
+    int32_t o = panel * Q3T_BLOCK, tiles = tile_at(j, end) - tile_at(j, i);
+    for (int32_t p = 0; p < Q3T_TOOM_POINTS; p++) {
+        q3t_conv at = {.in = c->in, .out = Q3T_BLOCK, .taps = 1, .dilation = 1, .w = w + (size_t)p * point, .bias = no_bias};
+        j->kernels->conv(&at, u + (size_t)p * ldp, tile_floats(c), m + p * Q3T_BLOCK, ldm, 0, tiles, 0, 1);
+    }
+    for (int32_t start = i, from = i; i < end; from = i) {
+        int32_t rows = next_rows(j, &i, end);
+        j->kernels->toom_out(s->y + (size_t)row_at(j, from) * (size_t)c->out + o, (size_t)c->out,
+                             m + (size_t)(tile_at(j, from) - tile_at(j, start)) * ldm, c->bias + o, min2(Q3T_BLOCK, c->out - o),
+                             c->dilation, rows);
+    }
+}
+
+/* Steps of block b when [from, to) is cut in blocks of at most `most` tiles, about equal: to block_end from the last one's. */
+static int32_t blocks_of(const job *j, int32_t steps, int32_t most) {
+    return (steps - 1) / (most / j->first->conv->dilation) + 1;
+}
+
+/* By worker; where there are more of those, by item, and no more items than scratch. */
+static float *scratch_of(const job *j, int32_t part, int32_t worker) {
+    return j->scratch->parts + (size_t)(j->threads <= j->scratch->count ? worker : part) * j->scratch->part_floats;
+}
+
+static int32_t share(int32_t n, int32_t i, int32_t of) { return (int32_t)((int64_t)n * i / of); }
+
+/* ------------------------------------------------------------ rows by rows */
+static void rows_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const job *j = arg;
+    const q3t_conv *c = j->first->conv;
+    size_t ldp = BLOCK_TILES * tile_floats(c);
+    for (int32_t part = begin; part < end; part++) {
+        int32_t all = j->frames * j->steps, from = share(all, part, j->parts), n = share(all, part + 1, j->parts) - from;
+        float *u = scratch_of(j, part, worker), *m = u + Q3T_TOOM_POINTS * ldp;
+        for (int32_t b = 0, of = blocks_of(j, n, BLOCK_TILES); b < of; b++) {
+            int32_t i = from + share(n, b, of), next = from + share(n, b + 1, of);
+            make_tiles(j, i, next, u, ldp, 0, c->in);
+            for (int32_t p = 0; p < panels(c); p++) multiply(j, i, next, u, ldp, p, m);
+            q3t_codec_then(j->kernels, j->first, row_at(j, i), row_at(j, next));
+            q3t_codec_sweep(j->kernels, j->second, row_at(j, i), row_at(j, next));
+        }
+    }
+}
+
+/* ------------------------------------------------------------ panel by panel */
+static size_t shared_step(const job *j) { return (size_t)j->frames * (size_t)j->tiles * tile_floats(j->first->conv); }
+
+/* Item: frame * slices + slice of the channels. */
+static void tiles_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const job *j = arg;
+    int32_t in = j->first->conv->in, slices = (in - 1) / SLICE + 1;
+    (void)worker;
+    for (int32_t item = begin; item < end; item++) {
+        int32_t i = item / slices * j->steps, c0 = item % slices * SLICE;
+        float *u = j->scratch->shared + (size_t)tile_at(j, i) * tile_floats(j->first->conv);
+        make_tiles(j, i, i + j->steps, u, shared_step(j), c0, min2(c0 + SLICE, in));
+    }
+}
+
+static void panels_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const job *j = arg;
+    const q3t_conv_step *s = j->first;
+    int32_t all = j->frames * j->steps, of = blocks_of(j, all, PANEL_TILES);
+    for (int32_t part = begin; part < end; part++) {
+        float *m = scratch_of(j, part, worker);
+        for (int32_t p = share(panels(s->conv), part, j->parts); p < share(panels(s->conv), part + 1, j->parts); p++)
+            for (int32_t b = 0; b < of; b++) {
+                int32_t i = share(all, b, of), next = share(all, b + 1, of), o = p * Q3T_BLOCK;
+                const float *u = j->scratch->shared + (size_t)tile_at(j, i) * tile_floats(s->conv);
+                multiply(j, i, next, u, shared_step(j), p, m);
+                q3t_codec_then_columns(j->kernels, s, row_at(j, i), row_at(j, next), o, min2(o + Q3T_BLOCK, s->conv->out));
+            }
+    }
+}
+
+void q3t_toom_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
+                   const q3t_conv_step *second) {
+    const q3t_conv *conv = first->conv;
+    int32_t threads = q3t_pool_threads(pool), frames = first->rows / first->frame_rows, all = panels(conv);
+    int32_t most = threads <= scratch->count ? SHARES * threads : scratch->count;
+    size_t bytes = (size_t)panels(conv) * (size_t)(Q3T_TOOM_POINTS * conv->in + second->conv->in) * Q3T_BLOCK * sizeof(float);
+    job j = {.kernels = c->kernels, .first = first, .second = second, .scratch = scratch, .frames = frames, .threads = threads,
+             .steps = steps_of(first->frame_rows, conv->dilation), .tiles = q3t_toom_tiles(first->frame_rows, conv->dilation)};
+    if (bytes <= RESIDENT && frames * j.steps >= 8 * threads) {
+        j.parts = min2(most, frames * j.steps);
+        q3t_pool_run(pool, j.parts, 1, rows_task, &j);
+        return;
+    }
+    j.parts = threads <= scratch->count ? all : min2(most, all);
+    for (int32_t some = shared_frames(conv, first->frame_rows, frames); j.frame < frames; j.frame += some) {
+        j.frames = min2(some, frames - j.frame);
+        q3t_pool_run(pool, j.frames * ((conv->in - 1) / SLICE + 1), 1, tiles_task, &j);
+        q3t_pool_run(pool, j.parts, 1, panels_task, &j);
+    }
+    q3t_codec_conv(c, pool, second);
+}

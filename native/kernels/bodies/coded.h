@@ -1,0 +1,104 @@
+/* kernels/bodies/coded.h - y = W x for bf16 weights that are stored in 12 bits, over the tiles of kernels/bodies/linear.h.
+ *
+ * Weights are decoded into a buffer in the nearest cache, the few exceptions put in, and then are what they were: the
+ * steps of kernels/bodies/linear.h follow, so that an element has the bits of linear_bf16. One or two columns meet 128 inputs of
+ * eight rows at a time; for more, a strip of rows is decoded once for CODED_COLS columns.
+ *
+ * The including file defines CT, c_table and c_row (coded_<isa>.h). */
+enum { CODED_AHEAD = 9216,            /* weights are asked for this far ahead: hardware stops at the end of a page */
+       CODED_BLOCKS = LINEAR_STRIP / Q3T_CODED_ROWS,
+       CODED_COLS = 24, CODED_TILES = 5 };  /* 24 columns and fewer go in as many tiles at most */
+
+/* Where the decoding of a block of rows stands. */
+typedef struct coded_at {
+    const uint8_t *weights;
+    const uint32_t *exception;        /* the next one */
+    CT table;
+} coded_at;
+
+V_INLINE coded_at coded_start(const uint8_t *block, int32_t k) {
+    return (coded_at){block + q3t_coded_head(k), (const uint32_t *)(block + 16), c_table(block)};
+}
+
+/* The 128 inputs of eight rows that begin at input i, those from k on zero, to out (8, stride). */
+V_INLINE void coded_step(coded_at *at, int32_t i, int32_t k, uint16_t *out, const size_t stride) {
+    for (int r = 0; r < Q3T_CODED_ROWS; r++, at->weights += Q3T_CODED_ROW_BYTES) c_row(out + r * stride, at->weights, at->table);
+    for (; *at->exception >> 18 == (uint32_t)i / Q3T_CODED_STEP; at->exception++) {
+        uint16_t *w = out + (*at->exception >> 15 & 7) * stride + (*at->exception >> 8 & 127);
+        *w = (uint16_t)((*at->exception & 255) << 8 | (*w & 255));
+    }
+    for (int r = 0; r < Q3T_CODED_ROWS && k - i < Q3T_CODED_STEP; r++)
+        memset(out + r * stride + (k - i), 0, (size_t)(Q3T_CODED_STEP - (k - i)) * sizeof *out);
+}
+
+/* The eight rows of a block by `cols` columns. */
+V_INLINE void coded_tile(const int cols, const uint8_t *block, int32_t k, const float *x, size_t ldx, float *y, size_t ldy) {
+    _Alignas(64) uint16_t w[Q3T_CODED_ROWS][Q3T_CODED_STEP];
+    V sum[LINEAR_ROWS][LINEAR_COLS];
+    coded_at at = coded_start(block, k);
+    V_UNROLL for (int r = 0; r < Q3T_CODED_ROWS; r++)
+        V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_set1(0);
+    for (int32_t i = 0; i < k; i += Q3T_CODED_STEP) {
+        linear_at from = linear_start(Q3T_CODED_ROWS, cols, (const char *)w, sizeof w[0], (const char *)(x + i), ldx * sizeof *x, 0);
+        const int32_t end = k - i < Q3T_CODED_STEP ? k - i : Q3T_CODED_STEP;
+        from.fetch = (const char *)at.weights + CODED_AHEAD;
+        coded_step(&at, i, k, w[0], Q3T_CODED_STEP);
+        for (int32_t j = 0; j < end; j += LINEAR_STEP) linear_step(Q3T_FORMAT_CODED, Q3T_CODED_ROWS, cols, sum, &from);
+    }
+    linear_store(Q3T_CODED_ROWS, cols, sum, y, ldy);
+}
+
+/* Rows [row0, row1) by one or two columns. */
+V_INLINE void coded_rows(const int cols, const q3t_matrix *m, int32_t row0, int32_t row1, const float *x, size_t ldx, float *y, size_t ldy) {
+    for (int32_t first = row0 / Q3T_CODED_ROWS * Q3T_CODED_ROWS; first < row1; first += Q3T_CODED_ROWS) {
+        const uint8_t *block = (const uint8_t *)m->data + (size_t)(first / Q3T_CODED_ROWS) * q3t_coded_bytes(m->k);
+        const int32_t begin = row0 > first ? row0 - first : 0, end = row1 - first < Q3T_CODED_ROWS ? row1 - first : Q3T_CODED_ROWS;
+        float rows[2][Q3T_CODED_ROWS];
+        if (end - begin == Q3T_CODED_ROWS) {
+            coded_tile(cols, block, m->k, x, ldx, y + first, ldy);
+            continue;
+        }
+        coded_tile(cols, block, m->k, x, ldx, rows[0], Q3T_CODED_ROWS);
+        for (int c = 0; c < cols; c++) memcpy(y + c * ldy + first + begin, rows[c] + begin, (size_t)(end - begin) * sizeof *y);
+    }
+}
+
+/* Rows [row0, row1) of at most CODED_BLOCKS blocks by at most CODED_COLS columns. */
+V_INLINE void coded_strip(const q3t_matrix *m, int32_t row0, int32_t row1, const float *x, size_t ldx, int32_t cols, float *y, size_t ldy) {
+    _Alignas(64) uint16_t w[LINEAR_STRIP][CODED_CHUNK];
+    V partial[CODED_TILES][LINEAR_STRIP][LINEAR_COLS];
+    coded_at at[CODED_BLOCKS];
+    const int32_t first = row0 / Q3T_CODED_ROWS, blocks = (row1 - 1) / Q3T_CODED_ROWS - first + 1;
+    for (int32_t b = 0; b < blocks; b++) at[b] = coded_start((const uint8_t *)m->data + (size_t)(first + b) * q3t_coded_bytes(m->k), m->k);
+    for (int32_t k0 = 0, k1; k0 < m->k; k0 = k1) {
+        int32_t c = 0, tile = 0;
+        k1 = m->k - k0 > CODED_CHUNK ? k0 + CODED_CHUNK : m->k;
+        for (int32_t b = 0; b < blocks; b++)
+            for (int32_t i = k0; i < k1; i += Q3T_CODED_STEP) coded_step(&at[b], i, m->k, w[b * Q3T_CODED_ROWS] + (i - k0), CODED_CHUNK);
+        /* while the first columns pass: the same rows' next chunk, or the first of the next strip */
+        const size_t step = k1 < m->k ? 0 : (CODED_BLOCKS - 1) * q3t_coded_bytes(m->k);
+        const char *fetch[CODED_BLOCKS];
+        for (int32_t b = 0; b < CODED_BLOCKS; b++) fetch[b] = (const char *)at[b < blocks ? b : 0].weights + step;
+#define CODED_PASS(width, rows) \
+        for (; c + width <= cols; c += width, tile++) { \
+            linear_chunk(Q3T_FORMAT_CODED, rows, width, (const char *)w[row0 % Q3T_CODED_ROWS], sizeof w[0], row1 - row0, \
+                         x + c * ldx + k0, ldx, 0, fetch, k1 - k0, k0 == 0, partial[tile], k1 < m->k ? NULL : y + c * ldy + row0, ldy); \
+            for (int32_t b = 0; b < CODED_BLOCKS; b++) fetch[b] = (const char *)w; \
+        }
+        LINEAR_TILES(CODED_PASS)
+#undef CODED_PASS
+    }
+}
+
+static Q3T_LINEAR(linear_coded) {
+    const size_t ldx = q3t_act_bytes(m->k) / sizeof(float);
+    if (cols == 1) coded_rows(1, m, row0, row1, act, ldx, y, ldy);
+    else if (cols == 2) coded_rows(2, m, row0, row1, act, ldx, y, ldy);
+    else
+        for (int32_t c = 0; c < cols; c += CODED_COLS)
+            for (int32_t r = row0, next; r < row1; r = next) {
+                next = r / Q3T_CODED_ROWS * Q3T_CODED_ROWS + LINEAR_STRIP;
+                next = next < row1 ? next : row1;
+                coded_strip(m, r, next, (const float *)act + c * ldx, ldx, cols - c < CODED_COLS ? cols - c : CODED_COLS, y + c * ldy, ldy);
+            }
+}

@@ -1,0 +1,121 @@
+/* kernels/bodies/conv.h - causal convolution over packed panels, over the vectors of kernels/bodies/elementwise.h.
+ *
+ * A tile is CONV_VECTORS vectors of outputs x CONV_TIMES times: each weight
+ * vector of a panel meets one broadcast input per time. An element is one chain:
+ * bias, taps, inputs. The panel goes in chunks that stay in cache while all times
+ * pass; between chunks the chains wait in y, which keeps them exactly, and the
+ * tiles of one chunk share the work of fetching the next.
+ * The including file defines CONV_VECTORS and CONV_TIMES. */
+enum { CONV_CHUNK = 192,     /* (tap, input) pairs: 24 KB of a panel, which stay in L1 */
+       CONV_LINE = 16,      /* floats of a cache line */
+       CONV_NARROW = 4,      /* outputs up to which a convolution runs along the inputs instead */
+       CONV_COLUMN = 1024 }; /* weights of one output kept on the stack then */
+
+/* Pairs [j0, j1) for one tile of times. */
+typedef struct conv_part {
+    const q3t_conv *c;
+    const float *w, *bias;            /* of the first output, in its panel */
+    const float *x;                   /* of the first time */
+    float *y;                         /* of the first output and time */
+    size_t ldx, ldy;
+    int32_t outs, j0, j1;             /* outs: to write, any number */
+    const float *fetch, *fetch_end;   /* weights to bring near meanwhile */
+    int32_t fetch_step;               /* for each pair: one line, or two */
+} conv_part;
+
+V_INLINE void conv_tile(const int times, const conv_part *p) {
+    const int whole = p->outs >= CONV_VECTORS * V_LEN;
+    const float *fetch = p->fetch, *w = p->w + (size_t)p->j0 * Q3T_BLOCK;
+    V sum[CONV_TIMES][CONV_VECTORS];
+    V_UNROLL for (int t = 0; t < times; t++)
+        V_UNROLL for (int n = 0; n < CONV_VECTORS; n++) {
+            const float *y = p->y + t * p->ldy + n * V_LEN;
+            const int32_t left = p->outs - n * V_LEN;
+            if (!p->j0) sum[t][n] = v_load(p->bias + n * V_LEN);
+            else if (whole) sum[t][n] = v_load(y);
+            else sum[t][n] = left > 0 ? v_get(y, left) : v_set1(0);
+        }
+    for (int32_t j = p->j0, run; j < p->j1; j += run) {
+        const int32_t tap = j / p->c->in, i0 = j % p->c->in;
+        const float *row = p->x + (size_t)tap * p->c->dilation * p->ldx + i0;
+        run = p->c->in - i0 < p->j1 - j ? p->c->in - i0 : p->j1 - j;
+        for (int32_t i = 0; i < run; i++, w += Q3T_BLOCK, row++) {
+            V weight[CONV_VECTORS];
+            V_UNROLL for (int n = 0; n < CONV_VECTORS; n++) weight[n] = v_load(w + n * V_LEN);
+            V_UNROLL for (int t = 0; t < times; t++) {
+                V input = v_set1(row[t * p->ldx]);
+                V_UNROLL for (int n = 0; n < CONV_VECTORS; n++) sum[t][n] = v_fma(weight[n], input, sum[t][n]);
+            }
+            if (fetch < p->fetch_end) {
+                __builtin_prefetch(fetch);
+                __builtin_prefetch(fetch + p->fetch_step - CONV_LINE);
+                fetch += p->fetch_step;
+            }
+        }
+    }
+    V_UNROLL for (int t = 0; t < times; t++)
+        V_UNROLL for (int n = 0; n < CONV_VECTORS; n++) {
+            float *y = p->y + t * p->ldy + n * V_LEN;
+            const int32_t left = p->outs - n * V_LEN;
+            if (whole) v_store(y, sum[t][n]);
+            else if (left > 0) v_put(y, sum[t][n], left);
+        }
+}
+
+static void conv_times(int32_t times, const conv_part *p) {
+#define CONV_CASE(n) case n: if (n <= CONV_TIMES) conv_tile(n <= CONV_TIMES ? n : 1, p); break;
+    switch (times) {
+        CONV_CASE(1) CONV_CASE(2) CONV_CASE(3) CONV_CASE(4) CONV_CASE(5) CONV_CASE(6)
+        CONV_CASE(7) CONV_CASE(8) CONV_CASE(9) CONV_CASE(10) CONV_CASE(11) CONV_CASE(12)
+    }
+#undef CONV_CASE
+}
+
+/* Few outputs: vectors run along the inputs, eight times in flight, and an element ends in a sum over lanes. */
+V_INLINE void narrow_tile(const int times, const q3t_conv *c, const float *w, float bias, const float *x, size_t ldx, float *y,
+                          size_t ldy) {
+    V sum[8];
+    V_UNROLL for (int t = 0; t < times; t++) sum[t] = v_set1(0);
+    for (int32_t tap = 0; tap < c->taps; tap++, x += (size_t)c->dilation * ldx, w += c->in)
+        for (int32_t i = 0; i < c->in; i += V_LEN) {
+            V weight = v_get(w + i, c->in - i);
+            V_UNROLL for (int t = 0; t < times; t++) sum[t] = v_fma(weight, v_get(x + t * ldx + i, c->in - i), sum[t]);
+        }
+    V_UNROLL for (int t = 0; t < times; t++) y[t * ldy] = bias + v_sum(sum[t]);
+}
+
+static void conv_narrow(const q3t_conv *c, const float *x, size_t ldx, float *y, size_t ldy, int32_t t0, int32_t t1) {
+    float column[CONV_COLUMN];
+    for (int32_t o = 0; o < c->out; o++) {
+        int32_t t = t0;
+        for (int32_t j = 0; j < c->taps * c->in; j++) column[j] = c->w[(size_t)j * Q3T_BLOCK + o];
+        for (; t + 8 <= t1; t += 8) narrow_tile(8, c, column, c->bias[o], x + t * ldx, ldx, y + t * ldy + o, ldy);
+        for (; t < t1; t++) narrow_tile(1, c, column, c->bias[o], x + t * ldx, ldx, y + t * ldy + o, ldy);
+    }
+}
+
+static Q3T_CONV(conv) {
+    const int32_t pairs = c->taps * c->in, tiles = (t1 - t0 + CONV_TIMES - 1) / CONV_TIMES;
+    if (c->out <= CONV_NARROW && pairs <= CONV_COLUMN) {
+        if (block0 == 0 && block1 > 0) conv_narrow(c, x, ldx, y, ldy, t0, t1);
+        return;
+    }
+    conv_part p = {.c = c, .ldx = ldx, .ldy = ldy, .fetch_step = tiles > 1 ? CONV_LINE : 2 * CONV_LINE};
+    for (int32_t o = block0 * Q3T_BLOCK; o < block1 * Q3T_BLOCK && o < c->out; o += CONV_VECTORS * V_LEN) {
+        p.w = c->w + (size_t)(o / Q3T_BLOCK) * pairs * Q3T_BLOCK + o % Q3T_BLOCK;
+        p.bias = c->bias + o;
+        p.outs = c->out - o;
+        for (p.j0 = 0; p.j0 < pairs; p.j0 = p.j1) {
+            p.j1 = pairs - p.j0 > CONV_CHUNK ? p.j0 + CONV_CHUNK : pairs;
+            p.fetch_end = p.w + (size_t)p.j1 * Q3T_BLOCK;
+            for (int32_t i = 0, t = t0, next; i < tiles; i++, t = next) {
+                next = t0 + (int32_t)((int64_t)(t1 - t0) * (i + 1) / tiles);
+                p.x = x + t * ldx;
+                p.y = y + t * ldy + o;
+                p.fetch = p.fetch_end;
+                p.fetch_end += ((p.j1 - p.j0) * (i + 1) / tiles - (p.j1 - p.j0) * i / tiles) * Q3T_BLOCK;
+                conv_times(next - t, &p);
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+/* kernels/bodies/pack.h - a group of 32 inputs of 32 rows to 4 bits: of each row the scale that is the best in least squares of a few
+ * that put the largest weight at or near the end of the range. No product is fused with a sum, so that every instruction
+ * set gives the same bytes. */
+#include "kernels/bodies/level.h"
+
+enum { LOW4 = -8, HIGH4 = 7, TRIES = 5 };
+
+/* The scales of a group of all rows, x[input][row]. For the levels that some scale gives, the best scale is xq / qq and
+ * leaves an error of xx - xq^2 / qq; tried are scales that put the largest at -7.1 .. -8.7, where it is cut to -8. */
+static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
+    float largest[Q3T_BLOCK] = {0}, best[Q3T_BLOCK] = {0}, gain[Q3T_BLOCK] = {0}, flaw[Q3T_BLOCK] = {0};
+    for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
+        for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+            largest[r] = fabsf(x[i][r]) > fabsf(largest[r]) ? x[i][r] : largest[r];
+            flaw[r] += x[i][r] - x[i][r];  /* NaN if not finite, else 0 */
+        }
+    for (int32_t t = 0; t < TRIES; t++) {
+        float inverse[Q3T_BLOCK], xq[Q3T_BLOCK] = {0}, qq[Q3T_BLOCK] = {0};
+        for (int32_t r = 0; r < Q3T_BLOCK; r++)
+            inverse[r] = fabsf(largest[r]) < Q3T_SMALLEST_GROUP ? 0 : -(7.1f + 0.4f * (float)t) / largest[r];
+        for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
+            for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+                float q = level(x[i][r] * inverse[r], LOW4, HIGH4);
+                xq[r] += x[i][r] * inverse[r] * q;
+                qq[r] += q * q;
+            }
+        for (int32_t r = 0; r < Q3T_BLOCK; r++)
+            if (qq[r] > 0 && xq[r] / inverse[r] * (xq[r] / qq[r]) / inverse[r] > gain[r]) {
+                gain[r] = xq[r] / inverse[r] * (xq[r] / qq[r]) / inverse[r];
+                best[r] = xq[r] / qq[r] / inverse[r];
+            }
+    }
+    for (int32_t r = 0; r < Q3T_BLOCK; r++) scales[r] = isnan(flaw[r]) ? Q3T_NAN_BF16 : q3t_narrow(best[r]);
+}
+
+static void pack_group(const float (*x)[Q3T_BLOCK], uint8_t *out) {
+    float inverse[Q3T_BLOCK];
+    uint16_t scales[Q3T_BLOCK];
+    scales_int4(x, scales);
+    for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+        float scale = q3t_widen(scales[r]);
+        inverse[r] = scale == 0 || isnan(scale) ? 0 : 1 / scale;
+        memcpy(out + Q3T_GROUP_INT4 / 2 * Q3T_BLOCK + 4 * (r % 16) + r / 16 * 2, &scales[r], 2);
+    }
+    for (int32_t i = 0; i < Q3T_GROUP_INT4; i += 8)
+        for (int32_t j = i; j < i + 4; j++)
+            for (int32_t r = 0; r < Q3T_BLOCK; r++) {
+                int low = (int)level(x[j][r] * inverse[r], LOW4, HIGH4) - LOW4, high = (int)level(x[j + 4][r] * inverse[r], LOW4, HIGH4) - LOW4;
+                out[i / 8 * 4 * Q3T_BLOCK + 4 * r + j % 4] = (uint8_t)(inverse[r] == 0 ? 0x88 : low | high << 4);
+            }
+}

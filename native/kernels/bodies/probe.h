@@ -1,0 +1,10 @@
+/* kernels/bodies/probe.h - what a machine can do at most, for measuring: reading memory. */
+static Q3T_SWEEP(sweep) {
+    enum { CHAINS = 8 };
+    V most[CHAINS];
+    for (int j = 0; j < CHAINS; j++) most[j] = v_set1(0);
+    for (const float *x = p, *end = x + n / sizeof *x; x < end; x += CHAINS * V_LEN)
+        V_UNROLL for (int j = 0; j < CHAINS; j++) most[j] = v_max(most[j], v_load(x + j * V_LEN));
+    for (int j = 1; j < CHAINS; j++) most[0] = v_max(most[0], most[j]);
+    return v_largest(most[0]);
+}

@@ -1,0 +1,6 @@
+/* kernels/scalar/pack.c - weights to 4 bits in plain C, see kernels/bodies/pack.h. */
+#include "kernels/table.h"
+#include <math.h>
+#include "kernels/bodies/pack.h"
+
+void q3t_int4_pack_scalar(const float (*x)[Q3T_BLOCK], uint8_t *out) { pack_group(x, out); }

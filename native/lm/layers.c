@@ -1,0 +1,271 @@
+/* lm/layers.c - one pre-norm Qwen3 layer over `cols` columns:
+ *
+ *   h = rmsnorm(x)          q, k, v = Wq h, Wk h, Wv h          (phase 1: rows)
+ *   q, k = rope(norm(q)), rope(norm(k)); k, v -> cache; attend  (phase 2: column x kv head)
+ *   x += Wo attention                                           (phase 3: rows)
+ *   h = rmsnorm(x)          g = silu(Wgate h) * (Wup h)         (phase 4: rows)
+ *   x += Wdown g                                                (phase 5: rows)
+ *
+ * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerDecoderLayer and Qwen3TTSTalkerCodePredictorModel. */
+#include "lm/layers.h"
+#include <math.h>
+
+enum { ROW_GRAIN = 32 };   /* rows of a matrix handed out at a time: about 64 KB of bf16 weights */
+
+static int32_t max2(int32_t a, int32_t b) { return a > b ? a : b; }
+static int32_t q_width(const q3t_transformer_config *c) { return c->heads * c->head_dim; }
+static int32_t kv_width(const q3t_transformer_config *c) { return c->kv_heads * c->head_dim; }
+
+void q3t_workspace_carve(q3t_workspace *w, q3t_arena *a, const q3t_transformer_config *one, const q3t_transformer_config *two,
+                         int32_t max_k, int32_t max_context, int32_t threads) {
+    int32_t hidden = max2(one->hidden, two->hidden), inter = max2(one->intermediate, two->intermediate);
+    int32_t q = max2(q_width(one), q_width(two)), kv = max2(kv_width(one), kv_width(two));
+    int32_t k = max2(max2(hidden, inter), max2(q, max_k)), half = max2(one->head_dim, two->head_dim) / 2;
+    int32_t group = max2(one->heads / one->kv_heads, two->heads / two->kv_heads);
+    w->act = q3t_carve(a, Q3T_COLUMNS, q3t_act_bytes(k));
+    w->h = q3t_carve(a, Q3T_COLUMNS, (size_t)k * sizeof(float));
+    w->qkv = q3t_carve(a, Q3T_COLUMNS, ((size_t)q + 2 * (size_t)kv) * sizeof(float));
+    w->attention = q3t_carve(a, Q3T_COLUMNS, (size_t)q * sizeof(float));
+    w->gate = q3t_carve(a, Q3T_COLUMNS, (size_t)inter * sizeof(float));
+    w->up = q3t_carve(a, Q3T_COLUMNS, (size_t)inter * sizeof(float));
+    w->delta = q3t_carve(a, Q3T_COLUMNS, (size_t)hidden * sizeof(float));
+    w->cos = q3t_carve(a, Q3T_COLUMNS, (size_t)half * sizeof(float));
+    w->sin = q3t_carve(a, Q3T_COLUMNS, (size_t)half * sizeof(float));
+    w->score_floats = (size_t)group * ((size_t)max_context + 2 * Q3T_KEYS);
+    w->scores = q3t_carve(a, (size_t)threads, w->score_floats * sizeof(float));
+}
+
+static size_t kept_bytes(const q3t_transformer *t) { return t->kept == Q3T_FORMAT_BF16 ? sizeof(uint16_t) : sizeof(float); }
+
+size_t q3t_cache_bytes(const q3t_transformer *t) { return 2 * (size_t)t->c.layers * (size_t)kv_width(&t->c) * kept_bytes(t); }
+
+void q3t_cache_carve(q3t_cache *cache, q3t_arena *a, const q3t_transformer *t, int32_t positions) {
+    cache->capacity = (positions + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
+    cache->keys = q3t_carve(a, (size_t)cache->capacity, q3t_cache_bytes(t) / 2);
+    cache->values = q3t_carve(a, (size_t)cache->capacity, q3t_cache_bytes(t) / 2);
+}
+
+void q3t_cache_copy(const q3t_transformer *t, const q3t_cache *from, const q3t_cache *to, int32_t rows) {
+    size_t heads = (size_t)t->c.layers * (size_t)t->c.kv_heads, row = (size_t)t->c.head_dim * kept_bytes(t);
+    size_t whole = (size_t)(rows + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
+    for (size_t i = 0; i < heads; i++) {
+        size_t a = i * (size_t)from->capacity * row, b = i * (size_t)to->capacity * row;
+        memcpy((char *)to->keys + b, (const char *)from->keys + a, whole * row);
+        memcpy((char *)to->values + b, (const char *)from->values + a, (size_t)rows * row);
+    }
+}
+
+void q3t_add_row(const q3t_kernels *k, const q3t_tensor *table, int32_t row, float *y) {
+    int32_t n = (int32_t)table->shape[1];
+    size_t at = (size_t)row * (size_t)n;
+    if (table->dtype == Q3T_BF16) k->add_bf16(y, (const uint16_t *)table->data + at, n);
+    else k->add(y, (const float *)table->data + at, n);
+}
+
+/* ------------------------------------------------------------ phases
+ * Everything a phase needs; each task reads what it is meant to. */
+typedef struct phase {
+    const q3t_transformer *t;
+    q3t_workspace *w;
+    const q3t_block *b;
+    const q3t_column *columns;
+    const q3t_matrix *m;
+    const float *bias, *norm, *in;
+    float *x, *y;
+    size_t ldin, ldy;
+    int32_t cols, k, layer;
+} phase;
+
+static void kernel_prepare(const q3t_workspace *w, int32_t format, void *act, const float *x, int32_t k) {
+    switch ((q3t_format)format) {
+    case Q3T_FORMAT_BF16:
+    case Q3T_FORMAT_CODED: w->kernels->prepare_bf16(act, x, k); break;
+    case Q3T_FORMAT_INT8: w->kernels->prepare_int8(act, x, k); break;
+    case Q3T_FORMAT_INT4: w->kernels->prepare_int4(act, x, k); break;
+    default: w->kernels->prepare_f32(act, x, k);
+    }
+}
+
+static void kernel_linear(const q3t_workspace *w, const q3t_matrix *m, int32_t begin, int32_t end, int32_t cols, float *y, size_t ldy) {
+    if (begin >= end) return;
+    switch ((q3t_format)m->format) {
+    case Q3T_FORMAT_BF16: w->kernels->linear_bf16(m, begin, end, w->act, cols, y, ldy); break;
+    case Q3T_FORMAT_INT8: w->kernels->linear_int8(m, begin, end, w->act, cols, y, ldy); break;
+    case Q3T_FORMAT_INT4: w->kernels->linear_int4(m, begin, end, w->act, cols, y, ldy); break;
+    case Q3T_FORMAT_CODED: w->kernels->linear_coded(m, begin, end, w->act, cols, y, ldy); break;
+    default: w->kernels->linear_f32(m, begin, end, w->act, cols, y, ldy);
+    }
+}
+
+/* act[c] = prepared(norm ? rmsnorm(in[c]) : in[c]) for a range of columns. */
+static void prepare_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const phase *p = arg;
+    (void)worker;
+    size_t bytes = q3t_act_bytes(p->k);
+    for (int32_t c = begin; c < end; c++) {
+        const float *x = p->in + (size_t)c * p->ldin;
+        if (p->norm) {
+            float *h = p->w->h + (size_t)c * (size_t)p->k;
+            p->w->kernels->rmsnorm(h, x, p->norm, p->k, p->t->c.rms_eps);
+            x = h;
+        }
+        kernel_prepare(p->w, p->m->format, p->w->act + (size_t)c * bytes, x, p->k);
+    }
+}
+
+/* Prepare for m, and for those that q3t_model_open checked to be of the same format: q, k, v, and gate, up. */
+static void prepare(phase *p, const q3t_matrix *m, const float *norm, const float *in, size_t ldin) {
+    p->m = m;
+    p->k = m->k;
+    p->norm = norm;
+    p->in = in;
+    p->ldin = ldin;
+    q3t_pool_run(p->w->pool, p->cols, 4, prepare_task, p);
+}
+
+/* Rows [begin, end) of q, k and v taken as one tall matrix. */
+static void qkv_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const phase *p = arg;
+    (void)worker;
+    int32_t width = q_width(&p->t->c) + 2 * kv_width(&p->t->c), from = 0;
+    const q3t_matrix *const all[3] = {&p->b->q, &p->b->k, &p->b->v};
+    for (int i = 0; i < 3; i++) {
+        int32_t rows = all[i]->rows, b = max2(begin - from, 0), e = end - from < rows ? end - from : rows;
+        kernel_linear(p->w, all[i], b, e, p->cols, p->w->qkv + from, (size_t)width);
+        from += rows;
+    }
+}
+
+/* Where the keys and values of one kv head begin in a cache, in elements. */
+static size_t head_at(const phase *p, const q3t_cache *cache, int32_t head) {
+    const q3t_transformer_config *c = &p->t->c;
+    return ((size_t)p->layer * (size_t)c->kv_heads + (size_t)head) * (size_t)cache->capacity * (size_t)c->head_dim;
+}
+
+/* Norm and rotate the queries of one kv head's group and its key; store key and value. */
+static void store(const phase *p, int32_t col, int32_t head) {
+    const q3t_transformer_config *c = &p->t->c;
+    const q3t_kernels *k = p->w->kernels;
+    const q3t_cache *cache = p->columns[col].cache;
+    int32_t d = c->head_dim, group = c->heads / c->kv_heads, pos = p->columns[col].position, half = d / 2;
+    const float *cs = p->w->cos + (size_t)col * (size_t)half, *sn = p->w->sin + (size_t)col * (size_t)half;
+    float *q = p->w->qkv + (size_t)col * (size_t)(q_width(c) + 2 * kv_width(c)), *key = q + q_width(c) + head * d;
+    const float *value = key + kv_width(c);
+    for (int32_t i = 0; i < group; i++) k->head_rope(q + (head * group + i) * d, p->b->q_norm, cs, sn, d, c->rms_eps);
+    k->head_rope(key, p->b->k_norm, cs, sn, d, c->rms_eps);
+    size_t key_at = head_at(p, cache, head) + (size_t)(pos / Q3T_KEYS) * Q3T_KEYS * (size_t)d + pos % Q3T_KEYS;
+    size_t value_at = head_at(p, cache, head) + (size_t)pos * (size_t)d;
+    if (p->t->kept == Q3T_FORMAT_BF16) {
+        uint16_t *keys = (uint16_t *)cache->keys + key_at, *values = (uint16_t *)cache->values + value_at;
+        for (int32_t i = 0; i < d; i++) keys[i * Q3T_KEYS] = q3t_narrow(key[i]);
+        for (int32_t i = 0; i < d; i++) values[i] = q3t_narrow(value[i]);
+    } else {
+        float *keys = (float *)cache->keys + key_at;
+        for (int32_t i = 0; i < d; i++) keys[i * Q3T_KEYS] = key[i];
+        memcpy((float *)cache->values + value_at, value, (size_t)d * sizeof(float));
+    }
+}
+
+static void attend(const phase *p, int32_t col, int32_t head, int32_t worker) {
+    const q3t_transformer_config *c = &p->t->c;
+    const q3t_kernels *k = p->w->kernels;
+    const q3t_cache *cache = p->columns[col].cache;
+    int32_t d = c->head_dim, group = c->heads / c->kv_heads, count = p->columns[col].position + 1;
+    const float *q = p->w->qkv + (size_t)col * (size_t)(q_width(c) + 2 * kv_width(c)) + head * group * d;
+    float *out = p->w->attention + (size_t)col * (size_t)q_width(c) + head * group * d, scale = 1.0f / sqrtf((float)d);
+    float *scores = p->w->scores + (size_t)worker * p->w->score_floats;
+    size_t at = head_at(p, cache, head);
+    if (p->t->kept == Q3T_FORMAT_BF16)
+        k->attend_bf16(out, q, (const uint16_t *)cache->keys + at, (const uint16_t *)cache->values + at, group, d, 0, count, scale, scores);
+    else k->attend(out, q, (const float *)cache->keys + at, (const float *)cache->values + at, group, d, 0, count, scale, scores);
+}
+
+static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const phase *p = arg;
+    (void)worker;
+    for (int32_t i = begin; i < end; i++) store(p, i % p->cols, i / p->cols);
+}
+
+static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const phase *p = arg;
+    for (int32_t i = begin; i < end; i++) attend(p, i % p->cols, i / p->cols, worker);
+}
+
+static void store_attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    store_task(arg, begin, end, worker);
+    attend_task(arg, begin, end, worker);
+}
+
+/* x += m act, rows [begin, end). */
+static void residual_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const phase *p = arg;
+    (void)worker;
+    size_t hidden = (size_t)p->t->c.hidden;
+    kernel_linear(p->w, p->m, begin, end, p->cols, p->w->delta, hidden);
+    for (int32_t c = 0; c < p->cols; c++)
+        p->w->kernels->add(p->x + (size_t)c * hidden + begin, p->w->delta + (size_t)c * hidden + begin, end - begin);
+}
+
+/* gate = silu(Wgate h) * (Wup h), rows [begin, end). */
+static void gate_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const phase *p = arg;
+    (void)worker;
+    size_t inter = (size_t)p->t->c.intermediate;
+    kernel_linear(p->w, &p->b->gate, begin, end, p->cols, p->w->gate, inter);
+    kernel_linear(p->w, &p->b->up, begin, end, p->cols, p->w->up, inter);
+    for (int32_t c = 0; c < p->cols; c++) {
+        float *g = p->w->gate + (size_t)c * inter + begin;
+        p->w->kernels->silu_mul(g, g, p->w->up + (size_t)c * inter + begin, end - begin);
+    }
+}
+
+static void layer(phase *p, int shared) {
+    const q3t_transformer_config *c = &p->t->c;
+    const q3t_block *b = p->b;
+    q3t_pool *pool = p->w->pool;
+    int32_t heads = p->cols * c->kv_heads;
+    prepare(p, &b->q, b->input_norm, p->x, (size_t)c->hidden);
+    q3t_pool_run(pool, q_width(c) + 2 * kv_width(c), ROW_GRAIN, qkv_task, p);
+    if (shared) {
+        q3t_pool_run(pool, heads, p->cols, store_task, p);
+        q3t_pool_run(pool, heads, 1, attend_task, p);
+    } else {
+        q3t_pool_run(pool, heads, 1, store_attend_task, p);
+    }
+    prepare(p, &b->o, NULL, p->w->attention, (size_t)q_width(c));
+    q3t_pool_run(pool, c->hidden, ROW_GRAIN, residual_task, p);
+    prepare(p, &b->gate, b->post_norm, p->x, (size_t)c->hidden);
+    q3t_pool_run(pool, c->intermediate, ROW_GRAIN, gate_task, p);
+    prepare(p, &b->down, NULL, p->w->gate, (size_t)c->intermediate);
+    q3t_pool_run(pool, c->hidden, ROW_GRAIN, residual_task, p);
+}
+
+void q3t_transformer_forward(const q3t_transformer *t, q3t_workspace *w, const q3t_column *columns, int32_t cols, float *x, int shared) {
+    int32_t half = t->c.head_dim / 2;
+    for (int32_t c = 0; c < cols; c++)
+        for (int32_t i = 0; i < half; i++) {
+            float angle = (float)columns[c].position * t->inv_freq[i];
+            w->cos[c * half + i] = cosf(angle);
+            w->sin[c * half + i] = sinf(angle);
+        }
+    phase p = {.t = t, .w = w, .columns = columns, .cols = cols, .x = x};
+    for (int32_t i = 0; i < t->c.layers; i++) {
+        p.b = &t->blocks[i];
+        p.layer = i;
+        layer(&p, shared);
+    }
+}
+
+static void linear_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const phase *p = arg;
+    (void)worker;
+    kernel_linear(p->w, p->m, begin, end, p->cols, p->y, p->ldy);
+    for (int32_t c = 0; p->bias && c < p->cols; c++)
+        p->w->kernels->add(p->y + (size_t)c * p->ldy + begin, p->bias + begin, end - begin);
+}
+
+void q3t_linear(q3t_workspace *w, const q3t_matrix *m, const float *bias, const float *x, size_t ldx, int32_t cols, float *y, size_t ldy) {
+    phase p = {.w = w, .cols = cols, .bias = bias, .y = y, .ldy = ldy};
+    prepare(&p, m, NULL, x, ldx);
+    q3t_pool_run(w->pool, m->rows, ROW_GRAIN, linear_task, &p);
+}

@@ -1,0 +1,69 @@
+/* lm/layers.h - a Qwen3 transformer over a handful of columns, on the pool.
+ *
+ * A column is one position of one sequence. One forward takes any mix of them:
+ * the next position of several sequences (a batched step), or consecutive
+ * positions of one (prefill). What a column yields never depends on the others
+ * in the call. This file alone calls the pool for the language models. */
+#ifndef Q3T_LAYERS_H
+#define Q3T_LAYERS_H
+#include "base/arena.h"
+#include "kernels/table.h"
+#include "base/pool.h"
+#include "checkpoint/weights.h"
+
+enum { Q3T_COLUMNS = 64 };            /* columns in one forward */
+
+typedef struct q3t_block {            /* one layer; matrices in the checkpoint's memory, norms in ours */
+    q3t_matrix q, k, v, o, gate, up, down;
+    const float *input_norm, *post_norm, *q_norm, *k_norm;
+} q3t_block;
+
+typedef struct q3t_transformer {
+    q3t_transformer_config c;
+    q3t_block *blocks;                /* (layers,) */
+    q3t_format kept;                  /* of keys and values: BF16 where the layers are INT8 or INT4, else F32, which loses nothing */
+    const float *norm;                /* (hidden,) */
+    const float *inv_freq;            /* (head_dim / 2,) */
+} q3t_transformer;
+
+/* The keys and values of one sequence, float or bf16. keys: (layers, kv_heads, capacity / 16, head_dim, 16); values: (layers, kv_heads,
+ * capacity, head_dim). capacity: a multiple of Q3T_KEYS. */
+typedef struct q3t_cache {
+    void *keys, *values;
+    int32_t capacity;
+} q3t_cache;
+
+typedef struct q3t_column {
+    const q3t_cache *cache;
+    int32_t position;
+} q3t_column;
+
+/* Scratch of one forward, sized for the larger of two transformers and Q3T_COLUMNS columns. */
+typedef struct q3t_workspace {
+    const q3t_kernels *kernels;
+    q3t_pool *pool;
+    unsigned char *act;               /* prepared activations */
+    float *h, *qkv, *attention, *gate, *up, *delta;
+    float *cos, *sin;                 /* (columns, head_dim / 2) */
+    float *scores;                    /* (threads, score_floats) */
+    size_t score_floats;
+} q3t_workspace;
+
+/* max_context: positions a column may attend to. max_k: widest input of q3t_linear calls other than the two models' own. */
+void q3t_workspace_carve(q3t_workspace *w, q3t_arena *a, const q3t_transformer_config *one, const q3t_transformer_config *two,
+                         int32_t max_k, int32_t max_context, int32_t threads);
+/* Bytes that one position takes. */
+size_t q3t_cache_bytes(const q3t_transformer *t);
+/* Carve one cache for `positions` positions. */
+void q3t_cache_carve(q3t_cache *cache, q3t_arena *a, const q3t_transformer *t, int32_t positions);
+/* Copy positions [0, rows) of every layer and head. */
+void q3t_cache_copy(const q3t_transformer *t, const q3t_cache *from, const q3t_cache *to, int32_t rows);
+
+/* Run all layers over x (cols, hidden) in place, writing each column's keys and values; the final norm is not applied.
+ * shared: 1 if two columns may be of one sequence (then every position is stored before any is attended). */
+void q3t_transformer_forward(const q3t_transformer *t, q3t_workspace *w, const q3t_column *columns, int32_t cols, float *x, int shared);
+/* y (cols, ldy) = x (cols, ldx) m^T, + bias if not NULL. */
+void q3t_linear(q3t_workspace *w, const q3t_matrix *m, const float *bias, const float *x, size_t ldx, int32_t cols, float *y, size_t ldy);
+/* y (n,) += row `row` of an embedding table (rows, n). */
+void q3t_add_row(const q3t_kernels *k, const q3t_tensor *table, int32_t row, float *y);
+#endif

@@ -1,0 +1,175 @@
+/* lm/talker.c - prompt rows and code embeddings -> transformer -> logits of code 0.
+ *
+ *   text id -> text_embedding -> fc1 -> silu -> fc2 \
+ *                                                    + -> layers -> norm -> codec_head
+ *   codec ids, speaker vector, 16 codes of a frame  /
+ *
+ * Source: modeling_qwen3_tts.py, Qwen3TTSForConditionalGeneration.generate and Qwen3TTSTalkerForConditionalGeneration. */
+#include "lm/talker.h"
+
+void q3t_talker_carve(q3t_talker *t, q3t_arena *a) {
+    size_t hidden = (size_t)t->t.c.hidden * sizeof(float), text = (size_t)t->fc1.k * sizeof(float);
+    t->text_in = q3t_carve(a, Q3T_COLUMNS, text);
+    t->text_mid = q3t_carve(a, Q3T_COLUMNS, text);
+    t->text_rows = q3t_carve(a, Q3T_TEXT_ROWS, hidden);
+    t->text_keys = q3t_carve(a, Q3T_TEXT_ROWS, sizeof(int32_t));
+    t->x = q3t_carve(a, Q3T_COLUMNS, hidden);
+    t->logits = q3t_carve(a, Q3T_COLUMNS, (size_t)t->head.rows * sizeof(float));
+}
+
+void q3t_talker_close(q3t_talker *t) {
+    for (int i = 0; i < Q3T_PREFIXES; i++) q3t_arena_free(&t->prefixes[i].arena);
+}
+
+/* Project up to Q3T_COLUMNS ids at once: out (n, hidden). */
+static void project(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_t n, float *out) {
+    const q3t_kernels *k = w->kernels;
+    size_t text = (size_t)t->fc1.k, hidden = (size_t)t->t.c.hidden;
+    memset(t->text_in, 0, (size_t)n * text * sizeof(float));
+    for (int32_t i = 0; i < n; i++) q3t_add_row(k, t->text_embedding, ids[i], t->text_in + (size_t)i * text);
+    q3t_linear(w, &t->fc1, t->fc1_bias, t->text_in, text, n, t->text_mid, text);
+    k->silu(t->text_mid, n * (int32_t)text);
+    q3t_linear(w, &t->fc2, t->fc2_bias, t->text_mid, text, n, out, hidden);
+}
+
+void q3t_talker_text(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_t n, float *out) {
+    size_t hidden = (size_t)t->t.c.hidden, bytes = hidden * sizeof(float);
+    int32_t missing[Q3T_COLUMNS], count = 0, from = 0;
+    for (int32_t i = 0; i <= n; i++) {
+        if (count > 0 && (i == n || count == Q3T_COLUMNS)) {
+            /* Another id of this round may have taken the same place in the cache: copy out before it can. */
+            project(t, w, missing, count, t->x);
+            for (int32_t j = from; j < i; j++)
+                for (int32_t m = 0; m < count; m++)
+                    if (missing[m] == ids[j]) memcpy(out + (size_t)j * hidden, t->x + (size_t)m * hidden, bytes);
+            for (int32_t m = 0; m < count; m++) {
+                int32_t place = missing[m] % Q3T_TEXT_ROWS;
+                t->text_keys[place] = missing[m] + 1;
+                memcpy(t->text_rows + (size_t)place * hidden, t->x + (size_t)m * hidden, bytes);
+            }
+            count = 0;
+            from = i;
+        }
+        if (i == n) break;
+        int32_t place = ids[i] % Q3T_TEXT_ROWS, known = 0;
+        if (t->text_keys[place] == ids[i] + 1) {
+            memcpy(out + (size_t)i * hidden, t->text_rows + (size_t)place * hidden, bytes);
+            continue;
+        }
+        for (int32_t m = 0; m < count; m++) known |= missing[m] == ids[i];
+        if (!known) missing[count++] = ids[i];
+    }
+}
+
+void q3t_talker_codes(const q3t_talker *t, const q3t_kernels *k, const int32_t *codes, float *y) {
+    memset(y, 0, (size_t)t->t.c.hidden * sizeof(float));
+    q3t_add_row(k, t->codec_embedding, codes[0], y);
+    for (int32_t g = 1; g < t->code_groups; g++) q3t_add_row(k, &t->code_embeddings[g - 1], codes[g], y);
+}
+
+void q3t_talker_embed(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p, float *out) {
+    const q3t_kernels *k = w->kernels;
+    int32_t hidden = t->t.c.hidden;
+    for (int32_t i = 0; i < p->rows;) {  /* runs of rows with a text part, then the others */
+        int32_t j = i;
+        while (j < p->rows && p->text_ids[j] >= 0) j++;
+        q3t_talker_text(t, w, p->text_ids + i, j - i, out + (size_t)i * (size_t)hidden);
+        for (i = j; i < p->rows && p->text_ids[i] < 0; i++) memset(out + (size_t)i * (size_t)hidden, 0, (size_t)hidden * sizeof(float));
+    }
+    for (int32_t i = 0; i < p->rows; i++) {
+        float *row = out + (size_t)i * (size_t)hidden;
+        int32_t id = p->codec_ids[i];
+        if (id >= 0) {
+            q3t_add_row(k, t->codec_embedding, id, row);
+        } else if (id == Q3T_ROW_SPEAKER) {
+            k->add(row, p->speaker, hidden);
+        } else if (id <= Q3T_ROW_REFERENCE) {
+            q3t_talker_codes(t, k, p->reference_codes + (size_t)(Q3T_ROW_REFERENCE - id) * (size_t)t->code_groups, t->x);
+            k->add(row, t->x, hidden);
+        }
+    }
+}
+
+/* ------------------------------------------------------------ prefix cache */
+static int same_prefix(const q3t_talker *t, const q3t_prefix *e, const q3t_prompt *p) {
+    size_t ids = (size_t)e->rows * sizeof(int32_t);
+    if (e->rows == 0 || e->rows >= p->rows || memcmp(e->text_ids, p->text_ids, ids) || memcmp(e->codec_ids, p->codec_ids, ids)) return 0;
+    return !e->speaker || memcmp(e->speaker, p->speaker, (size_t)t->t.c.hidden * sizeof(float)) == 0;
+}
+
+static q3t_prefix *find_prefix(q3t_talker *t, const q3t_prompt *p) {
+    q3t_prefix *best = NULL;
+    for (int i = 0; i < Q3T_PREFIXES; i++)
+        if (same_prefix(t, &t->prefixes[i], p) && (!best || t->prefixes[i].rows > best->rows)) best = &t->prefixes[i];
+    return best;
+}
+
+static void carve_prefix(q3t_prefix *e, const q3t_transformer *t, int speaker) {
+    e->text_ids = q3t_carve(&e->arena, (size_t)e->rows, sizeof(int32_t));
+    e->codec_ids = q3t_carve(&e->arena, (size_t)e->rows, sizeof(int32_t));
+    e->speaker = speaker ? q3t_carve(&e->arena, (size_t)t->c.hidden, sizeof(float)) : NULL;
+    q3t_cache_carve(&e->cache, &e->arena, t, e->rows);
+}
+
+/* Keep the prefix of a prompt that has just been run. Without memory for it nothing is kept. */
+static void keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_cache *cache) {
+    if (p->prefix_rows < 1 || p->prefix_rows > Q3T_PREFIX_ROWS || p->prefix_rows >= p->rows) return;
+    q3t_prefix *e = &t->prefixes[0];
+    int speaker = 0;
+    for (int32_t i = 0; i < p->prefix_rows; i++) {
+        if (p->codec_ids[i] <= Q3T_ROW_REFERENCE) return; /* codes are not part of the key */
+        speaker |= p->codec_ids[i] == Q3T_ROW_SPEAKER;
+    }
+    for (int i = 1; i < Q3T_PREFIXES; i++)
+        if (t->prefixes[i].used < e->used) e = &t->prefixes[i];
+    q3t_arena_free(&e->arena);
+    *e = (q3t_prefix){.rows = p->prefix_rows, .used = ++t->clock};
+    carve_prefix(e, &t->t, speaker);
+    if (q3t_arena_reserve(&e->arena) != Q3T_OK) {
+        *e = (q3t_prefix){0};
+        return;
+    }
+    carve_prefix(e, &t->t, speaker);
+    memcpy(e->text_ids, p->text_ids, (size_t)e->rows * sizeof(int32_t));
+    memcpy(e->codec_ids, p->codec_ids, (size_t)e->rows * sizeof(int32_t));
+    if (speaker) memcpy(e->speaker, p->speaker, (size_t)t->t.c.hidden * sizeof(float));
+    q3t_cache_copy(&t->t, cache, &e->cache, e->rows);
+}
+
+/* ------------------------------------------------------------ running */
+int32_t q3t_talker_prefill(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p, const float *embeds, const q3t_cache *cache,
+                           float *hidden, float *logits) {
+    size_t width = (size_t)t->t.c.hidden;
+    q3t_prefix *e = find_prefix(t, p);
+    int32_t done = e ? e->rows : 0, cached = done;
+    if (e) {
+        e->used = ++t->clock;
+        q3t_cache_copy(&t->t, &e->cache, cache, done);
+    }
+    q3t_column columns[Q3T_COLUMNS];
+    while (done < p->rows) {
+        int32_t cols = p->rows - done < Q3T_COLUMNS ? p->rows - done : Q3T_COLUMNS;
+        for (int32_t i = 0; i < cols; i++) columns[i] = (q3t_column){cache, done + i};
+        memcpy(t->x, embeds + (size_t)done * width, (size_t)cols * width * sizeof(float));
+        q3t_transformer_forward(&t->t, w, columns, cols, t->x, 1);
+        done += cols;
+        if (done == p->rows) w->kernels->rmsnorm(hidden, t->x + (size_t)(cols - 1) * width, t->t.norm, (int32_t)width, t->t.c.rms_eps);
+    }
+    q3t_linear(w, &t->head, NULL, hidden, width, 1, logits, (size_t)t->head.rows);
+    if (!e || e->rows < p->prefix_rows) keep_prefix(t, p, cache);
+    return cached;
+}
+
+void q3t_talker_step(q3t_talker *t, q3t_workspace *w, const q3t_column *columns, int32_t cols, const float *const *inputs,
+                     float *const *hidden, float *const *logits) {
+    size_t width = (size_t)t->t.c.hidden, vocab = (size_t)t->head.rows;
+    for (int32_t i = 0; i < cols; i++) memcpy(t->x + (size_t)i * width, inputs[i], width * sizeof(float));
+    q3t_transformer_forward(&t->t, w, columns, cols, t->x, 0);
+    for (int32_t i = 0; i < cols; i++) {
+        float *x = t->x + (size_t)i * width;
+        w->kernels->rmsnorm(x, x, t->t.norm, (int32_t)width, t->t.c.rms_eps);
+        memcpy(hidden[i], x, width * sizeof(float));
+    }
+    q3t_linear(w, &t->head, NULL, t->x, width, cols, t->logits, vocab);
+    for (int32_t i = 0; i < cols; i++) memcpy(logits[i], t->logits + (size_t)i * vocab, vocab * sizeof(float));
+}

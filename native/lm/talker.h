@@ -1,0 +1,58 @@
+/* lm/talker.h - the language model that makes code 0: embeddings, prefill, step. */
+#ifndef Q3T_TALKER_H
+#define Q3T_TALKER_H
+#include "lm/layers.h"
+
+enum { Q3T_TEXT_ROWS = 2048,    /* projected text rows kept, direct-mapped by id */
+       Q3T_PREFIXES = 4,        /* prompt prefixes whose keys and values are kept */
+       Q3T_PREFIX_ROWS = 64 };  /* longest of them */
+
+/* The rows of a prompt, as in q3t_session_params. */
+typedef struct q3t_prompt {
+    int32_t rows, prefix_rows;
+    const int32_t *text_ids, *codec_ids;
+    const float *speaker;
+    const int32_t *reference_codes;
+} q3t_prompt;
+
+typedef struct q3t_prefix {
+    int32_t rows;               /* 0: free */
+    uint64_t used;              /* by age, the smallest is replaced */
+    int32_t *text_ids, *codec_ids;
+    float *speaker;             /* NULL unless a row is Q3T_ROW_SPEAKER */
+    q3t_cache cache;
+    q3t_arena arena;
+} q3t_prefix;
+
+typedef struct q3t_talker {
+    q3t_transformer t;
+    q3t_matrix fc1, fc2, head;
+    const float *fc1_bias, *fc2_bias;
+    const q3t_tensor *text_embedding, *codec_embedding;
+    const q3t_tensor *code_embeddings;  /* (code_groups - 1,): groups 1 .. 15 */
+    int32_t code_groups;
+    float *text_in, *text_mid;          /* (Q3T_COLUMNS, text_hidden) */
+    float *text_rows;                   /* (Q3T_TEXT_ROWS, hidden) */
+    int32_t *text_keys;                 /* (Q3T_TEXT_ROWS,): id + 1; 0 = empty */
+    float *x, *logits;                  /* (Q3T_COLUMNS, hidden), (Q3T_COLUMNS, vocab) */
+    uint64_t clock;
+    q3t_prefix prefixes[Q3T_PREFIXES];
+} q3t_talker;
+
+/* Carve the caches and scratch. The weights are set by q3t_model_open. */
+void q3t_talker_carve(q3t_talker *talker, q3t_arena *a);
+void q3t_talker_close(q3t_talker *talker);
+/* out (n, hidden) = fc2(silu(fc1(text_embedding[id]))), from the cache where it is there; the same bits either way. */
+void q3t_talker_text(q3t_talker *talker, q3t_workspace *w, const int32_t *ids, int32_t n, float *out);
+/* y (hidden,) = sum of the code_groups embeddings of one frame. */
+void q3t_talker_codes(const q3t_talker *talker, const q3t_kernels *k, const int32_t *codes, float *y);
+/* out (rows, hidden): the prompt's input rows. */
+void q3t_talker_embed(q3t_talker *talker, q3t_workspace *w, const q3t_prompt *prompt, float *out);
+/* Run the prompt through the model; embeds as q3t_talker_embed made them. Keys and values go to cache at 0 .. rows - 1.
+ * hidden (hidden,), logits (vocab,): of the last row. Returns how many rows came from the prefix cache. */
+int32_t q3t_talker_prefill(q3t_talker *talker, q3t_workspace *w, const q3t_prompt *prompt, const float *embeds, const q3t_cache *cache,
+                           float *hidden, float *logits);
+/* One position of each of cols (<= Q3T_COLUMNS) sequences; inputs, hidden, logits: one pointer a column. */
+void q3t_talker_step(q3t_talker *talker, q3t_workspace *w, const q3t_column *columns, int32_t cols, const float *const *inputs,
+                     float *const *hidden, float *const *logits);
+#endif

@@ -1,0 +1,165 @@
+/* speech/model.c - tensors in, a model ready to be stepped out. Matrices stay where
+ * they are (the mapped file); norms and biases are widened into the arena; the
+ * codec's weights are packed into memory of its own, or stay where they are. */
+#include "speech/model.h"
+#include <math.h>
+#include <stdlib.h>
+
+static q3t_matrix matrix(const q3t_tensor *t) {
+    static const int32_t format[] = {
+        [Q3T_F32] = Q3T_FORMAT_F32, [Q3T_BF16] = Q3T_FORMAT_BF16, [Q3T_INT8] = Q3T_FORMAT_INT8, [Q3T_INT4] = Q3T_FORMAT_INT4,
+        [Q3T_CODED] = Q3T_FORMAT_CODED};
+    return (q3t_matrix){format[t->dtype], (int32_t)t->shape[0], (int32_t)t->shape[1], t->data};
+}
+
+/* A vector widened to f32; NULL while measuring. */
+static const float *vector(q3t_arena *a, const q3t_tensor *t) {
+    float *v = q3t_carve(a, (size_t)t->shape[0], sizeof(float));
+    if (v) q3t_tensor_widen(t, 0, (size_t)t->shape[0], v);
+    return v;
+}
+
+/* norm: the slot that the transformer's slots begin with. */
+static void carve_transformer(q3t_transformer *t, q3t_arena *a, const q3t_weights *w, int norm) {
+    const int at = norm - Q3T_W_TALKER_NORM;
+    int32_t half = t->c.head_dim / 2;
+    t->blocks = q3t_carve(a, (size_t)t->c.layers, sizeof *t->blocks);
+    t->norm = vector(a, q3t_weight(w, norm, 0));
+    float *inv = q3t_carve(a, (size_t)half, sizeof(float));
+    /* rounded where the reference rounds: the exponent, the power and its inverse are float32 there */
+    for (int32_t i = 0; inv && i < half; i++)
+        inv[i] = 1.0f / (float)pow(t->c.rope_theta, (double)((float)(2 * i) / (float)t->c.head_dim));
+    t->inv_freq = inv;
+    for (int32_t i = 0; i < t->c.layers; i++) {
+        q3t_block b = {
+            .q = matrix(q3t_weight(w, at + Q3T_W_TALKER_Q, i)),
+            .k = matrix(q3t_weight(w, at + Q3T_W_TALKER_K, i)),
+            .v = matrix(q3t_weight(w, at + Q3T_W_TALKER_V, i)),
+            .o = matrix(q3t_weight(w, at + Q3T_W_TALKER_O, i)),
+            .gate = matrix(q3t_weight(w, at + Q3T_W_TALKER_GATE, i)),
+            .up = matrix(q3t_weight(w, at + Q3T_W_TALKER_UP, i)),
+            .down = matrix(q3t_weight(w, at + Q3T_W_TALKER_DOWN, i)),
+            .input_norm = vector(a, q3t_weight(w, at + Q3T_W_TALKER_INPUT_NORM, i)),
+            .post_norm = vector(a, q3t_weight(w, at + Q3T_W_TALKER_POST_NORM, i)),
+            .q_norm = vector(a, q3t_weight(w, at + Q3T_W_TALKER_Q_NORM, i)),
+            .k_norm = vector(a, q3t_weight(w, at + Q3T_W_TALKER_K_NORM, i)),
+        };
+        if (t->blocks) t->blocks[i] = b;
+    }
+}
+
+/* CODED reads an activation as BF16 does. */
+static int32_t read_as(const q3t_matrix *m) { return m->format == Q3T_FORMAT_CODED ? Q3T_FORMAT_BF16 : m->format; }
+
+/* Matrices that read the same prepared activation must be of one format. */
+static q3t_status check_formats(const q3t_transformer *t) {
+    for (int32_t i = 0; i < t->c.layers; i++) {
+        const q3t_block *b = &t->blocks[i];
+        if (read_as(&b->q) != read_as(&b->k) || read_as(&b->q) != read_as(&b->v) || read_as(&b->gate) != read_as(&b->up)) return Q3T_E_SHAPE;
+    }
+    return Q3T_OK;
+}
+
+/* Quantised layers make errors far above those of 16 bits. */
+static q3t_format kept(const q3t_transformer *t) {
+    int32_t format = t->blocks[0].k.format;
+    return format == Q3T_FORMAT_INT8 || format == Q3T_FORMAT_INT4 ? Q3T_FORMAT_BF16 : Q3T_FORMAT_F32;
+}
+
+static void carve(q3t_model *m, q3t_arena *a) {
+    const q3t_config *c = &m->config;
+    const q3t_weights *w = &m->weights;
+    q3t_talker *t = &m->talker;
+    q3t_predictor *p = &m->predictor;
+    t->t.c = c->talker;
+    carve_transformer(&t->t, a, w, Q3T_W_TALKER_NORM);
+    t->fc1 = matrix(q3t_weight(w, Q3T_W_TEXT_FC1, 0));
+    t->fc2 = matrix(q3t_weight(w, Q3T_W_TEXT_FC2, 0));
+    t->head = matrix(q3t_weight(w, Q3T_W_CODEC_HEAD, 0));
+    t->fc1_bias = vector(a, q3t_weight(w, Q3T_W_TEXT_FC1_BIAS, 0));
+    t->fc2_bias = vector(a, q3t_weight(w, Q3T_W_TEXT_FC2_BIAS, 0));
+    t->text_embedding = q3t_weight(w, Q3T_W_TEXT_EMBEDDING, 0);
+    t->codec_embedding = q3t_weight(w, Q3T_W_CODEC_EMBEDDING, 0);
+    t->code_embeddings = q3t_weight(w, Q3T_W_PREDICTOR_EMBEDDING, 0);
+    t->code_groups = c->code_groups;
+    q3t_talker_carve(t, a);
+
+    p->t.c = c->predictor;
+    carve_transformer(&p->t, a, w, Q3T_W_PREDICTOR_NORM);
+    p->codec_embedding = t->codec_embedding;
+    p->embeddings = t->code_embeddings;
+    p->code_groups = c->code_groups;
+    p->talker_hidden = c->talker.hidden;
+    if (c->has_projection) {
+        p->projection = matrix(q3t_weight(w, Q3T_W_PROJECTION, 0));
+        p->projection_bias = vector(a, q3t_weight(w, Q3T_W_PROJECTION_BIAS, 0));
+    }
+    p->code_vocab = c->code_vocab;
+    p->heads = q3t_carve(a, (size_t)c->code_groups - 1, sizeof *p->heads);
+    for (int32_t g = 0; p->heads && g < c->code_groups - 1; g++) p->heads[g] = matrix(q3t_weight(w, Q3T_W_PREDICTOR_HEAD, g));
+    q3t_predictor_carve(p, a);
+
+    q3t_workspace_carve(&m->workspace, a, &c->talker, &c->predictor, c->text_hidden, c->max_positions, q3t_pool_threads(m->pool));
+    m->workspace.kernels = &m->kernels;
+    m->workspace.pool = m->pool;
+}
+
+static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t count, const q3t_model_options *o) {
+    if (o->codec) Q3T_TRY(q3t_lm_weights_open(&m->config, tensors, count, &m->weights));
+    else Q3T_TRY(q3t_weights_open(&m->config, tensors, count, &m->weights));
+    Q3T_TRY(q3t_pool_open(o->threads, &m->pool));
+    carve(m, &m->arena);
+    Q3T_TRY(q3t_arena_reserve(&m->arena));
+    carve(m, &m->arena);
+    Q3T_TRY(check_formats(&m->talker.t));
+    Q3T_TRY(check_formats(&m->predictor.t));
+    m->talker.t.kept = kept(&m->talker.t);
+    m->predictor.t.kept = kept(&m->predictor.t);
+    if (o->codec) {
+        size_t bytes;
+        Q3T_TRY(q3t_codec_packed_bytes(&m->config, &bytes));
+        if (bytes != o->codec_bytes) return Q3T_E_SHAPE;
+    }
+    /* it is only read: the cast undoes a const */
+    Q3T_TRY(q3t_codec_open(&m->config, o->codec ? NULL : &m->weights, (void *)o->codec, &m->kernels, m->pool, &m->codec));
+    return q3t_codec_work_open(m->codec, Q3T_CODEC_FRAMES, &m->codec_work);
+}
+
+q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
+                          q3t_model **model) {
+    if (!config || !tensors || !options || !model || options->threads < 1) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_config_check(config));
+    q3t_model *m = calloc(1, sizeof *m);
+    if (!m) return Q3T_E_MEMORY;
+    m->config = *config;
+    atomic_store(&m->holders, 1);
+    q3t_kernels_init(&m->kernels, q3t_cpu_flags() & options->cpu_mask);
+    q3t_status status = open_parts(m, tensors, count, options);
+    if (status != Q3T_OK) {
+        q3t_model_close(m);
+        return status;
+    }
+    *model = m;
+    return Q3T_OK;
+}
+
+void q3t_model_hold(q3t_model *m) { atomic_fetch_add(&m->holders, 1); }
+
+void q3t_model_close(q3t_model *m) {
+    if (m) q3t_model_release(m);
+}
+
+void q3t_model_release(q3t_model *m) {
+    if (atomic_fetch_sub(&m->holders, 1) > 1) return;
+    q3t_talker_close(&m->talker);
+    q3t_codec_work_close(m->codec_work);
+    q3t_codec_close(m->codec);
+    q3t_pool_close(m->pool);
+    q3t_arena_free(&m->arena);
+    q3t_weights_close(&m->weights);
+    free(m);
+}
+
+size_t q3t_model_bytes(const q3t_model *m) { return m ? m->arena.size + (m->codec ? q3t_codec_bytes(m->codec) : 0) : 0; }
+
+size_t q3t_model_position_bytes(const q3t_model *m) { return m ? q3t_cache_bytes(&m->talker.t) : 0; }

@@ -1,0 +1,165 @@
+/* speech/session.c - opening, closing and reading the state of one utterance. */
+#include "speech/session.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { MIN_TOKENS = 2 };  /* fixed in the reference */
+
+static int in(int64_t v, int64_t low, int64_t high) { return v >= low && v <= high; }
+
+static int ids_ok(const int32_t *ids, int32_t n, int32_t low, int32_t high) {
+    for (int32_t i = 0; i < n; i++)
+        if (!in(ids[i], low, high - 1)) return 0;
+    return 1;
+}
+
+static int sampling_ok(const q3t_sampling *s) {
+    if (!(isfinite(s->repetition_penalty) && s->repetition_penalty > 0) || !in(s->greedy, 0, 1)) return 0;
+    return s->greedy || (isfinite(s->temperature) && s->temperature > 0 && s->top_k >= 0 && s->top_p > 0 && s->top_p <= 1);
+}
+
+static int codec_ids_ok(const q3t_config *c, const q3t_session_params *p) {
+    for (int32_t i = 0; i < p->rows; i++) {
+        int32_t id = p->codec_ids[i];
+        if (id >= c->vocab || (id == Q3T_ROW_SPEAKER && !p->speaker)) return 0;
+        if (id <= Q3T_ROW_REFERENCE && Q3T_ROW_REFERENCE - (int64_t)id >= p->reference_frames) return 0;
+    }
+    return 1;
+}
+
+static int params_ok(const q3t_config *c, const q3t_session_params *p) {
+    if (!in(p->rows, 1, c->max_positions) || !p->text_ids || !p->codec_ids || !in(p->prefix_rows, 0, p->rows)) return 0;
+    if (!in(p->trailing, 0, c->max_positions) || (p->trailing && !p->trailing_ids)) return 0;
+    if (!in(p->reference_frames, 0, c->max_positions) || (p->reference_frames && !p->reference_codes)) return 0;
+    if (!in(p->max_frames, 1, c->max_positions - p->rows) || !in(p->chunk_frames, 0, Q3T_CODEC_MAX_CHUNK) || !in(p->pipeline, 0, 1)) return 0;
+    if (!in(p->min_frames, 0, p->max_frames)) return 0;
+    return sampling_ok(&p->talker) && sampling_ok(&p->predictor) && ids_ok(p->text_ids, p->rows, -1, c->text_vocab) &&
+           ids_ok(p->trailing_ids, p->trailing, 0, c->text_vocab) && codec_ids_ok(c, p) &&
+           ids_ok(p->reference_codes, p->reference_frames * c->code_groups, 0, c->code_vocab < c->vocab ? c->code_vocab : c->vocab);
+}
+
+static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
+    const q3t_config *c = &s->model->config;
+    size_t hidden = (size_t)c->talker.hidden * sizeof(float), vocab = (size_t)c->vocab * sizeof(float);
+    s->prompt.text_ids = q3t_carve(a, (size_t)p->rows, sizeof(int32_t));
+    s->prompt.codec_ids = q3t_carve(a, (size_t)p->rows, sizeof(int32_t));
+    s->prompt.speaker = p->speaker ? q3t_carve(a, 1, hidden) : NULL;
+    s->trailing_ids = q3t_carve(a, (size_t)p->trailing, sizeof(int32_t));
+    s->prompt_rows = q3t_carve(a, (size_t)p->rows, hidden);
+    s->trailing_rows = q3t_carve(a, (size_t)p->trailing, hidden);
+    s->pad = q3t_carve(a, 1, hidden);
+    s->hidden = q3t_carve(a, 1, hidden);
+    s->input = q3t_carve(a, 1, hidden);
+    s->logits = q3t_carve(a, 1, vocab);
+    s->scores = q3t_carve(a, 5, vocab);
+    s->order = q3t_carve(a, (size_t)c->vocab, sizeof(int32_t));
+    s->predictor_logits = q3t_carve(a, (size_t)c->code_groups - 1, (size_t)c->code_vocab * sizeof(float));
+    s->seen = q3t_carve(a, (size_t)c->vocab, 1);
+    s->codes = q3t_carve(a, (size_t)p->reference_frames + (size_t)p->max_frames, (size_t)c->code_groups * sizeof(int32_t));
+    q3t_cache_carve(&s->cache, a, &s->model->talker.t, p->rows + p->max_frames);
+    q3t_cache_carve(&s->predictor_cache, a, &s->model->predictor.t, c->code_groups);
+    q3t_stage_carve(&s->stage, a, p->chunk_frames, q3t_frame_samples(c));
+}
+
+static void copy(const int32_t *from, int32_t n, const int32_t *to) { memcpy((int32_t *)(uintptr_t)to, from, (size_t)n * sizeof(int32_t)); }
+
+static q3t_status open_parts(q3t_session *s, const q3t_session_params *p) {
+    const q3t_config *c = &s->model->config;
+    carve(s, &s->arena, p);
+    Q3T_TRY(q3t_arena_reserve(&s->arena));
+    carve(s, &s->arena, p);
+    s->prompt.rows = p->rows;
+    s->prompt.prefix_rows = p->prefix_rows;
+    copy(p->text_ids, p->rows, s->prompt.text_ids);
+    copy(p->codec_ids, p->rows, s->prompt.codec_ids);
+    if (p->trailing) copy(p->trailing_ids, p->trailing, s->trailing_ids);
+    if (p->speaker) memcpy((float *)(uintptr_t)s->prompt.speaker, p->speaker, (size_t)c->talker.hidden * sizeof(float));
+    if (p->reference_frames) copy(p->reference_codes, p->reference_frames * c->code_groups, s->codes);
+    s->prompt.reference_codes = s->codes;
+    s->trailing = p->trailing;
+    s->max_frames = p->max_frames;
+    s->min_frames = p->min_frames > MIN_TOKENS ? p->min_frames : MIN_TOKENS;
+    s->reference_frames = p->reference_frames;
+    s->talker = p->talker;
+    s->predictor = p->predictor;
+    s->seed = p->seed;
+    s->key = p->key;
+    s->stage.codec = s->model->codec;
+    s->stage.codes = s->codes;
+    s->stage.groups = c->code_groups;
+    s->stage.silent = p->reference_frames;
+    s->stage.pipeline = p->pipeline;
+    return q3t_stage_open(&s->stage);
+}
+
+q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, q3t_session **session) {
+    if (!model || !params || !session || !params_ok(&model->config, params)) return Q3T_E_ARGUMENT;
+    q3t_session *s = calloc(1, sizeof *s);
+    if (!s) return Q3T_E_MEMORY;
+    s->model = model;
+    q3t_model_hold(model);
+    q3t_status status = open_parts(s, params);
+    if (status != Q3T_OK) {
+        q3t_session_close(s);
+        return status;
+    }
+    *session = s;
+    return Q3T_OK;
+}
+
+void q3t_session_close(q3t_session *s) {
+    if (!s) return;
+    q3t_stage_close(&s->stage);
+    q3t_arena_free(&s->arena);
+    q3t_model_release(s->model);
+    free(s);
+}
+
+q3t_status q3t_session_read(q3t_session *s, float *samples, int32_t capacity, int32_t wait, int32_t *count) {
+    if (!s || !samples || capacity < 1 || !count) return Q3T_E_ARGUMENT;
+    *count = q3t_stage_read(&s->stage, samples, capacity, wait != 0);
+    return Q3T_OK;
+}
+
+q3t_status q3t_session_codes(const q3t_session *s, int32_t first, int32_t n, int32_t *codes) {
+    if (!s || !codes || first < 0 || n < 0 || n > s->frames - first) return Q3T_E_ARGUMENT;
+    memcpy(codes, q3t_session_frame(s, first), (size_t)n * (size_t)s->model->config.code_groups * sizeof(int32_t));
+    return Q3T_OK;
+}
+
+q3t_status q3t_session_info_get(const q3t_session *s, q3t_session_info *info) {
+    if (!s || !info) return Q3T_E_ARGUMENT;
+    int32_t decoded = atomic_load(&s->stage.decoded) - s->reference_frames;
+    *info = (q3t_session_info){
+        .state = s->state,
+        .frames = s->frames,
+        .decoded = decoded > 0 ? decoded : 0,
+        .positions = s->positions,
+        .cached_rows = s->cached_rows,
+        .prefill_seconds = s->prefill_seconds,
+        .talker_seconds = s->talker_seconds,
+        .predictor_seconds = s->predictor_seconds,
+        .codec_seconds = s->stage.seconds,
+    };
+    return Q3T_OK;
+}
+
+q3t_status q3t_session_peek(const q3t_session *s, q3t_peek what, float *out, size_t count) {
+    if (!s || !out) return Q3T_E_ARGUMENT;
+    const q3t_config *c = &s->model->config;
+    size_t hidden = (size_t)c->talker.hidden, vocab = (size_t)c->vocab;
+    const float *from = NULL;
+    size_t n = 0;
+    switch (what) {
+    case Q3T_PEEK_PREFILL: from = s->prompt_rows, n = (size_t)s->prompt.rows * hidden; break;
+    case Q3T_PEEK_LOGITS: from = s->logits, n = vocab; break;
+    case Q3T_PEEK_SCORES: from = s->scores, n = vocab; break;
+    case Q3T_PEEK_HIDDEN: from = s->hidden, n = hidden; break;
+    case Q3T_PEEK_INPUT: from = s->input, n = hidden; break;
+    case Q3T_PEEK_PREDICTOR_LOGITS: from = s->predictor_logits, n = ((size_t)c->code_groups - 1) * (size_t)c->code_vocab; break;
+    case Q3T_PEEK_TRAILING: from = s->trailing_rows, n = (size_t)s->trailing * hidden; break;
+    }
+    if (!from || count != n) return Q3T_E_ARGUMENT;
+    memcpy(out, from, n * sizeof(float));
+    return Q3T_OK;
+}

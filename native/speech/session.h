@@ -1,0 +1,34 @@
+/* speech/session.h - the state of one utterance, in one arena. */
+#ifndef Q3T_SESSION_H
+#define Q3T_SESSION_H
+#include "speech/model.h"
+#include "speech/decode_schedule.h"
+
+struct q3t_session {
+    q3t_model *model;
+    q3t_arena arena;
+    q3t_prompt prompt;
+    int32_t trailing, max_frames, min_frames, reference_frames;
+    int32_t *trailing_ids;
+    float *prompt_rows, *trailing_rows;  /* (rows, hidden), (trailing, hidden): filled by the first step */
+    float *pad;                          /* (hidden,): the text part once the trailing text is used up */
+    q3t_sampling talker, predictor;
+    uint64_t seed, key;
+    q3t_cache cache, predictor_cache;
+    float *hidden, *input;               /* (hidden,): last output; next input */
+    float *logits, *scores;              /* (vocab,), (5, vocab): scores, then a copy and scratch for q3t_choose */
+    int32_t *order;                      /* (vocab,): scratch of q3t_choose */
+    float *predictor_logits;             /* (code_groups - 1, code_vocab) */
+    unsigned char *seen;                 /* (vocab,): code 0 values generated so far */
+    int32_t *codes;                      /* (reference_frames + max_frames, code_groups) */
+    int32_t frames, positions, cached_rows;
+    q3t_state state;
+    q3t_status status;                   /* sticky */
+    double prefill_seconds, talker_seconds, predictor_seconds;
+    q3t_stage stage;
+};
+
+static inline int32_t *q3t_session_frame(const q3t_session *s, int32_t frame) {
+    return s->codes + (size_t)(s->reference_frames + frame) * (size_t)s->model->config.code_groups;
+}
+#endif

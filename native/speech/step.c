@@ -1,0 +1,174 @@
+/* speech/step.c - one frame of n sessions:
+ *
+ *   prompt or last frame -> talker -> scores -> code 0 -> predictor -> codes 1 .. 15 -> next input
+ *                                                                   \-> decoder stage -> samples
+ *
+ * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerForConditionalGeneration.forward, and GenerationMixin._sample. */
+#define _POSIX_C_SOURCE 200809L
+#include "base/clock.h"
+#include "speech/session.h"
+
+enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one pass: the predictor begins with two columns each */
+_Static_assert((int)GROUP <= (int)Q3T_STAGES, "their decoders run together");
+
+static int running(const q3t_session *s) { return s->state == Q3T_RUNNING && s->status == Q3T_OK; }
+
+static void first_step(q3t_model *m, q3t_session *s) {
+    double start = q3t_now();
+    q3t_talker_embed(&m->talker, &m->workspace, &s->prompt, s->prompt_rows);
+    q3t_talker_text(&m->talker, &m->workspace, s->trailing_ids, s->trailing, s->trailing_rows);
+    q3t_talker_text(&m->talker, &m->workspace, &m->config.tts_pad, 1, s->pad);
+    s->cached_rows = q3t_talker_prefill(&m->talker, &m->workspace, &s->prompt, s->prompt_rows, &s->cache, s->hidden, s->logits);
+    s->positions = s->prompt.rows;
+    s->prefill_seconds = q3t_now() - start;
+}
+
+/* Bring hidden and logits of every running session up to date. */
+static void talker(q3t_model *m, q3t_session *const *sessions, int32_t n) {
+    q3t_column columns[GROUP];
+    const float *inputs[GROUP];
+    float *hidden[GROUP], *logits[GROUP];
+    q3t_session *stepped[GROUP];
+    int32_t cols = 0;
+    double start = q3t_now();
+    for (int32_t i = 0; i < n; i++) {
+        q3t_session *s = sessions[i];
+        if (!running(s) || s->positions == 0) continue;
+        columns[cols] = (q3t_column){&s->cache, s->positions};
+        inputs[cols] = s->input;
+        hidden[cols] = s->hidden;
+        logits[cols] = s->logits;
+        stepped[cols++] = s;
+    }
+    if (cols) q3t_talker_step(&m->talker, &m->workspace, columns, cols, inputs, hidden, logits);
+    double seconds = cols ? (q3t_now() - start) / cols : 0;
+    for (int32_t i = 0; i < cols; i++) {
+        stepped[i]->positions++;
+        stepped[i]->talker_seconds += seconds;
+    }
+    for (int32_t i = 0; i < n; i++)
+        if (running(sessions[i]) && sessions[i]->positions == 0) first_step(m, sessions[i]);
+}
+
+/* Choose code 0 from the logits, or end. */
+static void choose(const q3t_model *m, q3t_session *s) {
+    const q3t_config *c = &m->config;
+    size_t vocab = (size_t)c->vocab;
+    if (!m->kernels.finite(s->logits, c->vocab)) {
+        s->status = Q3T_E_TALKER_NONFINITE;
+        return;
+    }
+    memcpy(s->scores, s->logits, vocab * sizeof(float));
+    q3t_talker_scores(s->scores, c->vocab, s->talker.repetition_penalty, s->seen, c->codec_eos, s->frames < s->min_frames);
+    float *work = s->scores + vocab; /* the scores themselves stay for q3t_session_peek */
+    memcpy(work, s->scores, vocab * sizeof(float));
+    double u = s->talker.greedy ? 0 : q3t_draw(s->seed, s->key, (uint32_t)s->frames, 0);
+    int32_t code = q3t_choose(&m->kernels, &s->talker, work, c->vocab, u, work + vocab, s->order);
+    if (code == c->codec_eos) s->state = Q3T_STOP_EOS;
+    else if (s->frames == s->max_frames) s->state = Q3T_STOP_MAX_FRAMES;
+    else q3t_session_frame(s, s->frames)[0] = code;
+}
+
+/* Codes 1 .. 15 of every running session, and its next input. */
+static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
+    q3t_prediction frames[GROUP];
+    q3t_session *predicted[GROUP];
+    int32_t count = 0;
+    double start = q3t_now();
+    for (int32_t i = 0; i < n; i++) {
+        q3t_session *s = sessions[i];
+        if (!running(s)) continue;
+        frames[count] = (q3t_prediction){
+            .cache = &s->predictor_cache,
+            .hidden = s->hidden,
+            .sampling = &s->predictor,
+            .seed = s->seed,
+            .key = s->key,
+            .frame = (uint32_t)s->frames,
+            .codes = q3t_session_frame(s, s->frames),
+            .logits = s->predictor_logits,
+        };
+        predicted[count++] = s;
+    }
+    if (!count) return;
+    q3t_predictor_frames(&m->predictor, &m->workspace, frames, count);
+    double seconds = (q3t_now() - start) / count;
+    for (int32_t i = 0; i < count; i++) {
+        q3t_session *s = predicted[i];
+        s->predictor_seconds += seconds;
+        s->status = frames[i].status;
+        if (s->status != Q3T_OK) continue;
+        s->seen[frames[i].codes[0]] = 1;
+        q3t_talker_codes(&m->talker, &m->kernels, frames[i].codes, s->input);
+        const float *text = s->frames < s->trailing ? s->trailing_rows + (size_t)s->frames * (size_t)m->config.talker.hidden : s->pad;
+        m->kernels.add(s->input, text, m->config.talker.hidden);
+        s->frames++;
+    }
+}
+
+/* status[i]: where that of the session goes. */
+static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, int32_t *const *status) {
+    talker(m, sessions, n);
+    for (int32_t i = 0; i < n; i++)
+        if (running(sessions[i])) choose(m, sessions[i]);
+    predict(m, sessions, n);
+    q3t_stage *stages[GROUP];
+    for (int32_t i = 0; i < n; i++) {
+        q3t_session *s = sessions[i];
+        stages[i] = &s->stage;
+        q3t_stage_push(&s->stage, s->reference_frames + s->frames, s->state != Q3T_RUNNING);
+    }
+    q3t_stages_run(stages, n, m->codec_work, m->pool);
+    for (int32_t i = 0; i < n; i++) {
+        q3t_session *s = sessions[i];
+        if (s->status == Q3T_OK) s->status = (q3t_status)atomic_load(&s->stage.status);
+        *status[i] = (int32_t)s->status;
+    }
+}
+
+/* Whether session i is one of the model's, and not among those before it. */
+static int steppable(const q3t_model *m, q3t_session *const *sessions, int32_t i) {
+    if (!sessions[i] || sessions[i]->model != m) return 0;
+    for (int32_t j = 0; j < i; j++)
+        if (sessions[j] == sessions[i]) return 0;
+    return 1;
+}
+
+q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t *status) {
+    if (!model || !sessions || !status || n < 1) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(model->pool));
+    q3t_session *group[GROUP];
+    int32_t *theirs[GROUP], count = 0;
+    for (int32_t i = 0; i < n; i++) {
+        if (steppable(model, sessions, i)) {
+            group[count] = sessions[i];
+            theirs[count++] = &status[i];
+        } else {
+            status[i] = Q3T_E_ARGUMENT;
+        }
+        if (count == GROUP || (count && i == n - 1)) {
+            step_group(model, group, count, theirs);
+            count = 0;
+        }
+    }
+    return Q3T_OK;
+}
+
+q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples) {
+    if (!model || !codes || !samples || frames < 1 || chunk < 1 || chunk > Q3T_CODEC_MAX_CHUNK) return Q3T_E_ARGUMENT;
+    for (size_t i = 0; i < (size_t)frames * (size_t)model->config.code_groups; i++)
+        if (codes[i] < 0 || codes[i] >= model->config.codebook_size) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(model->pool));
+    q3t_codec_state *state;
+    Q3T_TRY(q3t_codec_state_open(model->codec, &state));
+    q3t_status status = Q3T_OK;
+    for (int32_t done = 0, n; status == Q3T_OK && done < frames; done += n) {
+        n = frames - done < chunk ? frames - done : chunk;
+        q3t_codec_call call = {.state = state, .frames = n, .codes = codes + (size_t)done * (size_t)model->config.code_groups,
+                               .samples = samples + (size_t)done * (size_t)q3t_frame_samples(&model->config)};
+        q3t_codec_run(model->codec, model->codec_work, model->pool, &call, 1);
+        status = call.status;
+    }
+    q3t_codec_state_close(state);
+    return status;
+}

@@ -1,0 +1,362 @@
+/* voice/codec_encoder.c - a recording to codes:
+ *
+ *   convolutions: conv k7 1 -> C; per stage units x + k1(elu(k3(elu(x)))), then elu and
+ *                 conv k = 2 stride to twice the channels; elu, conv k3 -> (rows, hidden)
+ *   transformer over all rows: layer norm, attention to everything before, gelu
+ *   conv k = 2 stride, edges repeated -> one row a frame
+ *   quantizer: one semantic code; acoustic codes, each of what the ones before left over
+ *
+ * The convolutions are causal and go through the recording in pieces: a window holds
+ * the rows before, and what a stride lacks at the very end is zeros. The transformer
+ * goes layer by layer, so that only one layer's keys and values are kept.
+ * Source: modeling_mimi.py, MimiEncoder, MimiTransformerModel, MimiSplitResidualVectorQuantizer. */
+#include "voice/codec_encoder.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { PIECE = 8,     /* frames in a piece of the convolutions */
+       BLOCK = 128,   /* rows in a piece of the transformer and of the quantizer */
+       QUERIES = 16 };/* positions whose attention is handed out at a time */
+
+typedef struct window {
+    float *x;                        /* (history + rows, channels) */
+    int32_t history, channels;
+} window;
+
+typedef struct pass {
+    const q3t_encoder *e;
+    q3t_arena arena;
+    int32_t rows, frames, capacity;  /* of the transformer; capacity: rows up to a multiple of Q3T_KEYS */
+    /* convolutions */
+    window samples, unit[Q3T_ENCODER_STAGES][Q3T_ENCODER_UNITS], down[Q3T_ENCODER_STAGES], last;
+    float *raw, *half;               /* rows of the widest stage: x; between a unit's convolutions */
+    /* transformer */
+    float *x;                        /* (halving + rows + halving, hidden), rows behind the first `halving` */
+    float *h, *qkv, *mixed, *wide;   /* (BLOCK, ..) */
+    float *cos, *sin;                /* (rows, head_dim / 2) */
+    float *keys, *values;            /* (kv_heads, capacity / Q3T_KEYS, head_dim, Q3T_KEYS), (kv_heads, capacity, head_dim) */
+    float *scores;                   /* (threads, score_floats) */
+    size_t score_floats;
+    /* quantizer */
+    float *latent, *left, *dots;     /* (BLOCK, hidden), (BLOCK, codebook_dim), (BLOCK, codebook_size) */
+} pass;
+
+static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
+static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+static int32_t ceil_div(int32_t a, int32_t b) { return a / b + (a % b != 0); }
+static float *rows_of(const window *w) { return w->x + (size_t)w->history * (size_t)w->channels; }
+
+/* ------------------------------------------------------------ opening */
+q3t_status q3t_encoder_open(const q3t_encoder_config *config, const q3t_tensor *tensors, size_t count,
+                            const q3t_model_options *options, q3t_encoder **encoder) {
+    if (!config || !tensors || !options || !encoder || options->threads < 1) return Q3T_E_ARGUMENT;
+    q3t_encoder *e = calloc(1, sizeof *e);
+    if (!e) return Q3T_E_MEMORY;
+    e->config = *config;
+    q3t_kernels_init(&e->kernels, q3t_cpu_flags() & options->cpu_mask);
+    q3t_status status = q3t_encoder_pack(e, tensors, count, options->threads);
+    if (status != Q3T_OK) {
+        q3t_encoder_close(e);
+        return status;
+    }
+    *encoder = e;
+    return Q3T_OK;
+}
+
+void q3t_encoder_stop(q3t_encoder *e) {
+    if (e) atomic_store(&e->stop, 1);
+}
+
+void q3t_encoder_close(q3t_encoder *e) {
+    if (!e) return;
+    q3t_pool_close(e->pool);
+    q3t_arena_free(&e->arena);
+    free(e);
+}
+
+/* ------------------------------------------------------------ memory of one recording */
+static void carve_window(q3t_arena *a, window *w, int32_t history, int32_t rows, int32_t channels) {
+    *w = (window){.history = history, .channels = channels};
+    w->x = q3t_carve(a, (size_t)history + (size_t)rows, (size_t)channels * sizeof(float));
+}
+
+static void carve(pass *p, q3t_arena *a) {
+    const q3t_encoder *e = p->e;
+    const q3t_encoder_config *c = &e->config;
+    const q3t_transformer_config *t = &c->transformer;
+    size_t f = sizeof(float), hidden = (size_t)t->hidden, half = (size_t)t->head_dim / 2, raw = 0;
+    carve_window(a, &p->samples, c->kernel - 1, PIECE * e->frame_samples, 1);
+    for (int32_t i = 0; i < c->stages; i++) {
+        const q3t_encoder_stage *s = &e->stage[i];
+        int32_t rows = PIECE * s->frame_rows;
+        for (int32_t u = 0; u < c->units; u++)
+            carve_window(a, &p->unit[i][u], (c->residual_kernel - 1) * s->unit[u].conv1.dilation, rows, s->channels);
+        carve_window(a, &p->down[i], s->rate, rows, s->channels);
+        raw = max_size(raw, (size_t)rows * (size_t)s->channels);
+    }
+    carve_window(a, &p->last, c->last_kernel - 1, PIECE * e->frame_rows, e->width);
+    p->raw = q3t_carve(a, raw, f);
+    p->half = q3t_carve(a, raw, f);
+    p->x = q3t_carve(a, (size_t)p->rows + 2 * (size_t)c->halving, hidden * f);
+    p->h = q3t_carve(a, BLOCK, hidden * f);
+    p->qkv = q3t_carve(a, BLOCK, ((size_t)t->heads + 2 * (size_t)t->kv_heads) * (size_t)t->head_dim * f);
+    p->mixed = q3t_carve(a, BLOCK, (size_t)t->heads * (size_t)t->head_dim * f);
+    p->wide = q3t_carve(a, BLOCK, (size_t)t->intermediate * f);
+    p->cos = q3t_carve(a, (size_t)p->rows, half * f);
+    p->sin = q3t_carve(a, (size_t)p->rows, half * f);
+    p->keys = q3t_carve(a, (size_t)p->capacity, (size_t)t->kv_heads * (size_t)t->head_dim * f);
+    p->values = q3t_carve(a, (size_t)p->capacity, (size_t)t->kv_heads * (size_t)t->head_dim * f);
+    p->score_floats = (size_t)(t->heads / t->kv_heads) * ((size_t)p->rows + 2 * Q3T_KEYS);
+    p->scores = q3t_carve(a, (size_t)q3t_pool_threads(e->pool), p->score_floats * f);
+    p->latent = q3t_carve(a, BLOCK, hidden * f);
+    p->left = q3t_carve(a, BLOCK, (size_t)c->codebook_dim * f);
+    p->dots = q3t_carve(a, BLOCK, (size_t)c->codebook_size * f);
+}
+
+/* ------------------------------------------------------------ convolutions */
+static void run(const pass *p, q3t_conv_run r) { q3t_convs_run(&p->e->kernels, p->e->pool, &r); }
+
+typedef struct elu_job {
+    const q3t_kernels *kernels;
+    const float *x;
+    float *y;
+    int32_t channels;
+} elu_job;
+
+static void elu_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const elu_job *j = arg;
+    size_t at = (size_t)begin * (size_t)j->channels;
+    (void)worker;
+    j->kernels->elu(j->y + at, j->x + at, (end - begin) * j->channels);
+}
+
+/* y = elu(x), (rows, channels) */
+static void elu(const pass *p, float *y, const float *x, int32_t rows, int32_t channels) {
+    elu_job j = {.kernels = &p->e->kernels, .x = x, .y = y, .channels = channels};
+    q3t_pool_run(p->e->pool, rows, 8192 / channels + 1, elu_task, &j);
+}
+
+/* The last rows of the window become the history of the next piece. */
+static void advance(const window *w, int32_t rows) {
+    memmove(w->x, w->x + (size_t)rows * (size_t)w->channels, (size_t)w->history * (size_t)w->channels * sizeof(float));
+}
+
+/* One stage over `rows` rows in p->raw; to: where the stage after finds its rows. Returns how many those are. */
+static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
+    const q3t_encoder_stage *s = &p->e->stage[i];
+    int32_t channels = s->channels, narrow = channels / p->e->config.compress, strides = ceil_div(rows, s->rate);
+    for (int32_t u = 0; u < p->e->config.units; u++) {
+        const window *w = &p->unit[i][u];
+        elu(p, rows_of(w), p->raw, rows, channels);
+        run(p, (q3t_conv_run){.conv = &s->unit[u].conv1, .x = w->x, .ldx = (size_t)channels, .y = p->half, .ldy = (size_t)narrow,
+                              .rows = rows, .after = Q3T_AFTER_ELU});
+        /* the window's rows are used up: the second convolution's output goes there before it is added */
+        advance(w, rows);
+        run(p, (q3t_conv_run){.conv = &s->unit[u].conv2, .x = p->half, .ldx = (size_t)narrow, .y = rows_of(w), .ldy = (size_t)channels,
+                              .rows = rows, .after = Q3T_AFTER_ADD, .residual = p->raw});
+    }
+    const window *w = &p->down[i];
+    elu(p, rows_of(w), p->raw, rows, channels);
+    /* only the last piece can leave a stride unfilled */
+    memset(rows_of(w) + (size_t)rows * (size_t)channels, 0, (size_t)(strides * s->rate - rows) * (size_t)channels * sizeof(float));
+    run(p, (q3t_conv_run){.conv = &s->down, .x = w->x, .ldx = (size_t)s->rate * (size_t)channels, .y = to, .ldy = 2 * (size_t)channels,
+                          .rows = strides});
+    advance(w, strides * s->rate);
+    return strides;
+}
+
+/* n samples, PIECE frames unless they are the last, to rows of the transformer at x. Returns how many. */
+static int32_t convolve(pass *p, const float *samples, int32_t n, float *x) {
+    const q3t_encoder *e = p->e;
+    const q3t_encoder_config *c = &e->config;
+    size_t width = (size_t)e->width;
+    memcpy(rows_of(&p->samples), samples, (size_t)n * sizeof(float));
+    run(p, (q3t_conv_run){.conv = &e->in, .x = p->samples.x, .ldx = 1, .y = p->raw, .ldy = (size_t)c->filters, .rows = n});
+    advance(&p->samples, n);
+    int32_t rows = n;
+    for (int32_t i = 0; i < c->stages; i++) rows = run_stage(p, i, rows, i + 1 < c->stages ? p->raw : rows_of(&p->last));
+    elu(p, rows_of(&p->last), rows_of(&p->last), rows, e->width);
+    run(p, (q3t_conv_run){.conv = &e->out, .x = p->last.x, .ldx = width, .y = x, .ldy = (size_t)c->transformer.hidden, .rows = rows});
+    advance(&p->last, rows);
+    return rows;
+}
+
+/* ------------------------------------------------------------ transformer */
+/* The angle is rounded to float32, as the reference's is. */
+static void rotations(const pass *p) {
+    int32_t half = p->e->config.transformer.head_dim / 2;
+    for (int32_t t = 0; t < p->rows; t++)
+        for (int32_t i = 0; i < half; i++) {
+            float angle = (float)t * p->e->inv_freq[i];
+            p->cos[(size_t)t * (size_t)half + (size_t)i] = (float)cos(angle);
+            p->sin[(size_t)t * (size_t)half + (size_t)i] = (float)sin(angle);
+        }
+}
+
+typedef struct block {
+    const pass *p;
+    const float *x, *weight, *bias;
+    int32_t first, rows;   /* positions [first, first + rows) */
+} block;
+
+static void norm_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const block *b = arg;
+    const q3t_transformer_config *t = &b->p->e->config.transformer;
+    (void)worker;
+    for (int32_t i = begin; i < end; i++) {
+        size_t at = (size_t)i * (size_t)t->hidden;
+        b->p->e->kernels.layernorm(b->p->h + at, b->x + at, b->weight, b->bias, t->hidden, t->rms_eps);
+    }
+}
+
+static void norm(block *b, const float *weight, const float *bias) {
+    b->weight = weight, b->bias = bias;
+    q3t_pool_run(b->p->e->pool, b->rows, 8, norm_task, b);
+}
+
+/* Rotate the queries and keys of the block's positions; store keys and values. */
+static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const block *b = arg;
+    const pass *p = b->p;
+    const q3t_transformer_config *t = &p->e->config.transformer;
+    const q3t_kernels *k = &p->e->kernels;
+    size_t d = (size_t)t->head_dim, half = d / 2, heads = (size_t)t->heads, kv = (size_t)t->kv_heads;
+    (void)worker;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
+        float *row = p->qkv + i * (heads + 2 * kv) * d;
+        size_t at = (size_t)b->first + i;
+        for (size_t h = 0; h < heads + kv; h++) k->head_rope(row + h * d, NULL, p->cos + at * half, p->sin + at * half, t->head_dim, 0);
+        for (size_t h = 0; h < kv; h++) {
+            const float *key = row + (heads + h) * d;
+            float *to = p->keys + h * (size_t)p->capacity * d + at / Q3T_KEYS * d * Q3T_KEYS + at % Q3T_KEYS;
+            for (size_t j = 0; j < d; j++) to[j * Q3T_KEYS] = key[j];
+            memcpy(p->values + (h * (size_t)p->capacity + at) * d, key + kv * d, d * sizeof(float));
+        }
+    }
+}
+
+/* Item: kv head * pieces + piece of the positions. */
+static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const block *b = arg;
+    const pass *p = b->p;
+    const q3t_transformer_config *t = &p->e->config.transformer;
+    int32_t pieces = ceil_div(b->rows, QUERIES), group = t->heads / t->kv_heads, d = t->head_dim;
+    size_t width = (size_t)t->heads * (size_t)d, qkv = width + 2 * (size_t)t->kv_heads * (size_t)d;
+    for (int32_t item = begin; item < end; item++) {
+        int32_t head = item / pieces, from = item % pieces * QUERIES, to = min2(from + QUERIES, b->rows);
+        size_t cache = (size_t)head * (size_t)p->capacity * (size_t)d, at = (size_t)head * (size_t)group * (size_t)d;
+        for (int32_t i = from; i < to; i++)
+            p->e->kernels.attend(p->mixed + (size_t)i * width + at, p->qkv + (size_t)i * qkv + at, p->keys + cache, p->values + cache,
+                                 group, d, 0, b->first + i + 1, 1 / sqrtf((float)d), p->scores + (size_t)worker * p->score_floats);
+    }
+}
+
+/* A layer over one block of positions; the blocks before it have stored their keys. */
+static void run_layer(const pass *p, const q3t_encoder_layer *l, int32_t first, int32_t rows) {
+    const q3t_transformer_config *t = &p->e->config.transformer;
+    size_t hidden = (size_t)t->hidden, width = (size_t)t->heads * (size_t)t->head_dim, inter = (size_t)t->intermediate;
+    float *x = p->x + ((size_t)p->e->config.halving + (size_t)first) * hidden;
+    block b = {.p = p, .x = x, .first = first, .rows = rows};
+    norm(&b, l->input_norm, l->input_norm_bias);
+    run(p, (q3t_conv_run){.conv = &l->qkv, .x = p->h, .ldx = hidden, .y = p->qkv, .ldy = (size_t)l->qkv.out, .rows = rows});
+    q3t_pool_run(p->e->pool, rows, 8, store_task, &b);
+    q3t_pool_run(p->e->pool, t->kv_heads * ceil_div(rows, QUERIES), 1, attend_task, &b);
+    run(p, (q3t_conv_run){.conv = &l->o, .x = p->mixed, .ldx = width, .y = p->h, .ldy = hidden, .rows = rows,
+                          .after = Q3T_AFTER_ADD_SCALED, .scale = l->attn_scale, .residual = x});
+    norm(&b, l->post_norm, l->post_norm_bias);
+    run(p, (q3t_conv_run){.conv = &l->fc1, .x = p->h, .ldx = hidden, .y = p->wide, .ldy = inter, .rows = rows, .after = Q3T_AFTER_GELU});
+    run(p, (q3t_conv_run){.conv = &l->fc2, .x = p->wide, .ldx = inter, .y = p->h, .ldy = hidden, .rows = rows,
+                          .after = Q3T_AFTER_ADD_SCALED, .scale = l->mlp_scale, .residual = x});
+}
+
+/* Repeat the first row before, and the last behind, the rows. */
+static void repeat_edges(const pass *p) {
+    size_t hidden = (size_t)p->e->config.transformer.hidden, edge = (size_t)p->e->config.halving;
+    float *first = p->x + edge * hidden, *last = first + (size_t)(p->rows - 1) * hidden;
+    for (size_t i = 1; i <= edge; i++) {
+        memcpy(first - i * hidden, first, hidden * sizeof(float));
+        memcpy(last + i * hidden, last, hidden * sizeof(float));
+    }
+}
+
+/* ------------------------------------------------------------ quantizer */
+typedef struct search {
+    const pass *p;
+    int32_t group;
+    int32_t *codes;       /* of the block's first frame */
+} search;
+
+/* The nearest vector, the first of equals; then what it leaves over. */
+static void nearest_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    const search *s = arg;
+    const q3t_encoder *e = s->p->e;
+    const q3t_conv *book = &e->books[s->group];
+    const float *norms = e->norms + (size_t)s->group * (size_t)book->out;
+    (void)worker;
+    for (int32_t t = begin; t < end; t++) {
+        const float *dots = s->p->dots + (size_t)t * (size_t)book->out;
+        int32_t best = 0;
+        for (int32_t k = 1; k < book->out; k++)
+            if (norms[k] - 2 * dots[k] < norms[best] - 2 * dots[best]) best = k;
+        s->codes[(size_t)t * (size_t)e->config.code_groups + (size_t)s->group] = best;
+        float *left = s->p->left + (size_t)t * (size_t)book->in;
+        const float *v = book->w + (size_t)(best / Q3T_BLOCK) * (size_t)book->in * Q3T_BLOCK + best % Q3T_BLOCK;
+        for (int32_t i = 0; i < book->in; i++) left[i] -= v[i * Q3T_BLOCK];
+    }
+}
+
+static void quantize_block(const pass *p, int32_t frames, int32_t *codes) {
+    const q3t_encoder *e = p->e;
+    size_t hidden = (size_t)e->config.transformer.hidden, dim = (size_t)e->config.codebook_dim;
+    for (int32_t g = 0; g < e->config.code_groups; g++) {
+        search s = {.p = p, .group = g, .codes = codes};
+        /* the acoustic codes begin anew: they do not see what the semantic one left over */
+        if (g < 2)
+            run(p, (q3t_conv_run){.conv = g ? &e->acoustic : &e->semantic, .x = p->latent, .ldx = hidden, .y = p->left, .ldy = dim,
+                                  .rows = frames});
+        run(p, (q3t_conv_run){.conv = &e->books[g], .x = p->left, .ldx = dim, .y = p->dots, .ldy = (size_t)e->config.codebook_size,
+                              .rows = frames});
+        q3t_pool_run(e->pool, frames, 4, nearest_task, &s);
+    }
+}
+
+static q3t_status encode(pass *p, const float *samples, int32_t n, int32_t *codes) {
+    const q3t_encoder *e = p->e;
+    const q3t_encoder_config *c = &e->config;
+    size_t hidden = (size_t)c->transformer.hidden, halving = (size_t)c->halving;
+    int32_t piece = PIECE * e->frame_samples, rows = 0;
+    for (int32_t at = 0, some; at < n; at += some) {
+        if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
+        some = min2(piece, n - at);
+        rows += convolve(p, samples + at, some, p->x + (halving + (size_t)rows) * hidden);
+    }
+    rotations(p);
+    for (int32_t i = 0; i < c->transformer.layers; i++)
+        for (int32_t first = 0; first < p->rows; first += BLOCK) {
+            if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
+            run_layer(p, &e->layers[i], first, min2(BLOCK, p->rows - first));
+        }
+    repeat_edges(p);
+    for (int32_t first = 0; first < p->frames; first += BLOCK) {
+        if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
+        int32_t some = min2(BLOCK, p->frames - first);
+        run(p, (q3t_conv_run){.conv = &e->halve, .x = p->x + (size_t)first * halving * hidden, .ldx = halving * hidden, .y = p->latent,
+                              .ldy = hidden, .rows = some});
+        if (!e->kernels.finite(p->latent, some * c->transformer.hidden)) return Q3T_E_ENCODER_NONFINITE;
+        quantize_block(p, some, codes + (size_t)first * (size_t)c->code_groups);
+    }
+    return Q3T_OK;
+}
+
+q3t_status q3t_encoder_run(q3t_encoder *e, const float *samples, int32_t n, int32_t *codes) {
+    if (!e || !samples || !codes || n < 1 || n > INT32_MAX - e->frame_samples) return Q3T_E_ARGUMENT;
+    Q3T_TRY(q3t_pool_ready(e->pool));
+    pass p = {.e = e, .rows = ceil_div(n, e->frame_samples / e->config.halving), .frames = ceil_div(n, e->frame_samples)};
+    p.capacity = (p.rows + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
+    carve(&p, &p.arena);
+    Q3T_TRY(q3t_arena_reserve(&p.arena));
+    carve(&p, &p.arena);
+    q3t_status status = encode(&p, samples, n, codes);
+    q3t_arena_free(&p.arena);
+    return status;
+}

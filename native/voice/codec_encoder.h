@@ -1,0 +1,48 @@
+/* voice/codec_encoder.h - what voice/codec_encoder.c and voice/codec_encoder_pack.c share: the codec's encoder,
+ * packed, and the windows of its convolutions.
+ *
+ * Activations are channel-last. A convolution of stride r and kernel 2r reads
+ * r rows of C channels as one row of r * C, without moving a byte. */
+#ifndef Q3T_ENCODER_H
+#define Q3T_ENCODER_H
+#include "voice/convolutions.h"
+#include <stdatomic.h>
+
+enum { Q3T_ENCODER_UNITS = 4, Q3T_ENCODER_STAGES = 8 };
+
+typedef struct q3t_encoder_unit {    /* x + conv2(elu(conv1(elu(x)))) */
+    q3t_conv conv1, conv2;
+} q3t_encoder_unit;
+
+typedef struct q3t_encoder_stage {   /* residual units, then elu and a convolution with stride that doubles the channels */
+    q3t_encoder_unit unit[Q3T_ENCODER_UNITS];
+    q3t_conv down;
+    int32_t channels, rate;
+    int32_t frame_rows;              /* rows in, for one frame of codes */
+} q3t_encoder_stage;
+
+typedef struct q3t_encoder_layer {
+    q3t_conv qkv, o, fc1, fc2;
+    const float *input_norm, *input_norm_bias, *post_norm, *post_norm_bias, *attn_scale, *mlp_scale;
+} q3t_encoder_layer;
+
+struct q3t_encoder {
+    q3t_encoder_config config;
+    q3t_kernels kernels;
+    q3t_pool *pool;
+    atomic_int stop;                 /* of q3t_encoder_stop */
+    q3t_arena arena;
+    int32_t frame_samples, frame_rows; /* rows of the transformer for one frame */
+    int32_t width;                   /* channels after the last stage */
+    q3t_conv in, out, halve;
+    q3t_encoder_stage stage[Q3T_ENCODER_STAGES];
+    q3t_encoder_layer *layers;       /* (transformer.layers,) */
+    const float *inv_freq;           /* (head_dim / 2,) */
+    q3t_conv semantic, acoustic;     /* projections */
+    q3t_conv *books;                 /* (code_groups,): a codebook as the matrix that a vector is compared with */
+    float *norms;                    /* (code_groups, codebook_size): squared lengths */
+};
+
+/* ---- voice/codec_encoder_pack.c */
+q3t_status q3t_encoder_pack(q3t_encoder *e, const q3t_tensor *tensors, size_t count, int32_t threads);
+#endif

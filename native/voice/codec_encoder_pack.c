@@ -1,0 +1,145 @@
+/* voice/codec_encoder_pack.c - opening the codec's encoder: sizes checked, every tensor
+ * found and packed, codebook vectors divided by their usage. */
+#include "voice/codec_encoder.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { MAX_WIDTH = 1 << 16, MAX_FRAME = 1 << 16 };
+
+static int in_range(int64_t v, int64_t low, int64_t high) { return v >= low && v <= high; }
+
+static q3t_status check_config(const q3t_encoder_config *c) {
+    const q3t_transformer_config *t = &c->transformer;
+    if (!in_range(t->hidden, 1, MAX_WIDTH) || !in_range(t->intermediate, 1, MAX_WIDTH) || !in_range(t->layers, 0, 256) ||
+        !in_range(t->heads, 1, 256) || !in_range(t->kv_heads, 1, t->heads) || t->heads % t->kv_heads || !in_range(t->head_dim, 2, 512) ||
+        t->head_dim % 2 || !isfinite(t->rms_eps) || t->rms_eps < 0 || !isfinite(t->rope_theta) || t->rope_theta <= 0)
+        return Q3T_E_CONFIG;
+    if (!in_range(c->filters, 1, MAX_WIDTH) || !in_range(c->kernel, 1, 64) || !in_range(c->last_kernel, 1, 64) ||
+        !in_range(c->residual_kernel, 1, 64) || !in_range(c->compress, 1, c->filters) || c->filters % c->compress)
+        return Q3T_E_CONFIG;
+    if (!in_range(c->units, 0, Q3T_ENCODER_UNITS) || !in_range(c->dilation_growth, 1, 8) ||
+        !in_range(c->stages, 1, Q3T_ENCODER_STAGES) || !in_range(c->halving, 1, 8))
+        return Q3T_E_CONFIG;
+    if (!in_range(c->code_groups, 2, 64) || !in_range(c->codebook_size, 1, 1 << 16) || !in_range(c->codebook_dim, 1, MAX_WIDTH))
+        return Q3T_E_CONFIG;
+    int64_t samples = c->halving;
+    for (int32_t i = 0; i < c->stages; i++) {
+        if (!in_range(c->rates[i], 1, 64)) return Q3T_E_CONFIG;
+        samples *= c->rates[i];
+    }
+    return samples <= MAX_FRAME && (int64_t)c->filters << c->stages <= MAX_WIDTH ? Q3T_OK : Q3T_E_CONFIG;
+}
+
+int32_t q3t_encoder_frame_samples(const q3t_encoder_config *c) {
+    int32_t n = c->halving;
+    for (int32_t i = 0; i < c->stages; i++) n *= c->rates[i];
+    return n;
+}
+
+static void pick(q3t_picker *p, q3t_arena *a, q3t_conv *conv, int32_t slot, int32_t layer, int32_t in, int32_t out, int32_t kernel,
+                 int32_t fold) {
+    q3t_pick_conv(p, a, conv, &(q3t_conv_shape){.slot = slot, .bias_slot = slot + 1, .layer = layer, .in = in, .out = out,
+                                                .kernel = kernel, .fold = fold});
+}
+
+static void carve_stages(q3t_encoder *e, q3t_arena *a, q3t_picker *p) {
+    const q3t_encoder_config *c = &e->config;
+    int32_t channels = c->filters, rows = e->frame_samples;
+    for (int32_t i = 0; i < c->stages; i++) {
+        q3t_encoder_stage *s = &e->stage[i];
+        s->channels = channels, s->rate = c->rates[i], s->frame_rows = rows;
+        for (int32_t u = 0, dilation = 1; u < c->units; u++, dilation *= c->dilation_growth) {
+            q3t_conv_shape shape = {.slot = Q3T_W_ENCODER_UNIT1, .bias_slot = Q3T_W_ENCODER_UNIT1_BIAS, .layer = c->units * i + u,
+                                    .in = channels, .out = channels / c->compress, .kernel = c->residual_kernel, .dilation = dilation};
+            q3t_pick_conv(p, a, &s->unit[u].conv1, &shape);
+            pick(p, a, &s->unit[u].conv2, Q3T_W_ENCODER_UNIT2, c->units * i + u, channels / c->compress, channels, 1, 1);
+        }
+        pick(p, a, &s->down, Q3T_W_ENCODER_DOWN, i, channels, 2 * channels, 2 * s->rate, s->rate);
+        channels *= 2, rows /= s->rate;
+    }
+    e->width = channels, e->frame_rows = rows;
+}
+
+static void carve_layer(q3t_encoder *e, q3t_encoder_layer *l, q3t_arena *a, q3t_picker *p, int32_t i) {
+    const q3t_transformer_config *t = &e->config.transformer;
+    int32_t n = t->hidden, q = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim;
+    const struct { int32_t slot, out, at; } parts[3] = {
+        {Q3T_W_ENCODER_Q, q, 0}, {Q3T_W_ENCODER_K, kv, q}, {Q3T_W_ENCODER_V, kv, q + kv}};
+    q3t_conv_carve(a, &l->qkv, n, q + 2 * kv, 1, 1);
+    for (int j = 0; j < 3; j++)
+        q3t_pick_into(p, &l->qkv, &(q3t_conv_shape){.slot = parts[j].slot, .bias_slot = -1, .layer = i, .in = n, .out = parts[j].out},
+                      parts[j].at);
+    q3t_pick_conv(p, a, &l->o, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_O, .bias_slot = -1, .layer = i, .in = q, .out = n});
+    q3t_pick_conv(p, a, &l->fc1, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_FC1, .bias_slot = -1, .layer = i, .in = n, .out = t->intermediate});
+    q3t_pick_conv(p, a, &l->fc2, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_FC2, .bias_slot = -1, .layer = i, .in = t->intermediate, .out = n});
+    l->input_norm = q3t_pick_vector(p, a, Q3T_W_ENCODER_INPUT_NORM, i, n);
+    l->input_norm_bias = q3t_pick_vector(p, a, Q3T_W_ENCODER_INPUT_NORM_BIAS, i, n);
+    l->post_norm = q3t_pick_vector(p, a, Q3T_W_ENCODER_POST_NORM, i, n);
+    l->post_norm_bias = q3t_pick_vector(p, a, Q3T_W_ENCODER_POST_NORM_BIAS, i, n);
+    l->attn_scale = q3t_pick_vector(p, a, Q3T_W_ENCODER_ATTN_SCALE, i, n);
+    l->mlp_scale = q3t_pick_vector(p, a, Q3T_W_ENCODER_MLP_SCALE, i, n);
+}
+
+/* A packed codebook of sums becomes the vectors and their squared lengths. */
+static void divide(const q3t_conv *book, const q3t_tensor *usage, float *norms) {
+    for (int32_t k = 0; k < book->out; k++) {
+        float *v = (float *)book->w + (size_t)(k / Q3T_BLOCK) * (size_t)book->in * Q3T_BLOCK + k % Q3T_BLOCK;
+        float used = q3t_tensor_at(usage, (size_t)k);
+        double sum = 0;
+        /* a NaN must stay one */
+        float divisor = used < 1e-5f ? 1e-5f : used;
+        for (int32_t i = 0; i < book->in; i++) {
+            v[i * Q3T_BLOCK] /= divisor;
+            sum += (double)v[i * Q3T_BLOCK] * v[i * Q3T_BLOCK];
+        }
+        norms[k] = (float)sum;
+    }
+}
+
+static void carve_quantizer(q3t_encoder *e, q3t_arena *a, q3t_picker *p) {
+    const q3t_encoder_config *c = &e->config;
+    int32_t n = c->transformer.hidden, dim = c->codebook_dim, size = c->codebook_size;
+    q3t_pick_conv(p, a, &e->semantic, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_SEMANTIC, .bias_slot = -1, .in = n, .out = dim, .kernel = 1});
+    q3t_pick_conv(p, a, &e->acoustic, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_ACOUSTIC, .bias_slot = -1, .in = n, .out = dim, .kernel = 1});
+    e->books = q3t_carve(a, (size_t)c->code_groups, sizeof *e->books);
+    e->norms = q3t_carve(a, (size_t)c->code_groups * (size_t)size, sizeof(float));
+    for (int32_t g = 0; g < c->code_groups; g++) {
+        q3t_conv measured, *book = e->books ? &e->books[g] : &measured;
+        q3t_pick_conv(p, a, book, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_BOOK_SUM, .bias_slot = -1, .layer = g, .in = dim, .out = size});
+        const q3t_tensor *usage = q3t_pick(p, Q3T_W_ENCODER_BOOK_USAGE, g, 1, size, 0, 0);
+        if (e->books && p->status == Q3T_OK) divide(book, usage, e->norms + (size_t)g * (size_t)size);
+    }
+}
+
+static void carve(q3t_encoder *e, q3t_arena *a, q3t_picker *p) {
+    const q3t_encoder_config *c = &e->config;
+    const q3t_transformer_config *t = &c->transformer;
+    /* one input channel: the taps are the inputs */
+    pick(p, a, &e->in, Q3T_W_ENCODER_IN, 0, 1, c->filters, c->kernel, c->kernel);
+    carve_stages(e, a, p);
+    pick(p, a, &e->out, Q3T_W_ENCODER_OUT, 0, e->width, t->hidden, c->last_kernel, 1);
+    q3t_encoder_layer *layers = q3t_carve(a, (size_t)t->layers, sizeof *layers), measured;
+    for (int32_t i = 0; i < t->layers; i++) carve_layer(e, layers ? &layers[i] : &measured, a, p, i);
+    e->layers = layers;
+    float *inv = q3t_carve(a, (size_t)t->head_dim / 2, sizeof(float));
+    /* each step in float32, as the reference computes it */
+    for (int32_t i = 0; inv && i < t->head_dim / 2; i++)
+        inv[i] = 1.0f / powf((float)t->rope_theta, (float)(2 * i) / (float)t->head_dim);
+    e->inv_freq = inv;
+    q3t_pick_conv(p, a, &e->halve, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_HALVE, .bias_slot = -1, .in = t->hidden, .out = t->hidden,
+                                                     .kernel = 2 * c->halving, .fold = c->halving});
+    carve_quantizer(e, a, p);
+}
+
+q3t_status q3t_encoder_pack(q3t_encoder *e, const q3t_tensor *tensors, size_t count, int32_t threads) {
+    q3t_picker p = {.tensors = tensors, .count = count};
+    Q3T_TRY(check_config(&e->config));
+    e->frame_samples = q3t_encoder_frame_samples(&e->config);
+    carve(e, &e->arena, &p);
+    Q3T_TRY(q3t_picker_done(&p));
+    Q3T_TRY(q3t_pool_open(threads, &e->pool));
+    Q3T_TRY(q3t_arena_reserve(&e->arena));
+    p.pool = e->pool;
+    carve(e, &e->arena, &p);
+    return Q3T_OK;
+}

@@ -1,0 +1,226 @@
+"""Recordings of a voice: any file that libsndfile reads, as float32 mono at 24 kHz.
+
+Mixed down and resampled as the reference does it: the mean of the channels, soxr's HQ, ceil(n * 24000 / rate) samples.
+Source: qwen3_tts_model.py, _load_audio_to_np; librosa.load, librosa.resample(res_type="soxr_hq").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import operator
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..common.audio_constants import SAMPLE_RATE
+from ..common.sample_conversion import to_float32
+from ..errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+MIN_SECONDS, MAX_SECONDS = 0.1, 600
+GOOD_SECONDS = (3, 30)
+_SILENT_PEAK = 1e-4
+_CLIPPED = 0.999
+_CLIPPED_SHARE = 1e-3
+_BLOCK_FRAMES = 1 << 16
+_APPENDED_SECONDS = 0.5
+_TRIM_WINDOW_SECONDS, _TRIM_MARGIN_SECONDS, _TRIM_LEVEL = 0.02, 0.1, 0.01
+# characters a second that a person can speak, slowly and fast; a Chinese or Japanese character counts for three
+_SLOWEST, _FASTEST = 2.0, 35.0
+_WIDE = 3
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A checked recording. samples: float32 (n,), mono, 24 kHz. seconds: of the original. sha256: of its samples, as
+    they were before resampling. warnings: what may spoil a voice made from it, one line each."""
+
+    samples: np.ndarray
+    name: str
+    seconds: float
+    sha256: str
+    warnings: tuple[str, ...] = ()
+
+
+def load_recording(
+    source: str | os.PathLike[str] | tuple[np.ndarray, int],
+    *,
+    trim_silence: bool = False,
+    append_silence: bool = False,
+) -> Recording:
+    """Read a file, or take (samples, rate) with samples as pcm.to_float32 takes them: (n,) or (n, channels).
+
+    trim_silence: cut what is before and behind the speech, but for 0.1 s. append_silence: 0.5 s of it at the end.
+    Raises UsageError where there is no such file or a type is wrong, InputError for what is no usable audio:
+    unreadable, without samples, not finite, silent, under 0.1 s, over 10 minutes.
+    """
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise UsageError(f"recording: a tuple of {len(source)}, expected (samples, rate)")
+        name, rate = "samples", _rate(source[1])
+        mono = _from_array(source[0], rate)
+    elif isinstance(source, (str, bytes, os.PathLike)):
+        name = os.fsdecode(source)
+        mono, rate = _read(name)
+    else:
+        raise UsageError(f"recording: {type(source).__name__}, expected the path of a file or (samples, rate)")
+    return _finished(mono, rate, name, trim_silence, append_silence)
+
+
+def transcript_warning(text: str, seconds: float) -> str | None:
+    """A line where a recording of this length cannot hold this text: the model is known to run away then."""
+    letters = sum(_WIDE if ord(c) > 0x2E80 else 1 for c in text if c.isalnum())
+    speed = letters / max(seconds, 0.1)
+    if _SLOWEST <= speed <= _FASTEST:
+        return None
+    what = "more than anyone says" if speed > _FASTEST else "less than is spoken"
+    return f"the transcript has {letters} letters, {what} in {seconds:.1f} s; a wrong one makes the speech run away"
+
+
+def _rate(rate: Any) -> int:
+    try:
+        found = operator.index(rate)
+    except TypeError:
+        found = None
+    if found is None or isinstance(rate, (bool, np.bool_)):
+        raise UsageError(f"rate: {type(rate).__name__}, expected an integer: a recording is (samples, rate)")
+    if found < 1:
+        raise InputError(f"samples: a rate of {found} Hz")
+    return found
+
+
+def _from_array(samples: Any, rate: int) -> np.ndarray:
+    """A copy: a Recording does not change with the array it was made of."""
+    mono = np.array(to_float32(samples))
+    if len(mono) > MAX_SECONDS * rate:
+        raise InputError(f"samples: {len(mono) / rate:.0f} s, the limit is {MAX_SECONDS} s")
+    return mono
+
+
+def _read(path: str) -> tuple[np.ndarray, int]:
+    """(samples,) float32 and the rate of a file. A FIFO or device is not waited for."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise InputError(f"{path}: {kind}, expected a recording")
+    if status.st_size == 0:
+        raise InputError(f"{path}: an empty file, expected a recording")
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:
+        raise InputError(f"{path}: libsndfile cannot be loaded: {error}") from None
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.samplerate < 1 or file.channels < 1:
+                raise InputError(f"{path}: {file.channels} channels at {file.samplerate} Hz")
+            file.seekable = lambda: (
+                False
+            )  # after each block soundfile seeks, which fails at an end that no header tells
+            blocks = list(_blocks(file, path))
+            return (np.concatenate(blocks) if blocks else np.empty(0, np.float32)), file.samplerate
+    except soundfile.LibsndfileError as error:
+        if why := _what_else(path):
+            raise InputError(f"{path}: {why}") from None
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise InputError(f"{path}: not audio that libsndfile reads ({reason})") from None
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _what_else(path: str) -> str | None:
+    """What a file is that libsndfile does not read, and how to make a recording of it."""
+    from ..common.file_kinds import HEAD_BYTES, no_recording
+
+    with open(path, "rb") as file:
+        return no_recording(file.read(HEAD_BYTES), path)
+
+
+def _too_long(path: str) -> str:
+    from ..common.file_kinds import quoted
+
+    cut = f"ffmpeg -ss 0 -t 30 -i {quoted(path)} part.wav"
+    return f"the limit is {MAX_SECONDS} s (10 minutes); for a part of it: {cut}"
+
+
+def _blocks(file: Any, path: str) -> Iterator[np.ndarray]:
+    """Mono blocks up to the limit: what the header says of the length is not believed."""
+    limit, seen = MAX_SECONDS * file.samplerate, 0
+    if file.frames < 1 << 62 and file.frames > limit:
+        raise InputError(f"{path}: {file.frames / file.samplerate:.0f} s of audio, {_too_long(path)}")
+    while True:
+        block = file.read(max(1, _BLOCK_FRAMES // file.channels), dtype="float32", always_2d=True)
+        seen += len(block)
+        if seen > limit:
+            raise InputError(f"{path}: too long, {_too_long(path)}")
+        if not len(block):
+            return
+        yield block[:, 0] if file.channels == 1 else block.mean(axis=1)
+
+
+def _finished(mono: np.ndarray, rate: int, name: str, trim: bool, append: bool) -> Recording:
+    if not len(mono):
+        raise InputError(f"{name}: no samples")
+    if not np.isfinite(mono).all():
+        raise InputError(f"{name}: samples that are not finite (NaN or infinity)")
+    peak = float(np.abs(mono).max())
+    if peak < _SILENT_PEAK:
+        raise InputError(f"{name}: silence: no sample is above {_SILENT_PEAK:g}")
+    warnings = []
+    if trim:
+        mono = _trimmed(mono, rate)
+    seconds = len(mono) / rate
+    if seconds < MIN_SECONDS:
+        raise InputError(f"{name}: {seconds:.3f} s, at least {MIN_SECONDS} s is needed")
+    if np.mean(np.abs(mono) >= _CLIPPED) > _CLIPPED_SHARE:
+        warnings.append(f"{name}: the recording is clipped; a quieter one makes a cleaner voice")
+    low, high = GOOD_SECONDS
+    if not low <= seconds <= high:
+        advice = "too little to know a voice by" if seconds < low else "slower to speak with, and no better"
+        warnings.append(f"{name}: {seconds:.1f} s is {advice}; {low} to {high} s is good")
+    samples = resample(mono, rate, name)
+    if append:
+        samples = np.concatenate([samples, np.zeros(int(_APPENDED_SECONDS * SAMPLE_RATE), np.float32)])
+    digest = hashlib.sha256(mono.astype("<f4").tobytes()).hexdigest()
+    return Recording(np.ascontiguousarray(samples, np.float32), name, seconds, digest, tuple(warnings))
+
+
+def _trimmed(mono: np.ndarray, rate: int) -> np.ndarray:
+    """Without the parts before and behind that stay 40 dB below the loudest window."""
+    window = max(1, int(_TRIM_WINDOW_SECONDS * rate))
+    whole = mono[: len(mono) // window * window]
+    if not len(whole):
+        return mono
+    level = np.sqrt(np.mean(whole.reshape(-1, window).astype(np.float64) ** 2, axis=1))
+    loud = np.flatnonzero(level > _TRIM_LEVEL * level.max())
+    margin = int(_TRIM_MARGIN_SECONDS * rate)
+    return mono[max(0, loud[0] * window - margin) : (loud[-1] + 1) * window + margin] if len(loud) else mono
+
+
+def resample(mono: np.ndarray, rate: int, name: str = "samples") -> np.ndarray:
+    """float32 (n,) at `rate` to (ceil(n * 24000 / rate),) at 24 kHz. Raises InputError."""
+    if rate == SAMPLE_RATE:
+        return mono
+    import soxr
+
+    # the quotient is rounded before the product is, as in librosa
+    length = math.ceil(len(mono) * (SAMPLE_RATE / rate))
+    try:
+        out = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{name}: cannot be resampled from {rate} Hz: {error}") from None
+    out = np.asarray(out[:length], np.float32)
+    return np.concatenate([out, np.zeros(length - len(out), np.float32)])

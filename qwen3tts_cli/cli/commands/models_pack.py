@@ -1,0 +1,171 @@
+"""`qwen3tts models pack`, `unpack` and `tidy`, and what `models verify` and `rm` do about packed weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...common import places
+from ...errors import ModelNotFoundError, OutputError, UsageError
+from ...models import hub_cache
+from .. import names_and_paths, options
+from ..console import Console
+
+
+def damaged_packs(folder: Path) -> list[str]:
+    """Read all packed weights of the model in `folder`; a line for each file that is wrong."""
+    from ...common.machine import default_threads
+    from ...packed import matrices as packed_matrices
+
+    kinds = [
+        kind for kind in packed_matrices.cached(folder) if not packed_matrices.verify(folder, kind, default_threads())
+    ]
+    return [f"packed {kind} weights are damaged or out of date; the next use makes them anew" for kind in kinds]
+
+
+def remove_packed(folder: Path | None) -> int:
+    """Delete the packed weights of all revisions of a repo, whose folder this is in the Hugging Face cache; returns the
+    bytes that were freed. What killed runs left goes as well."""
+    from ...packed import tidy
+
+    try:
+        freed = sum(tidy.remove_file(pack.path) for pack in tidy.packs_of(folder, below=True))
+        tidy.sweep()
+        return freed
+    except OSError as error:
+        raise _failure(error) from None
+
+
+def _failure(error: OSError) -> OutputError:
+    return OutputError(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+
+
+_precisions = options.Choice("bf16", "int8", "int4")
+
+
+@click.command()
+@click.argument("name", shell_complete=options.completion.models)
+@click.option("--precision", type=_precisions, default="int8", show_default=True, help="Which weights.")
+@options.quiet
+def pack(name: str, precision: str, quiet: bool) -> None:
+    """Pack the weights of a model into the cache folder, and print the file; `say` does this where it needs to.
+
+    The speech decoder's are packed beside them, once for all precisions. bf16 takes 12 bits then, to the same bytes.
+    Packed weights of models that are gone are deleted.
+
+    \b
+    Examples:
+      qwen3tts models pack 0.6b
+      qwen3tts models pack 1.7b --precision int4
+    """
+    from ...common.machine import default_threads
+    from ...models.checkpoint import open_checkpoint
+    from ...packed import codec as packed_codec
+    from ...packed import matrices as packed_matrices
+
+    console, done = Console(quiet), [0, 1]
+
+    def report(there: int, total: int) -> None:
+        done[:] = there, total
+
+    def line() -> str:
+        return f"{name}: packing {precision}, {100 * done[0] // done[1]} %"
+
+    def waiting() -> None:
+        console.note(f"{name}: waiting for another process, which packs it")
+
+    resolved = hub_cache.resolve_model(names_and_paths.model(name))
+    given = {"threads": default_threads(), "progress": report, "waiting": waiting}
+    if resolved.embedded and precision == "bf16":
+        raise UsageError(f"{name} in {precision} needs no packing")
+    try:
+        with open_checkpoint(resolved.path, codec=False) as checkpoint, console.progress(line):
+            if not resolved.embedded:
+                packed_codec.make_codec(checkpoint, **given)
+            path = packed_matrices.make_packed(checkpoint, precision, **given)
+    except OSError as error:
+        raise _failure(error) from None
+    if path is None:
+        raise OutputError("no cache folder: neither XDG_CACHE_HOME nor a home folder is known")
+    console.note(f"{name}: {precision}, {path.stat().st_size / 1e9:.2f} GB")
+    click.echo(path)
+
+
+@click.command()
+@click.argument("name", shell_complete=options.completion.models)
+@click.option("--precision", type=_precisions, help="Only these weights. [default: all, and the speech decoder's]")
+@options.quiet
+def unpack(name: str, precision: str | None, quiet: bool) -> None:
+    """Remove packed weights of a model from the cache folder, also of one that is gone, and what killed runs left.
+
+    With --precision those of the speech decoder go with the last of the others, and what stays is named.
+
+    \b
+    Examples:
+      qwen3tts models unpack 0.6b
+      qwen3tts models unpack 1.7b --precision int4
+    """
+    from ...packed import tidy
+
+    console, found = Console(quiet), _packs_of(name)
+    chosen = [pack for pack in found if precision in (None, pack.kind)]
+    if all(pack in chosen or pack.kind == "codec" for pack in found):
+        chosen = found
+    freed: dict[str, int] = {}
+    try:
+        for pack in chosen:
+            freed[pack.kind] = freed.get(pack.kind, 0) + tidy.remove_file(pack.path)
+        swept = tidy.sweep()
+    except OSError as error:
+        raise _failure(error) from None
+    removed = ", ".join(f"{kind} {size / 1e9:.2f} GB" for kind, size in freed.items())
+    console.note(f"{name}: removed {removed}" if freed else f"{name}: no {precision or 'weights'} are packed")
+    _note_removed(console, swept)
+    if left := sorted({pack.kind for pack in found} - freed.keys()):
+        console.note(f"{name}: still packed: {', '.join(left)}")
+
+
+def _packs_of(name: str) -> list[Any]:
+    """Packed weights of a model by its name, which need not be there any more. Raises the error of the name if neither
+    the model is there nor anything packed of it."""
+    from ...packed import tidy
+
+    missing = None
+    try:
+        folder = hub_cache.resolve_model(names_and_paths.model(name)).path
+    except ModelNotFoundError as error:
+        folder, missing = Path(places.expanded(name) or name), error
+    found = tidy.packs_of(folder)
+    if (repo := hub_cache.repo_of(name)) is not None and (name.lower() in hub_cache.ALIASES or not Path(name).is_dir()):
+        found += [pack for pack in tidy.packs_of(hub_cache.repo_folder(repo), below=True) if pack not in found]
+    if missing is not None and not found:
+        raise missing
+    return found
+
+
+def _note_removed(console: Console, removed: list[tuple[Any, int]]) -> None:
+    for pack, size in removed:
+        console.note(f"{pack.folder or pack.path}: removed {pack.kind}, {size / 1e9:.2f} GB")
+
+
+@click.command()
+@options.quiet
+def tidy(quiet: bool) -> None:
+    """Remove packed weights whose model is gone or has a newer revision, and what killed runs left.
+
+    \b
+    Examples:
+      qwen3tts models tidy
+    """
+    from ...packed import tidy
+
+    try:
+        removed = tidy.tidy(unknown=True)
+    except OSError as error:
+        raise _failure(error) from None
+    console = Console(quiet)
+    _note_removed(console, removed)
+    if not removed:
+        console.note("nothing to remove")

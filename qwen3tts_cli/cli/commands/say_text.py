@@ -1,0 +1,190 @@
+"""The text to speak: argument, file or stdin."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable
+
+from ...errors import InputError, UsageError
+
+LIMIT_BYTES = 16_000_000
+_STDIN = "standard input"
+_MARKS = (
+    ("utf-8-sig", codecs.BOM_UTF8),
+    ("utf-32", codecs.BOM_UTF32_LE),
+    ("utf-32", codecs.BOM_UTF32_BE),
+    ("utf-16", codecs.BOM_UTF16_LE),
+    ("utf-16", codecs.BOM_UTF16_BE),
+)
+_COMMON = r"[\n !-~\u3001\u3002\uff0c]"
+_SPACES = dict.fromkeys(b"\t\n\v\f\r\x1b\x85", " ")
+_AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".raw", ".pcm", ".m4a", ".aac")
+_SHOWN_CHARACTERS = 200
+_LEAST_ZEROS = 0.4  # of the bytes of a text in Latin letters in UTF-16
+_SAMPLE_CHARACTERS = 1 << 16
+
+
+def read_text(text: str | None, file: str | None) -> str | None:
+    """The text, or None where there is none and nobody pipes one in.
+
+    An argument is returned unchanged; text from a file or stdin loses a byte order mark and the whitespace around it,
+    and each of its lines ends in LF, whatever system wrote it. Files are UTF-8; UTF-16 and UTF-32 are known by their
+    mark, or by the zero bytes that such a text has.
+    Raises UsageError (both given, no text in a known encoding, too long, empty, no such file) and InputError
+    (unreadable).
+    """
+    if text is not None and file is not None:
+        raise UsageError("TEXT and --file are both given, leave one out")
+    if text is not None and text != "-":
+        _check_argument("TEXT", text)
+        result, name = text, "TEXT"
+    elif file is not None and file != "-":
+        result, name = decode(file, _read_file(file)), file
+    else:
+        if sys.stdin is None or (text is None and file is None and sys.stdin.isatty()):
+            return None
+        result, name = decode(_STDIN, _read_stdin()), _STDIN
+    if not result.strip():
+        hint = "; give TEXT, or a file with -f" if text is None and file is None else ""
+        raise UsageError(f"{name}: the text is empty{hint}")
+    return result
+
+
+def only_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str | None:
+    """The one of the arguments TEXT, None where there is none. Raises UsageError for several, with what to do: `as_one`
+    gives the command line with one."""
+    if len(texts) <= 1:
+        return texts[0] if texts else None
+    if os.path.splitext(texts[-1])[1].lower() in _AUDIO and len(texts[-1].split()) == 1:
+        from ...common import file_kinds
+
+        raise UsageError(f"{len(texts)} texts are given; to write to {texts[-1]}: -o {file_kinds.quoted(texts[-1])}")
+    line = as_one()
+    raise UsageError(f"{len(texts)} texts are given, put quotes around one{f': {line}' if line else ''}")
+
+
+def file_hint(text: str | None) -> str | None:
+    """A line for a TEXT that is the name of a file, which may have been meant."""
+    if text is None or len(text) > _SHOWN_CHARACTERS or not text.isprintable() or not os.path.isfile(text):
+        return None
+    from ...common import file_kinds
+
+    line = f"qwen3tts say -f {file_kinds.quoted(text)}"
+    return f"note: the text is {text!r}; to speak what is in that file: {line}"
+
+
+def check_arguments(**arguments: str | None) -> None:
+    """Raise UsageError for an argument that is no valid Unicode."""
+    for name, value in arguments.items():
+        if value is not None:
+            _check_argument(f"--{name.replace('_', '-')}", value)
+
+
+def _check_argument(name: str, value: str) -> None:
+    # Python hands over bytes that are not UTF-8 as lone surrogates.
+    for place, character in enumerate(value):
+        if "\ud800" <= character <= "\udfff":
+            code = ord(character)
+            what = f"byte 0x{code - 0xDC00:02X}" if 0xDC80 <= code <= 0xDCFF else f"lone surrogate U+{code:04X}"
+            raise UsageError(f"{name}: not valid UTF-8: {what} at character {place}")
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as opened:
+            return opened.read(LIMIT_BYTES + 1)
+    except IsADirectoryError:
+        raise UsageError(f"--file {path}: a directory, expected a file of text") from None
+    except (FileNotFoundError, NotADirectoryError):
+        what = f"no such file ({path})" if path else "an empty name"
+        raise UsageError(f"--file: {what}") from None
+    except ValueError as error:
+        raise UsageError(f"--file {path}: {error}") from None
+    except OSError as error:
+        raise InputError(f"--file {path}: cannot be read: {error.strerror or error}") from None
+
+
+def _read_stdin() -> bytes:
+    try:
+        return sys.stdin.buffer.read(LIMIT_BYTES + 1)
+    except IsADirectoryError:
+        raise UsageError(f"{_STDIN}: a directory, expected a text") from None
+    except OSError as error:
+        raise InputError(f"{_STDIN}: cannot be read: {error.strerror or error}") from None
+
+
+def decode(name: str, data: bytes) -> str:
+    """The text in the bytes of a file, without the whitespace around it. Raises UsageError that names what it is."""
+    shown = "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
+    from ...common import file_kinds
+
+    if why := file_kinds.no_text(data[: file_kinds.HEAD_BYTES], shown):
+        raise UsageError(f"{name}: {why}")
+    if len(data) > LIMIT_BYTES:
+        raise UsageError(f"{name}: more than {LIMIT_BYTES:,} bytes of text, the limit")
+    encoding = _encoding(data)
+    if encoding is None:
+        raise UsageError(f"{name}: binary data (a zero byte at offset {data.index(0)}), expected a text in UTF-8")
+    try:
+        return _lines(data.decode(encoding))
+    except UnicodeDecodeError as error:
+        if (text := _unmarked(data)) is not None:
+            return text
+        if encoding != "utf-8-sig":
+            raise UsageError(f"{name}: not valid {encoding.upper()} at offset {error.start}") from None
+        from ...common import file_kinds
+
+        found, other = error.object[error.start], file_kinds.quoted(shown)
+        hint = f"; if it is Latin-1: iconv -f CP1252 -t UTF-8 {other} | qwen3tts say"
+        raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}{hint}") from None
+
+
+def _unmarked(data: bytes) -> str | None:
+    """The text in UTF-16 without a mark and without zero bytes, as Chinese and Japanese are: known by a comma or a full
+    stop of theirs, which holds a byte that no text in an older encoding has. None for other bytes."""
+    for encoding in ("utf-16-le", "utf-16-be"):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            if ("\u3001" in text or "\u3002" in text) and _is_text(text):
+                return _lines(text)
+    return None
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def _encoding(data: bytes) -> str | None:
+    """UTF-8, or what the mark or the zero bytes of a text say; None for bytes that are no text."""
+    for encoding, mark in _MARKS:
+        if data.startswith(mark):
+            return encoding
+    if 0 not in data:
+        return "utf-8-sig"
+    plain = data.replace(b"\0", b"")
+    if len(data) - len(plain) < _LEAST_ZEROS * len(data) and _is_text(plain.decode("utf-8", "replace")):
+        return None  # UTF-8 with zero bytes in it, such as a list of names
+    best, most = None, -1
+    for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        # The wrong byte order is often valid too, but it turns spaces and line ends into other characters.
+        common = len(re.findall(_COMMON, text[:_SAMPLE_CHARACTERS]))
+        if common > most and _is_text(text):
+            best, most = encoding, common
+    return best
+
+
+def _is_text(text: str) -> bool:
+    """Whether a decoded text has nothing in it that no text has: control characters, unassigned and private ones."""
+    import unicodedata
+
+    never = ("Cc", "Cn", "Co", "Cs")
+    sample = text[:_SAMPLE_CHARACTERS].translate(_SPACES)
+    return "\0" not in text and "\ufffd" not in text and all(unicodedata.category(c) not in never for c in sample)

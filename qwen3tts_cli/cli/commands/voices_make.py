@@ -1,0 +1,226 @@
+"""`qwen3tts voices create`, `design` and `preview`: voices from recordings and descriptions, and how they sound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...common.audio_constants import SAMPLE_RATE
+from ...errors import UsageError
+from .. import names_and_paths, options
+from ..console import Console
+from ..keep_packed import finish_packing
+from .voices_recording import clone, silences
+
+if TYPE_CHECKING:
+    from ...cloning.voice_file import Voice
+
+# long enough to know a voice by, with every sound of English in it
+_CALIBRATION = (
+    "The quick brown fox jumps over the lazy dog, while she measures the joy of a thousand voices. "
+    "Did you hear the church bells ring at noon? I thought so; every good day should begin with them."
+)
+_PREVIEW = "Good morning. This is how I sound, on a quiet day and in a good mood."
+
+_name = click.argument("name")
+_note = click.option("--note", default="", metavar="TEXT", help="Kept with the voice: licence, consent, anything.")
+_language = click.option(
+    "-l",
+    "--language",
+    metavar="NAME",
+    shell_complete=options.completion.languages,
+    help="Language of the recording; spoken unless told else.",
+)
+force = click.option("--force", is_flag=True, help="Replace what is there under that name.")
+
+
+@click.command()
+@_name
+@click.option(
+    "--from",
+    "recording",
+    required=True,
+    metavar="FILE",
+    shell_complete=options.completion.files,
+    help="A recording: wav, flac, ogg, mp3, ...",
+)
+@click.option("--text", metavar="TEXT", help="What the recording says, word for word.")
+@click.option("--x-vector", is_flag=True, help="Without --text: the timbre alone, not the way of speaking.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=options.completion.models,
+    default="0.6b-base",
+    show_default=True,
+    help="A base model.",
+)
+@_language
+@_note
+@silences
+@click.option("--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]")
+@options.no_cache
+@force
+@options.quiet
+def create(name: str, recording: str, text: str | None, x_vector: bool, model: str, **given: Any) -> None:
+    """Make a voice from a recording, and keep it as NAME.
+
+    3 to 30 s of one person in a quiet room are good. With --text the voice continues the recording; it must be exactly
+    what is said, or the speech goes wrong.
+
+    \b
+    Examples:
+      qwen3tts voices create anna --from anna.wav --text "What Anna says in it."
+      qwen3tts voices create anna --from anna.wav --x-vector -m 1.7b-base
+    """
+    from ...cloning import voice_store
+    from ...cloning.voice_file import check_texts
+    from ...output.distinct_files import check_outputs
+    from ...speech.synthesizer import Synthesizer
+
+    if (text is None) != x_vector:
+        what = "are both given, leave one out" if x_vector else "are missing: say what is said, or do without"
+        raise UsageError(f"--text and --x-vector {what}")
+    check_texts(transcript=text, note=given["note"])
+    console = Console(given["quiet"])
+    _check_free(name, given["force"])
+    check_outputs([("voice", voice_store.path_of(name))], [("--from", recording)])
+    engine = {"threads": given["threads"], "cache": not given["no_cache"], "on_warning": console.warning}
+    with Synthesizer.open(names_and_paths.model(model), **engine) as synthesizer:
+        facts = {"name": voice_store.check_name(name), "language": given["language"], "note": given["note"]}
+        voice = clone(synthesizer, console, recording, text, given, **facts)
+        _keep(voice, model, given["force"], console)
+        finish_packing([synthesizer], console, "voice")
+
+
+@click.command()
+@_name
+@click.argument("description")
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=options.completion.models,
+    default="1.7b-design",
+    show_default=True,
+    help="A voice design model.",
+)
+@click.option(
+    "--base",
+    metavar="NAME",
+    shell_complete=options.completion.models,
+    default="1.7b-base",
+    show_default=True,
+    help="The base model to speak with it.",
+)
+@click.option("--text", metavar="TEXT", help="What the new voice says once, to be cloned from. [default: in English]")
+@click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]")
+@_language
+@_note
+@click.option("--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]")
+@options.no_cache
+@force
+@options.quiet
+def design(name: str, description: str, model: str, base: str, text: str | None, **given: Any) -> None:
+    """Make a voice from a description, and keep it as NAME.
+
+    The voice design model speaks a text once, and what it says becomes a cloned voice: it stays the same from then on.
+
+    \b
+    Example:
+      qwen3tts voices design captain "an old man, gravelly voice, slow and calm"
+    """
+    import secrets
+
+    from ...audio.recording import load_recording
+    from ...cloning import voice_store
+    from ...cloning.clone import check_clones, check_designs
+    from ...cloning.voice_file import check_texts
+    from ...speech.synthesizer import Synthesizer
+    from ...text.languages import named_language
+
+    if text is None and named_language(given["language"] or "auto") not in ("english", "auto"):
+        raise UsageError(f"--language {given['language']}: give --text, a few sentences in that language")
+    check_texts(description=description, transcript=text, note=given["note"])
+    console = Console(given["quiet"])
+    _check_free(name, given["force"])
+    seed = secrets.randbits(64) if given["seed"] is None else given["seed"]
+    spoken = text or _CALIBRATION
+    language = given["language"] or (None if text else "english")
+    # the model that clones is opened first: what is wrong with it is known before anything is spoken
+    engine = {"threads": given["threads"], "cache": not given["no_cache"], "on_warning": console.warning}
+    with Synthesizer.open(names_and_paths.model(base), **engine) as cloner:
+        check_clones(cloner.config, cloner.name, f"--base {base}")
+        with Synthesizer.open(names_and_paths.model(model), **engine) as designer:
+            check_designs(designer.config, designer.name, f"--model {model}")
+            samples = designer.say(spoken, design=description, language=language, seed=seed, split=False)
+            voice = cloner.clone(
+                load_recording((samples, SAMPLE_RATE)),
+                spoken,
+                name=voice_store.check_name(name),
+                language=language,
+                description=description,
+                note=given["note"],
+            )
+            console.note(f"seed {seed}")
+            _keep(voice, base, given["force"], console)
+            finish_packing([designer, cloner], console, "voice")
+
+
+@click.command()
+@click.argument("name", shell_complete=options.completion.shown_voices)
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=options.completion.models,
+    help="The model. [default: the one the voice needs]",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=options.completion.files,
+    help="Write to a file instead of playing; - is stdout.",
+)
+@options.audio_format
+@click.option("--text", default=_PREVIEW, metavar="TEXT", help="What to say.")
+@click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), default=1, metavar="N", help="Seed. [default: 1]")
+@options.no_cache
+@options.quiet
+@click.pass_context
+def preview(context: click.Context, name: str, model: str | None, output: str | None, **given: Any) -> None:
+    """Let a kept voice, a preset, or a voice file say a sentence.
+
+    \b
+    Examples:
+      qwen3tts voices preview anna
+      qwen3tts voices preview slt
+      qwen3tts voices preview anna -o preview.wav
+    """
+    from .say import say
+    from .voices_facts import model_for
+
+    chosen = {name: given[name] for name in ("seed", "audio_format", "no_cache", "quiet")}
+    context.invoke(say, text=(given["text"],), model=model or model_for(name), voice=name, output=output, **chosen)
+
+
+def _check_free(name: str, replace: bool) -> None:
+    """Fail before the work rather than after it."""
+    import os
+
+    from ...cloning import voice_store
+
+    path = voice_store.path_of(name)
+    if not replace and os.path.lexists(path):
+        raise UsageError(f"voice {name}: kept already (--force replaces it)")
+
+
+def _keep(voice: Voice, model: str, replace: bool, console: Console) -> None:
+    """Keep a voice, and say how to speak with it. model: the base model, as it was typed."""
+    from ...cloning import voice_store
+    from .voices_facts import speak_hint
+
+    path = voice_store.save(voice, replace=replace)
+    console.note(f"{voice.name}: {path}; {speak_hint(voice, model)}")

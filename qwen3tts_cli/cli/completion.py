@@ -1,0 +1,160 @@
+"""What the shell's completion offers for options and arguments. Whatever goes wrong on the way, it offers nothing.
+
+Nothing here may import NumPy or the engine: the shell asks at every press of the key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+# click's completion is imported where it is used: every command has these callbacks, few are asked.
+if TYPE_CHECKING:
+    from click.shell_completion import BashComplete, CompletionItem
+
+    Items = list[CompletionItem[Any]]
+    _Complete = Callable[[click.Context, click.Parameter, str], Items]
+_VOICE_FILE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.safetensors")
+
+
+def bash_protocol() -> type[BashComplete]:
+    """The protocol of bash, which takes `--voice=an` apart at the equals sign."""
+    from click.shell_completion import BashComplete
+
+    class Bash(BashComplete):
+        def get_completion_args(self) -> tuple[list[str], str]:
+            args, incomplete = super().get_completion_args()
+            pairs = zip(["", *args], args, strict=False)
+            return [word for before, word in pairs if word != "=" or not before.startswith("--")], incomplete
+
+    return Bash
+
+
+def _quietly(ask: _Complete) -> _Complete:
+    @functools.wraps(ask)
+    def asked(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+        with contextlib.suppress(Exception):
+            return ask(context, parameter, incomplete)
+        return []
+
+    return asked
+
+
+def _named(names: Iterable[str], incomplete: str, otherwise: str | None = None) -> Items:
+    """The names that begin so; where none does, what the shell itself knows: "file", "dir" or nothing."""
+    from click.shell_completion import CompletionItem
+
+    found = [CompletionItem(name) for name in dict.fromkeys(names) if name.lower().startswith(incomplete.lower())]
+    return found if found or otherwise is None else [CompletionItem(incomplete, type=otherwise)]
+
+
+def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Files, as the shell completes them."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+@_quietly
+def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """The embedded voice, aliases, what is in the cache; else folders."""
+    return _named(_model_names(), incomplete, "dir")
+
+
+@_quietly
+def models_to_pull(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Aliases, and repositories of which something is in the cache."""
+    from ..models import hub_cache
+
+    return _named([name for name in _model_names() if name != hub_cache.EMBEDDED], incomplete)
+
+
+@_quietly
+def models_there(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """What is in the cache."""
+    return _named(_cached_names(), incomplete)
+
+
+@_quietly
+def codecs(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Models, the repository of the codec alone, and folders."""
+    return _named([*_model_names(), "Qwen/Qwen3-TTS-Tokenizer-12Hz"], incomplete, "dir")
+
+
+@_quietly
+def voices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Presets of the model that is named before, else of all that are there, and kept voices; else files."""
+    return _named([*_presets(context.params.get("model")), *_kept_names(), "none"], incomplete, "file")
+
+
+@_quietly
+def kept_voices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Kept voices."""
+    given = context.params.get(parameter.name or "") if parameter.nargs == -1 else None
+    return _named([name for name in _kept_names() if name not in (given or ())], incomplete)
+
+
+@_quietly
+def shown_voices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Presets and kept voices; else files."""
+    return _named([*_presets(context.params.get("model")), *_kept_names()], incomplete, "file")
+
+
+@_quietly
+def languages(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Names and codes of languages."""
+    from ..text.languages import CODES
+
+    return _named(["auto", *CODES.values(), *CODES], incomplete)
+
+
+def subtypes(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """The usual ones of libsndfile's."""
+    return _named(["PCM_16", "PCM_24", "PCM_32", "PCM_S8", "PCM_U8", "FLOAT", "DOUBLE", "ALAW", "ULAW"], incomplete)
+
+
+def _model_names() -> list[str]:
+    from ..models import hub_cache
+
+    return [hub_cache.EMBEDDED, *hub_cache.ALIASES, *_cached_names()]
+
+
+def _cached_names() -> list[str]:
+    from ..models import hub_cache
+
+    with contextlib.suppress(Exception):
+        return [hub_cache.short_name(repo) for repo in hub_cache.cached_repos()]
+    return []
+
+
+def _presets(model: str | None) -> Iterator[str]:
+    """Names of the voices of a model, or of every model on this machine."""
+    from ..common import places
+    from ..common.json_fields import read_object
+    from ..models import hub_cache
+    from ..models.config.model import MAX_CONFIG_BYTES
+
+    for name in [model] if model else [hub_cache.EMBEDDED, *_cached_names()]:
+        with contextlib.suppress(Exception):
+            folder = Path(places.expanded(name) or name)
+            if name.lower() in (hub_cache.EMBEDDED, *hub_cache.ALIASES) or not folder.is_dir():
+                folder = hub_cache.resolve_model(name).path
+            config = read_object(folder / "config.json", MAX_CONFIG_BYTES)
+            yield from map(str.lower, config.section("talker_config").section("spk_id").values)
+
+
+def _kept_names() -> list[str]:
+    """Names of the kept voices, without the import of what reads them."""
+    from ..common import places
+
+    with contextlib.suppress(Exception):
+        found = (_VOICE_FILE.fullmatch(name) for name in os.listdir(places.voices_folder() or os.devnull))
+        return sorted(match[1] for match in found if match)
+    return []

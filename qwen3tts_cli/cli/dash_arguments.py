@@ -1,0 +1,109 @@
+"""Arguments that begin with a dash and are no options: a text such as "-5 degrees", and `-output` for `--output`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import click
+
+from ..common.suggest import nearest
+from ..errors import UsageError
+
+_SHOWN_CHARACTERS = 200
+_LONG_WITH_ONE_DASH = re.compile(r"-([a-z][a-z-]+)(=.*)?", re.DOTALL)
+_SHORT_THEN_SPACE = re.compile(r"-\w?\s")
+
+
+def check(command: click.Command, context: click.Context, args: list[str], wants_text: bool) -> None:
+    """Raise UsageError for an argument that click would take apart, or refuse, as options that it is not.
+
+    wants_text: a text may be among the arguments, and be the one that begins with a dash.
+    """
+    options = {name: p for p in command.get_params(context) if isinstance(p, click.Option) for name in p.opts}
+    kinds = _kinds(options, args)
+    free = [argument for argument, kind in zip(args, kinds, strict=True) if kind == "free"]
+    for before, argument, kind in zip(["", *args], args, kinds, strict=False):
+        name = argument.partition("=")[0]
+        if kind == "value" and argument in options:
+            missing = f"{before} {options[before].metavar}" if before in options else before
+            raise click.UsageError(f"{missing} is missing: {argument} is an option", context)
+        if kind != "option" or name in options:
+            continue
+        long = _LONG_WITH_ONE_DASH.fullmatch(argument)
+        if long and f"--{long[1]}" in options:
+            raise UsageError(f"{name}: did you mean --{long[1]}?")
+        if wants_text and _is_text(options, argument, bool(free)):
+            line = _line(context.command_path.split(), args, kinds, argument)
+            raise UsageError(f"TEXT begins with a dash, put -- before it: {line}")
+
+
+def _kinds(options: dict[str, click.Option], args: list[str]) -> list[str]:
+    """What click takes each argument for: an "option", the "value" of one, "--", or "free"."""
+    kinds: list[str] = []
+    for argument in args:
+        if "--" in kinds:
+            kinds.append("free")
+        elif kinds and kinds[-1] == "option" and _takes_the_next(options, args[len(kinds) - 1]):
+            kinds.append("value")
+        elif argument == "--":
+            kinds.append("--")
+        else:
+            kinds.append("option" if len(argument) > 1 and argument[0] == "-" else "free")
+    return kinds
+
+
+def _takes_the_next(options: dict[str, click.Option], argument: str) -> bool:
+    if argument.startswith("--"):
+        option = options.get(argument)
+        return option is not None and not option.is_flag
+    for place, letter in enumerate(argument[1:], 2):
+        option = options.get(f"-{letter}")
+        if option is None or not option.is_flag:
+            return option is not None and place == len(argument)
+    return False
+
+
+def _is_text(options: dict[str, click.Option], argument: str, has_text: bool) -> bool:
+    """Whether an argument cannot be meant as an option: spaces in its name, or a letter that no option has."""
+    if argument.startswith("--"):
+        name = argument.partition("=")[0]
+        return any(c.isspace() for c in name) or nearest(name, options) is None
+    if _SHORT_THEN_SPACE.match(argument):
+        return True
+    if has_text and len(argument) == 2 and argument[1].isalpha():
+        return False
+    for letter in argument[1:]:
+        option = options.get(f"-{letter}")
+        if option is None or not option.is_flag:
+            return option is None
+    return False
+
+
+def _line(command: list[str], args: list[str], kinds: list[str], text: str) -> str:
+    """The command as it should have been typed: the words of the text in quotes, behind everything else."""
+    pairs = list(zip(args, kinds, strict=True))
+    words = [argument for argument, kind in pairs if kind == "free" or argument is text]
+    others = [argument for argument, kind in pairs if kind in ("option", "value") and argument is not text]
+    import shlex
+
+    return _shown([*command, *others, "--", " ".join(words)]) or f"{shlex.join(command)} -- TEXT"
+
+
+def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args: list[str]) -> str | None:
+    """The line as it should have been typed, with all words of the text as one argument; None for a long one.
+
+    parameters: of the command. args: behind it, as they were typed.
+    """
+    kinds = _kinds({name: p for p in parameters if isinstance(p, click.Option) for name in p.opts}, args)
+    words = [argument for argument, kind in zip(args, kinds, strict=True) if kind == "free"]
+    others = [argument for argument, kind in zip(args, kinds, strict=True) if kind in ("option", "value")]
+    dash = ["--"] if words and words[0].startswith("-") and words != ["-"] else []
+    return _shown([*command, *others, *dash, *([" ".join(words)] if words else [])])
+
+
+def _shown(words: list[str]) -> str | None:
+    import shlex
+
+    line = shlex.join(words)
+    return line if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else None

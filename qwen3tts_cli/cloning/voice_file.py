@@ -1,0 +1,242 @@
+"""A kept voice: one small safetensors file, written by this package and never trusted when read.
+
+Tensors: `embedding` F32 (width,), and `codes` I32 (frames, groups) where the voice continues a recording. Metadata: two
+strings, `format` and `voice`, the second a JSON object of the other fields of Voice. One function says what is wrong
+with a voice, when it is written and when it is read: what is kept can be read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..common.json_fields import parse_json, shown
+from ..errors import CheckpointError, InputError, UsageError
+from ..models.safetensors import read_small, small_bytes
+
+if TYPE_CHECKING:
+    from ..models.config.model import ModelConfig
+
+FORMAT = "qwen3tts-voice 1"
+MAX_BYTES = 4 << 20
+MAX_TRANSCRIPT = 16384
+MAX_FRAMES = 7507  # of 10 minutes and the silence behind them
+_MAX_WIDTH, _MAX_GROUPS, _MAX_CODE = 16384, 64, 65535
+_MAX_SECONDS = 600
+# text fields, with the most characters they may have
+_TEXTS = {
+    "name": 64,
+    "language": 64,
+    "model": 256,
+    "description": 4096,
+    "note": 4096,
+    "sha256": 64,
+    "transcript": MAX_TRANSCRIPT,
+}
+# what a field is that a file does not have, or has as null or as an empty text
+_ABSENT = {
+    "name": "",
+    "transcript": None,
+    "language": None,
+    "model": "",
+    "description": "",
+    "note": "",
+    "seconds": 0.0,
+    "sha256": "",
+}
+# Any text but what a terminal obeys (controls other than white space, and those that turn the direction of a text
+# round) and halves of characters. Spaces of any kind are text.
+_REFUSED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# the base model whose speaker vectors have a width
+BASE_MODELS = {1024: "0.6b-base", 2048: "1.7b-base"}
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """A voice that a base model speaks with.
+
+    embedding: float32 (width,), the model's hidden size. codes: int32 (frames, groups) of the recording that says
+    `transcript`, both None for a voice made from the embedding alone. language: of the recording, None if unknown.
+    model: what made it. description: what a designed voice was asked to be. note: licence, consent, whatever its maker
+    wants to keep with it. seconds, sha256: of the recording.
+    """
+
+    name: str
+    embedding: np.ndarray
+    codes: np.ndarray | None = None
+    transcript: str | None = None
+    language: str | None = None
+    model: str = ""
+    description: str = ""
+    note: str = ""
+    seconds: float = 0.0
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        # arrays as the engine reads them, other values as a file gives them back
+        set_field = object.__setattr__
+        set_field(self, "embedding", _array("embedding", self.embedding, np.float32))
+        if self.codes is not None:
+            set_field(self, "codes", _array("codes", self.codes, np.int32))
+        for key, absent in _ABSENT.items():
+            value = getattr(self, key)
+            if value is None or (isinstance(value, str) and not value):
+                set_field(self, key, absent)
+        if isinstance(self.seconds, (np.integer, np.floating)):
+            set_field(self, "seconds", float(self.seconds))
+
+    @property
+    def width(self) -> int:
+        """Length of the embedding: the hidden size of the models that it fits."""
+        return len(self.embedding)
+
+    @property
+    def needs(self) -> str:
+        """The model to name where another was opened."""
+        return self.model or BASE_MODELS.get(self.width, f"a base model of hidden size {self.width}")
+
+    @property
+    def digest(self) -> str:
+        """What the voice sounds like, whatever it is called: the same for a copy under another name."""
+        text = json.dumps([self.transcript, self.codes is not None])
+        codes = b"" if self.codes is None else self.codes.astype("<i4").tobytes()
+        return hashlib.sha256(text.encode() + self.embedding.astype("<f4").tobytes() + codes).hexdigest()
+
+    def check_fits(self, config: ModelConfig, model: str) -> None:
+        """Raise UsageError unless a model can speak with this voice."""
+        if config.model_type != "base":
+            raise UsageError(f"voice {self.name}: {model} cannot clone; it needs {self.needs} (-m)")
+        if self.width != config.talker.hidden_size:
+            found = f"its vector has {self.width} numbers, {model} takes {config.talker.hidden_size}"
+            raise UsageError(f"voice {self.name}: {found}; it needs {self.needs} (-m)")
+        if self.codes is not None and self.codes.shape[1] != config.num_code_groups:
+            found = f"{self.codes.shape[1]} codes a frame, {model} has {config.num_code_groups}"
+            raise UsageError(f"voice {self.name}: {found}; it was made with {self.model or 'another codec'}")
+
+
+def check_texts(**texts: object) -> None:
+    """Raise UsageError unless a voice can be kept with these text fields: for a caller that has yet to make it.
+
+    None stands for a field that the voice does not have; it has a name.
+    """
+    for key, value in texts.items():
+        if (value is not None or key == "name") and (wrong := _wrong_text(key, value)):
+            raise UsageError(wrong)
+
+
+def as_text(model: str) -> str:
+    """The name of a model, as far as a voice can be kept with it: a folder may be called anything."""
+    return _REFUSED.sub("?", model)[: _TEXTS["model"]]
+
+
+def voice_bytes(voice: Voice) -> bytes:
+    """The file of a voice. The same voice gives the same bytes on every machine. Raises UsageError for a field that a
+    file cannot hold."""
+    if wrong := _wrong(voice):
+        raise UsageError(f"voice {shown(voice.name)}: {wrong}")
+    plain = {key: getattr(voice, key) for key in _ABSENT}
+    arrays = {"embedding": voice.embedding} | ({} if voice.codes is None else {"codes": voice.codes})
+    return small_bytes({"format": FORMAT, "voice": json.dumps(plain, ensure_ascii=True)}, arrays)
+
+
+def read_voice(path: str | os.PathLike[str]) -> Voice:
+    """Read and check a voice file. Raises UsageError where there is none, InputError for what is wrong with it."""
+    path = Path(path)
+    if not os.path.lexists(path):
+        raise UsageError(f"voice {path}: no such file")
+    try:
+        metadata, arrays = read_small(path, MAX_BYTES)
+        if metadata.get("format") != FORMAT:
+            found = shown(metadata.get("format"))
+            raise InputError(f"{path}: format: found {found}, expected {FORMAT!r}: not a voice, or of a later version")
+        values = parse_json(metadata.get("voice", "").encode("utf-8", "surrogatepass"), path, "voice:")
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: voice: found {shown(values)}, expected an object")
+    except CheckpointError as error:
+        raise InputError(str(error)) from None
+    for name in arrays:
+        if name not in ("embedding", "codes"):
+            raise InputError(f"{path}: tensor {shown(name)}: unknown, expected embedding and codes")
+    if wrong := _wrong_arrays(arrays.get("embedding"), arrays.get("codes")):
+        raise InputError(f"{path}: {wrong}")
+    plain: dict[str, Any] = {key: values.get(key) for key in _ABSENT}
+    voice = Voice(embedding=arrays["embedding"], codes=arrays.get("codes"), **plain)
+    if wrong := _wrong(voice):
+        raise InputError(f"{path}: voice.{wrong}")
+    return voice
+
+
+def _wrong(voice: Voice) -> str | None:
+    """The first field that a file cannot hold, and why."""
+    for key in _TEXTS:
+        value = getattr(voice, key)
+        if (value is not None or key not in ("transcript", "language")) and (wrong := _wrong_text(key, value)):
+            return wrong
+    seconds = voice.seconds
+    real = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not real or not 0 <= seconds <= _MAX_SECONDS:  # NaN is in no range
+        return f"seconds: found {_found(seconds)}, expected a number from 0 to {_MAX_SECONDS}"
+    if (voice.codes is None) != (voice.transcript is None):
+        has, lacks = ("codes", "transcript") if voice.codes is not None else ("transcript", "codes")
+        return f"{lacks}: the voice has {has} but no {lacks}"
+    return _wrong_arrays(voice.embedding, voice.codes)
+
+
+def _wrong_text(key: str, value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"{key}: found {_found(value)}, expected a text"
+    if len(value) > _TEXTS[key]:
+        return f"{key}: {len(value)} characters, expected at most {_TEXTS[key]}"
+    if found := _REFUSED.search(value):
+        what = f"U+{ord(found[0]):04X} at character {found.start()}"
+        return f"{key}: found {what}, expected printable text without control characters"
+    return None
+
+
+def _wrong_arrays(embedding: np.ndarray | None, codes: np.ndarray | None) -> str | None:
+    vector = embedding is not None and embedding.dtype == np.float32 and embedding.ndim == 1
+    if embedding is None or not vector or not 1 <= len(embedding) <= _MAX_WIDTH:
+        found = "nothing" if embedding is None else f"{embedding.dtype} {list(embedding.shape)}"
+        return f"tensor embedding: found {found}, expected F32 of 1 to {_MAX_WIDTH} numbers"
+    if not np.isfinite(embedding).all():
+        return "tensor embedding: values that are not finite"
+    if codes is None:
+        return None
+    shape_ok = codes.ndim == 2 and 1 <= codes.shape[0] <= MAX_FRAMES and 2 <= codes.shape[1] <= _MAX_GROUPS
+    if codes.dtype != np.int32 or not shape_ok:
+        found, limit = f"{codes.dtype} {list(codes.shape)}", f"(1 to {MAX_FRAMES}, 2 to {_MAX_GROUPS})"
+        return f"tensor codes: found {found}, expected I32 {limit}"
+    if codes.min() < 0 or codes.max() > _MAX_CODE:
+        return f"tensor codes: values from {codes.min()} to {codes.max()}, expected 0 to {_MAX_CODE}"
+    return None
+
+
+def _array(key: str, value: object, dtype: type) -> np.ndarray:
+    """A contiguous array of the engine's type. Raises UsageError for what is no array of numbers, or would be cut."""
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in ("iu" if dtype is np.int32 else "iuf"):
+            raise UsageError(f"voice: {key}: found {given.dtype} {list(given.shape)}, expected {np.dtype(dtype)}")
+        with np.errstate(over="ignore"):
+            array = np.require(given, dtype, "C")
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"voice: {key}: found {_found(value)}, expected an array") from None
+    if dtype is np.int32 and not np.array_equal(array, given):
+        raise UsageError(f"voice: {key}: values that do not fit {np.dtype(dtype)}")
+    return array
+
+
+def _found(value: object) -> str:
+    """What stands in place of a text or number, without its contents."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < 1 << 64 else "an integer of more than 64 bits"
+    return shown(value) if value is None or isinstance(value, (bool, float, str)) else type(value).__name__

@@ -1,0 +1,170 @@
+"""The voices that are kept: files NAME.safetensors in `qwen3tts/voices` of the XDG data folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..common import places
+from ..common.json_fields import shown
+from ..common.places import VOICE_SUFFIX
+from ..common.replace import write_whole
+from ..common.suggest import did_you_mean
+from ..errors import InputError, OutputError, Qwen3TTSError, UsageError
+from .voice_file import Voice, read_voice, voice_bytes
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+# names that already mean something to `say -v`: the presets of the released models, and the words it takes
+PRESETS = ("serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "sohee", "eric", "dylan", "slt")
+_WORDS = ("none", "auto", "default")
+
+
+def check_name(name: str) -> str:
+    """The name, lower-case, if a voice may be called so. Raises UsageError."""
+    key = _key(name)
+    if not _NAME.fullmatch(key):
+        rule = "1 to 64 of a-z, 0-9, - and _, the first a letter or digit"
+        raise UsageError(f"voice name {shown(name)}: expected {rule}")
+    if key in PRESETS or key in _WORDS:
+        what = "a preset of a model" if key in PRESETS else "a word that say -v takes"
+        raise UsageError(f"voice name {shown(name)}: taken, it is {what}; choose another")
+    return key
+
+
+def path_of(name: str) -> Path:
+    """The file of a kept voice, whether it is there or not.
+
+    Raises UsageError for a name that none can have, OutputError where there is no folder for voices.
+    """
+    key, folder = check_name(name), places.voices_folder()
+    if folder is None:
+        raise OutputError("there is no folder for voices: neither XDG_DATA_HOME nor HOME names one")
+    return folder / (key + VOICE_SUFFIX)
+
+
+def names() -> list[str]:
+    """The names of the kept voices, sorted. Raises InputError for a folder that cannot be read."""
+    folder = places.voices_folder()
+    if folder is None:
+        return []
+    try:
+        found = [path.name.removesuffix(VOICE_SUFFIX) for path in folder.iterdir() if path.name.endswith(VOICE_SUFFIX)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        # A home folder of somebody else, as containers have it, holds nothing for this user.
+        if isinstance(error, PermissionError) and not os.path.exists(folder):
+            return []
+        raise InputError(f"{folder}: {error.strerror}") from None
+    return sorted(name for name in found if _NAME.fullmatch(name))
+
+
+def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
+    """Each kept voice, or what is wrong with its file."""
+    for name in names():
+        try:
+            yield name, load(name)
+        except Qwen3TTSError as error:
+            yield name, error
+
+
+def load(name: str) -> Voice:
+    """A kept voice, under the name of its file. Raises UsageError where there is none, InputError for a bad file."""
+    path = file_of(name)
+    return _named(read_voice(path), path.name.removesuffix(VOICE_SUFFIX))
+
+
+def find(name: str) -> Voice | None:
+    """The kept voice of a name, None where there is none. Raises InputError for a bad file."""
+    key, folder = _key(name), places.voices_folder()
+    kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + VOICE_SUFFIX))
+    return load(key) if kept else None
+
+
+def save(voice: Voice, *, replace: bool = False) -> Path:
+    """Keep a voice under its name; returns its file, which appears whole or not at all.
+
+    Raises UsageError, OutputError.
+    """
+    path = path_of(voice.name)
+    write(path, voice_bytes(_named(voice, check_name(voice.name))), replace=replace)
+    return path
+
+
+def remove(name: str) -> None:
+    """Delete a kept voice, readable or not. Raises UsageError, OutputError."""
+    path = file_of(name)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from None
+
+
+def rename(old: str, new: str) -> None:
+    """Give a kept voice another name. Raises UsageError, InputError, OutputError."""
+    path, key = file_of(old), check_name(new)
+    if path == path_of(key):
+        raise UsageError(f"voice {shown(key)}: has that name already")
+    if os.path.lexists(path_of(key)):
+        raise UsageError(f"voice {shown(key)}: kept already; choose another name, or first: qwen3tts voices rm {key}")
+    save(_named(read_voice(path), key))
+    remove(old)
+
+
+def export(name: str, to: str, *, replace: bool = False) -> Path:
+    """Copy a kept voice to a file, or into a folder. Raises UsageError, InputError, OutputError."""
+    voice = load(name)
+    path = Path(to)
+    if path.is_dir():
+        path = path / (voice.name + VOICE_SUFFIX)
+    write(path, voice_bytes(voice), replace=replace)
+    return path
+
+
+def import_file(path: str, name: str | None = None, *, replace: bool = False) -> Voice:
+    """Check a voice file and keep it, under the name it carries or another.
+
+    Raises UsageError, InputError, OutputError.
+    """
+    voice = read_voice(path)
+    voice = _named(voice, check_name(voice.name if name is None else name))
+    save(voice, replace=replace)
+    return voice
+
+
+def write(path: Path, data: bytes, *, replace: bool) -> None:
+    """A file that appears whole or not at all. Raises UsageError where there is one already, and OutputError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: {error.strerror or error}") from None
+    try:
+        write_whole(path, data, new=not replace)
+    except FileExistsError:
+        raise UsageError(f"{path}: exists already (--force replaces it)") from None
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror or error}") from None
+
+
+def file_of(name: str) -> Path:
+    """The file of a kept voice. Raises UsageError where there is none."""
+    if _key(name) in PRESETS:
+        raise UsageError(f"voice name {shown(name)}: a preset of a model, not a kept voice")
+    key, folder = check_name(name), places.voices_folder()
+    if folder is None or not os.path.lexists(folder / (key + VOICE_SUFFIX)):
+        raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
+    return folder / (key + VOICE_SUFFIX)
+
+
+def _key(name: object) -> str:
+    if not isinstance(name, str):
+        raise UsageError(f"voice name: found {type(name).__name__}, expected a text")
+    return name.strip().lower()
+
+
+def _named(voice: Voice, name: str) -> Voice:
+    from dataclasses import replace
+
+    return replace(voice, name=name)

@@ -1,0 +1,63 @@
+"""The dimensions of one decoder-only transformer: the talker, the code predictor, or the one inside the codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...common.json_fields import Section
+
+MAX_HIDDEN = 16384
+MAX_LAYERS = 256
+MAX_HEADS = 256
+MAX_HEAD_DIM = 512
+MAX_POSITIONS = 1 << 20
+# so that rows * columns of every matrix stays below 2^31
+MAX_WIDTH = 65536
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a stack of identical layers. Queries are num_attention_heads * head_dim wide, whatever hidden_size."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope_theta: float
+
+
+def read_transformer(section: Section) -> TransformerConfig:
+    """Read and range the transformer fields of a config section. Raises CheckpointError.
+
+    What the engine does not implement (biases, other activations, tied embeddings, scaled RoPE) is refused.
+    Source: modeling_qwen3_tts.py, Qwen3TTSTalkerModel; configuration_qwen3_tts.py.
+    """
+    config = TransformerConfig(
+        hidden_size=section.integer("hidden_size", 1, MAX_HIDDEN),
+        intermediate_size=section.integer("intermediate_size", 1, MAX_WIDTH),
+        num_hidden_layers=section.integer("num_hidden_layers", 1, MAX_LAYERS),
+        num_attention_heads=section.integer("num_attention_heads", 1, MAX_HEADS),
+        num_key_value_heads=section.integer("num_key_value_heads", 1, MAX_HEADS),
+        head_dim=section.integer("head_dim", 2, MAX_HEAD_DIM),
+        rms_norm_eps=section.number("rms_norm_eps", 1e-12, 0.1),
+        rope_theta=section.number("rope_theta", 1, 1e12),
+    )
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    if heads % kv_heads:
+        section.fail("num_key_value_heads", str(kv_heads), f"a divisor of num_attention_heads ({heads})")
+    if config.head_dim % 2:
+        section.fail("head_dim", str(config.head_dim), "an even number")
+    if heads * config.head_dim > MAX_WIDTH:
+        section.fail("head_dim", str(config.head_dim), f"num_attention_heads * head_dim of at most {MAX_WIDTH}")
+    section.fixed("attention_bias", False)
+    section.fixed("use_sliding_window", False)
+    section.fixed("tie_word_embeddings", False)
+    section.fixed("hidden_act", "silu")
+    scaling = section.section("rope_scaling", None)
+    if scaling is not None:
+        scaling.fixed("rope_type", "default")
+        scaling.fixed("type", "default")
+    return config

@@ -1,0 +1,298 @@
+"""safetensors files, mapped and never trusted: every size, offset and name is checked before an array is made.
+
+Layout: u64 little-endian header length, JSON header, data; the offsets of a tensor count from the start of the data.
+Source: https://github.com/huggingface/safetensors, section Format.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..common.json_fields import Section, open_regular, parse_json, read_bytes, read_object, shown
+from ..errors import CheckpointError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_HEADER_BYTES = 8 << 20
+MAX_TENSORS = 32768
+MAX_DIMS = 8
+MAX_NAME_CHARACTERS = 256
+MAX_SHARDS = 256
+MAX_INDEX_BYTES = 8 << 20
+_HEAD_BYTES = 4096
+_READ_BYTES = 16 << 10  # of a tensor that is read; a mapped one would bring 64 KiB of its neighbours into memory
+
+_ITEM_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+_ARRAY_DTYPES = {"BF16": "<u2", "F32": "<f4"}
+_SMALL_DTYPES = {"F32": "<f4", "I32": "<i4"}
+
+
+class TensorInfo(NamedTuple):
+    """Where a tensor lies: bytes [start, end) of the file, already known to hold exactly `shape` items of `dtype`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+class TensorFile:
+    """A safetensors file, mapped but for its small tensors. Arrays keep the mapping alive, also after close()."""
+
+    def __init__(self, path: Path, tensors: dict[str, TensorInfo], mapping: mmap.mmap, read: dict[str, bytes]) -> None:
+        """read: bytes of tensors that are not to be taken from the mapping."""
+        self.path, self.tensors, self._mapping, self._read = path, tensors, mapping, read
+
+    def array(self, name: str) -> np.ndarray:
+        """A read-only array of a tensor: F32 as float32, BF16 as uint16 of the same bits.
+
+        A tensor whose bytes are not aligned to its items is copied. Raises CheckpointError for an absent tensor or
+        another dtype.
+        """
+        import numpy as np
+
+        info = self.tensors.get(name)
+        if info is None:
+            raise CheckpointError(f"{self.path}: tensor {name!r} is missing")
+        if info.dtype not in _ARRAY_DTYPES:
+            raise CheckpointError(f"{self.path}: tensor {name!r}: dtype {info.dtype}, expected BF16 or F32")
+        dtype = np.dtype(_ARRAY_DTYPES[info.dtype])
+        count = (info.end - info.start) // dtype.itemsize
+        if count == 0:
+            return np.zeros(info.shape, dtype)
+        data, start = (self._read[name], 0) if name in self._read else (self._mapping, info.start)
+        view = np.frombuffer(data, dtype, count, start).reshape(info.shape)
+        if not view.flags.aligned:
+            view = view.copy()
+            view.flags.writeable = False
+        return view
+
+    def path_of(self, name: str) -> Path:
+        """The file that holds a tensor, or would."""
+        return self.path
+
+    def forget(self, name: str | None = None) -> None:
+        """Give back the memory of what was read, of one tensor or of all: the arrays stay good and are read again where
+        they are used again."""
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        with contextlib.suppress(ValueError):  # closed, perhaps by another thread just now: nothing is held
+            if name is None:
+                self._mapping.madvise(mmap.MADV_DONTNEED)
+            else:
+                start = self.tensors[name].start // mmap.PAGESIZE * mmap.PAGESIZE
+                self._mapping.madvise(mmap.MADV_DONTNEED, start, self.tensors[name].end - start)
+
+    def close(self) -> None:
+        """Unmap the file, or leave that to the last array made from it."""
+        with contextlib.suppress(BufferError):
+            self._mapping.close()
+
+
+class WeightSet:
+    """The tensors of one model, from a single file or from shards; the same reading interface as TensorFile."""
+
+    def __init__(self, owner: dict[str, TensorFile], index: Path) -> None:
+        self.files = list(dict.fromkeys(owner.values()))
+        self.tensors = {name: file.tensors[name] for name, file in owner.items()}
+        self._owner, self._index = owner, index
+
+    def array(self, name: str) -> np.ndarray:
+        """A read-only view of a tensor, see TensorFile.array."""
+        if name not in self._owner:
+            raise CheckpointError(f"{self._index}: tensor {name!r} is missing")
+        return self._owner[name].array(name)
+
+    def path_of(self, name: str) -> Path:
+        """The file that holds a tensor; the index, or the only file, for an absent one."""
+        return self._owner[name].path if name in self._owner else self._index
+
+    def forget(self, name: str | None = None) -> None:
+        """See TensorFile.forget."""
+        for file in self.files if name is None else [self._owner[name]]:
+            file.forget(name)
+
+    def close(self) -> None:
+        """Close every file."""
+        for file in self.files:
+            file.close()
+
+
+def open_safetensors(path: Path) -> TensorFile:
+    """Map a safetensors file and check its header against its size. Raises CheckpointError."""
+    descriptor, size = open_regular(path)
+    try:
+        prefix = os.pread(descriptor, 8, 0)
+        if len(prefix) < 8:
+            raise CheckpointError(f"{path}: {size} bytes, too short for a safetensors file")
+        length = int.from_bytes(prefix, "little")
+        if length > MAX_HEADER_BYTES:
+            _refuse_other_kinds(os.pread(descriptor, _HEAD_BYTES, 0), path)
+        if length > MAX_HEADER_BYTES:
+            raise CheckpointError(f"{path}: header length {length} bytes, the limit is {MAX_HEADER_BYTES}")
+        if 8 + length > size:
+            raise CheckpointError(f"{path}: header length {length} bytes, but the file has {size} bytes: truncated?")
+        header = os.pread(descriptor, length, 8)
+        tensors = _tensors(parse_json(header, path, "header:"), path, 8 + length, size)
+        mapping = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+        small = [info for info in tensors.values() if info.end - info.start <= _READ_BYTES]
+        read = {info.name: os.pread(descriptor, info.end - info.start, info.start) for info in small}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    finally:
+        os.close(descriptor)
+    return TensorFile(path, tensors, mapping, read)
+
+
+def _refuse_other_kinds(head: bytes, path: Path) -> None:
+    """Raise CheckpointError where the bytes are of something that is known: a Git LFS pointer, a web page, an error."""
+    from ..common.file_kinds import impostor, kind_of
+
+    why = impostor(head, path)
+    if why is None and (kind := kind_of(head)):
+        why = f"{kind}, expected a safetensors file"
+    if why is None and len(head) < _HEAD_BYTES and head.isascii() and head.decode().strip().isprintable():
+        why = f"found the text {shown(head.decode().strip())}, expected a safetensors file"
+    if why is not None:
+        raise CheckpointError(f"{path}: {why}")
+
+
+def open_weights(folder: Path, stem: str = "model") -> WeightSet:
+    """Open `stem`.safetensors of a folder, or the shards that `stem`.safetensors.index.json names.
+
+    Raises CheckpointError, also where a shard lies outside the folder or lacks a tensor that the index puts there.
+    """
+    single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
+    if os.path.lexists(single) or not os.path.lexists(index):
+        file = open_safetensors(single)
+        return WeightSet(dict.fromkeys(file.tensors, file), single)
+    weight_map = read_object(index, MAX_INDEX_BYTES).section("weight_map")
+    if len(weight_map.values) > MAX_TENSORS:
+        raise CheckpointError(f"{index}: weight_map: {len(weight_map.values)} tensors, the limit is {MAX_TENSORS}")
+    shards: dict[str, TensorFile] = {}
+    owner: dict[str, TensorFile] = {}
+    try:
+        for name, shard in weight_map.values.items():
+            _check_shard_name(weight_map, name, shard)
+            if shard not in shards:
+                if len(shards) == MAX_SHARDS:
+                    raise CheckpointError(f"{index}: weight_map: more than {MAX_SHARDS} shards")
+                shards[shard] = open_safetensors(folder / shard)
+            if name not in shards[shard].tensors:
+                raise CheckpointError(f"{folder / shard}: tensor {shown(name)} is missing, {index.name} puts it here")
+            owner[name] = shards[shard]
+    except BaseException:
+        for file in shards.values():
+            file.close()
+        raise
+    return WeightSet(owner, index)
+
+
+def _check_shard_name(weight_map: Section, name: str, shard: object) -> None:
+    """A shard is a plain file name beside its index: no folder, no way out of it."""
+    plain = isinstance(shard, str) and shard.endswith(".safetensors") and len(shard) <= MAX_NAME_CHARACTERS
+    if not plain or any(c in "/\\:" or not c.isprintable() for c in str(shard)):
+        weight_map.fail(shown(name), shown(shard), "the plain name of a .safetensors file")
+
+
+def _tensors(header: object, path: Path, base: int, size: int) -> dict[str, TensorInfo]:
+    """Check a parsed header; its tensors must tile the data section [base, size) of the file exactly."""
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: header: found {shown(header)}, expected an object")
+    if len(header) > MAX_TENSORS:
+        raise CheckpointError(f"{path}: header: {len(header)} tensors, the limit is {MAX_TENSORS}")
+    tensors = {name: _tensor(name, entry, path, base, size) for name, entry in header.items() if name != "__metadata__"}
+    end, last = base, "the header"
+    for info in sorted(tensors.values(), key=lambda info: (info.start, info.end)):
+        if info.start != end:
+            problem = "overlap" if info.start < end else "leave a hole after"
+            place = f"data_offsets [{info.start - base}, {info.end - base}]"
+            raise CheckpointError(f"{path}: tensor {shown(info.name)}: {place} {problem} {last}")
+        end, last = info.end, f"tensor {shown(info.name)}"
+    if end != size:
+        raise CheckpointError(f"{path}: {size} bytes, but its header describes {end}")
+    return tensors
+
+
+def _tensor(name: str, entry: object, path: Path, base: int, size: int) -> TensorInfo:
+    """Check one entry of a header; `base` is where the data starts."""
+    where = f"{path}: tensor {shown(name)}"
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise CheckpointError(f"{where}: name of {len(name)} characters, the limit is {MAX_NAME_CHARACTERS}")
+    if not isinstance(entry, dict):
+        raise CheckpointError(f"{where}: found {shown(entry)}, expected an object")
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
+        raise CheckpointError(f"{where}: dtype {shown(dtype)}, expected one of {' '.join(_ITEM_BYTES)}")
+    if not isinstance(shape, list) or len(shape) > MAX_DIMS or not all(_natural(d) for d in shape):
+        raise CheckpointError(f"{where}: shape {shown(shape)}, expected at most {MAX_DIMS} sizes")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(_natural(o) for o in offsets):
+        raise CheckpointError(f"{where}: data_offsets {shown(offsets)}, expected [start, end]")
+    nbytes = _ITEM_BYTES[dtype]
+    for dim in shape:
+        nbytes *= dim
+    start, end = offsets
+    where = f"{where}: data_offsets {offsets}"
+    if end > size - base:
+        raise CheckpointError(f"{where} end beyond the {size - base} bytes of data: truncated file?")
+    if end - start != nbytes:
+        raise CheckpointError(f"{where} span {end - start} bytes, {dtype} {shape} needs {nbytes}")
+    return TensorInfo(name, dtype, tuple(shape), base + start, base + end)
+
+
+def _natural(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def read_small(path: Path, limit: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The metadata and the arrays (F32, I32) of a file of at most `limit` bytes, read into memory.
+
+    Raises CheckpointError, also for an array that is not finite and for a tensor of another dtype.
+    """
+    import numpy as np
+
+    data = read_bytes(path, limit)
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or 8 + length > len(data):
+        _refuse_other_kinds(data[:_HEAD_BYTES], path)
+        raise CheckpointError(f"{path}: {len(data)} bytes, not a whole safetensors file")
+    header = parse_json(data[8 : 8 + length], path, "header:")
+    tensors = _tensors(header, path, 8 + length, len(data))
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError(f"{path}: header: __metadata__: found {shown(metadata)}, expected strings by name")
+    arrays = {}
+    for name, info in tensors.items():
+        if info.dtype not in _SMALL_DTYPES:
+            raise CheckpointError(f"{path}: tensor {shown(name)}: dtype {info.dtype}, expected F32 or I32")
+        # copied: the bytes may lie at any alignment
+        array = np.frombuffer(data[info.start : info.end], _SMALL_DTYPES[info.dtype]).reshape(info.shape)
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{path}: tensor {shown(name)}: values that are not finite")
+        arrays[name] = array
+    return metadata, arrays
+
+
+def small_bytes(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> bytes:
+    """A safetensors file of float32 and int32 arrays; the same arguments give the same bytes."""
+    import json
+
+    header: dict[str, object] = {"__metadata__": metadata}
+    chunks, end = [], 0
+    for name, array in arrays.items():
+        dtype = "F32" if array.dtype.kind == "f" else "I32"
+        chunks.append(array.astype(_SMALL_DTYPES[dtype]).tobytes())
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + len(chunks[-1])]}
+        end += len(chunks[-1])
+    text = json.dumps(header, ensure_ascii=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(chunks)

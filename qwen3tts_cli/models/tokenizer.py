@@ -1,0 +1,207 @@
+"""Text to token ids: the byte-level BPE of Qwen2 with a checkpoint's vocab.json, merges.txt and added tokens.
+
+Steps: cut out added tokens, NFC, split into words, UTF-8 bytes, merge pairs by rank.
+Source: transformers tokenization_qwen2.py, Qwen2Tokenizer; the pattern is its PRETOKENIZE_REGEX.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from ..common.json_fields import read_object, shown
+from ..errors import CheckpointError, UsageError
+from .merges import MAX_ID, MISSING, MergeTable, load_merge_table
+
+PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# the same of ASCII text: re has what that needs, and is there already, unlike the slow import of regex
+ASCII_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\na-zA-Z0-9]?[a-zA-Z]+|[0-9]| ?[^\sa-zA-Z0-9]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+MAX_ADDED_TOKENS = 1024
+MAX_ADDED_CHARACTERS = 128
+_MAX_CONFIG_BYTES = 1 << 20
+_LOW, _HIGH = 0xFFFFFFFF, 0xFFFFFFFF << 32
+_SHORT_PARTS = 48  # below this the plain scan is faster than the heap
+_WORD_CACHE = 1 << 13
+_WORD_CACHE_CHARACTERS = 32
+_LONG_MARKS = 32
+
+
+class Tokenizer:
+    """Encodes text. One instance may be used by several threads at once."""
+
+    def __init__(self, table: MergeTable, added: dict[str, int]) -> None:
+        self._table, self._words = table, {}  # type: MergeTable, dict[str, tuple[int, ...]]
+        self.added = added
+        self.max_id = max(table.max_id, *added.values(), 0)
+        # longest first, so that of two tokens that begin alike the longer one is cut out
+        longest_first = sorted(added, key=len, reverse=True)
+        self._added_pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if added else None
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, added tokens in it included. Raises UsageError for lone surrogates."""
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            found = f"lone surrogate U+{ord(text[error.start]):04X} at character {error.start + 1}"
+            raise UsageError(f"text: {found}: not valid Unicode") from None
+        pieces = self._added_pattern.split(text) if self._added_pattern else [text]
+        ids: list[int] = []
+        for number, piece in enumerate(pieces):
+            if number % 2:
+                ids.append(self.added[piece])
+            elif piece:
+                self._encode_piece(piece, ids)
+        return ids
+
+    def _encode_piece(self, piece: str, ids: list[int]) -> None:
+        """Append the ids of text without added tokens."""
+        cache = self._words
+        for match in _word_pattern(piece.isascii()).finditer(_nfc(piece)):
+            word = match.group()
+            known = cache.get(word)
+            if known is None:
+                known = tuple(self._encode_word(word))
+                if len(word) <= _WORD_CACHE_CHARACTERS:
+                    if len(cache) >= _WORD_CACHE:
+                        cache.clear()
+                    cache[word] = known
+            ids += known
+
+    def _encode_word(self, word: str) -> list[int]:
+        """Merge the bytes of one word, lowest rank first, leftmost first of one rank."""
+        byte_ids = self._table.byte_ids
+        parts = [byte_ids[byte] for byte in word.encode("utf-8")]
+        return _merge_short(parts, self._table) if len(parts) <= _SHORT_PARTS else _merge_long(parts, self._table)
+
+
+def load_tokenizer(folder: Path, *, keep: bool = True) -> Tokenizer:
+    """The tokenizer of a checkpoint folder. keep: as of load_merge_table. Raises CheckpointError."""
+    folder = Path(folder)
+    return Tokenizer(load_merge_table(folder, keep=keep), _read_added_tokens(folder / "tokenizer_config.json"))
+
+
+def _read_added_tokens(path: Path) -> dict[str, int]:
+    """added_tokens_decoder of tokenizer_config.json: content -> id."""
+    section = read_object(path, _MAX_CONFIG_BYTES).section("added_tokens_decoder")
+    if len(section.values) > MAX_ADDED_TOKENS:
+        found = f"{len(section.values)} tokens"
+        raise CheckpointError(f"{path}: added_tokens_decoder: {found}, the limit is {MAX_ADDED_TOKENS}")
+    added: dict[str, int] = {}
+    for key in section.values:
+        # isdigit() alone also takes digits that int() reads differently or not at all
+        if not (key.isascii() and key.isdigit() and len(key) <= 7 and int(key) <= MAX_ID):
+            section.fail(shown(key), "that id", f"an id from 0 to {MAX_ID}")
+        token = section.section(key)
+        content = token.string("content", MAX_ADDED_CHARACTERS)
+        if not content or content in added:
+            token.fail("content", shown(content), "a token that is not empty and stands once")
+        for flag in ("lstrip", "rstrip", "single_word"):
+            token.fixed(flag, False)
+        added[content] = int(key)
+    if len(set(added.values())) != len(added):
+        raise CheckpointError(f"{path}: added_tokens_decoder: an id stands twice")
+    return added
+
+
+@functools.lru_cache(maxsize=2)
+def _word_pattern(ascii_text: bool) -> Any:
+    if ascii_text:
+        return re.compile(ASCII_PATTERN, re.ASCII)
+    import regex
+
+    return regex.compile(PATTERN)
+
+
+@functools.lru_cache(maxsize=1)
+def _marks_pattern() -> Any:
+    import regex
+
+    return regex.compile(rf"\p{{M}}{{{_LONG_MARKS},}}")
+
+
+def _nfc(text: str) -> str:
+    """NFC of `text`, in time near-linear also for long runs of combining marks.
+
+    unicodedata orders such a run by insertion, which is quadratic; a stable sort by combining class first leaves it
+    nothing to do and is the same canonical ordering.
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _marks_pattern().sub(lambda run: _ordered(run.group()), text))
+
+
+def _ordered(marks: str) -> str:
+    """Combining marks in canonical order; those of class 0 stay where they are and separate the others."""
+    result: list[str] = []
+    run: list[str] = []
+    for mark in marks:
+        if unicodedata.combining(mark):
+            run.append(mark)
+        else:
+            result += sorted(run, key=unicodedata.combining)
+            result.append(mark)
+            run = []
+    return "".join(result + sorted(run, key=unicodedata.combining))
+
+
+def _merge_short(parts: list[int], table: MergeTable) -> list[int]:
+    """Merge `parts` in place by scanning for the lowest rank; quadratic, with a small constant."""
+    merges = [table[left << 32 | right] for left, right in itertools.pairwise(parts)]
+    while merges:
+        best = min(merges)
+        if best == MISSING:
+            break
+        at = merges.index(best)
+        parts[at : at + 2] = [best & _LOW]
+        del merges[at]
+        if at < len(merges):
+            merges[at] = table[parts[at] << 32 | parts[at + 1]]
+        if at:
+            merges[at - 1] = table[parts[at - 1] << 32 | parts[at]]
+    return parts
+
+
+def _merge_long(parts: list[int], table: MergeTable) -> list[int]:
+    """The same merges by a heap of rank << 32 | position over a linked list: n log n, for words without end."""
+    count = len(parts)
+    following, preceding = list(range(1, count + 1)), list(range(-1, count - 1))
+    heap: list[int] = []
+    for at in range(count - 1):
+        merge = table[parts[at] << 32 | parts[at + 1]]
+        if merge != MISSING:
+            heap.append(merge & _HIGH | at)
+    heapq.heapify(heap)
+    push, pop = heapq.heappush, heapq.heappop
+    while heap:
+        entry = pop(heap)
+        at = entry & _LOW
+        right = following[at]
+        if parts[at] < 0 or right == count:
+            continue
+        merge = table[parts[at] << 32 | parts[right]]
+        # an entry is stale once either part has been merged into another
+        if merge ^ entry > _LOW:
+            continue
+        merged = parts[at] = merge & _LOW
+        parts[right] = -1
+        after, before = following[right], preceding[at]
+        following[at] = after
+        if after < count:
+            preceding[after] = at
+            new = table[merged << 32 | parts[after]]
+            if new != MISSING:
+                push(heap, new & _HIGH | at)
+        if before >= 0:
+            new = table[parts[before] << 32 | merged]
+            if new != MISSING:
+                push(heap, new & _HIGH | before)
+    return [part for part in parts if part >= 0]

@@ -1,0 +1,227 @@
+"""Float samples to the bytes of an audio format, written as they come.
+
+A sink has `write(samples)` for (samples,) float32, `finish()` when all is written, and `discard()`. It does not open,
+name or keep its output: see outputs.py. WAV in PCM_16, FLOAT and DOUBLE is written here, because the bytes must not
+depend on the clock (libsndfile puts the time into its PEAK chunk); libsndfile writes the rest, see sinks_encoded.py.
+Every format is written as it comes, also to an output that cannot seek.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from .libsndfile import load_soundfile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .compressed_formats import EncodedSink
+
+_UNKNOWN_SIZE = 0xFFFFFFFF  # what players take as "until the end"
+
+# Extension -> container and subtype of its own (None: every subtype the container has).
+EXTENSIONS = {
+    "wav": ("WAV", "PCM_16", None),
+    "flac": ("FLAC", "PCM_16", None),
+    "ogg": ("OGG", "VORBIS", None),
+    "opus": ("OGG", "OPUS", ("OPUS",)),
+    "mp3": ("MP3", "MPEG_LAYER_III", None),
+}
+_OWN_WAV = {"PCM_16": (1, 2), "FLOAT": (3, 4), "DOUBLE": (3, 8)}  # format tag, bytes a sample
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """A container (`RAW`, or libsndfile's name) and a subtype, both known to be writable."""
+
+    container: str
+    subtype: str
+
+
+def choose_format(
+    path: str | None,
+    subtype: str | None,
+    raw: bool,
+    sample_rate: int,
+    named: str | None = None,
+    usual: str | None = None,
+    usual_subtype: str | None = None,
+) -> AudioFormat:
+    """The format for an output; path: None where its name says nothing. Raises UsageError.
+
+    named: a key of EXTENSIONS that was asked for, where `path` has no known extension, or one that can hold it.
+    usual: the one where `path` says nothing, or has no extension; WAV for None where it says nothing.
+    usual_subtype: the one of the formats that have it.
+    """
+    subtype, usual_subtype = _plain(subtype), _plain(usual_subtype)
+    if raw:
+        if subtype not in (None, "PCM_16"):
+            raise UsageError(f"--subtype {subtype}: raw audio is PCM_16, leave one of --raw and --subtype out")
+        if named is not None:
+            raise UsageError(f"--audio-format {named}: raw audio has no format, leave one of it and --raw out")
+        return AudioFormat("RAW", "PCM_16")
+    extension = _extension(path, named, usual)
+    container, own, allowed = EXTENSIONS[extension]
+    if subtype is None:
+        subtype = own if usual_subtype is None or _lacks(extension, usual_subtype) else usual_subtype
+    if not (container == "WAV" and subtype in _OWN_WAV):
+        _check_subtype(extension, container, subtype, allowed, sample_rate)
+    return AudioFormat(container, subtype)
+
+
+def _plain(subtype: str | None) -> str | None:
+    return subtype.upper().replace("-", "_") if subtype else None
+
+
+def _lacks(extension: str, subtype: str) -> bool:
+    """Whether a format does not have a subtype that others have."""
+    container, _, allowed = EXTENSIONS[extension]
+    if container == "WAV" and subtype in _OWN_WAV:
+        return False
+    soundfile = load_soundfile(extension)
+    has = allowed or tuple(soundfile.available_subtypes(container))
+    return subtype not in has and subtype in soundfile.available_subtypes()
+
+
+def _extension(path: str | None, named: str | None, usual: str | None) -> str:
+    """A key of EXTENSIONS."""
+    if path is None:
+        return named or usual or "wav"
+    found = os.path.splitext(path)[1][1:].lower()
+    if found in EXTENSIONS and named is not None:
+        (container, own, _), (other, _, allowed) = EXTENSIONS[named], EXTENSIONS[found]
+        if container != other or own not in (allowed or (own,)):
+            raise UsageError(f"--audio-format {named}: {path} has the extension of another format, change one of them")
+    if named is not None:
+        return named
+    if found in EXTENSIONS:
+        return found
+    if usual is not None and not found:
+        return usual
+    what = f"unknown extension .{found}" if found else "no extension"
+    known = ", ".join(f".{name}" for name in EXTENSIONS)
+    raise UsageError(f"{path}: {what}, known are {known} (or --audio-format or --raw for any name)")
+
+
+def _check_subtype(extension: str, container: str, subtype: str, allowed: Any, sample_rate: int) -> None:
+    soundfile = load_soundfile(extension)
+    if container not in soundfile.available_formats():
+        version = soundfile.__libsndfile_version__
+        raise UsageError(f".{extension}: this libsndfile ({version}) cannot write {container}")
+    known = allowed or tuple(soundfile.available_subtypes(container))
+    if subtype not in known or not _writable(soundfile, container, subtype, sample_rate):
+        valid = [name for name in known if _writable(soundfile, container, name, sample_rate)]
+        raise UsageError(f"--subtype {subtype}: not available for .{extension}, which has {', '.join(valid)}")
+
+
+def _writable(soundfile: Any, container: str, subtype: str, sample_rate: int) -> bool:
+    import io
+
+    if not soundfile.check_format(container, subtype):
+        return False
+    try:
+        soundfile.SoundFile(io.BytesIO(), "w", sample_rate, 1, subtype, format=container).close()
+    except (RuntimeError, ValueError):
+        return False
+    return True
+
+
+def origin_of(*parts: object) -> int:
+    """The 32 bits that tell speech of other parts apart: a text, whose white space does not count, a seed, codes."""
+    import zlib
+
+    data = [
+        part if isinstance(part, bytes) else " ".join(str(part).split()).encode("utf-8", "replace") for part in parts
+    ]
+    return zlib.crc32(b"\0".join(data))
+
+
+def open_sink(output: Any, audio: AudioFormat, sample_rate: int, origin: int = 0) -> RawSink | WavSink | EncodedSink:
+    """A sink that writes mono audio of a format to an output. origin: 32 bits that the serial number of Ogg depends on,
+    besides the audio."""
+    if audio.container == "RAW":
+        return RawSink(output)
+    if audio.container == "WAV" and audio.subtype in _OWN_WAV:
+        return WavSink(output, sample_rate, audio.subtype)
+    from .compressed_formats import EncodedSink
+
+    return EncodedSink(output, sample_rate, audio, origin)
+
+
+class RawSink:
+    """Headerless little-endian 16-bit PCM."""
+
+    def __init__(self, output: Any) -> None:
+        self._output = output
+
+    def write(self, samples: np.ndarray) -> None:
+        """Append (samples,) float32."""
+        from ..common.sample_conversion import to_pcm16
+
+        self._output.write(to_pcm16(samples).tobytes())
+
+    def finish(self) -> None:
+        """Nothing is pending."""
+
+    def discard(self) -> None:
+        """Nothing is held."""
+
+
+class WavSink:
+    """WAV: the header goes out with the first samples, its sizes are put in at the end where the output can seek.
+
+    Elsewhere, and beyond the 4 GiB that the header can express, the sizes stay 0xFFFFFFFF.
+    """
+
+    def __init__(self, output: Any, sample_rate: int, subtype: str) -> None:
+        self._output, self._rate, self._subtype = output, sample_rate, subtype
+        self._data_bytes = 0
+        self._begun = False
+
+    def _header(self, data_bytes: int | None) -> bytes:
+        tag, width = _OWN_WAV[self._subtype]
+        form = struct.pack("<HHIIHH", tag, 1, self._rate, self._rate * width, width, 8 * width)
+        if tag == 1:
+            chunks = b"fmt " + struct.pack("<I", len(form)) + form
+        else:  # a format other than PCM has an extension size and a chunk that counts the frames
+            frames = _UNKNOWN_SIZE if data_bytes is None else data_bytes // width
+            form += struct.pack("<H", 0)
+            chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"fact" + struct.pack("<II", 4, frames)
+        riff_bytes = _UNKNOWN_SIZE if data_bytes is None else 4 + len(chunks) + 8 + data_bytes
+        data_size = _UNKNOWN_SIZE if data_bytes is None else data_bytes
+        return b"RIFF" + struct.pack("<I", riff_bytes) + b"WAVE" + chunks + b"data" + struct.pack("<I", data_size)
+
+    def _begin(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        return self._header(None)
+
+    def write(self, samples: np.ndarray) -> None:
+        """Append (samples,) float32."""
+        import numpy as np
+
+        from ..common.sample_conversion import to_pcm16
+
+        if self._subtype == "PCM_16":
+            data = to_pcm16(samples).tobytes()
+        else:
+            data = np.asarray(samples, "<f4" if self._subtype == "FLOAT" else "<f8").tobytes()
+        self._output.write(self._begin() + data)
+        self._data_bytes += len(data)
+
+    def finish(self) -> None:
+        """Write a header that is still due, and the sizes."""
+        header = self._begin()
+        if header:
+            self._output.write(header)
+        whole = len(self._header(0)) + self._data_bytes
+        if self._output.seekable and whole - 8 < _UNKNOWN_SIZE:
+            self._output.patch(0, self._header(self._data_bytes))
+
+    def discard(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,16 @@
+"""The module soundfile, which may be missing its library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import OutputError
+
+
+def load_soundfile(extension: str) -> Any:
+    """The module soundfile. Raises OutputError, for a file with this extension."""
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:
+        raise OutputError(f".{extension} needs libsndfile, which cannot be loaded ({error}); .wav does not") from None
+    return soundfile

@@ -1,0 +1,240 @@
+"""Where a text may be cut: never inside what is read in one go, and a sentence longer than the limit at its clauses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from .english.sentence_ends import is_inside, is_word
+from .english.steps import set_of
+
+_WORD_START = re.compile(r"\S")
+_SPACE = re.compile(r"\s+")
+_CLOSERS = "\"'”’»）)\\]】」』》〉"
+# How far behind the limit the whitespace of a cut, or a grapheme cluster, is followed.
+_LOOKAHEAD = 64
+# How much of the text on either side of a cut tells whether it may be one.
+_REACH = 64
+
+# A period that ends no sentence in any language: initials ("M. Dupont").
+_INITIAL_AT_END = r"(?:^|[^\w])[^\W\d_]\.\s+$"
+# Abbreviations in front of a capital, beside those that the splitter of sentences knows.
+_LEADING = {
+    "de": "Hr Hrn Fr Frl Dr Prof Dipl Ing St Nr Abs Art Bd Hrsg bzw ca vgl evtl ggf inkl Tel Mio Mrd Chr Jh Jhs Str Fa",
+    "fr": "M MM Mme Mlle Mgr Me Dr Pr St Ste p pp art chap fig vol av bd boul env cf ex réf tél",
+    "es": "Sr Sra Sres Srta Dr Dra D Dña Ud Uds Vd Prof Ing Lic Gral Av Avda C núm pág págs art fig vol aprox ej EE UU",
+    "it": "Sig Sigg Dott sec Prof Avv Ing Arch Geom On Rag S St p pp pag art fig vol cfr es ca tel",
+    "pt": "Sr Sra Srs Srta Dr Dra Prof Profa Eng D Av R núm pág págs art fig vol ex aprox tel",
+    "ru": "г гг ул д кв пр пл им проф акад доц гос стр рис табл т е и п тыс млн млрд руб коп см ср напр св",
+}
+# English names stand in texts of other languages too.
+_TITLES = "Mr Mrs Ms Dr Prof St"
+_LAST_WORD = r"([^\W\d_]+)\.\s+$"
+
+_LABEL = (
+    r"(?:(?:^|\n)[^\S\n]*(?:(?:\d{1,3}|[A-Za-z]|[IVX]{1,5})[.)]|[-*+•>]|#{1,6}|(?:[-*+] )?\[[ xX]\])|"
+    r"(?:^|\s)\(?(?:\d{1,2}|[a-z])\))[^\S\n]+$"
+)
+_DIVIDED = r"[^\W_][-\u2010\u00ad][^\S\n]*\n\s*$"
+_NUMBER_AT_END = (
+    r"(?:(?:\d|\(\d{1,5}\)|(?<!\w)[A-Z]{3})\s+|(?:\d(?:\s?[A-Za-z%°.]{1,5}|['\"′″])?\s?[-–—−+×÷=~/*xX]|[$£€¥₹₩#])\s*)$"
+)
+_WORD_AHEAD = r"([^\W\d_]+)"
+# Words behind a number that go on with the sentence; others are counted by it, or named.
+_FUNCTION_WORDS = set_of(
+    "a an the and or nor but to in on at of for from with by as is are was were be been has have had will would can "
+    "could may might must should if that than then when while who which it he she they we you i this these those not "
+    "so because before after until into over under about per via und oder et ou y o e и или il la le les der die das"
+)
+_NOUN_AND_NUMBER = (
+    r"(?<![^\W\d_])(?:[A-Z][a-z]+|[Pp]ages?|[Cc]hapters?|[Ss]ections?|[Ff]igures?|[Tt]ables?|[Ss]teps?|[Nn]umbers?|"
+    r"[Rr]ooms?|[Vv]ersions?|[Ll]ines?|[Vv]ol(?:ume)?\.?|[Gg]ates?|[Pp]hases?|[Ll]evels?|[Nn]o\.)[^\S\n]+$"
+)
+_ROMAN_OR_NUMBER = r"(?:\d|[IVX]{1,5}(?![^\W_]))"
+# Abbreviations that belong to what stands in front of them.
+_BEHIND_NAMES = (
+    r"(?:(?:Inc|Ltd|Corp|Co|Jr|Sr|Esq|LLC|PLC|plc|GmbH|AG|KG|OHG|Bros|Ph\.?D|M\.D|MD|vs?\.|vs|al\.|Ave|Blvd|Rd|Ln|Hwy|"
+    r"[ECMP][SD]T|GMT|UTC|CES?T|BST|AM|PM|[ap]\.m|[AP]\.M|BC|AD|BCE|CE|B\.C|A\.D)(?![^\W_])|"
+    r"(?:St|Dr|Sq)\.?(?=\s*(?:[,;:.)]|[a-z]|$)))"
+)
+_OPERATORS = "=+×÷≤≥≈≠"
+_SAID = r"[?!…][\"'”’»]+\s+$"
+_DASH_AND_SAID = r"[?!…\"”»]\s*[—–]\s?$"
+# Dates whose month is a word: 5 mai 2024, 5 de mayo de 2024, 6th of May.
+_DATE_AT_END = r"(?<!\d)\d{1,2}(?:st|nd|rd|th)?\.?\s(?:(?:de|of)\s$|(?:(?:de|of)\s)?[^\W\d_]{3,12}\s(?:de\s)?$)"
+_DAY_AT_END = r"\d(?:st|nd|rd|th)?\s(?:(?:de|of)\s)?$"
+_DAY_AHEAD = r".{0,4}(?<![^\W_])(?:de|of)\s[^\W\d_]"
+_DATE_AHEAD = r"(?:(?:de\s)?\d{4}(?!\d)|[^\W\d_]{3,12}\s(?:de\s)?\d{4}(?!\d))"
+_NUMBER_AHEAD = r"\(?[$£€¥₹₩+]?[.]?\d"
+_MEASURE_AT_END = r"\d(?:\s?[A-Za-z%°.]{1,5}|['\"′″])?(?:\s[xX])?\s+$"
+_OPERATION_AHEAD = r"(?:[-–—−+×÷=~/*]\s*|[xX]\s)[$£€¥₹₩]?\d"
+_GOES_ON_AFTER_NUMBER = (
+    r"[%‰°€£¥₹₩$℃℉]|[ap]\.?\s?m(?![^\W_])|[AP]\.?M(?![^\W_])|"
+    r"(?:hundred|thousand|million|billion|trillion|km|cm|mm|kg|mg|lbs?|oz|ft|in\.|mph|min|mins|hrs?|sec|[kMGT]B|"
+    r"[kMG]Hz|kWh?|m|g|s|h|l|EUR|USD|GBP|CHF|Uhr|Euro|Mio|Mrd|тыс|млн|млрд|руб)(?![^\W_])"
+)
+_COUPLE = r"(?<![^\W\d_])(?:Mr|Mrs|Ms|Dr|Prof)\.?\s(?:and|or)\s+$"
+_MONTH_AT_END = (
+    r"(?<![^\W\d_])(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|January|February|March|April|June|July|August|"
+    r"September|October|November|December)\.?\s(?:\d{1,2}(?:st|nd|rd|th)?,\s)?\s*$"
+)
+# Links and tags, which are one thing however many words they hold.
+_TAG = r"<[/!?]?[A-Za-z][^<>]{0,1000}>"
+_MARKUP = (
+    r"!?\[[^\[\]]{0,300}\](?:\((?:<[^<>\n]{0,500}>|[^()\s]{0,500})(?:\s\"[^\"\n]{0,100}\")?\)|\[[^\[\]\n]{0,100}\])"
+)
+_LONGEST_MARKUP = 1024
+
+
+def is_whole(text: str, position: int, code: str) -> bool:
+    """Whether a cut of the text at a position, behind whitespace, would divide what is read in one go.
+
+    Such are an abbreviation and what belongs to it, the groups of a number, a range, a number and what it counts, a
+    noun and its number, the terms of a formula, a word that a line end divides, the label of a list item, a question
+    and who asks it, a Markdown link, and a tag. code: the language, "en" for English.
+    """
+    before, after = text[max(position - _REACH, 0) : position], text[position : position + _REACH]
+    mark = before.rstrip()[-1:]
+    if not mark or not after:
+        return False
+    if mark in "-\u2010\u00ad" and re.search(_DIVIDED, before):
+        return True
+    if mark in ".)]-*+•>#" and re.search(_LABEL, before):
+        return True
+    if mark == "." and _is_abbreviation(before, after, code):
+        return True
+    if re.match(_BEHIND_NAMES, after) and (mark.isalnum() or mark in ",."):
+        return True
+    if mark == "&" or after.startswith("& ") or re.search(_COUPLE, before):
+        return True
+    return _is_number(before, after) or _is_speech(before, after) or _is_in_markup(text, position)
+
+
+def _is_number(before: str, after: str) -> bool:
+    """Whether a cut would divide a number, what it counts, a date, or a formula."""
+    mark = before.rstrip()[-1]
+    if re.search(_NUMBER_AT_END, before) and re.match(_NUMBER_AHEAD, after):
+        return True
+    if re.match(_OPERATION_AHEAD, after) and re.search(_MEASURE_AT_END, before):
+        return True
+    if mark.isdigit() and (re.match(_GOES_ON_AFTER_NUMBER, after) or _counts(before, after)):
+        return True
+    if re.match(_ROMAN_OR_NUMBER, after) and re.search(_NOUN_AND_NUMBER, before):
+        return True
+    if mark in _OPERATORS or (after[0] in _OPERATORS and after[1:2].isspace()):
+        return True
+    if re.match(_DAY_AHEAD, before[-4:] + after) and re.search(_DAY_AT_END, before):
+        return True
+    if re.match(_DATE_AHEAD, after) and re.search(_DATE_AT_END, before):
+        return True
+    return after[0].isdigit() and re.search(_MONTH_AT_END, before) is not None
+
+
+def _is_speech(before: str, after: str) -> bool:
+    """Whether a cut would divide a question from who asks it, or a mark from its words, as in French."""
+    if before.rstrip()[-1] in "«‹" or after[0] in "»›" or (after[0] in "?!;:" and not after[1:2].isalnum()):
+        return True
+    if after[0] in "—–" and after[1:].lstrip()[:1].islower():
+        return re.search(_DASH_AND_SAID, before + after[0]) is not None
+    return after[0].islower() and re.search(f"{_SAID}|{_DASH_AND_SAID}", before) is not None
+
+
+def _is_abbreviation(before: str, after: str, code: str) -> bool:
+    # Sentences seldom begin with a small letter or a digit; an end that is missed makes one cut disappear.
+    if after[:1].isdigit():
+        return True
+    if after[:1].islower():
+        return not is_word(before) if code == "en" else not re.search(r"(?<![^\W_])[^\W\d_]{5,}\.\s+$", before)
+    if code == "en":
+        return is_inside(before, after)
+    if re.search(_INITIAL_AT_END, before) or (code == "de" and re.search(r"(?<!\d)\d{1,2}\.\s+$", before)):
+        return True
+    found = re.search(_LAST_WORD, before)
+    return found is not None and found.group(1) in _leading(code)
+
+
+def _counts(before: str, after: str) -> bool:
+    """Whether a number in front of a space counts, or names, what the word behind it says."""
+    word = re.match(_WORD_AHEAD, after)
+    return word is not None and "\n" not in before[len(before.rstrip()) :] and word.group() not in _FUNCTION_WORDS
+
+
+@lru_cache
+def _leading(code: str) -> frozenset[str]:
+    return frozenset((*_TITLES.split(), *_LEADING.get(code, "").split()))
+
+
+def _is_in_markup(text: str, position: int) -> bool:
+    start = text.rfind("[", max(position - _LONGEST_MARKUP, 0), position)
+    if start < 0 or text.find("]", position, position + _LONGEST_MARKUP) < 0:
+        # The words of a link are behind; its target may go on.
+        start = text.rfind("](", max(position - _LONGEST_MARKUP, 0), position)
+        start = text.rfind("[", max(start - _LONGEST_MARKUP, 0), start) if start >= 0 else -1
+    found = re.match(_MARKUP, text[start : start + _LONGEST_MARKUP]) if start >= 0 else None
+    if found is not None and start + found.end() > position:
+        return True
+    start = text.rfind("<", max(position - _LONGEST_MARKUP, 0), position)
+    found = re.match(_TAG, text[start : start + _LONGEST_MARKUP]) if start >= 0 else None
+    return found is not None and start + found.end() > position
+
+
+def pieces(sentence: str, limit: int, code: str) -> Iterator[str]:
+    """Cut a sentence so that each piece, without the whitespace around it, fits the limit."""
+    start = 0
+    while len(sentence[start:].strip()) > limit:
+        end = _cut(sentence, _WORD_START.search(sentence, start).start(), limit, code)
+        yield sentence[start:end]
+        start = end
+    yield sentence[start:]
+
+
+def _cut(sentence: str, start: int, limit: int, code: str) -> int:
+    """Where to end the piece that begins with the word at `start`: past the whitespace that follows it."""
+    stop = min(start + limit + _LOOKAHEAD, len(sentence))
+    for pattern in _cuts():
+        # The mark must fit, the whitespace behind it need not.
+        ends = [
+            match.end()
+            for match in pattern.finditer(sentence, start, stop)
+            if match.start() + len(match.group().rstrip()) <= start + limit
+        ]
+        best = next((end for end in reversed(ends) if not is_whole(sentence, end, code)), start)
+        # A mark in the first third would leave a stump.
+        if best - start >= max(1, limit // 3):
+            return best
+    spaces = [match.end() for match in _SPACE.finditer(sentence, start, stop) if match.start() <= start + limit]
+    if not spaces:
+        return _grapheme_cut(sentence, start, limit)
+    rest = len(sentence.rstrip()) - start
+    spaces.reverse()
+    if rest <= 2 * limit:
+        # Two pieces are left: cut near the middle, so that no stray last word is spoken alone.
+        spaces.sort(key=lambda end: (start + rest - end > limit, abs(2 * (end - start) - rest), end))
+    # Where nothing but numbers or abbreviations fits, one of them is divided.
+    return next((end for end in spaces if not is_whole(sentence, end, code)), spaces[0])
+
+
+@lru_cache(maxsize=1)
+def _cuts() -> tuple[re.Pattern[str], ...]:
+    """Where a sentence longer than the limit is cut, best first: ends inside a quotation, then clauses.
+
+    ASCII marks count only before whitespace (1,000 and 7:30 stay whole), full-width ones anywhere.
+    """
+    return (
+        re.compile(rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*\s+|[。！？｡।]+[{_CLOSERS}]*\s*"),
+        re.compile(rf"[;:][{_CLOSERS}]*\s+|[；：]\s*|\s[—–]\s+|—\s*"),
+        re.compile(rf",[{_CLOSERS}]*\s+|[，、､]\s*|\n\s*"),
+    )
+
+
+def _grapheme_cut(sentence: str, start: int, limit: int) -> int:
+    """The last boundary of an extended grapheme cluster (UAX 29) within the limit."""
+    import regex
+
+    cut = start
+    for cluster in regex.finditer(r"\X", sentence, pos=start, endpos=min(start + limit + _LOOKAHEAD, len(sentence))):
+        if cluster.end() > start + limit:
+            break
+        cut = cluster.end()
+    return cut if cut > start else start + limit

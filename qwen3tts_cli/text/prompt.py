@@ -1,0 +1,168 @@
+"""A prompt as rows of ids: each row of the talker's input is a text embedding plus a codec embedding.
+
+    [instruct] role tags [speaker] bos, then one of
+    A  streaming text: the first text token; the others follow as `trailing`, one with each frame
+    B  full text: every text token, its end, then a row that starts the speech
+    C  continuing a recording: the texts of both beside the codes of the recording
+The engine gathers and sums the embeddings. Source: modeling_qwen3_tts.py, Qwen3TTSForConditionalGeneration.generate and
+generate_icl_prompt; qwen3_tts_model.py, _build_assistant_text, _build_ref_text, _build_instruct_text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, UsageError
+from ..models.chat_template import HEAD_IDS, HEAD_TEXT, REFERENCE_TAIL_IDS, REFERENCE_TAIL_TEXT, TAIL_IDS, TAIL_TEXT
+from ..models.config.model import ModelConfig
+from .languages import resolve_language, resolve_speaker
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..models.tokenizer import Tokenizer
+
+# codec parts of a row that are no token id; the values of q3t_row
+NONE, SPEAKER, REFERENCE = -1, -2, -3
+
+_Rows = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """text_ids, codec_ids: (rows,) int32, -1 for no text part or no codec part, codec -2 for the speaker vector and
+    -3 - f for reference frame f. trailing_ids: (n,) int32, text for the first frames. The first prefix_rows rows come
+    before the text; where the text begins with line breaks its first token takes the role's line break in."""
+
+    text_ids: np.ndarray
+    codec_ids: np.ndarray
+    trailing_ids: np.ndarray
+    prefix_rows: int
+    input_ids: list[int]
+    instruct_ids: list[int]
+
+
+def build_prompt(
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    text: str,
+    *,
+    language: str | None = None,
+    speaker: str | None = None,
+    instruct: str | None = None,
+    text_mode: str | None = None,
+    speaker_row: bool = False,
+    reference_codes: np.ndarray | None = None,
+    reference_text: str | None = None,
+) -> Prompt:
+    """The prompt for one utterance; `text` is taken as it is, empty too.
+
+    language: a name as resolve_language takes it, None for "auto". speaker: None for no speaker row.
+    text_mode: "full" or "streaming", None for the reference's default. speaker_row: a row for a speaker vector.
+    reference_codes: (frames, num_code_groups) integers of a recording that says reference_text.
+    Raises UsageError for what the model has not or would ignore, or has no positions for; InputError for codes out of
+    range.
+    """
+    lang = "auto" if language is None else resolve_language(config, language)
+    voice = None if speaker is None else resolve_speaker(config, speaker)
+    _check_request(config, instruct, speaker_row, reference_codes is not None, reference_text)
+    ids = tokenizer.encode(HEAD_TEXT + text + TAIL_TEXT)
+    instruct_ids = tokenizer.encode(f"<|im_start|>user\n{instruct}<|im_end|>\n") if instruct else []
+
+    rows: _Rows = [(token, NONE) for token in instruct_ids + ids[:HEAD_IDS]]
+    pad = config.tts_pad_id
+    rows += [(pad, tag) for tag in _tags(config, lang, voice)]
+    if speaker_row:
+        rows.append((pad, SPEAKER))
+    elif voice is not None:
+        rows.append((pad, config.speakers[voice]))
+    rows.append((config.tts_bos_id, config.codec_pad_id))
+    prefix_rows = len(rows)
+
+    full = (text_mode or default_text_mode(config)) == "full"
+    if reference_codes is not None:
+        frames = _check_codes(config, reference_codes)
+        reference_ids = tokenizer.encode(f"{HEAD_TEXT}{reference_text}{REFERENCE_TAIL_TEXT}")
+        texts = [*reference_ids[HEAD_IDS:-REFERENCE_TAIL_IDS], *ids[HEAD_IDS:-TAIL_IDS], config.tts_eos_id]
+        body, trailing = _continuation(config, texts, frames, full)
+    elif full:
+        texts = [*ids[HEAD_IDS:-TAIL_IDS], config.tts_eos_id]
+        body = [(token, config.codec_pad_id) for token in texts] + [(pad, config.codec_bos_id)]
+        trailing = [pad]
+    else:
+        body = [(ids[HEAD_IDS], config.codec_bos_id)]
+        trailing = [*ids[HEAD_IDS + 1 : -TAIL_IDS], config.tts_eos_id]
+    return _prompt(config, rows + body, trailing, prefix_rows, ids, instruct_ids)
+
+
+def default_text_mode(config: ModelConfig) -> str:
+    """What the model declares, else the reference's default: the whole text first, but "streaming" for a base model."""
+    if config.voice is not None and config.voice.text_mode is not None:
+        return config.voice.text_mode
+    return "streaming" if config.model_type == "base" else "full"
+
+
+def _tags(config: ModelConfig, language: str, speaker: str | None) -> list[int]:
+    """The codec ids that say which language follows; a dialect speaker's own under "chinese" and "auto"."""
+    language_id = None if language == "auto" else config.languages[language]
+    dialect = config.dialects[speaker] if speaker is not None and language in ("chinese", "auto") else None
+    if dialect is not None:
+        language_id = config.languages[dialect]
+    if language_id is None:
+        return [config.codec_nothink_id, config.codec_think_bos_id, config.codec_think_eos_id]
+    return [config.codec_think_id, config.codec_think_bos_id, language_id, config.codec_think_eos_id]
+
+
+def _continuation(config: ModelConfig, texts: list[int], frames: int, full: bool) -> tuple[_Rows, list[int]]:
+    """Path C: rows and trailing text for `texts` (the reference's and the new one, with the end) beside `frames`."""
+    codes = [config.codec_bos_id, *(REFERENCE - frame for frame in range(frames))]
+    pad = config.tts_pad_id
+    if full:
+        return [(token, config.codec_pad_id) for token in texts] + [(pad, code) for code in codes], [pad]
+    beside = texts[: len(codes)] + [pad] * (len(codes) - len(texts))
+    return list(zip(beside, codes, strict=True)), texts[len(codes) :] or [pad]
+
+
+def _check_request(config: ModelConfig, instruct: str | None, speaker_row: bool, codes: bool, text: str | None) -> None:
+    """Refuse what the model would ignore, naming one that would not."""
+    if instruct and config.model_type == "base":
+        raise UsageError("instruct: a base model ignores it; 1.7b (preset voices) and 1.7b-design follow it")
+    if instruct and config.model_type == "custom_voice" and config.model_size == "0b6":
+        raise UsageError("instruct: a model of this size ignores it; 1.7b follows it")
+    if (speaker_row or codes) and config.model_type != "base":
+        raise UsageError(f"a {config.model_type} model cannot clone a voice; 0.6b-base and 1.7b-base can")
+    if codes and not text:
+        raise UsageError("reference codes need the text of the recording")
+
+
+def _check_codes(config: ModelConfig, codes: np.ndarray) -> int:
+    """The number of frames of reference codes whose shape and values are good."""
+    import numpy as np
+
+    codes = np.asarray(codes)
+    groups, size = config.num_code_groups, config.codec.codebook_size
+    if codes.ndim != 2 or codes.shape[1] != groups or not len(codes) or codes.dtype.kind not in "iu":
+        found = f"{codes.dtype} {list(codes.shape)}"
+        raise InputError(f"reference codes: found {found}, expected integers (frames, {groups})")
+    limits = np.array([min(config.vocab_size, size)] + [min(config.predictor_vocab_size, size)] * (groups - 1))
+    bad = np.argwhere((codes < 0) | (codes >= limits))
+    if len(bad):
+        frame, group = (int(i) for i in bad[0])
+        where = f"reference codes: frame {frame}, group {group}"
+        raise InputError(f"{where}: found {int(codes[frame, group])}, expected 0 to {int(limits[group]) - 1}")
+    return len(codes)
+
+
+def _prompt(
+    config: ModelConfig, rows: _Rows, trailing: list[int], prefix_rows: int, ids: list[int], instruct_ids: list[int]
+) -> Prompt:
+    """The arrays of a prompt, if the model has positions for it and at least one frame."""
+    import numpy as np
+
+    if len(rows) >= config.max_position_embeddings:
+        limit = config.max_position_embeddings
+        raise UsageError(f"text too long for one utterance: a prompt of {len(rows)} positions, the model has {limit}")
+    pairs = np.array(rows, np.int32)
+    text_ids, codec_ids = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+    return Prompt(text_ids, codec_ids, np.array(trailing, np.int32), prefix_rows, ids, instruct_ids)
