@@ -3,6 +3,7 @@
  * that the rest of the engine indexes without looking. */
 #include "checkpoint/weights.h"
 #include "kernels/table.h"
+#include "base/small.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -132,11 +133,11 @@ static int64_t dim_of(const q3t_config *c, int d, int32_t layer) {
     return 0;
 }
 
-static int in(int64_t v, int64_t low, int64_t high) { return v >= low && v <= high; }
 
 static int transformer_ok(const q3t_transformer_config *t) {
-    return in(t->hidden, 1, MAX_DIM) && in(t->intermediate, 1, MAX_DIM) && in(t->layers, 1, MAX_LAYERS) && in(t->heads, 1, 4096) &&
-           in(t->kv_heads, 1, t->heads) && t->heads % t->kv_heads == 0 && in(t->head_dim, 2, 4096) && t->head_dim % 2 == 0 &&
+    return q3t_in_range(t->hidden, 1, MAX_DIM) && q3t_in_range(t->intermediate, 1, MAX_DIM) &&
+           q3t_in_range(t->layers, 1, MAX_LAYERS) && q3t_in_range(t->heads, 1, 4096) && q3t_in_range(t->kv_heads, 1, t->heads) &&
+           t->heads % t->kv_heads == 0 && q3t_in_range(t->head_dim, 2, 4096) && t->head_dim % 2 == 0 &&
            (int64_t)t->heads * t->head_dim <= MAX_DIM && isfinite(t->rms_eps) && t->rms_eps >= 0 && isfinite(t->rope_theta) &&
            t->rope_theta > 0;
 }
@@ -149,14 +150,16 @@ int32_t q3t_frame_samples(const q3t_config *c) {
 }
 
 q3t_status q3t_codec_config_check(const q3t_config *c) {
-    if (!transformer_ok(&c->codec) || !in(c->code_groups, 2, MAX_GROUPS)) return Q3T_E_CONFIG;
-    if (!in(c->codebook_size, 1, MAX_DIM) || !in(c->codebook_dim, 2, MAX_DIM) || c->codebook_dim % 2) return Q3T_E_CONFIG;
-    if (!in(c->latent_dim, 1, MAX_DIM / 4) || !in(c->decoder_dim, 1, MAX_DIM) || !in(c->sliding_window, 1, 1 << 16)) return Q3T_E_CONFIG;
-    if (!in(c->upsampling, 0, 8) || !in(c->rates, 1, 8) || c->decoder_dim % (1 << c->rates)) return Q3T_E_CONFIG;
+    if (!transformer_ok(&c->codec) || !q3t_in_range(c->code_groups, 2, MAX_GROUPS)) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->codebook_size, 1, MAX_DIM) || !q3t_in_range(c->codebook_dim, 2, MAX_DIM) || c->codebook_dim % 2)
+        return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->latent_dim, 1, MAX_DIM / 4) || !q3t_in_range(c->decoder_dim, 1, MAX_DIM)) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->sliding_window, 1, 1 << 16)) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->upsampling, 0, 8) || !q3t_in_range(c->rates, 1, 8) || c->decoder_dim % (1 << c->rates)) return Q3T_E_CONFIG;
     int64_t samples = 1;
     for (int32_t i = 0; i < c->upsampling + c->rates; i++) {
         int32_t r = i < c->upsampling ? c->upsampling_ratios[i] : c->upsample_rates[i - c->upsampling];
-        if (!in(r, 1, MAX_RATE)) return Q3T_E_CONFIG;
+        if (!q3t_in_range(r, 1, MAX_RATE)) return Q3T_E_CONFIG;
         samples *= r;
         if (samples > MAX_SAMPLES) return Q3T_E_CONFIG;
     }
@@ -166,13 +169,12 @@ q3t_status q3t_codec_config_check(const q3t_config *c) {
 q3t_status q3t_config_check(const q3t_config *c) {
     if (!transformer_ok(&c->talker) || !transformer_ok(&c->predictor)) return Q3T_E_CONFIG;
     /* code 0 of a frame is below vocab - Q3T_RESERVED, and indexes a codebook */
-    if (!in(c->vocab, Q3T_RESERVED + 1, MAX_DIM) || c->vocab - Q3T_RESERVED > c->codebook_size || c->code_vocab > c->codebook_size)
-        return Q3T_E_CONFIG;
-    if (!in(c->text_vocab, 1, 1 << 24) || !in(c->text_hidden, 1, MAX_DIM)) return Q3T_E_CONFIG;
-    if (!in(c->code_groups, 2, MAX_GROUPS) || !in(c->code_vocab, 1, MAX_DIM) || !in(c->code_embedding_rows, c->code_vocab, MAX_DIM))
-        return Q3T_E_CONFIG;
-    if (!in(c->codec_eos, 0, c->vocab - 1) || !in(c->tts_pad, 0, c->text_vocab - 1)) return Q3T_E_CONFIG;
-    if (!in(c->max_positions, 1, 1 << 24) || !in(c->has_projection, 0, 1)) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->vocab, Q3T_RESERVED + 1, MAX_DIM) || c->vocab - Q3T_RESERVED > c->codebook_size) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->text_vocab, 1, 1 << 24) || !q3t_in_range(c->text_hidden, 1, MAX_DIM)) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->code_groups, 2, MAX_GROUPS) || !q3t_in_range(c->code_vocab, 1, MAX_DIM)) return Q3T_E_CONFIG;
+    if (c->code_vocab > c->codebook_size || !q3t_in_range(c->code_embedding_rows, c->code_vocab, MAX_DIM)) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->codec_eos, 0, c->vocab - 1) || !q3t_in_range(c->tts_pad, 0, c->text_vocab - 1)) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->max_positions, 1, 1 << 24) || !q3t_in_range(c->has_projection, 0, 1)) return Q3T_E_CONFIG;
     if (!c->has_projection && c->talker.hidden != c->predictor.hidden) return Q3T_E_CONFIG;
     return q3t_codec_config_check(c);
 }
@@ -221,7 +223,7 @@ static q3t_status open_some(const q3t_config *c, const q3t_tensor *tensors, size
     if (!all) return Q3T_E_MEMORY;
     for (size_t i = 0; i < count; i++) {
         const q3t_tensor *t = &tensors[i];
-        if (!in(t->slot, 0, Q3T_W_SLOTS - 1) || !in(t->layer, 0, layers_of(c, t->slot, wanted) - 1) ||
+        if (!q3t_in_range(t->slot, 0, Q3T_W_SLOTS - 1) || !q3t_in_range(t->layer, 0, layers_of(c, t->slot, wanted) - 1) ||
             all[offset[t->slot] + (size_t)t->layer].data || !shape_ok(c, &rules[t->slot], t)) {
             free(all);
             return Q3T_E_SHAPE;

@@ -7,13 +7,13 @@
  * values that are still in the cache. Which split is taken, and by how many
  * threads, never changes a bit: see kernels/table.h. */
 #include "codec/internal.h"
+#include "base/small.h"
 #include <math.h>
 
 enum { MAX_TILE = 96,           /* rows in a piece: a panel's weights are read once for each, its rows stay in the L2 */
        MIN_TILE = 12,           /* fewer leave the multipliers idle: kernels take about that many rows at a time */
        RESIDENT = 5 << 18 };    /* bytes of weights that stay in a core's L2 while it sweeps over rows */
 
-static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
 static int32_t panels(const q3t_conv *c) { return (c->out + Q3T_BLOCK - 1) / Q3T_BLOCK; }
 static size_t weight_bytes(const q3t_conv *c) {
     return (size_t)panels(c) * (size_t)c->taps * (size_t)c->in * Q3T_BLOCK * sizeof(float);
@@ -24,7 +24,7 @@ static size_t weight_bytes(const q3t_conv *c) {
 /* out = snake(x) for columns [n0, n1) of one row; the channels of snake repeat along the row. */
 static void snake_columns(const q3t_kernels *k, const q3t_conv_step *s, float *out, const float *x, int32_t n0, int32_t n1) {
     while (n0 < n1) {
-        int32_t channel = n0 % s->channels, n = min2(s->channels - channel, n1 - n0);
+        int32_t channel = n0 % s->channels, n = q3t_min(s->channels - channel, n1 - n0);
         k->snake(out + n0, x + n0, s->snake.alpha + channel, s->snake.inv_beta + channel, n, 1);
         n0 += n;
     }
@@ -87,11 +87,11 @@ static void panel_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     while (begin < end) {
         int32_t panel = begin / p->tiles, tile = begin % p->tiles, n = p->tiles == 1 ? end - begin : 1;
         for (int32_t i = 0; i < streams_of(s); i++) {
-            int32_t t0 = tile * p->tile, t1 = min2(t0 + p->tile, s->rows);
+            int32_t t0 = tile * p->tile, t1 = q3t_min(t0 + p->tile, s->rows);
             const q3t_conv_step one = q3t_codec_stream(s, i, &t0, &t1);
             if (t0 >= t1) continue;
             p->kernels->conv(s->conv, one.x, s->ldx, one.y, (size_t)s->conv->out, t0, t1, panel, panel + n);
-            q3t_codec_then_columns(p->kernels, &one, t0, t1, panel * Q3T_BLOCK, min2((panel + n) * Q3T_BLOCK, s->conv->out));
+            q3t_codec_then_columns(p->kernels, &one, t0, t1, panel * Q3T_BLOCK, q3t_min((panel + n) * Q3T_BLOCK, s->conv->out));
         }
         begin += n;
     }
@@ -112,7 +112,7 @@ static void row_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const split *p = arg;
     (void)worker;
     for (int32_t i = begin; i < end; i++) {
-        int32_t t0 = i * p->tile, t1 = min2(t0 + p->tile, p->step->rows);
+        int32_t t0 = i * p->tile, t1 = q3t_min(t0 + p->tile, p->step->rows);
         q3t_codec_sweep(p->kernels, p->step, t0, t1);
         if (p->second) q3t_codec_sweep(p->kernels, p->second, t0, t1);
     }
@@ -239,7 +239,7 @@ static void depthwise_task(void *arg, int32_t begin, int32_t end, int32_t worker
     size_t gap = q3t_window_history(p->c, Q3T_WIN_UP + p->stage);
     (void)worker;
     for (int32_t i = 0; i < w->streams.count; i++) {
-        int32_t from = w->first[i] * p->rows, to = min2(w->first[i + 1] * p->rows, end);
+        int32_t from = w->first[i] * p->rows, to = q3t_min(w->first[i + 1] * p->rows, end);
         if (from < begin) from = begin;
         if (from < to) depthwise_rows(p, w->window[Q3T_WIN_UP + p->stage] + (size_t)i * gap, from, to);
     }

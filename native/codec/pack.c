@@ -10,13 +10,12 @@
  * A q3t_conv is packed in panels of Q3T_BLOCK outputs, [panel][tap][in][lane]:
  * a kernel reads one panel from front to back, once for each tile of rows. */
 #include "codec/internal.h"
+#include "base/small.h"
 #include <math.h>
 
 enum { STAGE = 4096,   /* floats widened at a time */
        DIVISOR_GRAIN = 64 };
 
-static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
-static int32_t max2(int32_t a, int32_t b) { return a > b ? a : b; }
 static int32_t panels(int32_t outputs) { return (outputs + Q3T_BLOCK - 1) / Q3T_BLOCK; }
 
 /* ------------------------------------------------------------ carving */
@@ -164,10 +163,10 @@ static void dense_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     float stage[Q3T_BLOCK][STAGE / Q3T_BLOCK];
     (void)worker;
     for (int32_t p = j->out0 / Q3T_BLOCK + begin; p < j->out0 / Q3T_BLOCK + end; p++) {
-        int32_t first = max2(p * Q3T_BLOCK, j->out0), n = min2((p + 1) * Q3T_BLOCK, j->out0 + rows) - first;
+        int32_t first = q3t_max(p * Q3T_BLOCK, j->out0), n = q3t_min((p + 1) * Q3T_BLOCK, j->out0 + rows) - first;
         float *panel = (float *)c->w + (size_t)p * (size_t)taps * (size_t)c->in * Q3T_BLOCK + first % Q3T_BLOCK;
         for (int32_t i0 = 0; i0 < in; i0 += step) {
-            int32_t some = min2(step, in - i0);
+            int32_t some = q3t_min(step, in - i0);
             for (int32_t r = 0; r < n; r++)
                 q3t_tensor_widen(j->t, ((size_t)(first - j->out0 + r) * (size_t)in + (size_t)i0) * (size_t)taps,
                                  (size_t)(some * taps), stage[r]);
@@ -189,14 +188,14 @@ static void toom_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     float stage[Q3T_BLOCK][SOME * Q3T_TOOM_TAPS], taps[Q3T_TOOM_TAPS][Q3T_BLOCK];
     (void)worker;
     for (int32_t p = begin; p < end; p++) {
-        int32_t n = min2(Q3T_BLOCK, c->out - p * Q3T_BLOCK);
+        int32_t n = q3t_min(Q3T_BLOCK, c->out - p * Q3T_BLOCK);
         float *panel = (float *)c->w + (size_t)p * Q3T_TOOM_POINTS * point;
         memset(taps, 0, sizeof taps);
         for (int32_t i = 0; i < c->in; i++) {
             int32_t at = i % SOME;
             for (int32_t r = 0; at == 0 && r < n; r++)
                 q3t_tensor_widen(j->t, (size_t)(p * Q3T_BLOCK + r) * row + (size_t)i * Q3T_TOOM_TAPS,
-                                 (size_t)min2(SOME, c->in - i) * Q3T_TOOM_TAPS, stage[r]);
+                                 (size_t)q3t_min(SOME, c->in - i) * Q3T_TOOM_TAPS, stage[r]);
             for (int32_t r = 0; r < n; r++)
                 for (int32_t tap = 0; tap < Q3T_TOOM_TAPS; tap++) taps[tap][r] = stage[r][at * Q3T_TOOM_TAPS + tap];
             q3t_toom_weights(panel + (size_t)i * Q3T_BLOCK, point, (const float(*)[Q3T_BLOCK])taps);
@@ -216,18 +215,18 @@ static void pack_dense(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t
 static void transposed_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv *c = j->conv;
-    int32_t outputs = (int32_t)j->t->shape[1], kernel = (int32_t)j->t->shape[2], step = max2(STAGE / kernel, 1);
+    int32_t outputs = (int32_t)j->t->shape[1], kernel = (int32_t)j->t->shape[2], step = q3t_max(STAGE / kernel, 1);
     float stage[STAGE];
     (void)worker;
     for (int32_t i = begin; i < end; i++)
         for (int32_t o0 = 0; o0 < outputs; o0 += step) {
-            int32_t some = min2(step, outputs - o0);
+            int32_t some = q3t_min(step, outputs - o0);
             q3t_tensor_widen(j->t, ((size_t)i * (size_t)outputs + (size_t)o0) * (size_t)kernel, (size_t)(some * kernel), stage);
             for (int32_t k = 0; k < kernel; k++) {
                 int32_t tap = c->taps - 1 - k / j->stride, n = k % j->stride * outputs + o0;
                 for (int32_t o = 0; o < some;) {
                     size_t panel = (size_t)(n + o) / Q3T_BLOCK;
-                    int32_t lane = (n + o) % Q3T_BLOCK, run = min2(Q3T_BLOCK - lane, some - o);
+                    int32_t lane = (n + o) % Q3T_BLOCK, run = q3t_min(Q3T_BLOCK - lane, some - o);
                     float *to = (float *)c->w + ((panel * (size_t)c->taps + (size_t)tap) * (size_t)c->in + (size_t)i) * Q3T_BLOCK + lane;
                     for (int32_t q = 0; q < run; q++) to[q] = stage[(o + q) * kernel + k];
                     o += run;

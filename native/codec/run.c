@@ -12,9 +12,9 @@
  * of one after another.
  * Source: modeling_qwen3_tts_tokenizer_v2.py, Qwen3TTSTokenizerV2Decoder. */
 #include "codec/internal.h"
+#include "base/small.h"
 #include <math.h>
 
-static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
 
 /* ------------------------------------------------------------ windows */
 /* Bring the tails of all streams in front of their rows, `rows` for each frame; from: those rows one after another, or NULL
@@ -257,7 +257,7 @@ static void swap_tails(const q3t_codec *c, const q3t_codec_work *w, const q3t_co
 static int begin(q3t_codec_work *w, q3t_codec_call *calls, int32_t n) {
     int32_t frames = 0, count = 0;
     for (int32_t i = 0; i < n; i++) {
-        int32_t part = min2(min2(calls[i].frames - calls[i].done, Q3T_CODEC_PIECE), w->frames - frames);
+        int32_t part = q3t_min(q3t_min(calls[i].frames - calls[i].done, Q3T_CODEC_PIECE), w->frames - frames);
         if (part <= 0 || calls[i].status != Q3T_OK) continue;
         w->call[count] = &calls[i];
         w->first[count++] = frames;

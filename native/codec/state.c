@@ -1,12 +1,11 @@
 /* codec/state.c - the memory of the decoder: what a stream carries from call to
  * call, and the rows that are worked on, of several streams at a time. */
 #include "codec/internal.h"
+#include "base/small.h"
 #include <stdlib.h>
 
 enum { MAX_PARTS = 16 };  /* threads with scratch of their own */
 
-static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
-static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 int32_t q3t_window_channels(const q3t_codec *c, int32_t window) {
     if (window >= Q3T_WIN_UNIT) return c->block[(window - Q3T_WIN_UNIT) / Q3T_UNITS].out;
@@ -92,7 +91,7 @@ static void carve_vocoder(const q3t_codec *c, q3t_codec_work *w) {
         const q3t_vocoder_block *b = &c->block[i];
         carve_window(c, w, Q3T_WIN_BLOCK + i, from * b->frame_rows, streams);
         if (i >= c->joint) {
-            from = min2(from, b->frames);
+            from = q3t_min(from, b->frames);
             streams = 1;
         }
         int32_t rows = from * b->frame_rows * b->rate;
@@ -100,11 +99,11 @@ static void carve_vocoder(const q3t_codec *c, q3t_codec_work *w) {
             carve_window(c, w, Q3T_WIN_UNIT + i * Q3T_UNITS + u, rows, streams);
             q3t_toom_measure(&b->unit[u].conv1, b->frame_rows * b->rate, from, &w->toom);
         }
-        widest = max_size(widest, (size_t)rows * (size_t)b->out);
+        widest = q3t_max_size(widest, (size_t)rows * (size_t)b->out);
     }
     w->block_x = q3t_carve(&w->arena, widest, sizeof(float));
     w->block_h = q3t_carve(&w->arena, widest, sizeof(float));
-    w->toom.count = min2(c->threads, MAX_PARTS);
+    w->toom.count = q3t_min(c->threads, MAX_PARTS);
     w->toom.shared = q3t_carve(&w->arena, w->toom.shared_floats, sizeof(float));
     w->toom.parts = q3t_carve(&w->arena, w->toom.part_floats * (size_t)w->toom.count, sizeof(float));
     carve_window(c, w, Q3T_WIN_SAMPLES, from * c->frame_samples, 1);

@@ -8,6 +8,7 @@
  * part of the rows goes through all of the unit, a block of tiles at a time.
  * Large ones: all tiles are made first, then each panel meets all of them. */
 #include "codec/internal.h"
+#include "base/small.h"
 
 enum { SHARES = 4,            /* of the rows for each thread: what one is late with the others take */
        BLOCK_TILES = 48,      /* of a block, where a part of the rows goes through all panels */
@@ -20,8 +21,6 @@ enum { SHARES = 4,            /* of the rows for each thread: what one is late w
 
 static const float no_bias[Q3T_BLOCK];
 
-static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
-static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 static int32_t panels(const q3t_conv *c) { return (c->out + Q3T_BLOCK - 1) / Q3T_BLOCK; }
 /* A line more than the channels: tiles a power of two apart would share few places of the cache. */
 static size_t tile_floats(const q3t_conv *c) { return (size_t)(c->in + 31) / 16 * 16; }
@@ -59,14 +58,14 @@ void q3t_toom_weights(float *to, size_t step, const float taps[Q3T_TOOM_TAPS][Q3
 /* Frames whose tiles are made at a time for all panels. */
 static int32_t shared_frames(const q3t_conv *c, int32_t frame_rows, int32_t frames) {
     size_t bytes = (size_t)q3t_toom_tiles(frame_rows, c->dilation) * Q3T_TOOM_POINTS * tile_floats(c) * sizeof(float);
-    return bytes >= SHARED ? 1 : min2(frames, (int32_t)(SHARED / bytes));
+    return bytes >= SHARED ? 1 : q3t_min(frames, (int32_t)(SHARED / bytes));
 }
 
 void q3t_toom_measure(const q3t_conv *c, int32_t frame_rows, int32_t frames, q3t_toom_scratch *t) {
     if (!c->points) return;
     size_t tile = Q3T_TOOM_POINTS * tile_floats(c), tiles = (size_t)q3t_toom_tiles(frame_rows, c->dilation);
-    t->shared_floats = max_size(t->shared_floats, tile * tiles * (size_t)shared_frames(c, frame_rows, frames));
-    t->part_floats = max_size(t->part_floats, tile * BLOCK_TILES + (size_t)PANEL_TILES * Q3T_TOOM_POINTS * Q3T_BLOCK);
+    t->shared_floats = q3t_max_size(t->shared_floats, tile * tiles * (size_t)shared_frames(c, frame_rows, frames));
+    t->part_floats = q3t_max_size(t->part_floats, tile * BLOCK_TILES + (size_t)PANEL_TILES * Q3T_TOOM_POINTS * Q3T_BLOCK);
 }
 
 /* ------------------------------------------------------------ blocks of tiles */
@@ -88,7 +87,7 @@ static int32_t row_at(const job *j, int32_t i) {
 /* Steps [*i, end) up to the end of a frame: moves *i, returns the rows from the first step on. */
 static int32_t next_rows(const job *j, int32_t *i, int32_t end) {
     int32_t from = row_at(j, *i), left = j->steps - *i % j->steps;
-    *i += min2(left, end - *i);
+    *i += q3t_min(left, end - *i);
     return row_at(j, *i) - from;
 }
 
@@ -125,7 +124,7 @@ static void multiply(const job *j, int32_t i, int32_t end, const float *u, size_
     for (int32_t start = i, from = i; i < end; from = i) {
         int32_t rows = next_rows(j, &i, end);
         j->kernels->toom_out(s->y + (size_t)row_at(j, from) * (size_t)c->out + o, (size_t)c->out,
-                             m + (size_t)(tile_at(j, from) - tile_at(j, start)) * ldm, c->bias + o, min2(Q3T_BLOCK, c->out - o),
+                             m + (size_t)(tile_at(j, from) - tile_at(j, start)) * ldm, c->bias + o, q3t_min(Q3T_BLOCK, c->out - o),
                              c->dilation, rows);
     }
 }
@@ -171,7 +170,7 @@ static void tiles_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     for (int32_t item = begin; item < end; item++) {
         int32_t i = item / slices * j->steps, c0 = item % slices * SLICE;
         float *u = j->scratch->shared + (size_t)tile_at(j, i) * tile_floats(j->first->conv);
-        make_tiles(j, i, i + j->steps, u, shared_step(j), c0, min2(c0 + SLICE, in));
+        make_tiles(j, i, i + j->steps, u, shared_step(j), c0, q3t_min(c0 + SLICE, in));
     }
 }
 
@@ -186,7 +185,7 @@ static void panels_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
                 int32_t i = share(all, b, of), next = share(all, b + 1, of), o = p * Q3T_BLOCK;
                 const float *u = j->scratch->shared + (size_t)tile_at(j, i) * tile_floats(s->conv);
                 multiply(j, i, next, u, shared_step(j), p, m);
-                q3t_codec_then_columns(j->kernels, s, row_at(j, i), row_at(j, next), o, min2(o + Q3T_BLOCK, s->conv->out));
+                q3t_codec_then_columns(j->kernels, s, row_at(j, i), row_at(j, next), o, q3t_min(o + Q3T_BLOCK, s->conv->out));
             }
     }
 }
@@ -200,13 +199,13 @@ void q3t_toom_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool
     job j = {.kernels = c->kernels, .first = first, .second = second, .scratch = scratch, .frames = frames, .threads = threads,
              .steps = steps_of(first->frame_rows, conv->dilation), .tiles = q3t_toom_tiles(first->frame_rows, conv->dilation)};
     if (bytes <= RESIDENT && frames * j.steps >= 8 * threads) {
-        j.parts = min2(most, frames * j.steps);
+        j.parts = q3t_min(most, frames * j.steps);
         q3t_pool_run(pool, j.parts, 1, rows_task, &j);
         return;
     }
-    j.parts = threads <= scratch->count ? all : min2(most, all);
+    j.parts = threads <= scratch->count ? all : q3t_min(most, all);
     for (int32_t some = shared_frames(conv, first->frame_rows, frames); j.frame < frames; j.frame += some) {
-        j.frames = min2(some, frames - j.frame);
+        j.frames = q3t_min(some, frames - j.frame);
         q3t_pool_run(pool, j.frames * ((conv->in - 1) / SLICE + 1), 1, tiles_task, &j);
         q3t_pool_run(pool, j.parts, 1, panels_task, &j);
     }

@@ -8,20 +8,20 @@
  *
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerDecoderLayer and Qwen3TTSTalkerCodePredictorModel. */
 #include "lm/layers.h"
+#include "base/small.h"
 #include <math.h>
 
 enum { ROW_GRAIN = 32 };   /* rows of a matrix handed out at a time: about 64 KB of bf16 weights */
 
-static int32_t max2(int32_t a, int32_t b) { return a > b ? a : b; }
 static int32_t q_width(const q3t_transformer_config *c) { return c->heads * c->head_dim; }
 static int32_t kv_width(const q3t_transformer_config *c) { return c->kv_heads * c->head_dim; }
 
 void q3t_workspace_carve(q3t_workspace *w, q3t_arena *a, const q3t_transformer_config *one, const q3t_transformer_config *two,
                          int32_t max_k, int32_t max_context, int32_t threads) {
-    int32_t hidden = max2(one->hidden, two->hidden), inter = max2(one->intermediate, two->intermediate);
-    int32_t q = max2(q_width(one), q_width(two)), kv = max2(kv_width(one), kv_width(two));
-    int32_t k = max2(max2(hidden, inter), max2(q, max_k)), half = max2(one->head_dim, two->head_dim) / 2;
-    int32_t group = max2(one->heads / one->kv_heads, two->heads / two->kv_heads);
+    int32_t hidden = q3t_max(one->hidden, two->hidden), inter = q3t_max(one->intermediate, two->intermediate);
+    int32_t q = q3t_max(q_width(one), q_width(two)), kv = q3t_max(kv_width(one), kv_width(two));
+    int32_t k = q3t_max(q3t_max(hidden, inter), q3t_max(q, max_k)), half = q3t_max(one->head_dim, two->head_dim) / 2;
+    int32_t group = q3t_max(one->heads / one->kv_heads, two->heads / two->kv_heads);
     w->act = q3t_carve(a, Q3T_COLUMNS, q3t_act_bytes(k));
     w->h = q3t_carve(a, Q3T_COLUMNS, (size_t)k * sizeof(float));
     w->qkv = q3t_carve(a, Q3T_COLUMNS, ((size_t)q + 2 * (size_t)kv) * sizeof(float));
@@ -130,7 +130,7 @@ static void qkv_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     int32_t width = q_width(&p->t->c) + 2 * kv_width(&p->t->c), from = 0;
     const q3t_matrix *const all[3] = {&p->b->q, &p->b->k, &p->b->v};
     for (int i = 0; i < 3; i++) {
-        int32_t rows = all[i]->rows, b = max2(begin - from, 0), e = end - from < rows ? end - from : rows;
+        int32_t rows = all[i]->rows, b = q3t_max(begin - from, 0), e = end - from < rows ? end - from : rows;
         kernel_linear(p->w, all[i], b, e, p->cols, p->w->qkv + from, (size_t)width);
         from += rows;
     }

@@ -1,20 +1,20 @@
 /* speech/session.c - opening, closing and reading the state of one utterance. */
 #include "speech/session.h"
+#include "base/small.h"
 #include <math.h>
 #include <stdlib.h>
 
 enum { MIN_TOKENS = 2 };  /* fixed in the reference */
 
-static int in(int64_t v, int64_t low, int64_t high) { return v >= low && v <= high; }
 
 static int ids_ok(const int32_t *ids, int32_t n, int32_t low, int32_t high) {
     for (int32_t i = 0; i < n; i++)
-        if (!in(ids[i], low, high - 1)) return 0;
+        if (!q3t_in_range(ids[i], low, high - 1)) return 0;
     return 1;
 }
 
 static int sampling_ok(const q3t_sampling *s) {
-    if (!(isfinite(s->repetition_penalty) && s->repetition_penalty > 0) || !in(s->greedy, 0, 1)) return 0;
+    if (!(isfinite(s->repetition_penalty) && s->repetition_penalty > 0) || !q3t_in_range(s->greedy, 0, 1)) return 0;
     return s->greedy || (isfinite(s->temperature) && s->temperature > 0 && s->top_k >= 0 && s->top_p > 0 && s->top_p <= 1);
 }
 
@@ -28,11 +28,11 @@ static int codec_ids_ok(const q3t_config *c, const q3t_session_params *p) {
 }
 
 static int params_ok(const q3t_config *c, const q3t_session_params *p) {
-    if (!in(p->rows, 1, c->max_positions) || !p->text_ids || !p->codec_ids || !in(p->prefix_rows, 0, p->rows)) return 0;
-    if (!in(p->trailing, 0, c->max_positions) || (p->trailing && !p->trailing_ids)) return 0;
-    if (!in(p->reference_frames, 0, c->max_positions) || (p->reference_frames && !p->reference_codes)) return 0;
-    if (!in(p->max_frames, 1, c->max_positions - p->rows) || !in(p->chunk_frames, 0, Q3T_CODEC_MAX_CHUNK) || !in(p->pipeline, 0, 1)) return 0;
-    if (!in(p->min_frames, 0, p->max_frames)) return 0;
+    if (!q3t_in_range(p->rows, 1, c->max_positions) || !p->text_ids || !p->codec_ids || !q3t_in_range(p->prefix_rows, 0, p->rows)) return 0;
+    if (!q3t_in_range(p->trailing, 0, c->max_positions) || (p->trailing && !p->trailing_ids)) return 0;
+    if (!q3t_in_range(p->reference_frames, 0, c->max_positions) || (p->reference_frames && !p->reference_codes)) return 0;
+    if (!q3t_in_range(p->max_frames, 1, c->max_positions - p->rows) || !q3t_in_range(p->min_frames, 0, p->max_frames)) return 0;
+    if (!q3t_in_range(p->chunk_frames, 0, Q3T_CODEC_MAX_CHUNK) || !q3t_in_range(p->pipeline, 0, 1)) return 0;
     return sampling_ok(&p->talker) && sampling_ok(&p->predictor) && ids_ok(p->text_ids, p->rows, -1, c->text_vocab) &&
            ids_ok(p->trailing_ids, p->trailing, 0, c->text_vocab) && codec_ids_ok(c, p) &&
            ids_ok(p->reference_codes, p->reference_frames * c->code_groups, 0, c->code_vocab < c->vocab ? c->code_vocab : c->vocab);

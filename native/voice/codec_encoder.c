@@ -11,6 +11,7 @@
  * goes layer by layer, so that only one layer's keys and values are kept.
  * Source: modeling_mimi.py, MimiEncoder, MimiTransformerModel, MimiSplitResidualVectorQuantizer. */
 #include "voice/codec_encoder.h"
+#include "base/small.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -41,9 +42,6 @@ typedef struct pass {
     float *latent, *left, *dots;     /* (BLOCK, hidden), (BLOCK, codebook_dim), (BLOCK, codebook_size) */
 } pass;
 
-static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
-static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
-static int32_t ceil_div(int32_t a, int32_t b) { return a / b + (a % b != 0); }
 static float *rows_of(const window *w) { return w->x + (size_t)w->history * (size_t)w->channels; }
 
 /* ------------------------------------------------------------ opening */
@@ -92,7 +90,7 @@ static void carve(pass *p, q3t_arena *a) {
         for (int32_t u = 0; u < c->units; u++)
             carve_window(a, &p->unit[i][u], (c->residual_kernel - 1) * s->unit[u].conv1.dilation, rows, s->channels);
         carve_window(a, &p->down[i], s->rate, rows, s->channels);
-        raw = max_size(raw, (size_t)rows * (size_t)s->channels);
+        raw = q3t_max_size(raw, (size_t)rows * (size_t)s->channels);
     }
     carve_window(a, &p->last, c->last_kernel - 1, PIECE * e->frame_rows, e->width);
     p->raw = q3t_carve(a, raw, f);
@@ -144,7 +142,7 @@ static void advance(const window *w, int32_t rows) {
 /* One stage over `rows` rows in p->raw; to: where the stage after finds its rows. Returns how many those are. */
 static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
     const q3t_encoder_stage *s = &p->e->stage[i];
-    int32_t channels = s->channels, narrow = channels / p->e->config.compress, strides = ceil_div(rows, s->rate);
+    int32_t channels = s->channels, narrow = channels / p->e->config.compress, strides = q3t_ceil_div(rows, s->rate);
     for (int32_t u = 0; u < p->e->config.units; u++) {
         const window *w = &p->unit[i][u];
         elu(p, rows_of(w), p->raw, rows, channels);
@@ -240,10 +238,10 @@ static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const block *b = arg;
     const pass *p = b->p;
     const q3t_transformer_config *t = &p->e->config.transformer;
-    int32_t pieces = ceil_div(b->rows, QUERIES), group = t->heads / t->kv_heads, d = t->head_dim;
+    int32_t pieces = q3t_ceil_div(b->rows, QUERIES), group = t->heads / t->kv_heads, d = t->head_dim;
     size_t width = (size_t)t->heads * (size_t)d, qkv = width + 2 * (size_t)t->kv_heads * (size_t)d;
     for (int32_t item = begin; item < end; item++) {
-        int32_t head = item / pieces, from = item % pieces * QUERIES, to = min2(from + QUERIES, b->rows);
+        int32_t head = item / pieces, from = item % pieces * QUERIES, to = q3t_min(from + QUERIES, b->rows);
         size_t cache = (size_t)head * (size_t)p->capacity * (size_t)d, at = (size_t)head * (size_t)group * (size_t)d;
         for (int32_t i = from; i < to; i++)
             p->e->kernels.attend(p->mixed + (size_t)i * width + at, p->qkv + (size_t)i * qkv + at, p->keys + cache, p->values + cache,
@@ -260,7 +258,7 @@ static void run_layer(const pass *p, const q3t_encoder_layer *l, int32_t first, 
     norm(&b, l->input_norm, l->input_norm_bias);
     run(p, (q3t_conv_run){.conv = &l->qkv, .x = p->h, .ldx = hidden, .y = p->qkv, .ldy = (size_t)l->qkv.out, .rows = rows});
     q3t_pool_run(p->e->pool, rows, 8, store_task, &b);
-    q3t_pool_run(p->e->pool, t->kv_heads * ceil_div(rows, QUERIES), 1, attend_task, &b);
+    q3t_pool_run(p->e->pool, t->kv_heads * q3t_ceil_div(rows, QUERIES), 1, attend_task, &b);
     run(p, (q3t_conv_run){.conv = &l->o, .x = p->mixed, .ldx = width, .y = p->h, .ldy = hidden, .rows = rows,
                           .after = Q3T_AFTER_ADD_SCALED, .scale = l->attn_scale, .residual = x});
     norm(&b, l->post_norm, l->post_norm_bias);
@@ -327,19 +325,19 @@ static q3t_status encode(pass *p, const float *samples, int32_t n, int32_t *code
     int32_t piece = PIECE * e->frame_samples, rows = 0;
     for (int32_t at = 0, some; at < n; at += some) {
         if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
-        some = min2(piece, n - at);
+        some = q3t_min(piece, n - at);
         rows += convolve(p, samples + at, some, p->x + (halving + (size_t)rows) * hidden);
     }
     rotations(p);
     for (int32_t i = 0; i < c->transformer.layers; i++)
         for (int32_t first = 0; first < p->rows; first += BLOCK) {
             if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
-            run_layer(p, &e->layers[i], first, min2(BLOCK, p->rows - first));
+            run_layer(p, &e->layers[i], first, q3t_min(BLOCK, p->rows - first));
         }
     repeat_edges(p);
     for (int32_t first = 0; first < p->frames; first += BLOCK) {
         if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
-        int32_t some = min2(BLOCK, p->frames - first);
+        int32_t some = q3t_min(BLOCK, p->frames - first);
         run(p, (q3t_conv_run){.conv = &e->halve, .x = p->x + (size_t)first * halving * hidden, .ldx = halving * hidden, .y = p->latent,
                               .ldy = hidden, .rows = some});
         if (!e->kernels.finite(p->latent, some * c->transformer.hidden)) return Q3T_E_ENCODER_NONFINITE;
@@ -351,7 +349,7 @@ static q3t_status encode(pass *p, const float *samples, int32_t n, int32_t *code
 q3t_status q3t_encoder_run(q3t_encoder *e, const float *samples, int32_t n, int32_t *codes) {
     if (!e || !samples || !codes || n < 1 || n > INT32_MAX - e->frame_samples) return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_pool_ready(e->pool));
-    pass p = {.e = e, .rows = ceil_div(n, e->frame_samples / e->config.halving), .frames = ceil_div(n, e->frame_samples)};
+    pass p = {.e = e, .rows = q3t_ceil_div(n, e->frame_samples / e->config.halving), .frames = q3t_ceil_div(n, e->frame_samples)};
     p.capacity = (p.rows + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
     carve(&p, &p.arena);
     Q3T_TRY(q3t_arena_reserve(&p.arena));

@@ -1,30 +1,34 @@
 /* voice/codec_encoder_pack.c - opening the codec's encoder: sizes checked, every tensor
  * found and packed, codebook vectors divided by their usage. */
 #include "voice/codec_encoder.h"
+#include "base/small.h"
 #include <math.h>
 #include <stdlib.h>
 
 enum { MAX_WIDTH = 1 << 16, MAX_FRAME = 1 << 16 };
 
-static int in_range(int64_t v, int64_t low, int64_t high) { return v >= low && v <= high; }
+
+static int transformer_ok(const q3t_transformer_config *t) {
+    return q3t_in_range(t->hidden, 1, MAX_WIDTH) && q3t_in_range(t->intermediate, 1, MAX_WIDTH) && q3t_in_range(t->layers, 0, 256) &&
+           q3t_in_range(t->heads, 1, 256) && q3t_in_range(t->kv_heads, 1, t->heads) && t->heads % t->kv_heads == 0 &&
+           q3t_in_range(t->head_dim, 2, 512) && t->head_dim % 2 == 0 && isfinite(t->rms_eps) && t->rms_eps >= 0 &&
+           isfinite(t->rope_theta) && t->rope_theta > 0;
+}
 
 static q3t_status check_config(const q3t_encoder_config *c) {
-    const q3t_transformer_config *t = &c->transformer;
-    if (!in_range(t->hidden, 1, MAX_WIDTH) || !in_range(t->intermediate, 1, MAX_WIDTH) || !in_range(t->layers, 0, 256) ||
-        !in_range(t->heads, 1, 256) || !in_range(t->kv_heads, 1, t->heads) || t->heads % t->kv_heads || !in_range(t->head_dim, 2, 512) ||
-        t->head_dim % 2 || !isfinite(t->rms_eps) || t->rms_eps < 0 || !isfinite(t->rope_theta) || t->rope_theta <= 0)
+    if (!transformer_ok(&c->transformer)) return Q3T_E_CONFIG;
+    if (!q3t_in_range(c->filters, 1, MAX_WIDTH) || !q3t_in_range(c->kernel, 1, 64) || !q3t_in_range(c->last_kernel, 1, 64) ||
+        !q3t_in_range(c->residual_kernel, 1, 64) || !q3t_in_range(c->compress, 1, c->filters) || c->filters % c->compress)
         return Q3T_E_CONFIG;
-    if (!in_range(c->filters, 1, MAX_WIDTH) || !in_range(c->kernel, 1, 64) || !in_range(c->last_kernel, 1, 64) ||
-        !in_range(c->residual_kernel, 1, 64) || !in_range(c->compress, 1, c->filters) || c->filters % c->compress)
+    if (!q3t_in_range(c->units, 0, Q3T_ENCODER_UNITS) || !q3t_in_range(c->dilation_growth, 1, 8) ||
+        !q3t_in_range(c->stages, 1, Q3T_ENCODER_STAGES) || !q3t_in_range(c->halving, 1, 8))
         return Q3T_E_CONFIG;
-    if (!in_range(c->units, 0, Q3T_ENCODER_UNITS) || !in_range(c->dilation_growth, 1, 8) ||
-        !in_range(c->stages, 1, Q3T_ENCODER_STAGES) || !in_range(c->halving, 1, 8))
-        return Q3T_E_CONFIG;
-    if (!in_range(c->code_groups, 2, 64) || !in_range(c->codebook_size, 1, 1 << 16) || !in_range(c->codebook_dim, 1, MAX_WIDTH))
+    if (!q3t_in_range(c->code_groups, 2, 64) || !q3t_in_range(c->codebook_size, 1, 1 << 16) ||
+        !q3t_in_range(c->codebook_dim, 1, MAX_WIDTH))
         return Q3T_E_CONFIG;
     int64_t samples = c->halving;
     for (int32_t i = 0; i < c->stages; i++) {
-        if (!in_range(c->rates[i], 1, 64)) return Q3T_E_CONFIG;
+        if (!q3t_in_range(c->rates[i], 1, 64)) return Q3T_E_CONFIG;
         samples *= c->rates[i];
     }
     return samples <= MAX_FRAME && (int64_t)c->filters << c->stages <= MAX_WIDTH ? Q3T_OK : Q3T_E_CONFIG;

@@ -1,13 +1,12 @@
 /* voice/convolutions.c - see voice/convolutions.h. */
 #include "voice/convolutions.h"
+#include "base/small.h"
 #include <math.h>
 
 enum { STAGE = 128,     /* weights of one output that are widened at a time */
        MAX_TILE = 96,   /* rows in a piece: a panel's weights are read once for each */
        MIN_TILE = 12 }; /* fewer leave the multipliers idle */
 
-static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
-static int32_t max2(int32_t a, int32_t b) { return a > b ? a : b; }
 static int32_t panels(int32_t outputs) { return (outputs + Q3T_BLOCK - 1) / Q3T_BLOCK; }
 
 /* ------------------------------------------------------------ tensors */
@@ -51,10 +50,10 @@ static void pack_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     float stage[Q3T_BLOCK][STAGE];
     (void)worker;
     for (int32_t p = j->at / Q3T_BLOCK + begin; p < j->at / Q3T_BLOCK + end; p++) {
-        int32_t first = max2(p * Q3T_BLOCK, j->at), n = min2((p + 1) * Q3T_BLOCK, j->at + out) - first;
+        int32_t first = q3t_max(p * Q3T_BLOCK, j->at), n = q3t_min((p + 1) * Q3T_BLOCK, j->at + out) - first;
         float *panel = (float *)c->w + (size_t)p * (size_t)c->taps * (size_t)c->in * Q3T_BLOCK + first % Q3T_BLOCK;
         for (int32_t from = 0; from < length; from += STAGE) {
-            int32_t some = min2(STAGE, length - from);
+            int32_t some = q3t_min(STAGE, length - from);
             for (int32_t r = 0; r < n; r++)
                 q3t_tensor_widen(j->t, (size_t)(first - j->at + r) * (size_t)length + (size_t)from, (size_t)some, stage[r]);
             for (int32_t e = 0; e < some; e++) {
@@ -77,15 +76,15 @@ void q3t_pick_into(q3t_picker *p, const q3t_conv *conv, const q3t_conv_shape *s,
     const q3t_tensor *t = q3t_pick(p, s->slot, s->layer, s->kernel ? 3 : 2, s->out, s->in, s->kernel);
     const q3t_tensor *bias = s->bias_slot < 0 ? NULL : q3t_pick(p, s->bias_slot, s->layer, 1, s->out, 0, 0);
     if (!conv->w || p->status != Q3T_OK) return;
-    job j = {.t = t, .conv = conv, .at = at, .kernel = max2(s->kernel, 1), .fold = max2(s->fold, 1)};
+    job j = {.t = t, .conv = conv, .at = at, .kernel = q3t_max(s->kernel, 1), .fold = q3t_max(s->fold, 1)};
     q3t_pool_run(p->pool, panels(at + s->out) - at / Q3T_BLOCK, 1, pack_task, &j);
     /* the arena hands out memory of ours: the cast only undoes the const of the finished convolution */
     if (bias) q3t_tensor_widen(bias, 0, (size_t)s->out, (float *)conv->bias + at);
 }
 
 void q3t_pick_conv(q3t_picker *p, q3t_arena *a, q3t_conv *conv, const q3t_conv_shape *s) {
-    int32_t fold = max2(s->fold, 1), taps = max2(s->kernel, 1) / fold;
-    q3t_conv_carve(a, conv, fold * s->in, s->out, taps, max2(s->dilation, 1));
+    int32_t fold = q3t_max(s->fold, 1), taps = q3t_max(s->kernel, 1) / fold;
+    q3t_conv_carve(a, conv, fold * s->in, s->out, taps, q3t_max(s->dilation, 1));
     q3t_pick_into(p, conv, s, 0);
 }
 
@@ -117,10 +116,10 @@ static void run_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const q3t_conv_run *r = s->run;
     (void)worker;
     for (int32_t item = begin; item < end; item++) {
-        int32_t t0 = item / s->groups * s->tile, t1 = min2(t0 + s->tile, r->rows), all = panels(r->conv->out);
+        int32_t t0 = item / s->groups * s->tile, t1 = q3t_min(t0 + s->tile, r->rows), all = panels(r->conv->out);
         int32_t p0 = s->groups == 1 ? 0 : item % s->groups, p1 = s->groups == 1 ? all : p0 + 1;
         for (int32_t p = p0; p < p1; p++) s->kernels->conv(r->conv, r->x, r->ldx, r->y, r->ldy, t0, t1, p, p + 1);
-        int32_t o0 = p0 * Q3T_BLOCK, n = min2(p1 * Q3T_BLOCK, r->conv->out) - o0;
+        int32_t o0 = p0 * Q3T_BLOCK, n = q3t_min(p1 * Q3T_BLOCK, r->conv->out) - o0;
         for (int32_t t = t0; t < t1; t++) {
             size_t row = (size_t)t * r->ldy + (size_t)o0;
             after(s->kernels, r, r->y + row, r->residual ? r->residual + row : NULL, o0, n);

@@ -11,6 +11,7 @@
  * T are kept in double. Memory is a few rows of channels for each row of mel.
  * Source: modeling_qwen3_tts.py, Qwen3TTSSpeakerEncoder. */
 #include "voice/speaker_encoder.h"
+#include "base/small.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -36,8 +37,6 @@ struct q3t_speaker {
     speaker_block block[MAX_LAYERS];
 };
 
-static int32_t min2(int32_t a, int32_t b) { return a < b ? a : b; }
-static int in_range(int32_t v, int32_t low, int32_t high) { return v >= low && v <= high; }
 static int32_t last_of(const q3t_speaker *s) { return s->config.layers - 1; }
 static int32_t blocks_of(const q3t_speaker *s) { return s->config.layers - 2; }
 /* Rows reflected at each end of a convolution. */
@@ -45,12 +44,12 @@ static int32_t edge(const q3t_conv *c) { return (c->taps - 1) * c->dilation / 2;
 
 /* ------------------------------------------------------------ opening */
 static q3t_status check_config(const q3t_speaker_config *c) {
-    if (!in_range(c->layers, 3, MAX_LAYERS) || !in_range(c->scale, 2, 64) || !in_range(c->se, 1, MAX_CHANNELS) ||
-        !in_range(c->attention, 1, MAX_CHANNELS) || !in_range(c->embedding, 1, MAX_CHANNELS))
+    if (!q3t_in_range(c->layers, 3, MAX_LAYERS) || !q3t_in_range(c->scale, 2, 64) || !q3t_in_range(c->se, 1, MAX_CHANNELS) ||
+        !q3t_in_range(c->attention, 1, MAX_CHANNELS) || !q3t_in_range(c->embedding, 1, MAX_CHANNELS))
         return Q3T_E_CONFIG;
     for (int32_t i = 0; i < c->layers; i++) {
-        if (!in_range(c->channels[i], 1, MAX_CHANNELS) || !in_range(c->kernels[i], 1, 31) || c->kernels[i] % 2 == 0 ||
-            !in_range(c->dilations[i], 1, 64))
+        if (!q3t_in_range(c->channels[i], 1, MAX_CHANNELS) || !q3t_in_range(c->kernels[i], 1, 31) || c->kernels[i] % 2 == 0 ||
+            !q3t_in_range(c->dilations[i], 1, 64))
             return Q3T_E_CONFIG;
         /* a block adds its input to its output */
         if (i > 0 && i + 1 < c->layers && (c->channels[i] != c->channels[i - 1] || c->channels[i] % c->scale)) return Q3T_E_CONFIG;
@@ -297,7 +296,7 @@ static void run_block(const pass *p, int32_t i, const float *x, size_t ldx, floa
 /* joined rows -> y, in place, block of rows by block of rows. */
 static void join(const pass *p) {
     for (int32_t t = 0; t < p->rows; t += BLOCK) {
-        int32_t n = min2(BLOCK, p->rows - t);
+        int32_t n = q3t_min(BLOCK, p->rows - t);
         float *rows = p->joined + (size_t)t * p->ld;
         run(p, &p->s->mfa, rows, p->ld, p->y, (size_t)p->width, n, Q3T_AFTER_RELU);
         for (int32_t i = 0; i < n; i++)
@@ -337,7 +336,7 @@ static void pool_statistics(const pass *p) {
     memset(p->sum, 0, bytes);
     memset(p->scale, 0, bytes);
     for (int32_t t = 0; t < p->rows; t += BLOCK) {
-        logits(p, t, c.rows = min2(BLOCK, p->rows - t));
+        logits(p, t, c.rows = q3t_min(BLOCK, p->rows - t));
         c.x = p->joined + (size_t)t * p->ld;
         q3t_pool_run(p->s->pool, width, COLUMNS, weigh_task, &c);
     }
@@ -345,7 +344,7 @@ static void pool_statistics(const pass *p) {
     c.sum = p->deviation;
     memset(p->deviation, 0, bytes);
     for (int32_t t = 0; t < p->rows; t += BLOCK) {
-        logits(p, t, c.rows = min2(BLOCK, p->rows - t));
+        logits(p, t, c.rows = q3t_min(BLOCK, p->rows - t));
         c.x = p->joined + (size_t)t * p->ld;
         q3t_pool_run(p->s->pool, width, COLUMNS, spread_task, &c);
     }
