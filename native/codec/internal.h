@@ -7,6 +7,7 @@
  * each other; in a window each stream's have its own history in front. */
 #ifndef Q3T_CODEC_INTERNAL_H
 #define Q3T_CODEC_INTERNAL_H
+#include "attention/kv_cache.h"
 #include "codec/decoder.h"
 
 enum { Q3T_PRE_TAPS = 3,      /* of pre_conv */
@@ -88,9 +89,7 @@ struct q3t_codec_state {             /* what a stream carries from call to call 
     q3t_arena arena;
     int64_t position;                /* frames decoded so far */
     int64_t base;                    /* position of the first key in the cache; a multiple of Q3T_KEYS */
-    int32_t capacity;                /* positions in the cache; a multiple of Q3T_KEYS */
-    float *keys;                     /* (layers, kv_heads, capacity / Q3T_KEYS, head_dim, Q3T_KEYS) */
-    float *values;                   /* (layers, kv_heads, capacity, head_dim) */
+    q3t_kv_cache cache;              /* of all layers, f32 */
     float *tail[Q3T_WINDOWS];        /* (history, channels) of each window */
 };
 

@@ -8,7 +8,6 @@
  * threads, never changes a bit: see kernels/table.h. */
 #include "codec/internal.h"
 #include "base/small.h"
-#include <math.h>
 
 enum { MAX_TILE = 96,           /* rows in a piece: a panel's weights are read once for each, its rows stay in the L2 */
        MIN_TILE = 12,           /* fewer leave the multipliers idle: kernels take about that many rows at a time */
@@ -172,7 +171,7 @@ typedef struct attention {
     int32_t layer;
 } attention;
 
-/* Rotate and store the keys of one kv head of a stream, then let its queries attend. */
+/* Rotate and store the keys of one KV head of a stream, then let its queries attend. */
 static void attend(const attention *a, int32_t stream, int32_t head) {
     const q3t_codec *c = a->c;
     q3t_codec_work *w = a->w;
@@ -180,25 +179,21 @@ static void attend(const attention *a, int32_t stream, int32_t head) {
     const q3t_kernels *k = c->kernels;
     const q3t_transformer_config *t = &c->config.codec;
     int32_t d = t->head_dim, half = d / 2, group = t->heads / t->kv_heads, window = c->config.sliding_window;
-    int32_t at = (int32_t)(s->position - s->base), frames = q3t_stream_frames(w, stream);
-    size_t cache = ((size_t)a->layer * (size_t)t->kv_heads + (size_t)head) * (size_t)s->capacity * (size_t)d;
-    float *keys = s->keys + cache, *values = s->values + cache;
+    int32_t at = (int32_t)(s->position - s->base), frames = q3t_stream_frames(w, stream), cache_head = a->layer * t->kv_heads + head;
     float *scores = w->scores + ((size_t)stream * (size_t)t->kv_heads + (size_t)head) * w->score_floats;
     for (int32_t i = 0; i < frames; i++) {
-        size_t r = (size_t)(w->first[stream] + i), p = (size_t)(at + i);
+        size_t r = (size_t)(w->first[stream] + i);
         float *row = w->qkv + r * (size_t)c->qkv_width, *key = row + c->q_width + head * d;
         const float *cs = w->cos + r * (size_t)half, *sn = w->sin + r * (size_t)half;
         for (int32_t q = head * group; q < (head + 1) * group; q++) k->head_rope(row + q * d, NULL, cs, sn, d, 0);
         k->head_rope(key, NULL, cs, sn, d, 0);
-        float *to = keys + p / Q3T_KEYS * (size_t)d * Q3T_KEYS + p % Q3T_KEYS;
-        for (int32_t e = 0; e < d; e++) to[e * Q3T_KEYS] = key[e];
-        memcpy(values + p * (size_t)d, key + c->kv_width, (size_t)d * sizeof(float));
+        q3t_kv_store(&s->cache, cache_head, at + i, key, key + c->kv_width);
     }
     for (int32_t i = 0; i < frames; i++) {
         int32_t last = at + i, first = last + 1 > window ? last + 1 - window : 0;
         size_t r = (size_t)(w->first[stream] + i);
-        k->attend(w->mixed + r * (size_t)c->q_width + head * group * d, w->qkv + r * (size_t)c->qkv_width + head * group * d, keys,
-                  values, group, d, first, last + 1 - first, 1 / sqrtf((float)d), scores);
+        q3t_kv_attend(k, &s->cache, cache_head, w->mixed + r * (size_t)c->q_width + head * group * d,
+                      w->qkv + r * (size_t)c->qkv_width + head * group * d, group, first, last + 1 - first, scores);
     }
 }
 

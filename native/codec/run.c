@@ -87,14 +87,9 @@ static void quantize(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
 /* Make room for `frames` more positions. Whole blocks of keys move, so that a position keeps its place in its block. */
 static void make_room(const q3t_codec *c, q3t_codec_state *s, int32_t frames) {
     int32_t used = (int32_t)(s->position - s->base), keep = c->config.sliding_window - 1;
-    if (used + frames <= s->capacity) return;
+    if (used + frames <= s->cache.capacity) return;
     int32_t drop = (used - keep) / Q3T_KEYS * Q3T_KEYS;
-    size_t d = (size_t)c->config.codec.head_dim, heads = (size_t)c->config.codec.layers * (size_t)c->config.codec.kv_heads;
-    for (size_t i = 0; i < heads; i++) {
-        size_t at = i * (size_t)s->capacity * d, bytes = (size_t)(s->capacity - drop) * d * sizeof(float);
-        memmove(s->keys + at, s->keys + at + (size_t)drop * d, bytes);
-        memmove(s->values + at, s->values + at + (size_t)drop * d, bytes);
-    }
+    q3t_kv_drop(&s->cache, drop);
     s->base += drop;
 }
 

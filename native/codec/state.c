@@ -27,10 +27,8 @@ size_t q3t_window_history(const q3t_codec *c, int32_t window) {
 static void carve_state(const q3t_codec *c, q3t_codec_state *s) {
     const q3t_transformer_config *t = &c->config.codec;
     /* the window before the first new position, the new ones, and room to move them rarely */
-    s->capacity = ((c->config.sliding_window + Q3T_CODEC_PIECE) / Q3T_KEYS + 4) * Q3T_KEYS;
-    size_t row = (size_t)t->layers * (size_t)c->kv_width * sizeof(float);
-    s->keys = q3t_carve(&s->arena, (size_t)s->capacity, row);
-    s->values = q3t_carve(&s->arena, (size_t)s->capacity, row);
+    int32_t capacity = ((c->config.sliding_window + Q3T_CODEC_PIECE) / Q3T_KEYS + 4) * Q3T_KEYS;
+    q3t_kv_carve(&s->cache, &s->arena, Q3T_FORMAT_F32, t->layers * t->kv_heads, t->head_dim, capacity);
     for (int32_t i = 0; i < Q3T_WINDOWS; i++) s->tail[i] = q3t_carve(&s->arena, q3t_window_history(c, i), sizeof(float));
 }
 
@@ -79,7 +77,7 @@ static void carve_transformer(const q3t_codec *c, q3t_codec_work *w) {
     w->qkv = carve_rows(w, w->frames, c->qkv_width);
     w->mixed = carve_rows(w, w->frames, c->q_width);
     w->gate_up = carve_rows(w, w->frames, 2 * t->intermediate);
-    w->score_floats = (size_t)(t->heads / t->kv_heads) * ((size_t)c->config.sliding_window + 2 * Q3T_KEYS);
+    w->score_floats = q3t_kv_score_floats(t->heads / t->kv_heads, c->config.sliding_window);
     w->scores = q3t_carve(&w->arena, (size_t)w->frames * (size_t)t->kv_heads, w->score_floats * sizeof(float));
 }
 

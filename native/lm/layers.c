@@ -31,28 +31,18 @@ void q3t_workspace_carve(q3t_workspace *w, q3t_arena *a, const q3t_transformer_c
     w->delta = q3t_carve(a, Q3T_COLUMNS, (size_t)hidden * sizeof(float));
     w->cos = q3t_carve(a, Q3T_COLUMNS, (size_t)half * sizeof(float));
     w->sin = q3t_carve(a, Q3T_COLUMNS, (size_t)half * sizeof(float));
-    w->score_floats = (size_t)group * ((size_t)max_context + 2 * Q3T_KEYS);
+    w->score_floats = q3t_kv_score_floats(group, max_context);
     w->scores = q3t_carve(a, (size_t)threads, w->score_floats * sizeof(float));
 }
 
-static size_t kept_bytes(const q3t_transformer *t) { return t->kept == Q3T_FORMAT_BF16 ? sizeof(uint16_t) : sizeof(float); }
+static int32_t cache_heads(const q3t_transformer *t) { return t->c.layers * t->c.kv_heads; }
 
-size_t q3t_cache_bytes(const q3t_transformer *t) { return 2 * (size_t)t->c.layers * (size_t)kv_width(&t->c) * kept_bytes(t); }
-
-void q3t_cache_carve(q3t_cache *cache, q3t_arena *a, const q3t_transformer *t, int32_t positions) {
-    cache->capacity = (positions + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
-    cache->keys = q3t_carve(a, (size_t)cache->capacity, q3t_cache_bytes(t) / 2);
-    cache->values = q3t_carve(a, (size_t)cache->capacity, q3t_cache_bytes(t) / 2);
+size_t q3t_transformer_position_bytes(const q3t_transformer *t) {
+    return q3t_kv_position_bytes(t->kv_format, cache_heads(t), t->c.head_dim);
 }
 
-void q3t_cache_copy(const q3t_transformer *t, const q3t_cache *from, const q3t_cache *to, int32_t rows) {
-    size_t heads = (size_t)t->c.layers * (size_t)t->c.kv_heads, row = (size_t)t->c.head_dim * kept_bytes(t);
-    size_t whole = (size_t)(rows + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
-    for (size_t i = 0; i < heads; i++) {
-        size_t a = i * (size_t)from->capacity * row, b = i * (size_t)to->capacity * row;
-        memcpy((char *)to->keys + b, (const char *)from->keys + a, whole * row);
-        memcpy((char *)to->values + b, (const char *)from->values + a, (size_t)rows * row);
-    }
+void q3t_transformer_carve_cache(const q3t_transformer *t, q3t_kv_cache *cache, q3t_arena *a, int32_t positions) {
+    q3t_kv_carve(cache, a, t->kv_format, cache_heads(t), t->c.head_dim, positions);
 }
 
 void q3t_add_row(const q3t_kernels *k, const q3t_tensor *table, int32_t row, float *y) {
@@ -136,48 +126,25 @@ static void qkv_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* Where the keys and values of one kv head begin in a cache, in elements. */
-static size_t head_at(const phase *p, const q3t_cache *cache, int32_t head) {
-    const q3t_transformer_config *c = &p->t->c;
-    return ((size_t)p->layer * (size_t)c->kv_heads + (size_t)head) * (size_t)cache->capacity * (size_t)c->head_dim;
-}
-
-/* Norm and rotate the queries of one kv head's group and its key; store key and value. */
+/* Norm and rotate the queries of one KV head's group and its key; store key and value. */
 static void store(const phase *p, int32_t col, int32_t head) {
     const q3t_transformer_config *c = &p->t->c;
     const q3t_kernels *k = p->w->kernels;
-    const q3t_cache *cache = p->columns[col].cache;
-    int32_t d = c->head_dim, group = c->heads / c->kv_heads, pos = p->columns[col].position, half = d / 2;
+    int32_t d = c->head_dim, group = c->heads / c->kv_heads, half = d / 2;
     const float *cs = p->w->cos + (size_t)col * (size_t)half, *sn = p->w->sin + (size_t)col * (size_t)half;
     float *q = p->w->qkv + (size_t)col * (size_t)(q_width(c) + 2 * kv_width(c)), *key = q + q_width(c) + head * d;
-    const float *value = key + kv_width(c);
     for (int32_t i = 0; i < group; i++) k->head_rope(q + (head * group + i) * d, p->b->q_norm, cs, sn, d, c->rms_eps);
     k->head_rope(key, p->b->k_norm, cs, sn, d, c->rms_eps);
-    size_t key_at = head_at(p, cache, head) + (size_t)(pos / Q3T_KEYS) * Q3T_KEYS * (size_t)d + pos % Q3T_KEYS;
-    size_t value_at = head_at(p, cache, head) + (size_t)pos * (size_t)d;
-    if (p->t->kept == Q3T_FORMAT_BF16) {
-        uint16_t *keys = (uint16_t *)cache->keys + key_at, *values = (uint16_t *)cache->values + value_at;
-        for (int32_t i = 0; i < d; i++) keys[i * Q3T_KEYS] = q3t_narrow(key[i]);
-        for (int32_t i = 0; i < d; i++) values[i] = q3t_narrow(value[i]);
-    } else {
-        float *keys = (float *)cache->keys + key_at;
-        for (int32_t i = 0; i < d; i++) keys[i * Q3T_KEYS] = key[i];
-        memcpy((float *)cache->values + value_at, value, (size_t)d * sizeof(float));
-    }
+    q3t_kv_store(p->columns[col].cache, p->layer * c->kv_heads + head, p->columns[col].position, key, key + kv_width(c));
 }
 
 static void attend(const phase *p, int32_t col, int32_t head, int32_t worker) {
     const q3t_transformer_config *c = &p->t->c;
-    const q3t_kernels *k = p->w->kernels;
-    const q3t_cache *cache = p->columns[col].cache;
-    int32_t d = c->head_dim, group = c->heads / c->kv_heads, count = p->columns[col].position + 1;
-    const float *q = p->w->qkv + (size_t)col * (size_t)(q_width(c) + 2 * kv_width(c)) + head * group * d;
-    float *out = p->w->attention + (size_t)col * (size_t)q_width(c) + head * group * d, scale = 1.0f / sqrtf((float)d);
-    float *scores = p->w->scores + (size_t)worker * p->w->score_floats;
-    size_t at = head_at(p, cache, head);
-    if (p->t->kept == Q3T_FORMAT_BF16)
-        k->attend_bf16(out, q, (const uint16_t *)cache->keys + at, (const uint16_t *)cache->values + at, group, d, 0, count, scale, scores);
-    else k->attend(out, q, (const float *)cache->keys + at, (const float *)cache->values + at, group, d, 0, count, scale, scores);
+    int32_t group = c->heads / c->kv_heads, at = head * group * c->head_dim;
+    const float *q = p->w->qkv + (size_t)col * (size_t)(q_width(c) + 2 * kv_width(c)) + at;
+    float *out = p->w->attention + (size_t)col * (size_t)q_width(c) + at, *scores = p->w->scores + (size_t)worker * p->w->score_floats;
+    q3t_kv_attend(p->w->kernels, p->columns[col].cache, p->layer * c->kv_heads + head, out, q, group, 0, p->columns[col].position + 1,
+                  scores);
 }
 
 static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {

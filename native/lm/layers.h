@@ -6,8 +6,7 @@
  * in the call. This file alone calls the pool for the language models. */
 #ifndef Q3T_LAYERS_H
 #define Q3T_LAYERS_H
-#include "base/arena.h"
-#include "kernels/table.h"
+#include "attention/kv_cache.h"
 #include "base/pool.h"
 #include "checkpoint/weights.h"
 
@@ -21,20 +20,13 @@ typedef struct q3t_block {            /* one layer; matrices in the checkpoint's
 typedef struct q3t_transformer {
     q3t_transformer_config c;
     q3t_block *blocks;                /* (layers,) */
-    q3t_format kept;                  /* of keys and values: BF16 where the layers are INT8 or INT4, else F32, which loses nothing */
+    q3t_format kv_format;             /* of the KV cache: BF16 where the layers are INT8 or INT4, else F32 */
     const float *norm;                /* (hidden,) */
     const float *inv_freq;            /* (head_dim / 2,) */
 } q3t_transformer;
 
-/* The keys and values of one sequence, float or bf16. keys: (layers, kv_heads, capacity / 16, head_dim, 16); values: (layers, kv_heads,
- * capacity, head_dim). capacity: a multiple of Q3T_KEYS. */
-typedef struct q3t_cache {
-    void *keys, *values;
-    int32_t capacity;
-} q3t_cache;
-
 typedef struct q3t_column {
-    const q3t_cache *cache;
+    const q3t_kv_cache *cache;
     int32_t position;
 } q3t_column;
 
@@ -52,12 +44,10 @@ typedef struct q3t_workspace {
 /* max_context: positions a column may attend to. max_k: widest input of q3t_linear calls other than the two models' own. */
 void q3t_workspace_carve(q3t_workspace *w, q3t_arena *a, const q3t_transformer_config *one, const q3t_transformer_config *two,
                          int32_t max_k, int32_t max_context, int32_t threads);
-/* Bytes that one position takes. */
-size_t q3t_cache_bytes(const q3t_transformer *t);
-/* Carve one cache for `positions` positions. */
-void q3t_cache_carve(q3t_cache *cache, q3t_arena *a, const q3t_transformer *t, int32_t positions);
-/* Copy positions [0, rows) of every layer and head. */
-void q3t_cache_copy(const q3t_transformer *t, const q3t_cache *from, const q3t_cache *to, int32_t rows);
+/* Bytes of the keys and values of one position, of all layers. */
+size_t q3t_transformer_position_bytes(const q3t_transformer *t);
+/* Carve the KV cache of one sequence of `positions` positions, for all layers. */
+void q3t_transformer_carve_cache(const q3t_transformer *t, q3t_kv_cache *cache, q3t_arena *a, int32_t positions);
 
 /* Run all layers over x (cols, hidden) in place, writing each column's keys and values; the final norm is not applied.
  * shared: 1 if two columns may be of one sequence (then every position is stored before any is attended). */

@@ -19,7 +19,7 @@ typedef struct q3t_predictor {
 
 /* One frame of one sequence. */
 typedef struct q3t_prediction {
-    const q3t_cache *cache;             /* room for code_groups positions; emptied by each frame */
+    const q3t_kv_cache *cache;             /* room for code_groups positions; emptied by each frame */
     const float *hidden;                /* (talker hidden,): what the talker made code 0 from */
     const q3t_sampling *sampling;
     uint64_t seed, key;

@@ -108,11 +108,11 @@ static void carve_prefix(q3t_prefix *e, const q3t_transformer *t, int speaker) {
     e->text_ids = q3t_carve(&e->arena, (size_t)e->rows, sizeof(int32_t));
     e->codec_ids = q3t_carve(&e->arena, (size_t)e->rows, sizeof(int32_t));
     e->speaker = speaker ? q3t_carve(&e->arena, (size_t)t->c.hidden, sizeof(float)) : NULL;
-    q3t_cache_carve(&e->cache, &e->arena, t, e->rows);
+    q3t_transformer_carve_cache(t, &e->cache, &e->arena, e->rows);
 }
 
 /* Keep the prefix of a prompt that has just been run. Without memory for it nothing is kept. */
-static void keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_cache *cache) {
+static void keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
     if (p->prefix_rows < 1 || p->prefix_rows > Q3T_PREFIX_ROWS || p->prefix_rows >= p->rows) return;
     q3t_prefix *e = &t->prefixes[0];
     int speaker = 0;
@@ -133,18 +133,18 @@ static void keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_cache *cac
     memcpy(e->text_ids, p->text_ids, (size_t)e->rows * sizeof(int32_t));
     memcpy(e->codec_ids, p->codec_ids, (size_t)e->rows * sizeof(int32_t));
     if (speaker) memcpy(e->speaker, p->speaker, (size_t)t->t.c.hidden * sizeof(float));
-    q3t_cache_copy(&t->t, cache, &e->cache, e->rows);
+    q3t_kv_copy(cache, &e->cache, e->rows);
 }
 
 /* ------------------------------------------------------------ running */
-int32_t q3t_talker_prefill(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p, const float *embeds, const q3t_cache *cache,
+int32_t q3t_talker_prefill(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p, const float *embeds, const q3t_kv_cache *cache,
                            float *hidden, float *logits) {
     size_t width = (size_t)t->t.c.hidden;
     q3t_prefix *e = find_prefix(t, p);
     int32_t done = e ? e->rows : 0, cached = done;
     if (e) {
         e->used = ++t->clock;
-        q3t_cache_copy(&t->t, &e->cache, cache, done);
+        q3t_kv_copy(&e->cache, cache, done);
     }
     q3t_column columns[Q3T_COLUMNS];
     while (done < p->rows) {

@@ -20,7 +20,7 @@ typedef struct q3t_prefix {
     uint64_t used;              /* by age, the smallest is replaced */
     int32_t *text_ids, *codec_ids;
     float *speaker;             /* NULL unless a row is Q3T_ROW_SPEAKER */
-    q3t_cache cache;
+    q3t_kv_cache cache;
     q3t_arena arena;
 } q3t_prefix;
 
@@ -50,7 +50,7 @@ void q3t_talker_codes(const q3t_talker *talker, const q3t_kernels *k, const int3
 void q3t_talker_embed(q3t_talker *talker, q3t_workspace *w, const q3t_prompt *prompt, float *out);
 /* Run the prompt through the model; embeds as q3t_talker_embed made them. Keys and values go to cache at 0 .. rows - 1.
  * hidden (hidden,), logits (vocab,): of the last row. Returns how many rows came from the prefix cache. */
-int32_t q3t_talker_prefill(q3t_talker *talker, q3t_workspace *w, const q3t_prompt *prompt, const float *embeds, const q3t_cache *cache,
+int32_t q3t_talker_prefill(q3t_talker *talker, q3t_workspace *w, const q3t_prompt *prompt, const float *embeds, const q3t_kv_cache *cache,
                            float *hidden, float *logits);
 /* One position of each of cols (<= Q3T_COLUMNS) sequences; inputs, hidden, logits: one pointer a column. */
 void q3t_talker_step(q3t_talker *talker, q3t_workspace *w, const q3t_column *columns, int32_t cols, const float *const *inputs,

@@ -60,8 +60,8 @@ static q3t_status check_formats(const q3t_transformer *t) {
     return Q3T_OK;
 }
 
-/* Quantised layers make errors far above those of 16 bits. */
-static q3t_format kept(const q3t_transformer *t) {
+/* The error of a KV cache in bf16 is far below the error of quantised layers. */
+static q3t_format kv_format(const q3t_transformer *t) {
     int32_t format = t->blocks[0].k.format;
     return format == Q3T_FORMAT_INT8 || format == Q3T_FORMAT_INT4 ? Q3T_FORMAT_BF16 : Q3T_FORMAT_F32;
 }
@@ -113,8 +113,8 @@ static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t cou
     carve(m, &m->arena);
     Q3T_TRY(check_formats(&m->talker.t));
     Q3T_TRY(check_formats(&m->predictor.t));
-    m->talker.t.kept = kept(&m->talker.t);
-    m->predictor.t.kept = kept(&m->predictor.t);
+    m->talker.t.kv_format = kv_format(&m->talker.t);
+    m->predictor.t.kv_format = kv_format(&m->predictor.t);
     if (o->codec) {
         size_t bytes;
         Q3T_TRY(q3t_codec_packed_bytes(&m->config, &bytes));
@@ -162,4 +162,4 @@ void q3t_model_release(q3t_model *m) {
 
 size_t q3t_model_bytes(const q3t_model *m) { return m ? m->arena.size + (m->codec ? q3t_codec_bytes(m->codec) : 0) : 0; }
 
-size_t q3t_model_position_bytes(const q3t_model *m) { return m ? q3t_cache_bytes(&m->talker.t) : 0; }
+size_t q3t_model_position_bytes(const q3t_model *m) { return m ? q3t_transformer_position_bytes(&m->talker.t) : 0; }

@@ -56,8 +56,8 @@ static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
     s->predictor_logits = q3t_carve(a, (size_t)c->code_groups - 1, (size_t)c->code_vocab * sizeof(float));
     s->seen = q3t_carve(a, (size_t)c->vocab, 1);
     s->codes = q3t_carve(a, (size_t)p->reference_frames + (size_t)p->max_frames, (size_t)c->code_groups * sizeof(int32_t));
-    q3t_cache_carve(&s->cache, a, &s->model->talker.t, p->rows + p->max_frames);
-    q3t_cache_carve(&s->predictor_cache, a, &s->model->predictor.t, c->code_groups);
+    q3t_transformer_carve_cache(&s->model->talker.t, &s->cache, a, p->rows + p->max_frames);
+    q3t_transformer_carve_cache(&s->model->predictor.t, &s->predictor_cache, a, c->code_groups);
     q3t_stage_carve(&s->stage, a, p->chunk_frames, q3t_frame_samples(c));
 }
 

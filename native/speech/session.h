@@ -14,7 +14,7 @@ struct q3t_session {
     float *pad;                          /* (hidden,): the text part once the trailing text is used up */
     q3t_sampling talker, predictor;
     uint64_t seed, key;
-    q3t_cache cache, predictor_cache;
+    q3t_kv_cache cache, predictor_cache;
     float *hidden, *input;               /* (hidden,): last output; next input */
     float *logits, *scores;              /* (vocab,), (5, vocab): scores, then a copy and scratch for q3t_choose */
     int32_t *order;                      /* (vocab,): scratch of q3t_choose */

@@ -11,6 +11,7 @@
  * goes layer by layer, so that only one layer's keys and values are kept.
  * Source: modeling_mimi.py, MimiEncoder, MimiTransformerModel, MimiSplitResidualVectorQuantizer. */
 #include "voice/codec_encoder.h"
+#include "attention/kv_cache.h"
 #include "base/small.h"
 #include <math.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ typedef struct window {
 typedef struct pass {
     const q3t_encoder *e;
     q3t_arena arena;
-    int32_t rows, frames, capacity;  /* of the transformer; capacity: rows up to a multiple of Q3T_KEYS */
+    int32_t rows, frames;            /* of the transformer */
     /* convolutions */
     window samples, unit[Q3T_ENCODER_STAGES][Q3T_ENCODER_UNITS], down[Q3T_ENCODER_STAGES], last;
     float *raw, *half;               /* rows of the widest stage: x; between a unit's convolutions */
@@ -35,7 +36,7 @@ typedef struct pass {
     float *x;                        /* (halving + rows + halving, hidden), rows behind the first `halving` */
     float *h, *qkv, *mixed, *wide;   /* (BLOCK, ..) */
     float *cos, *sin;                /* (rows, head_dim / 2) */
-    float *keys, *values;            /* (kv_heads, capacity / Q3T_KEYS, head_dim, Q3T_KEYS), (kv_heads, capacity, head_dim) */
+    q3t_kv_cache cache;              /* of one layer, f32 */
     float *scores;                   /* (threads, score_floats) */
     size_t score_floats;
     /* quantizer */
@@ -102,9 +103,8 @@ static void carve(pass *p, q3t_arena *a) {
     p->wide = q3t_carve(a, BLOCK, (size_t)t->intermediate * f);
     p->cos = q3t_carve(a, (size_t)p->rows, half * f);
     p->sin = q3t_carve(a, (size_t)p->rows, half * f);
-    p->keys = q3t_carve(a, (size_t)p->capacity, (size_t)t->kv_heads * (size_t)t->head_dim * f);
-    p->values = q3t_carve(a, (size_t)p->capacity, (size_t)t->kv_heads * (size_t)t->head_dim * f);
-    p->score_floats = (size_t)(t->heads / t->kv_heads) * ((size_t)p->rows + 2 * Q3T_KEYS);
+    q3t_kv_carve(&p->cache, a, Q3T_FORMAT_F32, t->kv_heads, t->head_dim, p->rows);
+    p->score_floats = q3t_kv_score_floats(t->heads / t->kv_heads, p->rows);
     p->scores = q3t_carve(a, (size_t)q3t_pool_threads(e->pool), p->score_floats * f);
     p->latent = q3t_carve(a, BLOCK, hidden * f);
     p->left = q3t_carve(a, BLOCK, (size_t)c->codebook_dim * f);
@@ -226,9 +226,7 @@ static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
         for (size_t h = 0; h < heads + kv; h++) k->head_rope(row + h * d, NULL, p->cos + at * half, p->sin + at * half, t->head_dim, 0);
         for (size_t h = 0; h < kv; h++) {
             const float *key = row + (heads + h) * d;
-            float *to = p->keys + h * (size_t)p->capacity * d + at / Q3T_KEYS * d * Q3T_KEYS + at % Q3T_KEYS;
-            for (size_t j = 0; j < d; j++) to[j * Q3T_KEYS] = key[j];
-            memcpy(p->values + (h * (size_t)p->capacity + at) * d, key + kv * d, d * sizeof(float));
+            q3t_kv_store(&p->cache, (int32_t)h, (int32_t)at, key, key + kv * d);
         }
     }
 }
@@ -242,10 +240,10 @@ static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     size_t width = (size_t)t->heads * (size_t)d, qkv = width + 2 * (size_t)t->kv_heads * (size_t)d;
     for (int32_t item = begin; item < end; item++) {
         int32_t head = item / pieces, from = item % pieces * QUERIES, to = q3t_min(from + QUERIES, b->rows);
-        size_t cache = (size_t)head * (size_t)p->capacity * (size_t)d, at = (size_t)head * (size_t)group * (size_t)d;
+        size_t at = (size_t)head * (size_t)group * (size_t)d;
         for (int32_t i = from; i < to; i++)
-            p->e->kernels.attend(p->mixed + (size_t)i * width + at, p->qkv + (size_t)i * qkv + at, p->keys + cache, p->values + cache,
-                                 group, d, 0, b->first + i + 1, 1 / sqrtf((float)d), p->scores + (size_t)worker * p->score_floats);
+            q3t_kv_attend(&p->e->kernels, &p->cache, head, p->mixed + (size_t)i * width + at, p->qkv + (size_t)i * qkv + at, group, 0,
+                          b->first + i + 1, p->scores + (size_t)worker * p->score_floats);
     }
 }
 
@@ -350,7 +348,6 @@ q3t_status q3t_encoder_run(q3t_encoder *e, const float *samples, int32_t n, int3
     if (!e || !samples || !codes || n < 1 || n > INT32_MAX - e->frame_samples) return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_pool_ready(e->pool));
     pass p = {.e = e, .rows = q3t_ceil_div(n, e->frame_samples / e->config.halving), .frames = q3t_ceil_div(n, e->frame_samples)};
-    p.capacity = (p.rows + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
     carve(&p, &p.arena);
     Q3T_TRY(q3t_arena_reserve(&p.arena));
     carve(&p, &p.arena);

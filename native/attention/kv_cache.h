@@ -1,0 +1,36 @@
+/* attention/kv_cache.h - the KV cache: keys and values of the positions of one sequence that were computed before.
+ *
+ *   keys:   (heads, capacity / Q3T_KEYS, head_dim, Q3T_KEYS), so that the attend kernels read one element of
+ *           Q3T_KEYS positions at a time
+ *   values: (heads, capacity, head_dim)
+ *
+ * A cache that serves several layers has layers * kv_heads heads: KV head h of layer l is head l * kv_heads + h. */
+#ifndef Q3T_KV_CACHE_H
+#define Q3T_KV_CACHE_H
+#include "base/arena.h"
+#include "kernels/table.h"
+
+typedef struct q3t_kv_cache {
+    void *keys, *values;
+    q3t_format format;               /* of the elements: Q3T_FORMAT_F32 or Q3T_FORMAT_BF16 */
+    int32_t heads, head_dim;
+    int32_t capacity;                /* positions; a multiple of Q3T_KEYS */
+} q3t_kv_cache;
+
+/* Bytes of the keys and values of one position. */
+size_t q3t_kv_position_bytes(q3t_format format, int32_t heads, int32_t head_dim);
+/* Carve a cache for `positions` positions, rounded up to a multiple of Q3T_KEYS, and set all of its fields. */
+void q3t_kv_carve(q3t_kv_cache *cache, q3t_arena *a, q3t_format format, int32_t heads, int32_t head_dim, int32_t positions);
+/* Store the key and the value, float32 (head_dim,) each, of one head at one position below the capacity. */
+void q3t_kv_store(const q3t_kv_cache *cache, int32_t head, int32_t position, const float *key, const float *value);
+/* out (queries, head_dim) = softmax(q . keys / sqrt(head_dim)) values over the positions [first, first + count) of one
+ * head; q: (queries, head_dim), the query heads that share this head; scores: scratch of q3t_kv_score_floats floats. */
+void q3t_kv_attend(const q3t_kernels *k, const q3t_kv_cache *cache, int32_t head, float *out, const float *q, int32_t queries,
+                   int32_t first, int32_t count, float *scores);
+/* Floats of scratch for q3t_kv_attend with this many queries over at most this many positions. */
+size_t q3t_kv_score_floats(int32_t queries, int32_t positions);
+/* Copy the positions [0, positions) of every head to a cache of the same format, heads and head_dim. */
+void q3t_kv_copy(const q3t_kv_cache *from, const q3t_kv_cache *to, int32_t positions);
+/* Remove the first `positions` positions, a multiple of Q3T_KEYS, of every head: position p becomes p - positions. */
+void q3t_kv_drop(const q3t_kv_cache *cache, int32_t positions);
+#endif
