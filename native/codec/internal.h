@@ -9,6 +9,8 @@
 #define Q3T_CODEC_INTERNAL_H
 #include "attention/kv_cache.h"
 #include "codec/decoder.h"
+#include "conv/pack.h"
+#include "conv/run.h"
 
 enum { Q3T_PRE_TAPS = 3,      /* of pre_conv */
        Q3T_TAPS = 7,          /* of the depthwise convolutions and of the vocoder's */
@@ -23,10 +25,6 @@ enum { Q3T_WIN_QUANTIZED,     /* into pre */
        Q3T_WIN_BLOCK = Q3T_WIN_UP + Q3T_UPS,       /* into the blocks' transposed convolutions */
        Q3T_WIN_UNIT = Q3T_WIN_BLOCK + Q3T_BLOCKS,  /* into conv1 of the units: block * Q3T_UNITS + unit */
        Q3T_WINDOWS = Q3T_WIN_UNIT + Q3T_BLOCKS * Q3T_UNITS };
-
-typedef struct q3t_snake {    /* SnakeBeta with its exponentials taken: (channels,) each */
-    const float *alpha, *inv_beta;
-} q3t_snake;
 
 typedef struct q3t_codec_layer {
     q3t_conv qkv, o, gate_up, down;  /* linear: one tap */
@@ -93,12 +91,6 @@ struct q3t_codec_state {             /* what a stream carries from call to call 
     float *tail[Q3T_WINDOWS];        /* (history, channels) of each window */
 };
 
-/* How the rows of a piece of work belong to streams: stream i has the frames [first[i], first[i + 1]). */
-typedef struct q3t_streams {
-    int32_t count;
-    const int32_t *first;            /* (count + 1,) */
-} q3t_streams;
-
 struct q3t_codec_work {              /* the rows of at most `frames` frames of as many streams */
     q3t_arena arena;
     int32_t frames;
@@ -137,42 +129,9 @@ void q3t_codec_pack(q3t_codec *c, const q3t_weights *w, q3t_pool *pool);
 
 /* ---- codec/layers.c: steps that are split over the pool; each returns when it is done */
 
-/* What follows a convolution while its output is in the cache. Everything has the rows and columns of y. */
-typedef enum q3t_then {
-    Q3T_THEN_NOTHING,
-    Q3T_THEN_GELU,           /* y = gelu(y) */
-    Q3T_THEN_SNAKE,          /* out = snake(y); out may be y */
-    Q3T_THEN_ADD_SNAKE,      /* residual += y; out = snake(residual); out may be y */
-    Q3T_THEN_ADD_SCALED      /* residual += scale * y */
-} q3t_then;
-
-typedef struct q3t_conv_step {
-    const q3t_conv *conv;
-    const float *x;          /* row 0 of the window: the oldest that the first output needs */
-    size_t ldx;
-    float *y;                /* (rows, conv->out) */
-    int32_t rows, frame_rows;  /* frame_rows: of a frame, where conv->points or there are streams */
-    const q3t_streams *streams;  /* whose rows they are; NULL: of one, or without gaps */
-    size_t x_gap, y_gap, out_gap;  /* floats between the rows of two: the history of a window */
-    q3t_then then;
-    int32_t channels;        /* of snake; conv->out is a multiple of it */
-    q3t_snake snake;
-    const float *scale;      /* (conv->out,) */
-    float *residual, *out;
-} q3t_conv_step;
-
-void q3t_codec_conv(const q3t_codec *c, q3t_pool *pool, const q3t_conv_step *step);
 /* Two steps of a residual unit, the second with one tap: in one sweep where the rows are many. */
 void q3t_codec_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
                     const q3t_conv_step *second);
-/* On the caller alone: what follows the convolution, for rows [t0, t1), of which columns [n0, n1) are done. */
-void q3t_codec_then_columns(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1, int32_t n0, int32_t n1);
-/* The same for whole rows. */
-void q3t_codec_then(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1);
-/* Rows [t0, t1) of a step. */
-void q3t_codec_sweep(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int32_t t1);
-/* The rows of stream i, whose gaps are taken into its pointers, and the first and last of them within [t0, t1). */
-q3t_conv_step q3t_codec_stream(const q3t_conv_step *s, int32_t i, int32_t *t0, int32_t *t1);
 /* Rotate, store and attend the positions of every stream: w->qkv -> w->mixed. */
 void q3t_codec_attend(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t layer);
 /* Depthwise convolution and layer norm of the rows in stage i's window into w->up_h; `rows` for each frame. */

@@ -16,21 +16,11 @@
 enum { STAGE = 4096,   /* floats widened at a time */
        DIVISOR_GRAIN = 64 };
 
-static int32_t panels(int32_t outputs) { return (outputs + Q3T_BLOCK - 1) / Q3T_BLOCK; }
-
 /* ------------------------------------------------------------ carving */
-static void carve_conv(q3t_arena *a, q3t_conv *c, int32_t in, int32_t out, int32_t taps, int32_t dilation) {
-    size_t n = (size_t)panels(out);
-    *c = (q3t_conv){.in = in, .out = out, .taps = taps, .dilation = dilation};
-    c->w = q3t_carve(a, n * (size_t)taps * (size_t)in, Q3T_BLOCK * sizeof(float));
-    c->bias = q3t_carve(a, n, Q3T_BLOCK * sizeof(float));
-}
-
 static void carve_toom(q3t_arena *a, q3t_conv *c, int32_t channels, int32_t dilation) {
-    size_t n = (size_t)panels(channels);
-    *c = (q3t_conv){.in = channels, .out = channels, .taps = Q3T_TOOM_TAPS, .dilation = dilation, .points = Q3T_TOOM_POINTS};
-    c->w = q3t_carve(a, n * Q3T_TOOM_POINTS * (size_t)channels, Q3T_BLOCK * sizeof(float));
-    c->bias = q3t_carve(a, n, Q3T_BLOCK * sizeof(float));
+    q3t_conv_carve(a, c, channels, channels, Q3T_TOOM_POINTS, dilation);
+    c->taps = Q3T_TOOM_TAPS;
+    c->points = Q3T_TOOM_POINTS;
 }
 
 static const float *carve_vector(q3t_arena *a, int32_t n) { return q3t_carve(a, (size_t)n, sizeof(float)); }
@@ -45,10 +35,10 @@ static void carve_transformer(q3t_codec *c, q3t_arena *a) {
     q3t_codec_layer *layers = q3t_carve(&c->arena, (size_t)t->layers, sizeof *layers), measured;
     for (int32_t i = 0; i < t->layers; i++) {
         q3t_codec_layer *l = layers ? &layers[i] : &measured;
-        carve_conv(a, &l->qkv, t->hidden, c->qkv_width, 1, 1);
-        carve_conv(a, &l->o, c->q_width, t->hidden, 1, 1);
-        carve_conv(a, &l->gate_up, t->hidden, 2 * t->intermediate, 1, 1);
-        carve_conv(a, &l->down, t->intermediate, t->hidden, 1, 1);
+        q3t_conv_carve(a, &l->qkv, t->hidden, c->qkv_width, 1, 1);
+        q3t_conv_carve(a, &l->o, c->q_width, t->hidden, 1, 1);
+        q3t_conv_carve(a, &l->gate_up, t->hidden, 2 * t->intermediate, 1, 1);
+        q3t_conv_carve(a, &l->down, t->intermediate, t->hidden, 1, 1);
         l->input_norm = carve_vector(a, t->hidden);
         l->post_norm = carve_vector(a, t->hidden);
         l->attn_scale = carve_vector(a, t->hidden);
@@ -61,25 +51,25 @@ static void carve_transformer(q3t_codec *c, q3t_arena *a) {
 
 static void carve_upsample(q3t_arena *a, q3t_upsample *u, int32_t latent, int32_t ratio) {
     u->ratio = ratio;
-    carve_conv(a, &u->expand, latent, ratio * latent, 1, 1);
+    q3t_conv_carve(a, &u->expand, latent, ratio * latent, 1, 1);
     u->depthwise = q3t_carve(a, Q3T_TAPS, (size_t)latent * sizeof(float));
     u->depthwise_bias = carve_vector(a, latent);
     u->norm = carve_vector(a, latent);
     u->norm_bias = carve_vector(a, latent);
-    carve_conv(a, &u->widen, latent, 4 * latent, 1, 1);
-    carve_conv(a, &u->narrow, 4 * latent, latent, 1, 1);
+    q3t_conv_carve(a, &u->widen, latent, 4 * latent, 1, 1);
+    q3t_conv_carve(a, &u->narrow, 4 * latent, latent, 1, 1);
     u->gamma = carve_vector(a, latent);
 }
 
 static void carve_block(q3t_arena *a, q3t_vocoder_block *b) {
     carve_snake(a, &b->act, b->in);
-    carve_conv(a, &b->expand, b->in, b->rate * b->out, 2, 1);
+    q3t_conv_carve(a, &b->expand, b->in, b->rate * b->out, 2, 1);
     for (int32_t u = 0, dilation = 1; u < Q3T_UNITS; u++, dilation *= 3) {
         carve_snake(a, &b->unit[u].act1, b->out);
         if (q3t_toom_pays(b->out, dilation, b->frame_rows * b->rate)) carve_toom(a, &b->unit[u].conv1, b->out, dilation);
-        else carve_conv(a, &b->unit[u].conv1, b->out, b->out, Q3T_TAPS, dilation);
+        else q3t_conv_carve(a, &b->unit[u].conv1, b->out, b->out, Q3T_TAPS, dilation);
         carve_snake(a, &b->unit[u].act2, b->out);
-        carve_conv(a, &b->unit[u].conv2, b->out, b->out, 1, 1);
+        q3t_conv_carve(a, &b->unit[u].conv2, b->out, b->out, 1, 1);
     }
 }
 
@@ -88,16 +78,16 @@ void q3t_codec_carve(q3t_codec *c) {
     q3t_arena *a = &c->weights;
     int32_t vector = f->codebook_dim / 2;
     c->books = q3t_carve(a, (size_t)f->code_groups * (size_t)f->codebook_size, (size_t)vector * sizeof(float));
-    carve_conv(a, &c->project, 2 * vector, f->codebook_dim, 1, 1);
-    carve_conv(a, &c->pre, f->codebook_dim, f->latent_dim, Q3T_PRE_TAPS, 1);
-    carve_conv(a, &c->in, f->latent_dim, f->codec.hidden, 1, 1);
+    q3t_conv_carve(a, &c->project, 2 * vector, f->codebook_dim, 1, 1);
+    q3t_conv_carve(a, &c->pre, f->codebook_dim, f->latent_dim, Q3T_PRE_TAPS, 1);
+    q3t_conv_carve(a, &c->in, f->latent_dim, f->codec.hidden, 1, 1);
     carve_transformer(c, a);
-    carve_conv(a, &c->out, f->codec.hidden, f->latent_dim, 1, 1);
+    q3t_conv_carve(a, &c->out, f->codec.hidden, f->latent_dim, 1, 1);
     for (int32_t i = 0; i < f->upsampling; i++) carve_upsample(a, &c->up[i], f->latent_dim, f->upsampling_ratios[i]);
-    carve_conv(a, &c->vocoder_in, f->latent_dim, f->decoder_dim, Q3T_TAPS, 1);
+    q3t_conv_carve(a, &c->vocoder_in, f->latent_dim, f->decoder_dim, Q3T_TAPS, 1);
     for (int32_t i = 0; i < f->rates; i++) carve_block(a, &c->block[i]);
     carve_snake(a, &c->act, c->channels);
-    carve_conv(a, &c->samples, c->channels, 1, Q3T_TAPS, 1);
+    q3t_conv_carve(a, &c->samples, c->channels, 1, Q3T_TAPS, 1);
 }
 
 /* ------------------------------------------------------------ small tensors
@@ -129,7 +119,6 @@ typedef struct job {
     const q3t_tensor *t, *usage;
     const q3t_conv *conv;
     float *to;
-    int32_t out0, in0;   /* where the tensor's outputs and inputs begin in the convolution */
     int32_t stride;      /* of a transposed convolution */
 } job;
 
@@ -155,31 +144,7 @@ static void pack_book(q3t_codec *c, const q3t_weights *w, q3t_pool *pool, int32_
     q3t_pool_run(pool, c->config.codebook_size, DIVISOR_GRAIN, book_task, &j);
 }
 
-/* Panels of (outputs, inputs, taps): up to a panel of output rows is staged, then read across. */
-static void dense_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
-    const job *j = arg;
-    const q3t_conv *c = j->conv;
-    int32_t taps = c->taps, rows = (int32_t)j->t->shape[0], in = (int32_t)j->t->shape[1], step = STAGE / Q3T_BLOCK / taps;
-    float stage[Q3T_BLOCK][STAGE / Q3T_BLOCK];
-    (void)worker;
-    for (int32_t p = j->out0 / Q3T_BLOCK + begin; p < j->out0 / Q3T_BLOCK + end; p++) {
-        int32_t first = q3t_max(p * Q3T_BLOCK, j->out0), n = q3t_min((p + 1) * Q3T_BLOCK, j->out0 + rows) - first;
-        float *panel = (float *)c->w + (size_t)p * (size_t)taps * (size_t)c->in * Q3T_BLOCK + first % Q3T_BLOCK;
-        for (int32_t i0 = 0; i0 < in; i0 += step) {
-            int32_t some = q3t_min(step, in - i0);
-            for (int32_t r = 0; r < n; r++)
-                q3t_tensor_widen(j->t, ((size_t)(first - j->out0 + r) * (size_t)in + (size_t)i0) * (size_t)taps,
-                                 (size_t)(some * taps), stage[r]);
-            for (int32_t tap = 0; tap < taps; tap++)
-                for (int32_t i = 0; i < some; i++) {
-                    float *to = panel + ((size_t)tap * (size_t)c->in + (size_t)(j->in0 + i0 + i)) * Q3T_BLOCK;
-                    for (int32_t r = 0; r < n; r++) to[r] = stage[r][i * taps + tap];
-                }
-        }
-    }
-}
-
-/* The same of (channels, channels, Q3T_TOOM_TAPS), each input's taps brought to the points. */
+/* Item: a panel of (channels, channels, Q3T_TOOM_TAPS), each input's taps brought to the points. */
 static void toom_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     enum { SOME = STAGE / Q3T_BLOCK / Q3T_TOOM_TAPS };
     const job *j = arg;
@@ -205,9 +170,18 @@ static void toom_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
 
 /* Put an (outputs, inputs[, taps]) tensor at output out0 and input in0 of conv; bias may be NULL. */
 static void pack_dense(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t, const q3t_tensor *bias, int32_t out0, int32_t in0) {
-    job j = {.t = t, .conv = conv, .out0 = out0, .in0 = in0};
-    q3t_pool_run(pool, panels(out0 + (int32_t)t->shape[0]) - out0 / Q3T_BLOCK, 1, conv->points ? toom_task : dense_task, &j);
-    if (bias) copy_vector(conv->bias + out0, bias);
+    q3t_conv_pack(conv, pool, t, bias, out0, in0, 1);
+}
+
+/* A convolution that is run by its points, or directly where it has none. */
+static void pack_unit_conv(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t, const q3t_tensor *bias) {
+    job j = {.t = t, .conv = conv};
+    if (!conv->points) {
+        pack_dense(conv, pool, t, bias, 0, 0);
+        return;
+    }
+    q3t_pool_run(pool, q3t_panels(conv->out), 1, toom_task, &j);
+    copy_vector(conv->bias, bias);
 }
 
 /* Input rows of (inputs, outputs, kernel), kernel = taps * stride: output n of the packed convolution is output
@@ -282,7 +256,7 @@ static void pack_block(const q3t_vocoder_block *b, const q3t_weights *w, q3t_poo
         const q3t_unit *unit = &b->unit[u];
         int32_t n = Q3T_UNITS * i + u;
         copy_snake(&unit->act1, q3t_weight(w, Q3T_W_UNIT_ALPHA1, n), q3t_weight(w, Q3T_W_UNIT_BETA1, n));
-        pack_dense(&unit->conv1, pool, q3t_weight(w, Q3T_W_UNIT_CONV1, n), q3t_weight(w, Q3T_W_UNIT_CONV1_BIAS, n), 0, 0);
+        pack_unit_conv(&unit->conv1, pool, q3t_weight(w, Q3T_W_UNIT_CONV1, n), q3t_weight(w, Q3T_W_UNIT_CONV1_BIAS, n));
         copy_snake(&unit->act2, q3t_weight(w, Q3T_W_UNIT_ALPHA2, n), q3t_weight(w, Q3T_W_UNIT_BETA2, n));
         pack_dense(&unit->conv2, pool, q3t_weight(w, Q3T_W_UNIT_CONV2, n), q3t_weight(w, Q3T_W_UNIT_CONV2_BIAS, n), 0, 0);
     }

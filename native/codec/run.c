@@ -44,7 +44,9 @@ static void save(const q3t_codec *c, const q3t_codec_work *w, int32_t window, in
     }
 }
 
-static float *rows_of(const q3t_codec *c, const q3t_codec_work *w, int32_t window) { return w->window[window] + q3t_window_history(c, window); }
+static float *rows_of(const q3t_codec *c, const q3t_codec_work *w, int32_t window) {
+    return w->window[window] + q3t_window_history(c, window);
+}
 
 /* In a window of one stream: its last rows go to the front. */
 static void advance(const q3t_codec *c, const q3t_codec_work *w, int32_t window, int32_t rows) {
@@ -54,7 +56,7 @@ static void advance(const q3t_codec *c, const q3t_codec_work *w, int32_t window,
 
 /* ------------------------------------------------------------ codes to latent rows */
 static void linear(const q3t_codec *c, q3t_pool *pool, const q3t_conv *conv, const float *x, size_t ldx, float *y, int32_t rows) {
-    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = y, .rows = rows});
+    q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = y, .rows = rows});
 }
 
 static int32_t all_frames(const q3t_codec_work *w) { return w->first[w->streams.count]; }
@@ -78,9 +80,9 @@ static void quantize(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
                         w->codes + (size_t)(w->first[i] + t) * (size_t)dim);
     linear(c, pool, &c->project, w->codes, (size_t)dim, w->quantized, frames);
     load(c, w, Q3T_WIN_QUANTIZED, 1, w->quantized);
-    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &c->pre, .x = w->window[Q3T_WIN_QUANTIZED], .ldx = (size_t)dim, .y = w->latent,
-                                             .rows = frames, .frame_rows = 1, .streams = &w->streams,
-                                             .x_gap = q3t_window_history(c, Q3T_WIN_QUANTIZED)});
+    q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &c->pre, .x = w->window[Q3T_WIN_QUANTIZED], .ldx = (size_t)dim, .y = w->latent,
+                                                    .rows = frames, .frame_rows = 1, .streams = &w->streams,
+                                                    .x_gap = q3t_window_history(c, Q3T_WIN_QUANTIZED)});
     save(c, w, Q3T_WIN_QUANTIZED, 1);
 }
 
@@ -114,8 +116,8 @@ static void norm_rows(const q3t_codec *c, const float *weight, const float *x, f
 /* w->x += scale * linear(x) */
 static void add_linear(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, const q3t_conv *conv, const float *x, size_t ldx,
                        const float *scale) {
-    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = w->delta, .rows = all_frames(w),
-                                             .then = Q3T_THEN_ADD_SCALED, .scale = scale, .residual = w->x});
+    q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = w->delta, .rows = all_frames(w),
+                                                    .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = scale, .residual = w->x});
 }
 
 /* w->latent -> w->latent, through the transformer. */
@@ -157,10 +159,10 @@ static void upsample(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int3
     load(c, w, Q3T_WIN_UP + i, rows * u->ratio, y);
     q3t_codec_depthwise(c, w, pool, i, rows * u->ratio);
     save(c, w, Q3T_WIN_UP + i, rows * u->ratio);
-    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &u->widen, .x = w->up_h, .ldx = latent, .y = w->up_wide, .rows = all,
-                                             .then = Q3T_THEN_GELU});
-    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &u->narrow, .x = w->up_wide, .ldx = 4 * latent, .y = w->up_h, .rows = all,
-                                             .then = Q3T_THEN_ADD_SCALED, .scale = u->gamma, .residual = y});
+    q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &u->widen, .x = w->up_h, .ldx = latent, .y = w->up_wide, .rows = all,
+                                                    .epilogue = Q3T_EPILOGUE_GELU});
+    q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &u->narrow, .x = w->up_wide, .ldx = 4 * latent, .y = w->up_h, .rows = all,
+                                                    .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = u->gamma, .residual = y});
 }
 
 /* The frames in the last window -> samples. */
@@ -180,22 +182,22 @@ static void run_block(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int
     const q3t_vocoder_block *b = &c->block[i];
     int32_t last = i + 1 == c->config.rates, rows = frames * b->frame_rows, frame_rows = b->frame_rows * b->rate;
     int32_t unit0 = Q3T_WIN_UNIT + i * Q3T_UNITS, next = last ? Q3T_WIN_SAMPLES : Q3T_WIN_BLOCK + i + 1;
-    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &b->expand, .x = x, .ldx = (size_t)b->in, .y = w->block_x, .rows = rows,
-                                             .frame_rows = b->frame_rows, .streams = streams,
-                                             .x_gap = q3t_window_history(c, Q3T_WIN_BLOCK + i), .then = Q3T_THEN_SNAKE,
-                                             .channels = b->out, .snake = b->unit[0].act1, .out = rows_of(c, w, unit0),
-                                             .out_gap = q3t_window_history(c, unit0)});
+    q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &b->expand, .x = x, .ldx = (size_t)b->in, .y = w->block_x, .rows = rows,
+                                                    .frame_rows = b->frame_rows, .streams = streams,
+                                                    .x_gap = q3t_window_history(c, Q3T_WIN_BLOCK + i), .epilogue = Q3T_EPILOGUE_SNAKE,
+                                                    .channels = b->out, .snake = b->unit[0].act1, .out = rows_of(c, w, unit0),
+                                                    .out_gap = q3t_window_history(c, unit0)});
     for (int32_t u = 0; u < Q3T_UNITS; u++) {
         const q3t_unit *unit = &b->unit[u];
         int32_t more = u + 1 < Q3T_UNITS, to = more ? unit0 + u + 1 : next;
         q3t_conv_step first = {.conv = &unit->conv1, .x = w->window[unit0 + u], .ldx = (size_t)b->out, .y = w->block_h,
                                .rows = frames * frame_rows, .frame_rows = frame_rows, .streams = streams,
-                               .x_gap = q3t_window_history(c, unit0 + u), .then = Q3T_THEN_SNAKE, .channels = b->out,
+                               .x_gap = q3t_window_history(c, unit0 + u), .epilogue = Q3T_EPILOGUE_SNAKE, .channels = b->out,
                                .snake = unit->act2, .out = w->block_h};
         q3t_conv_step second = {.conv = &unit->conv2, .x = w->block_h, .ldx = (size_t)b->out, .y = rows_of(c, w, to),
                                 .rows = frames * frame_rows, .frame_rows = frame_rows, .streams = streams,
                                 .y_gap = q3t_window_history(c, to), .out_gap = q3t_window_history(c, to),
-                                .then = Q3T_THEN_ADD_SNAKE, .channels = b->out, .residual = w->block_x, .out = rows_of(c, w, to),
+                                .epilogue = Q3T_EPILOGUE_ADD_SNAKE, .channels = b->out, .residual = w->block_x, .out = rows_of(c, w, to),
                                 .snake = more ? b->unit[u + 1].act1 : last ? c->act : c->block[i + 1].act};
         q3t_codec_unit(c, &w->toom, pool, &first, &second);
         if (!streams) advance(c, w, unit0 + u, frames * frame_rows);
@@ -281,11 +283,13 @@ static void run_round(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     load(c, w, Q3T_WIN_VOCODER, rows, x);
     load(c, w, Q3T_WIN_BLOCK, rows, NULL);
     float *to = rows_of(c, w, Q3T_WIN_BLOCK);
-    q3t_codec_conv(c, pool, &(q3t_conv_step){.conv = &c->vocoder_in, .x = w->window[Q3T_WIN_VOCODER], .ldx = (size_t)c->config.latent_dim,
-                                             .y = to, .rows = all_frames(w) * rows, .frame_rows = rows, .streams = &w->streams,
-                                             .x_gap = q3t_window_history(c, Q3T_WIN_VOCODER),
-                                             .y_gap = q3t_window_history(c, Q3T_WIN_BLOCK), .out_gap = q3t_window_history(c, Q3T_WIN_BLOCK),
-                                             .then = Q3T_THEN_SNAKE, .channels = c->config.decoder_dim, .snake = c->block[0].act, .out = to});
+    size_t gap = q3t_window_history(c, Q3T_WIN_BLOCK);
+    q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &c->vocoder_in, .x = w->window[Q3T_WIN_VOCODER],
+                                                    .ldx = (size_t)c->config.latent_dim, .y = to, .rows = all_frames(w) * rows,
+                                                    .frame_rows = rows, .streams = &w->streams,
+                                                    .x_gap = q3t_window_history(c, Q3T_WIN_VOCODER), .y_gap = gap, .out_gap = gap,
+                                                    .epilogue = Q3T_EPILOGUE_SNAKE, .channels = c->config.decoder_dim,
+                                                    .snake = c->block[0].act, .out = to});
     save(c, w, Q3T_WIN_VOCODER, rows);
     join(c, w, pool);
     const q3t_vocoder_block *b = &c->block[c->joint];
@@ -293,7 +297,8 @@ static void run_round(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     for (int32_t i = 0; i < w->streams.count; i++) {
         q3t_codec_call *call = w->call[i];
         swap_tails(c, w, call->state, 1);
-        call->status = vocode(c, w, pool, c->joint, x, q3t_stream_frames(w, i), call->samples + (size_t)call->done * (size_t)c->frame_samples);
+        float *samples = call->samples + (size_t)call->done * (size_t)c->frame_samples;
+        call->status = vocode(c, w, pool, c->joint, x, q3t_stream_frames(w, i), samples);
         swap_tails(c, w, call->state, 0);
         x += (size_t)q3t_stream_frames(w, i) * (size_t)b->frame_rows * (size_t)b->in + q3t_window_history(c, Q3T_WIN_BLOCK + c->joint);
     }

@@ -21,7 +21,6 @@ enum { SHARES = 4,            /* of the rows for each thread: what one is late w
 
 static const float no_bias[Q3T_BLOCK];
 
-static int32_t panels(const q3t_conv *c) { return (c->out + Q3T_BLOCK - 1) / Q3T_BLOCK; }
 /* A line more than the channels: tiles a power of two apart would share few places of the cache. */
 static size_t tile_floats(const q3t_conv *c) { return (size_t)(c->in + 31) / 16 * 16; }
 static int32_t steps_of(int32_t rows, int32_t dilation) { return (rows - 1) / (Q3T_TOOM_OUT * dilation) + 1; }
@@ -152,9 +151,9 @@ static void rows_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
         for (int32_t b = 0, of = blocks_of(j, n, BLOCK_TILES); b < of; b++) {
             int32_t i = from + share(n, b, of), next = from + share(n, b + 1, of);
             make_tiles(j, i, next, u, ldp, 0, c->in);
-            for (int32_t p = 0; p < panels(c); p++) multiply(j, i, next, u, ldp, p, m);
-            q3t_codec_then(j->kernels, j->first, row_at(j, i), row_at(j, next));
-            q3t_codec_sweep(j->kernels, j->second, row_at(j, i), row_at(j, next));
+            for (int32_t p = 0; p < q3t_panels(c->out); p++) multiply(j, i, next, u, ldp, p, m);
+            q3t_conv_epilogue(j->kernels, j->first, row_at(j, i), row_at(j, next), 0, c->out);
+            q3t_conv_rows(j->kernels, j->second, row_at(j, i), row_at(j, next));
         }
     }
 }
@@ -180,12 +179,12 @@ static void panels_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     int32_t all = j->frames * j->steps, of = blocks_of(j, all, PANEL_TILES);
     for (int32_t part = begin; part < end; part++) {
         float *m = scratch_of(j, part, worker);
-        for (int32_t p = share(panels(s->conv), part, j->parts); p < share(panels(s->conv), part + 1, j->parts); p++)
+        for (int32_t p = share(q3t_panels(s->conv->out), part, j->parts); p < share(q3t_panels(s->conv->out), part + 1, j->parts); p++)
             for (int32_t b = 0; b < of; b++) {
                 int32_t i = share(all, b, of), next = share(all, b + 1, of), o = p * Q3T_BLOCK;
                 const float *u = j->scratch->shared + (size_t)tile_at(j, i) * tile_floats(s->conv);
                 multiply(j, i, next, u, shared_step(j), p, m);
-                q3t_codec_then_columns(j->kernels, s, row_at(j, i), row_at(j, next), o, q3t_min(o + Q3T_BLOCK, s->conv->out));
+                q3t_conv_epilogue(j->kernels, s, row_at(j, i), row_at(j, next), o, q3t_min(o + Q3T_BLOCK, s->conv->out));
             }
     }
 }
@@ -193,9 +192,9 @@ static void panels_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
 void q3t_toom_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool *pool, const q3t_conv_step *first,
                    const q3t_conv_step *second) {
     const q3t_conv *conv = first->conv;
-    int32_t threads = q3t_pool_threads(pool), frames = first->rows / first->frame_rows, all = panels(conv);
+    int32_t threads = q3t_pool_threads(pool), frames = first->rows / first->frame_rows, all = q3t_panels(conv->out);
     int32_t most = threads <= scratch->count ? SHARES * threads : scratch->count;
-    size_t bytes = (size_t)panels(conv) * (size_t)(Q3T_TOOM_POINTS * conv->in + second->conv->in) * Q3T_BLOCK * sizeof(float);
+    size_t bytes = (size_t)q3t_panels(conv->out) * (size_t)(Q3T_TOOM_POINTS * conv->in + second->conv->in) * Q3T_BLOCK * sizeof(float);
     job j = {.kernels = c->kernels, .first = first, .second = second, .scratch = scratch, .frames = frames, .threads = threads,
              .steps = steps_of(first->frame_rows, conv->dilation), .tiles = q3t_toom_tiles(first->frame_rows, conv->dilation)};
     if (bytes <= RESIDENT && frames * j.steps >= 8 * threads) {
@@ -209,5 +208,5 @@ void q3t_toom_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_pool
         q3t_pool_run(pool, j.frames * ((conv->in - 1) / SLICE + 1), 1, tiles_task, &j);
         q3t_pool_run(pool, j.parts, 1, panels_task, &j);
     }
-    q3t_codec_conv(c, pool, second);
+    q3t_conv_run(c->kernels, pool, second);
 }

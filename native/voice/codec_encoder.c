@@ -112,7 +112,7 @@ static void carve(pass *p, q3t_arena *a) {
 }
 
 /* ------------------------------------------------------------ convolutions */
-static void run(const pass *p, q3t_conv_run r) { q3t_convs_run(&p->e->kernels, p->e->pool, &r); }
+static void run(const pass *p, q3t_conv_step step) { q3t_conv_run(&p->e->kernels, p->e->pool, &step); }
 
 typedef struct elu_job {
     const q3t_kernels *kernels;
@@ -146,19 +146,19 @@ static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
     for (int32_t u = 0; u < p->e->config.units; u++) {
         const window *w = &p->unit[i][u];
         elu(p, rows_of(w), p->raw, rows, channels);
-        run(p, (q3t_conv_run){.conv = &s->unit[u].conv1, .x = w->x, .ldx = (size_t)channels, .y = p->half, .ldy = (size_t)narrow,
-                              .rows = rows, .after = Q3T_AFTER_ELU});
+        run(p, (q3t_conv_step){.conv = &s->unit[u].conv1, .x = w->x, .ldx = (size_t)channels, .y = p->half, .ldy = (size_t)narrow,
+                               .rows = rows, .epilogue = Q3T_EPILOGUE_ELU});
         /* the window's rows are used up: the second convolution's output goes there before it is added */
         advance(w, rows);
-        run(p, (q3t_conv_run){.conv = &s->unit[u].conv2, .x = p->half, .ldx = (size_t)narrow, .y = rows_of(w), .ldy = (size_t)channels,
-                              .rows = rows, .after = Q3T_AFTER_ADD, .residual = p->raw});
+        run(p, (q3t_conv_step){.conv = &s->unit[u].conv2, .x = p->half, .ldx = (size_t)narrow, .y = rows_of(w), .ldy = (size_t)channels,
+                               .rows = rows, .epilogue = Q3T_EPILOGUE_ADD, .residual = p->raw});
     }
     const window *w = &p->down[i];
     elu(p, rows_of(w), p->raw, rows, channels);
     /* only the last piece can leave a stride unfilled */
     memset(rows_of(w) + (size_t)rows * (size_t)channels, 0, (size_t)(strides * s->rate - rows) * (size_t)channels * sizeof(float));
-    run(p, (q3t_conv_run){.conv = &s->down, .x = w->x, .ldx = (size_t)s->rate * (size_t)channels, .y = to, .ldy = 2 * (size_t)channels,
-                          .rows = strides});
+    run(p, (q3t_conv_step){.conv = &s->down, .x = w->x, .ldx = (size_t)s->rate * (size_t)channels, .y = to, .ldy = 2 * (size_t)channels,
+                           .rows = strides});
     advance(w, strides * s->rate);
     return strides;
 }
@@ -169,12 +169,12 @@ static int32_t convolve(pass *p, const float *samples, int32_t n, float *x) {
     const q3t_encoder_config *c = &e->config;
     size_t width = (size_t)e->width;
     memcpy(rows_of(&p->samples), samples, (size_t)n * sizeof(float));
-    run(p, (q3t_conv_run){.conv = &e->in, .x = p->samples.x, .ldx = 1, .y = p->raw, .ldy = (size_t)c->filters, .rows = n});
+    run(p, (q3t_conv_step){.conv = &e->in, .x = p->samples.x, .ldx = 1, .y = p->raw, .ldy = (size_t)c->filters, .rows = n});
     advance(&p->samples, n);
     int32_t rows = n;
     for (int32_t i = 0; i < c->stages; i++) rows = run_stage(p, i, rows, i + 1 < c->stages ? p->raw : rows_of(&p->last));
     elu(p, rows_of(&p->last), rows_of(&p->last), rows, e->width);
-    run(p, (q3t_conv_run){.conv = &e->out, .x = p->last.x, .ldx = width, .y = x, .ldy = (size_t)c->transformer.hidden, .rows = rows});
+    run(p, (q3t_conv_step){.conv = &e->out, .x = p->last.x, .ldx = width, .y = x, .ldy = (size_t)c->transformer.hidden, .rows = rows});
     advance(&p->last, rows);
     return rows;
 }
@@ -254,15 +254,16 @@ static void run_layer(const pass *p, const q3t_encoder_layer *l, int32_t first, 
     float *x = p->x + ((size_t)p->e->config.halving + (size_t)first) * hidden;
     block b = {.p = p, .x = x, .first = first, .rows = rows};
     norm(&b, l->input_norm, l->input_norm_bias);
-    run(p, (q3t_conv_run){.conv = &l->qkv, .x = p->h, .ldx = hidden, .y = p->qkv, .ldy = (size_t)l->qkv.out, .rows = rows});
+    run(p, (q3t_conv_step){.conv = &l->qkv, .x = p->h, .ldx = hidden, .y = p->qkv, .ldy = (size_t)l->qkv.out, .rows = rows});
     q3t_pool_run(p->e->pool, rows, 8, store_task, &b);
     q3t_pool_run(p->e->pool, t->kv_heads * q3t_ceil_div(rows, QUERIES), 1, attend_task, &b);
-    run(p, (q3t_conv_run){.conv = &l->o, .x = p->mixed, .ldx = width, .y = p->h, .ldy = hidden, .rows = rows,
-                          .after = Q3T_AFTER_ADD_SCALED, .scale = l->attn_scale, .residual = x});
+    run(p, (q3t_conv_step){.conv = &l->o, .x = p->mixed, .ldx = width, .y = p->h, .ldy = hidden, .rows = rows,
+                           .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = l->attn_scale, .residual = x});
     norm(&b, l->post_norm, l->post_norm_bias);
-    run(p, (q3t_conv_run){.conv = &l->fc1, .x = p->h, .ldx = hidden, .y = p->wide, .ldy = inter, .rows = rows, .after = Q3T_AFTER_GELU});
-    run(p, (q3t_conv_run){.conv = &l->fc2, .x = p->wide, .ldx = inter, .y = p->h, .ldy = hidden, .rows = rows,
-                          .after = Q3T_AFTER_ADD_SCALED, .scale = l->mlp_scale, .residual = x});
+    run(p, (q3t_conv_step){.conv = &l->fc1, .x = p->h, .ldx = hidden, .y = p->wide, .ldy = inter, .rows = rows,
+                           .epilogue = Q3T_EPILOGUE_GELU});
+    run(p, (q3t_conv_step){.conv = &l->fc2, .x = p->wide, .ldx = inter, .y = p->h, .ldy = hidden, .rows = rows,
+                           .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = l->mlp_scale, .residual = x});
 }
 
 /* Repeat the first row before, and the last behind, the rows. */
@@ -308,10 +309,10 @@ static void quantize_block(const pass *p, int32_t frames, int32_t *codes) {
         search s = {.p = p, .group = g, .codes = codes};
         /* the acoustic codes begin anew: they do not see what the semantic one left over */
         if (g < 2)
-            run(p, (q3t_conv_run){.conv = g ? &e->acoustic : &e->semantic, .x = p->latent, .ldx = hidden, .y = p->left, .ldy = dim,
-                                  .rows = frames});
-        run(p, (q3t_conv_run){.conv = &e->books[g], .x = p->left, .ldx = dim, .y = p->dots, .ldy = (size_t)e->config.codebook_size,
-                              .rows = frames});
+            run(p, (q3t_conv_step){.conv = g ? &e->acoustic : &e->semantic, .x = p->latent, .ldx = hidden, .y = p->left, .ldy = dim,
+                                   .rows = frames});
+        run(p, (q3t_conv_step){.conv = &e->books[g], .x = p->left, .ldx = dim, .y = p->dots, .ldy = (size_t)e->config.codebook_size,
+                               .rows = frames});
         q3t_pool_run(e->pool, frames, 4, nearest_task, &s);
     }
 }
@@ -336,8 +337,8 @@ static q3t_status encode(pass *p, const float *samples, int32_t n, int32_t *code
     for (int32_t first = 0; first < p->frames; first += BLOCK) {
         if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
         int32_t some = q3t_min(BLOCK, p->frames - first);
-        run(p, (q3t_conv_run){.conv = &e->halve, .x = p->x + (size_t)first * halving * hidden, .ldx = halving * hidden, .y = p->latent,
-                              .ldy = hidden, .rows = some});
+        run(p, (q3t_conv_step){.conv = &e->halve, .x = p->x + (size_t)first * halving * hidden, .ldx = halving * hidden, .y = p->latent,
+                               .ldy = hidden, .rows = some});
         if (!e->kernels.finite(p->latent, some * c->transformer.hidden)) return Q3T_E_ENCODER_NONFINITE;
         quantize_block(p, some, codes + (size_t)first * (size_t)c->code_groups);
     }

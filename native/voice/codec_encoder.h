@@ -5,7 +5,8 @@
  * r rows of C channels as one row of r * C, without moving a byte. */
 #ifndef Q3T_ENCODER_H
 #define Q3T_ENCODER_H
-#include "voice/convolutions.h"
+#include "conv/run.h"
+#include "voice/loader.h"
 #include <stdatomic.h>
 
 enum { Q3T_ENCODER_UNITS = 4, Q3T_ENCODER_STAGES = 8 };

@@ -40,13 +40,19 @@ int32_t q3t_encoder_frame_samples(const q3t_encoder_config *c) {
     return n;
 }
 
-static void pick(q3t_picker *p, q3t_arena *a, q3t_conv *conv, int32_t slot, int32_t layer, int32_t in, int32_t out, int32_t kernel,
-                 int32_t fold) {
-    q3t_pick_conv(p, a, conv, &(q3t_conv_shape){.slot = slot, .bias_slot = slot + 1, .layer = layer, .in = in, .out = out,
-                                                .kernel = kernel, .fold = fold});
+static void load_conv(q3t_loader *from, q3t_arena *a, q3t_conv *conv, int32_t slot, int32_t layer, int32_t in, int32_t out,
+                      int32_t kernel, int32_t fold) {
+    q3t_load_conv(from, a, conv, &(q3t_conv_shape){.slot = slot, .bias_slot = slot + 1, .layer = layer, .in = in, .out = out,
+                                                   .kernel = kernel, .fold = fold});
 }
 
-static void carve_stages(q3t_encoder *e, q3t_arena *a, q3t_picker *p) {
+/* A matrix (out, in), or a convolution with one tap (out, in, 1) where kernel is 1; no bias. */
+static void load_linear(q3t_loader *from, q3t_arena *a, q3t_conv *conv, int32_t slot, int32_t layer, int32_t in, int32_t out,
+                        int32_t kernel) {
+    q3t_load_conv(from, a, conv, &(q3t_conv_shape){.slot = slot, .bias_slot = -1, .layer = layer, .in = in, .out = out, .kernel = kernel});
+}
+
+static void carve_stages(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
     const q3t_encoder_config *c = &e->config;
     int32_t channels = c->filters, rows = e->frame_samples;
     for (int32_t i = 0; i < c->stages; i++) {
@@ -55,33 +61,34 @@ static void carve_stages(q3t_encoder *e, q3t_arena *a, q3t_picker *p) {
         for (int32_t u = 0, dilation = 1; u < c->units; u++, dilation *= c->dilation_growth) {
             q3t_conv_shape shape = {.slot = Q3T_W_ENCODER_UNIT1, .bias_slot = Q3T_W_ENCODER_UNIT1_BIAS, .layer = c->units * i + u,
                                     .in = channels, .out = channels / c->compress, .kernel = c->residual_kernel, .dilation = dilation};
-            q3t_pick_conv(p, a, &s->unit[u].conv1, &shape);
-            pick(p, a, &s->unit[u].conv2, Q3T_W_ENCODER_UNIT2, c->units * i + u, channels / c->compress, channels, 1, 1);
+            q3t_load_conv(from, a, &s->unit[u].conv1, &shape);
+            load_conv(from, a, &s->unit[u].conv2, Q3T_W_ENCODER_UNIT2, c->units * i + u, channels / c->compress, channels, 1, 1);
         }
-        pick(p, a, &s->down, Q3T_W_ENCODER_DOWN, i, channels, 2 * channels, 2 * s->rate, s->rate);
+        load_conv(from, a, &s->down, Q3T_W_ENCODER_DOWN, i, channels, 2 * channels, 2 * s->rate, s->rate);
         channels *= 2, rows /= s->rate;
     }
     e->width = channels, e->frame_rows = rows;
 }
 
-static void carve_layer(q3t_encoder *e, q3t_encoder_layer *l, q3t_arena *a, q3t_picker *p, int32_t i) {
+static void carve_layer(q3t_encoder *e, q3t_encoder_layer *l, q3t_arena *a, q3t_loader *from, int32_t i) {
     const q3t_transformer_config *t = &e->config.transformer;
     int32_t n = t->hidden, q = t->heads * t->head_dim, kv = t->kv_heads * t->head_dim;
     const struct { int32_t slot, out, at; } parts[3] = {
         {Q3T_W_ENCODER_Q, q, 0}, {Q3T_W_ENCODER_K, kv, q}, {Q3T_W_ENCODER_V, kv, q + kv}};
     q3t_conv_carve(a, &l->qkv, n, q + 2 * kv, 1, 1);
-    for (int j = 0; j < 3; j++)
-        q3t_pick_into(p, &l->qkv, &(q3t_conv_shape){.slot = parts[j].slot, .bias_slot = -1, .layer = i, .in = n, .out = parts[j].out},
-                      parts[j].at);
-    q3t_pick_conv(p, a, &l->o, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_O, .bias_slot = -1, .layer = i, .in = q, .out = n});
-    q3t_pick_conv(p, a, &l->fc1, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_FC1, .bias_slot = -1, .layer = i, .in = n, .out = t->intermediate});
-    q3t_pick_conv(p, a, &l->fc2, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_FC2, .bias_slot = -1, .layer = i, .in = t->intermediate, .out = n});
-    l->input_norm = q3t_pick_vector(p, a, Q3T_W_ENCODER_INPUT_NORM, i, n);
-    l->input_norm_bias = q3t_pick_vector(p, a, Q3T_W_ENCODER_INPUT_NORM_BIAS, i, n);
-    l->post_norm = q3t_pick_vector(p, a, Q3T_W_ENCODER_POST_NORM, i, n);
-    l->post_norm_bias = q3t_pick_vector(p, a, Q3T_W_ENCODER_POST_NORM_BIAS, i, n);
-    l->attn_scale = q3t_pick_vector(p, a, Q3T_W_ENCODER_ATTN_SCALE, i, n);
-    l->mlp_scale = q3t_pick_vector(p, a, Q3T_W_ENCODER_MLP_SCALE, i, n);
+    for (int j = 0; j < 3; j++) {
+        q3t_conv_shape shape = {.slot = parts[j].slot, .bias_slot = -1, .layer = i, .in = n, .out = parts[j].out};
+        q3t_load_conv_part(from, &l->qkv, &shape, parts[j].at);
+    }
+    load_linear(from, a, &l->o, Q3T_W_ENCODER_O, i, q, n, 0);
+    load_linear(from, a, &l->fc1, Q3T_W_ENCODER_FC1, i, n, t->intermediate, 0);
+    load_linear(from, a, &l->fc2, Q3T_W_ENCODER_FC2, i, t->intermediate, n, 0);
+    l->input_norm = q3t_load_vector(from, a, Q3T_W_ENCODER_INPUT_NORM, i, n);
+    l->input_norm_bias = q3t_load_vector(from, a, Q3T_W_ENCODER_INPUT_NORM_BIAS, i, n);
+    l->post_norm = q3t_load_vector(from, a, Q3T_W_ENCODER_POST_NORM, i, n);
+    l->post_norm_bias = q3t_load_vector(from, a, Q3T_W_ENCODER_POST_NORM_BIAS, i, n);
+    l->attn_scale = q3t_load_vector(from, a, Q3T_W_ENCODER_ATTN_SCALE, i, n);
+    l->mlp_scale = q3t_load_vector(from, a, Q3T_W_ENCODER_MLP_SCALE, i, n);
 }
 
 /* A packed codebook of sums becomes the vectors and their squared lengths. */
@@ -100,50 +107,50 @@ static void divide(const q3t_conv *book, const q3t_tensor *usage, float *norms) 
     }
 }
 
-static void carve_quantizer(q3t_encoder *e, q3t_arena *a, q3t_picker *p) {
+static void carve_quantizer(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
     const q3t_encoder_config *c = &e->config;
     int32_t n = c->transformer.hidden, dim = c->codebook_dim, size = c->codebook_size;
-    q3t_pick_conv(p, a, &e->semantic, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_SEMANTIC, .bias_slot = -1, .in = n, .out = dim, .kernel = 1});
-    q3t_pick_conv(p, a, &e->acoustic, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_ACOUSTIC, .bias_slot = -1, .in = n, .out = dim, .kernel = 1});
+    load_linear(from, a, &e->semantic, Q3T_W_ENCODER_SEMANTIC, 0, n, dim, 1);
+    load_linear(from, a, &e->acoustic, Q3T_W_ENCODER_ACOUSTIC, 0, n, dim, 1);
     e->books = q3t_carve(a, (size_t)c->code_groups, sizeof *e->books);
     e->norms = q3t_carve(a, (size_t)c->code_groups * (size_t)size, sizeof(float));
     for (int32_t g = 0; g < c->code_groups; g++) {
         q3t_conv measured, *book = e->books ? &e->books[g] : &measured;
-        q3t_pick_conv(p, a, book, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_BOOK_SUM, .bias_slot = -1, .layer = g, .in = dim, .out = size});
-        const q3t_tensor *usage = q3t_pick(p, Q3T_W_ENCODER_BOOK_USAGE, g, 1, size, 0, 0);
-        if (e->books && p->status == Q3T_OK) divide(book, usage, e->norms + (size_t)g * (size_t)size);
+        load_linear(from, a, book, Q3T_W_ENCODER_BOOK_SUM, g, dim, size, 0);
+        const q3t_tensor *usage = q3t_load_tensor(from, Q3T_W_ENCODER_BOOK_USAGE, g, 1, size, 0, 0);
+        if (e->books && from->status == Q3T_OK) divide(book, usage, e->norms + (size_t)g * (size_t)size);
     }
 }
 
-static void carve(q3t_encoder *e, q3t_arena *a, q3t_picker *p) {
+static void carve(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
     const q3t_encoder_config *c = &e->config;
     const q3t_transformer_config *t = &c->transformer;
     /* one input channel: the taps are the inputs */
-    pick(p, a, &e->in, Q3T_W_ENCODER_IN, 0, 1, c->filters, c->kernel, c->kernel);
-    carve_stages(e, a, p);
-    pick(p, a, &e->out, Q3T_W_ENCODER_OUT, 0, e->width, t->hidden, c->last_kernel, 1);
+    load_conv(from, a, &e->in, Q3T_W_ENCODER_IN, 0, 1, c->filters, c->kernel, c->kernel);
+    carve_stages(e, a, from);
+    load_conv(from, a, &e->out, Q3T_W_ENCODER_OUT, 0, e->width, t->hidden, c->last_kernel, 1);
     q3t_encoder_layer *layers = q3t_carve(a, (size_t)t->layers, sizeof *layers), measured;
-    for (int32_t i = 0; i < t->layers; i++) carve_layer(e, layers ? &layers[i] : &measured, a, p, i);
+    for (int32_t i = 0; i < t->layers; i++) carve_layer(e, layers ? &layers[i] : &measured, a, from, i);
     e->layers = layers;
     float *inv = q3t_carve(a, (size_t)t->head_dim / 2, sizeof(float));
     /* each step in float32, as the reference computes it */
     for (int32_t i = 0; inv && i < t->head_dim / 2; i++)
         inv[i] = 1.0f / powf((float)t->rope_theta, (float)(2 * i) / (float)t->head_dim);
     e->inv_freq = inv;
-    q3t_pick_conv(p, a, &e->halve, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_HALVE, .bias_slot = -1, .in = t->hidden, .out = t->hidden,
+    q3t_load_conv(from, a, &e->halve, &(q3t_conv_shape){.slot = Q3T_W_ENCODER_HALVE, .bias_slot = -1, .in = t->hidden, .out = t->hidden,
                                                      .kernel = 2 * c->halving, .fold = c->halving});
-    carve_quantizer(e, a, p);
+    carve_quantizer(e, a, from);
 }
 
 q3t_status q3t_encoder_pack(q3t_encoder *e, const q3t_tensor *tensors, size_t count, int32_t threads) {
-    q3t_picker p = {.tensors = tensors, .count = count};
+    q3t_loader from = {.tensors = tensors, .count = count};
     Q3T_TRY(check_config(&e->config));
     e->frame_samples = q3t_encoder_frame_samples(&e->config);
-    carve(e, &e->arena, &p);
-    Q3T_TRY(q3t_picker_done(&p));
+    carve(e, &e->arena, &from);
+    Q3T_TRY(q3t_loader_status(&from));
     Q3T_TRY(q3t_pool_open(threads, &e->pool));
     Q3T_TRY(q3t_arena_reserve(&e->arena));
-    p.pool = e->pool;
-    carve(e, &e->arena, &p);
+    from.pool = e->pool;
+    carve(e, &e->arena, &from);
     return Q3T_OK;
 }

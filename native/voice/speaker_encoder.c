@@ -57,46 +57,46 @@ static q3t_status check_config(const q3t_speaker_config *c) {
     return c->kernels[c->layers - 1] == 1 ? Q3T_OK : Q3T_E_CONFIG;
 }
 
-static void pick(q3t_picker *p, q3t_arena *a, q3t_conv *conv, int32_t slot, int32_t layer, int32_t in, int32_t out, int32_t kernel,
-                 int32_t dilation) {
-    q3t_pick_conv(p, a, conv, &(q3t_conv_shape){.slot = slot, .bias_slot = slot + 1, .layer = layer, .in = in, .out = out,
+static void load_conv(q3t_loader *from, q3t_arena *a, q3t_conv *conv, int32_t slot, int32_t layer, int32_t in, int32_t out,
+                      int32_t kernel, int32_t dilation) {
+    q3t_load_conv(from, a, conv, &(q3t_conv_shape){.slot = slot, .bias_slot = slot + 1, .layer = layer, .in = in, .out = out,
                                                 .kernel = kernel, .dilation = dilation});
 }
 
-static void carve(q3t_speaker *s, q3t_arena *a, q3t_picker *p) {
+static void carve(q3t_speaker *s, q3t_arena *a, q3t_loader *from) {
     const q3t_speaker_config *c = &s->config;
     int32_t width = c->channels[last_of(s)];
     q3t_mel_carve(&s->mel, a);
-    pick(p, a, &s->in, Q3T_W_SPEAKER_IN, 0, Q3T_MEL_BINS, c->channels[0], c->kernels[0], c->dilations[0]);
+    load_conv(from, a, &s->in, Q3T_W_SPEAKER_IN, 0, Q3T_MEL_BINS, c->channels[0], c->kernels[0], c->dilations[0]);
     s->joined = 0;
     for (int32_t i = 0; i < blocks_of(s); i++) {
         speaker_block *b = &s->block[i];
         int32_t n = c->channels[i + 1], part = n / c->scale;
         q3t_conv measured;
-        pick(p, a, &b->tdnn1, Q3T_W_SPEAKER_TDNN1, i, n, n, 1, 1);
+        load_conv(from, a, &b->tdnn1, Q3T_W_SPEAKER_TDNN1, i, n, n, 1, 1);
         b->res = q3t_carve(a, (size_t)c->scale - 1, sizeof *b->res);
         for (int32_t j = 0; j < c->scale - 1; j++)
-            pick(p, a, b->res ? &b->res[j] : &measured, Q3T_W_SPEAKER_RES, (c->scale - 1) * i + j, part, part, c->kernels[i + 1],
-                 c->dilations[i + 1]);
-        pick(p, a, &b->tdnn2, Q3T_W_SPEAKER_TDNN2, i, n, n, 1, 1);
-        pick(p, a, &b->se1, Q3T_W_SPEAKER_SE1, i, n, c->se, 1, 1);
-        pick(p, a, &b->se2, Q3T_W_SPEAKER_SE2, i, c->se, n, 1, 1);
+            load_conv(from, a, b->res ? &b->res[j] : &measured, Q3T_W_SPEAKER_RES, (c->scale - 1) * i + j, part, part,
+                      c->kernels[i + 1], c->dilations[i + 1]);
+        load_conv(from, a, &b->tdnn2, Q3T_W_SPEAKER_TDNN2, i, n, n, 1, 1);
+        load_conv(from, a, &b->se1, Q3T_W_SPEAKER_SE1, i, n, c->se, 1, 1);
+        load_conv(from, a, &b->se2, Q3T_W_SPEAKER_SE2, i, c->se, n, 1, 1);
         s->joined += n;
     }
-    pick(p, a, &s->mfa, Q3T_W_SPEAKER_MFA, 0, s->joined, width, 1, 1);
-    pick(p, a, &s->attention, Q3T_W_SPEAKER_ATTENTION, 0, 3 * width, c->attention, 1, 1);
-    pick(p, a, &s->weigh, Q3T_W_SPEAKER_POOL, 0, c->attention, width, 1, 1);
-    pick(p, a, &s->out, Q3T_W_SPEAKER_OUT, 0, 2 * width, c->embedding, 1, 1);
+    load_conv(from, a, &s->mfa, Q3T_W_SPEAKER_MFA, 0, s->joined, width, 1, 1);
+    load_conv(from, a, &s->attention, Q3T_W_SPEAKER_ATTENTION, 0, 3 * width, c->attention, 1, 1);
+    load_conv(from, a, &s->weigh, Q3T_W_SPEAKER_POOL, 0, c->attention, width, 1, 1);
+    load_conv(from, a, &s->out, Q3T_W_SPEAKER_OUT, 0, 2 * width, c->embedding, 1, 1);
 }
 
 static q3t_status open_parts(q3t_speaker *s, const q3t_tensor *tensors, size_t count, int32_t threads) {
-    q3t_picker p = {.tensors = tensors, .count = count};
-    carve(s, &s->arena, &p);
-    Q3T_TRY(q3t_picker_done(&p));
+    q3t_loader from = {.tensors = tensors, .count = count};
+    carve(s, &s->arena, &from);
+    Q3T_TRY(q3t_loader_status(&from));
     Q3T_TRY(q3t_pool_open(threads, &s->pool));
     Q3T_TRY(q3t_arena_reserve(&s->arena));
-    p.pool = s->pool;
-    carve(s, &s->arena, &p);
+    from.pool = s->pool;
+    carve(s, &s->arena, &from);
     return Q3T_OK;
 }
 
@@ -228,9 +228,10 @@ static void carve_pass(pass *p, q3t_arena *a) {
     p->largest = q3t_carve(a, widest, sizeof(double));
 }
 
-static void run(const pass *p, const q3t_conv *conv, const float *x, size_t ldx, float *y, size_t ldy, int32_t rows, q3t_after after) {
-    q3t_convs_run(&p->s->kernels, p->s->pool,
-                  &(q3t_conv_run){.conv = conv, .x = x, .ldx = ldx, .y = y, .ldy = ldy, .rows = rows, .after = after});
+static void run(const pass *p, const q3t_conv *conv, const float *x, size_t ldx, float *y, size_t ldy, int32_t rows,
+                q3t_epilogue epilogue) {
+    q3t_conv_run(&p->s->kernels, p->s->pool,
+                 &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = y, .ldy = ldy, .rows = rows, .epilogue = epilogue});
 }
 
 /* Fill the `edge` rows before and after the rows of p->padded that begin at row `edge`. */
@@ -255,7 +256,7 @@ static void res2net(const pass *p, const speaker_block *b, int32_t channels) {
             if (j > 1) p->s->kernels.add(row, from - part, part);
         }
         reflect(p, edge(conv), (size_t)part);
-        run(p, conv, p->padded, (size_t)part, to, (size_t)channels, p->rows, Q3T_AFTER_RELU);
+        run(p, conv, p->padded, (size_t)part, to, (size_t)channels, p->rows, Q3T_EPILOGUE_RELU);
     }
 }
 
@@ -281,13 +282,13 @@ static void run_block(const pass *p, int32_t i, const float *x, size_t ldx, floa
     const speaker_block *b = &p->s->block[i];
     int32_t n = p->s->config.channels[i + 1];
     float *mean = p->gate + n;
-    run(p, &b->tdnn1, x, ldx, p->h, (size_t)n, p->rows, Q3T_AFTER_RELU);
+    run(p, &b->tdnn1, x, ldx, p->h, (size_t)n, p->rows, Q3T_EPILOGUE_RELU);
     res2net(p, b, n);
-    run(p, &b->tdnn2, p->h, (size_t)n, p->g, (size_t)n, p->rows, Q3T_AFTER_RELU);
+    run(p, &b->tdnn2, p->h, (size_t)n, p->g, (size_t)n, p->rows, Q3T_EPILOGUE_RELU);
     means(p, p->g, (size_t)n, n);
     for (int32_t c = 0; c < n; c++) mean[c] = (float)p->mean[c];
-    run(p, &b->se1, mean, (size_t)n, p->squeezed, (size_t)p->s->config.se, 1, Q3T_AFTER_RELU);
-    run(p, &b->se2, p->squeezed, (size_t)p->s->config.se, p->gate, (size_t)n, 1, Q3T_AFTER_NOTHING);
+    run(p, &b->se1, mean, (size_t)n, p->squeezed, (size_t)p->s->config.se, 1, Q3T_EPILOGUE_RELU);
+    run(p, &b->se2, p->squeezed, (size_t)p->s->config.se, p->gate, (size_t)n, 1, Q3T_EPILOGUE_NONE);
     for (int32_t c = 0; c < n; c++) p->gate[c] = 1 / (1 + expf(-p->gate[c]));
     columns c = {.x = p->g, .y = out, .ld = p->ld, .residual = x, .ld_logits = ldx, .gate = p->gate, .channels = n};
     q3t_pool_run(p->s->pool, p->rows, BLOCK, excite_task, &c);
@@ -298,7 +299,7 @@ static void join(const pass *p) {
     for (int32_t t = 0; t < p->rows; t += BLOCK) {
         int32_t n = q3t_min(BLOCK, p->rows - t);
         float *rows = p->joined + (size_t)t * p->ld;
-        run(p, &p->s->mfa, rows, p->ld, p->y, (size_t)p->width, n, Q3T_AFTER_RELU);
+        run(p, &p->s->mfa, rows, p->ld, p->y, (size_t)p->width, n, Q3T_EPILOGUE_RELU);
         for (int32_t i = 0; i < n; i++)
             memcpy(rows + (size_t)i * p->ld, p->y + (size_t)i * (size_t)p->width, (size_t)p->width * sizeof(float));
     }
@@ -313,8 +314,8 @@ static void logits(const pass *p, int32_t t, int32_t n) {
         if (t) continue;   /* the other two thirds are the same in every row */
         for (int32_t c = 0; c < width; c++) row[width + c] = p->vector[c], row[2 * width + c] = p->vector[width + c];
     }
-    run(p, &p->s->attention, p->wide, 3 * (size_t)width, p->narrow, (size_t)p->s->config.attention, n, Q3T_AFTER_TANH_RELU);
-    run(p, &p->s->weigh, p->narrow, (size_t)p->s->config.attention, p->logits, (size_t)width, n, Q3T_AFTER_NOTHING);
+    run(p, &p->s->attention, p->wide, 3 * (size_t)width, p->narrow, (size_t)p->s->config.attention, n, Q3T_EPILOGUE_TANH_RELU);
+    run(p, &p->s->weigh, p->narrow, (size_t)p->s->config.attention, p->logits, (size_t)width, n, Q3T_EPILOGUE_NONE);
 }
 
 static float root(double variance) { return (float)sqrt(variance < 1e-12 ? 1e-12 : variance); }
@@ -359,7 +360,7 @@ static q3t_status embed(const pass *p, const float *samples, int32_t n, float *e
     int32_t before = edge(&s->in), channels = s->config.channels[0];
     q3t_mel_run(&s->mel, s->pool, samples, n, p->padded + (size_t)before * Q3T_MEL_BINS, Q3T_MEL_BINS);
     reflect(p, before, Q3T_MEL_BINS);
-    run(p, &s->in, p->padded, Q3T_MEL_BINS, p->x, (size_t)channels, p->rows, Q3T_AFTER_RELU);
+    run(p, &s->in, p->padded, Q3T_MEL_BINS, p->x, (size_t)channels, p->rows, Q3T_EPILOGUE_RELU);
     const float *x = p->x;
     size_t ldx = (size_t)channels;
     for (int32_t i = 0; i < blocks_of(s); i++) {
@@ -372,7 +373,7 @@ static q3t_status embed(const pass *p, const float *samples, int32_t n, float *e
     join(p);
     pool_statistics(p);
     if (!s->kernels.finite(p->vector, 2 * p->width)) return Q3T_E_ENCODER_NONFINITE;
-    run(p, &s->out, p->vector, 2 * (size_t)p->width, embedding, (size_t)s->config.embedding, 1, Q3T_AFTER_NOTHING);
+    run(p, &s->out, p->vector, 2 * (size_t)p->width, embedding, (size_t)s->config.embedding, 1, Q3T_EPILOGUE_NONE);
     return s->kernels.finite(embedding, s->config.embedding) ? Q3T_OK : Q3T_E_ENCODER_NONFINITE;
 }
 

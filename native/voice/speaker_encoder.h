@@ -1,7 +1,8 @@
 /* voice/speaker_encoder.h - the speaker encoder: a recording to the vector that a cloned voice is conditioned on. */
 #ifndef Q3T_SPEAKER_H
 #define Q3T_SPEAKER_H
-#include "voice/convolutions.h"
+#include "conv/run.h"
+#include "voice/loader.h"
 
 enum { Q3T_MEL_FFT = 1024, Q3T_MEL_HOP = 256, Q3T_MEL_BINS = 128 };
 

@@ -1,0 +1,24 @@
+/* conv/pack.h - the weights of a convolution, from the layout of a checkpoint to the layout that the conv kernel reads:
+ * panels of Q3T_BLOCK outputs, [panel][tap][in][lane] f32 (q3t_conv in kernels/table.h). A kernel reads one panel from
+ * front to back, once for each tile of rows. A matrix is a convolution with one tap. */
+#ifndef Q3T_CONV_PACK_H
+#define Q3T_CONV_PACK_H
+#include "base/arena.h"
+#include "base/pool.h"
+#include "base/small.h"
+#include "kernels/table.h"
+
+enum { Q3T_MAX_PACKED_KERNEL = 128 };  /* taps of a tensor that q3t_conv_pack takes */
+
+/* Panels of this many outputs. */
+static inline int32_t q3t_panels(int32_t outputs) { return q3t_ceil_div(outputs, Q3T_BLOCK); }
+
+/* Carve weights and bias, both zero, and set the other fields of *conv. */
+void q3t_conv_carve(q3t_arena *a, q3t_conv *conv, int32_t in, int32_t out, int32_t taps, int32_t dilation);
+/* Pack a tensor (outputs, inputs) or (outputs, inputs, kernel), F32 or BF16, kernel <= Q3T_MAX_PACKED_KERNEL, and its bias
+ * (outputs,) or NULL, from output out0 and input in0 of the convolution on. Several tensors may fill one convolution.
+ * fold: a divisor of the kernel, 1 for a plain convolution. A convolution of stride `fold` reads `fold` input rows as one
+ * row of fold * inputs: element k of the kernel becomes tap k / fold, inputs [k % fold * inputs, (k % fold + 1) * inputs). */
+void q3t_conv_pack(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t, const q3t_tensor *bias, int32_t out0, int32_t in0,
+                   int32_t fold);
+#endif
