@@ -226,8 +226,6 @@ q3t_status q3t_warm(const void *memory, size_t bytes);
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count,
                           const q3t_model_options *options, q3t_model **model);
 void q3t_model_close(q3t_model *model);
-/* Bytes of memory the model owns (the mapped file is not counted). */
-size_t q3t_model_bytes(const q3t_model *model);
 /* Bytes of the talker's keys and values of one position: what a step reads of each that came before. */
 size_t q3t_model_position_bytes(const q3t_model *model);
 
@@ -249,9 +247,6 @@ q3t_status q3t_session_read(q3t_session *session, float *samples, int32_t capaci
 q3t_status q3t_session_codes(const q3t_session *session, int32_t first, int32_t n, int32_t *codes);
 q3t_status q3t_session_info_get(const q3t_session *session, q3t_session_info *info);
 q3t_status q3t_session_peek(const q3t_session *session, q3t_peek what, float *out, size_t count);
-
-/* Decode codes (frames, code_groups) int32 to samples (frames * samples per frame,) float32, `chunk` frames at a time. */
-q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples);
 
 /* ---- What a machine can do at most, for measuring: threads like those of a model, used by one caller at a time. */
 typedef struct q3t_probe q3t_probe;
@@ -319,8 +314,6 @@ q3t_status q3t_encoder_open(const q3t_encoder_config *config, const q3t_tensor *
 /* See q3t_speaker_stop. */
 void q3t_encoder_stop(q3t_encoder *encoder);
 void q3t_encoder_close(q3t_encoder *encoder);
-/* Samples in a frame of codes. */
-int32_t q3t_encoder_frame_samples(const q3t_encoder_config *config);
 /* codes (ceil(n / samples in a frame), code_groups). Memory grows with n, 5 MB for each second at full size. */
 q3t_status q3t_encoder_run(q3t_encoder *encoder, const float *samples, int32_t n, int32_t *codes);
 #endif

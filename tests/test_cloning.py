@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from helpers import CHECKPOINTS, DATA, cut_early, golden_rows, load_golden, open_model, snr_db
 
-from qwen3tts_cli import Synthesizer, UsageError
+from qwen3tts_cli import Codec, Synthesizer, UsageError
 from qwen3tts_cli.audio.recording import load_recording
 from qwen3tts_cli.engine.records import Sampling
 from qwen3tts_cli.engine.session import RUNNING, Session
@@ -98,7 +98,8 @@ def test_the_recording_is_context_and_not_heard(reference, chunk, pipeline):
                 heard.append(session.read(wait=session.info.state != RUNNING))
             heard.append(session.read())
             made = session.codes(0, session.info.frames)
-        want = model.decode(np.concatenate([codes, made]))[reference * 1920 :]
+        with Codec.open(CHECKPOINTS / FOLDER) as codec:
+            want = codec.decode(np.concatenate([codes, made]))[reference * 1920 :]
         np.testing.assert_array_equal(np.concatenate(heard), want)
 
 

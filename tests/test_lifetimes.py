@@ -206,7 +206,6 @@ def test_every_call_of_a_closed_synthesizer_says_so():
         lambda: next(many_fresh),
         lambda: next(many),
         lambda: opened.model.position_bytes,
-        lambda: opened.model.bytes,
         lambda: opened.model.step([]),
     ):
         with pytest.raises(EngineError, match="closed"):

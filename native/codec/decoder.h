@@ -27,8 +27,6 @@ q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, 
 void q3t_codec_close(q3t_codec *codec);
 /* Bytes of the packed weights: one block without a pointer in it, which any process may map anywhere. */
 q3t_status q3t_codec_packed_bytes(const q3t_config *config, size_t *bytes);
-/* Memory that the codec owns. */
-size_t q3t_codec_bytes(const q3t_codec *codec);
 /* A stream before its first frame. */
 q3t_status q3t_codec_state_open(const q3t_codec *codec, q3t_codec_state **state);
 void q3t_codec_state_close(q3t_codec_state *state);

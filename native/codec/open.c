@@ -99,5 +99,3 @@ q3t_status q3t_codec_packed_bytes(const q3t_config *config, size_t *bytes) {
     q3t_codec_close(c);
     return status;
 }
-
-size_t q3t_codec_bytes(const q3t_codec *c) { return sizeof *c + c->arena.size + (c->borrowed ? 0 : c->weights.size); }

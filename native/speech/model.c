@@ -160,6 +160,4 @@ void q3t_model_release(q3t_model *m) {
     free(m);
 }
 
-size_t q3t_model_bytes(const q3t_model *m) { return m ? m->arena.size + (m->codec ? q3t_codec_bytes(m->codec) : 0) : 0; }
-
 size_t q3t_model_position_bytes(const q3t_model *m) { return m ? q3t_transformer_position_bytes(&m->talker.t) : 0; }

@@ -153,22 +153,3 @@ q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, i
     }
     return Q3T_OK;
 }
-
-q3t_status q3t_codec_decode(q3t_model *model, const int32_t *codes, int32_t frames, int32_t chunk, float *samples) {
-    if (!model || !codes || !samples || frames < 1 || chunk < 1 || chunk > Q3T_CODEC_MAX_CHUNK) return Q3T_E_ARGUMENT;
-    for (size_t i = 0; i < (size_t)frames * (size_t)model->config.code_groups; i++)
-        if (codes[i] < 0 || codes[i] >= model->config.codebook_size) return Q3T_E_ARGUMENT;
-    Q3T_TRY(q3t_pool_ready(model->pool));
-    q3t_codec_state *state;
-    Q3T_TRY(q3t_codec_state_open(model->codec, &state));
-    q3t_status status = Q3T_OK;
-    for (int32_t done = 0, n; status == Q3T_OK && done < frames; done += n) {
-        n = frames - done < chunk ? frames - done : chunk;
-        q3t_codec_call call = {.state = state, .frames = n, .codes = codes + (size_t)done * (size_t)model->config.code_groups,
-                               .samples = samples + (size_t)done * (size_t)q3t_frame_samples(&model->config)};
-        q3t_codec_run(model->codec, model->codec_work, model->pool, &call, 1);
-        status = call.status;
-    }
-    q3t_codec_state_close(state);
-    return status;
-}

@@ -34,7 +34,7 @@ static q3t_status check_config(const q3t_encoder_config *c) {
     return samples <= MAX_FRAME && (int64_t)c->filters << c->stages <= MAX_WIDTH ? Q3T_OK : Q3T_E_CONFIG;
 }
 
-int32_t q3t_encoder_frame_samples(const q3t_encoder_config *c) {
+static int32_t frame_samples(const q3t_encoder_config *c) {
     int32_t n = c->halving;
     for (int32_t i = 0; i < c->stages; i++) n *= c->rates[i];
     return n;
@@ -145,7 +145,7 @@ static void carve(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
 q3t_status q3t_encoder_pack(q3t_encoder *e, const q3t_tensor *tensors, size_t count, int32_t threads) {
     q3t_loader from = {.tensors = tensors, .count = count};
     Q3T_TRY(check_config(&e->config));
-    e->frame_samples = q3t_encoder_frame_samples(&e->config);
+    e->frame_samples = frame_samples(&e->config);
     carve(e, &e->arena, &from);
     Q3T_TRY(q3t_loader_status(&from));
     Q3T_TRY(q3t_pool_open(threads, &e->pool));

@@ -94,12 +94,6 @@ class Model:
         self.close()
 
     @property
-    def bytes(self) -> int:
-        """Memory the engine owns for this model; the mapped files are not counted."""
-        with self.lifetime.call():
-            return lib.q3t_model_bytes(self._handle)
-
-    @property
     def position_bytes(self) -> int:
         """Bytes of the talker's cache that a step reads for each position before it."""
         with self.lifetime.call():
@@ -129,20 +123,3 @@ class Model:
                 for s in sessions:
                     s._stepped = True
         return [refused.get(i) or error_of(code, "generation failed") for i, code in enumerate(status)]
-
-    def decode(self, codes: np.ndarray, chunk: int = 8) -> np.ndarray:
-        """Decode codes (frames, code_groups) int32 to float32 (samples,) at 24 kHz, `chunk` frames at a time."""
-        codes = np.ascontiguousarray(codes, np.int32)
-        if codes.ndim != 2 or codes.shape[1] != self.config.num_code_groups or not len(codes):
-            raise EngineError(f"codes: shape {codes.shape}, ({'frames'}, {self.config.num_code_groups}) is needed")
-        samples = np.empty(len(codes) * self.config.codec.samples_per_frame, np.float32)
-        with self.lifetime.alone():
-            status = lib.q3t_codec_decode(
-                self._handle,
-                ffi.from_buffer("int32_t[]", codes),
-                len(codes),
-                chunk,
-                ffi.from_buffer("float[]", samples),
-            )
-        check(status, "decoding")
-        return samples

@@ -64,11 +64,6 @@ class PackedWeights:
     matrices: dict[tuple[str, int], tuple[str, np.ndarray]]
     path: Path | None
 
-    @property
-    def bytes(self) -> int:
-        """Size of all matrices."""
-        return sum(len(data) for _, data in self.matrices.values())
-
 
 def open_packed(
     checkpoint: Checkpoint,

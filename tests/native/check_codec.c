@@ -369,10 +369,12 @@ static void bench_all(char **threads, int n) {
     for (int i = 0; i < n; i++) {
         int32_t count = atoi(threads[i]);
         q3t_pool *pool = open_pool(count);
+        size_t bytes = 0;
         double from = seconds(CLOCK_MONOTONIC);
+        expect(q3t_codec_packed_bytes(&c, &bytes) == Q3T_OK, "measures", "codec");
         q3t_codec *codec = open_codec(s, pool);
         printf("%2d threads, opening: %.0f ms, %.0f MB; %.2f GFLOP a frame\n", count, 1e3 * (seconds(CLOCK_MONOTONIC) - from),
-               1e-6 * (double)q3t_codec_bytes(codec), 2e-9 * frame_macs(&c));
+               1e-6 * (double)bytes, 2e-9 * frame_macs(&c));
         q3t_pool_close(pool);
         for (int32_t chunk = 1; chunk <= 8; chunk *= 2)
             for (int32_t streams = 1; streams <= 8; streams *= 8) bench(codec, s, count, chunk, streams);
