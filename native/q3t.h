@@ -17,6 +17,9 @@
 typedef struct q3t_model q3t_model;     /* config, weights, kernels, pool: immutable once open, but for its caches */
 typedef struct q3t_session q3t_session; /* one utterance */
 
+/* Of all samples, in and out: mono, samples a second. */
+enum { Q3T_SAMPLE_RATE = 24000 };
+
 typedef enum q3t_status {
     Q3T_OK = 0,
     Q3T_E_ARGUMENT = 1,          /* an argument is NULL, out of range or inconsistent */

@@ -11,7 +11,9 @@ import soundfile
 from helpers import CHECKPOINTS, DATA, load_golden, snr_db
 
 from qwen3tts_cli import CheckpointError, Codec, InputError, ModelNotFoundError, UsageError
+from qwen3tts_cli._native import lib
 from qwen3tts_cli.audio.codec import TOKENIZER_REPO, codes_bytes, read_codes
+from qwen3tts_cli.common.audio_constants import SAMPLE_RATE
 from qwen3tts_cli.errors import EngineError
 from qwen3tts_cli.models import hub_cache
 
@@ -23,6 +25,10 @@ WAV = str(DATA / "wavs" / "ref24k.wav")
 def codec():
     with Codec.open(BASE, threads=2) as opened:
         yield opened
+
+
+def test_the_engine_and_the_package_agree_on_the_sample_rate():
+    assert lib.Q3T_SAMPLE_RATE == SAMPLE_RATE
 
 
 def test_round_trip_equals_the_reference(codec):

@@ -22,7 +22,19 @@ MAX_C_LINES, MAX_PY_LINES, MAX_FUNCTION, MAX_KERNEL, MAX_FILES = 500, 300, 80, 1
 
 # The folders of native/ and of qwen3tts_cli/, from the lowest layer to the highest. A file may include or import files
 # of its own folder and of folders further up in the list. q3t.h may be included everywhere.
-NATIVE_LAYERS = ["base", "kernels", "pack", "checkpoint", "attention", "conv", "lm", "codec", "voice", "speech", "probe"]
+NATIVE_LAYERS = [
+    "base",
+    "kernels",
+    "pack",
+    "checkpoint",
+    "attention",
+    "conv",
+    "lm",
+    "codec",
+    "voice",
+    "speech",
+    "probe",
+]
 LAYERS = [
     "errors",
     "common",

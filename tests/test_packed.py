@@ -220,7 +220,8 @@ def test_two_processes_at_once(model):
         "import sys; from qwen3tts_cli.packed import matrices;"
         "from qwen3tts_cli.models.checkpoint import open_checkpoint;"
         "c = open_checkpoint(sys.argv[1]); matrices.make_packed(c, 'int4'); w = matrices.open_packed(c, 'int4');"
-        "print(sum(len(data) for _, data in w.matrices.values()), w.path is not None and matrices.verify(sys.argv[1], 'int4'))"
+        "size = sum(len(data) for _, data in w.matrices.values());"
+        "print(size, w.path is not None and matrices.verify(sys.argv[1], 'int4'))"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", code, str(model)], cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -5,7 +5,7 @@
 #include "speech/decode_schedule.h"
 #include <unistd.h>
 
-enum { RING_FRAMES = 32, STEADY_CHUNK = 8, SAMPLE_RATE = 24000 };
+enum { RING_FRAMES = 32, STEADY_CHUNK = 8 };
 
 static const double MARGIN = 1.5; /* of the time that another frame and decoding what waits then would take */
 
@@ -16,7 +16,7 @@ void q3t_stage_carve(q3t_stage *s, q3t_arena *a, int32_t chunk_frames, int32_t f
     s->chunk = chunk_frames;
     s->frame_samples = frame_samples;
     s->capacity = (int64_t)frames * frame_samples;
-    s->schedule = (q3t_schedule){.chunk = 1, .frame = (double)frame_samples / SAMPLE_RATE};
+    s->schedule = (q3t_schedule){.chunk = 1, .frame = (double)frame_samples / Q3T_SAMPLE_RATE};
     s->ring = q3t_carve(a, (size_t)s->capacity, sizeof(float));
     s->scratch = q3t_carve(a, (size_t)longest * (size_t)frame_samples, sizeof(float));
 }

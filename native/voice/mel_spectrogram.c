@@ -9,7 +9,7 @@
 #include <math.h>
 
 enum { FFT = Q3T_MEL_FFT, HOP = Q3T_MEL_HOP, BINS = Q3T_MEL_BINS, LINES = FFT / 2 + 1, EDGE = (FFT - HOP) / 2, BITS = 10,
-       SAMPLE_RATE = 24000, TOP = 12000 };
+       TOP = Q3T_SAMPLE_RATE / 2 };  /* Hz */
 
 static const double pi = 3.14159265358979323846;
 
@@ -24,7 +24,7 @@ static void fill_bank(q3t_mel *mel) {
         float *weights = mel->weights + b * LINES;
         mel->first[b] = mel->count[b] = 0;
         for (int32_t i = 0; i < LINES; i++) {
-            double hz = (double)i * SAMPLE_RATE / FFT, up = (hz - low) / (peak - low), down = (high - hz) / (high - peak);
+            double hz = (double)i * Q3T_SAMPLE_RATE / FFT, up = (hz - low) / (peak - low), down = (high - hz) / (high - peak);
             double w = up < down ? up : down;
             if (w <= 0) continue;
             if (!mel->count[b]) mel->first[b] = i;
