@@ -58,7 +58,7 @@ static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
     s->codes = q3t_carve(a, (size_t)p->reference_frames + (size_t)p->max_frames, (size_t)c->code_groups * sizeof(int32_t));
     q3t_transformer_carve_cache(&s->model->talker.t, &s->cache, a, p->rows + p->max_frames);
     q3t_transformer_carve_cache(&s->model->predictor.t, &s->predictor_cache, a, c->code_groups);
-    q3t_stage_carve(&s->stage, a, p->chunk_frames, q3t_frame_samples(c));
+    q3t_session_decoder_carve(&s->decoder, a, p->chunk_frames, q3t_frame_samples(c));
 }
 
 static void copy(const int32_t *from, int32_t n, const int32_t *to) { memcpy((int32_t *)(uintptr_t)to, from, (size_t)n * sizeof(int32_t)); }
@@ -84,12 +84,12 @@ static q3t_status open_parts(q3t_session *s, const q3t_session_params *p) {
     s->predictor = p->predictor;
     s->seed = p->seed;
     s->key = p->key;
-    s->stage.codec = s->model->codec;
-    s->stage.codes = s->codes;
-    s->stage.groups = c->code_groups;
-    s->stage.silent = p->reference_frames;
-    s->stage.pipeline = p->pipeline;
-    return q3t_stage_open(&s->stage);
+    s->decoder.codec = s->model->codec;
+    s->decoder.codes = s->codes;
+    s->decoder.groups = c->code_groups;
+    s->decoder.silent = p->reference_frames;
+    s->decoder.pipeline = p->pipeline;
+    return q3t_session_decoder_open(&s->decoder);
 }
 
 q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, q3t_session **session) {
@@ -109,7 +109,7 @@ q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, 
 
 void q3t_session_close(q3t_session *s) {
     if (!s) return;
-    q3t_stage_close(&s->stage);
+    q3t_session_decoder_close(&s->decoder);
     q3t_arena_free(&s->arena);
     q3t_model_release(s->model);
     free(s);
@@ -117,7 +117,7 @@ void q3t_session_close(q3t_session *s) {
 
 q3t_status q3t_session_read(q3t_session *s, float *samples, int32_t capacity, int32_t wait, int32_t *count) {
     if (!s || !samples || capacity < 1 || !count) return Q3T_E_ARGUMENT;
-    *count = q3t_stage_read(&s->stage, samples, capacity, wait != 0);
+    *count = q3t_session_decoder_read(&s->decoder, samples, capacity, wait != 0);
     return Q3T_OK;
 }
 
@@ -129,7 +129,7 @@ q3t_status q3t_session_codes(const q3t_session *s, int32_t first, int32_t n, int
 
 q3t_status q3t_session_info_get(const q3t_session *s, q3t_session_info *info) {
     if (!s || !info) return Q3T_E_ARGUMENT;
-    int32_t decoded = atomic_load(&s->stage.decoded) - s->reference_frames;
+    int32_t decoded = atomic_load(&s->decoder.decoded) - s->reference_frames;
     *info = (q3t_session_info){
         .state = s->state,
         .frames = s->frames,
@@ -139,7 +139,7 @@ q3t_status q3t_session_info_get(const q3t_session *s, q3t_session_info *info) {
         .prefill_seconds = s->prefill_seconds,
         .talker_seconds = s->talker_seconds,
         .predictor_seconds = s->predictor_seconds,
-        .codec_seconds = s->stage.seconds,
+        .codec_seconds = s->decoder.seconds,
     };
     return Q3T_OK;
 }

@@ -2,7 +2,7 @@
 #ifndef Q3T_SESSION_H
 #define Q3T_SESSION_H
 #include "speech/model.h"
-#include "speech/decode_schedule.h"
+#include "speech/session_decoder.h"
 
 struct q3t_session {
     q3t_model *model;
@@ -25,7 +25,7 @@ struct q3t_session {
     q3t_state state;
     q3t_status status;                   /* sticky */
     double prefill_seconds, talker_seconds, predictor_seconds;
-    q3t_stage stage;
+    q3t_session_decoder decoder;
 };
 
 static inline int32_t *q3t_session_frame(const q3t_session *s, int32_t frame) {

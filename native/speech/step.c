@@ -1,7 +1,7 @@
 /* speech/step.c - one frame of n sessions:
  *
  *   prompt or last frame -> talker -> scores -> code 0 -> predictor -> codes 1 .. 15 -> next input
- *                                                                   \-> decoder stage -> samples
+ *                                                                   \-> decoder -> samples
  *
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerForConditionalGeneration.forward, and GenerationMixin._sample. */
 #define _POSIX_C_SOURCE 200809L
@@ -9,7 +9,7 @@
 #include "speech/session.h"
 
 enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one pass: the predictor begins with two columns each */
-_Static_assert((int)GROUP <= (int)Q3T_STAGES, "their decoders run together");
+_Static_assert((int)GROUP <= (int)Q3T_DECODED_TOGETHER, "their decoders run together");
 
 static int running(const q3t_session *s) { return s->state == Q3T_RUNNING && s->status == Q3T_OK; }
 
@@ -112,16 +112,16 @@ static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, in
     for (int32_t i = 0; i < n; i++)
         if (running(sessions[i])) choose(m, sessions[i]);
     predict(m, sessions, n);
-    q3t_stage *stages[GROUP];
+    q3t_session_decoder *decoders[GROUP];
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
-        stages[i] = &s->stage;
-        q3t_stage_push(&s->stage, s->reference_frames + s->frames, s->state != Q3T_RUNNING);
+        decoders[i] = &s->decoder;
+        q3t_session_decoder_push(&s->decoder, s->reference_frames + s->frames, s->state != Q3T_RUNNING);
     }
-    q3t_stages_run(stages, n, m->codec_work, m->pool);
+    q3t_session_decoders_run(decoders, n, m->codec_work, m->pool);
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
-        if (s->status == Q3T_OK) s->status = (q3t_status)atomic_load(&s->stage.status);
+        if (s->status == Q3T_OK) s->status = (q3t_status)atomic_load(&s->decoder.status);
         *status[i] = (int32_t)s->status;
     }
 }

@@ -1,5 +1,5 @@
-/* check_stage.c - when the decoder's schedule decodes, on a clock of its own: playback that begins with the first chunk
- * never runs dry where the machine is faster than speech, and the chunks are 1, 2, 4, then 8 where it is much faster. */
+/* check_schedule.c - the decode schedule on a simulated clock: playback that begins with the first chunk never runs dry
+ * where the machine is faster than real time, and the chunks are 1, 2, 4, then 8 frames where it is much faster. */
 #include "speech/decode_schedule.h"
 #include <stdio.h>
 
@@ -12,19 +12,19 @@ typedef struct heard {
 
 /* A frame takes `make` seconds and `jitter` more every seventh; decoding n takes base + n * each. */
 static heard play(double make, double jitter, double base, double each) {
-    q3t_schedule s = {.chunk = 1, .frame = 0.08};
+    q3t_schedule s = {.chunk = 1, .frame_seconds = 0.08};
     heard h = {.count = 0};
     double at = 100, begun = 0;
     int32_t done = 0;
     for (int32_t frame = 1; frame <= FRAMES; frame++) {
         at += make + (frame % 7 == 3 ? jitter : 0);
-        int early = q3t_schedule_push(&s, at, frame - done, done);
+        int early = q3t_schedule_frame(&s, at, frame - done, done);
         int32_t n = frame - done >= s.chunk || early ? frame - done : 0;
         if (n == 0) continue;
         at += base + each * n;
-        s.begun = at;
+        s.frame_start = at;
         if (done == 0) begun = at;
-        else if (at - begun > done * s.frame) h.dry++;
+        else if (at - begun > done * s.frame_seconds) h.dry++;
         done += n;
         h.chunks[h.count++] = n;
         q3t_schedule_decoded(&s, at, base + each * n, n, done);
