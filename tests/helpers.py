@@ -95,8 +95,7 @@ def golden_prompt(checkpoint, row: dict, golden: dict[str, np.ndarray]):
 
 def speak_golden(model, row: dict, golden: dict[str, np.ndarray], **options) -> dict[str, np.ndarray]:
     """What the engine makes of a golden's call, greedily, by the golden's names; `options` as of engine.Session."""
-    from qwen3tts_cli.engine.records import Sampling
-    from qwen3tts_cli.engine.session import RUNNING, Session
+    from qwen3tts_cli.engine.session import RUNNING, Sampling, Session
 
     prompt = golden_prompt(model.checkpoint, row, golden)
     greedy = Sampling(greedy=True, repetition_penalty=row["generate_kwargs"]["repetition_penalty"])
@@ -162,7 +161,7 @@ def check_speech(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> Non
 
 def open_speaker(folder: Path, **options):
     """The speaker encoder of a checkpoint; `options` as of engine_audio.SpeakerEncoder. Close it after use."""
-    from qwen3tts_cli.engine.audio_parts import SpeakerEncoder
+    from qwen3tts_cli.engine.speaker_encoder import SpeakerEncoder
     from qwen3tts_cli.models.config.encoders import load_speaker_config
     from qwen3tts_cli.models.encoder_tensors import collect_speaker
     from qwen3tts_cli.models.safetensors import open_weights
@@ -175,7 +174,7 @@ def open_speaker(folder: Path, **options):
 
 def open_encoder(folder: Path, **options):
     """The encoder of a codec; `options` as of engine_audio.CodecEncoder. Close it after use."""
-    from qwen3tts_cli.engine.audio_parts import CodecEncoder
+    from qwen3tts_cli.engine.codec_encoder import CodecEncoder
     from qwen3tts_cli.models.config.encoders import load_encoder_config
     from qwen3tts_cli.models.encoder_tensors import collect_encoder
     from qwen3tts_cli.models.safetensors import open_weights

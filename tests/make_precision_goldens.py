@@ -12,8 +12,7 @@ import numpy as np
 from helpers import GOLDENS, checkpoint_of, golden_prompt, golden_rows, load_golden
 
 from qwen3tts_cli.engine.model import Model
-from qwen3tts_cli.engine.records import Sampling
-from qwen3tts_cli.engine.session import Session
+from qwen3tts_cli.engine.session import Sampling, Session
 from qwen3tts_cli.models.checkpoint import open_checkpoint
 from qwen3tts_cli.packed import matrices as packed_matrices
 

@@ -17,8 +17,7 @@ from helpers import allowed
 
 from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.engine.model import Model
-from qwen3tts_cli.engine.records import Sampling
-from qwen3tts_cli.engine.session import Session
+from qwen3tts_cli.engine.session import Sampling, Session
 from qwen3tts_cli.errors import EngineError, GenerationError, UsageError
 from qwen3tts_cli.speech import attempts, scheduler
 from qwen3tts_cli.speech.synthesizer import SpeakOptions

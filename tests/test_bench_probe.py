@@ -12,8 +12,7 @@ from qwen3tts_cli._native import lib
 from qwen3tts_cli.bench import state
 from qwen3tts_cli.engine.cpu import cpu_flags
 from qwen3tts_cli.engine.probe import Probe
-from qwen3tts_cli.engine.records import Sampling
-from qwen3tts_cli.engine.session import RUNNING, STOP_EOS, Session
+from qwen3tts_cli.engine.session import RUNNING, STOP_EOS, Sampling, Session
 from qwen3tts_cli.errors import EngineError
 
 

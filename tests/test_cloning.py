@@ -11,8 +11,7 @@ from helpers import CHECKPOINTS, DATA, cut_early, golden_rows, load_golden, open
 
 from qwen3tts_cli import Codec, Synthesizer, UsageError
 from qwen3tts_cli.audio.recording import load_recording
-from qwen3tts_cli.engine.records import Sampling
-from qwen3tts_cli.engine.session import RUNNING, Session
+from qwen3tts_cli.engine.session import RUNNING, Sampling, Session
 from qwen3tts_cli.text.prompt import build_prompt
 
 FOLDER = "tiny-base"
@@ -119,10 +118,10 @@ def test_a_voice_says_the_same_as_its_recording(base):
 @pytest.mark.parametrize("kind", ["path", "array"])
 def test_many_texts_encode_each_recording_once(base, monkeypatch, kind):
     """Two recordings, one of them also with a transcript: three voices, whatever the number of texts."""
-    from qwen3tts_cli.engine import audio_parts
+    from qwen3tts_cli.engine import speaker_encoder
 
-    opened, own = [], audio_parts.SpeakerEncoder.embed
-    monkeypatch.setattr(audio_parts.SpeakerEncoder, "embed", lambda self, x: opened.append(1) or own(self, x))
+    opened, own = [], speaker_encoder.SpeakerEncoder.embed
+    monkeypatch.setattr(speaker_encoder.SpeakerEncoder, "embed", lambda self, x: opened.append(1) or own(self, x))
     first, second = (wav(name) for name in ("ref16k", "ref44k_stereo"))
     if kind == "array":
         first, second = (soundfile.read(path, dtype="float32") for path in (first, second))

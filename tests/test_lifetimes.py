@@ -21,8 +21,7 @@ from helpers import CHECKPOINTS, allowed, open_encoder, open_speaker
 from qwen3tts_cli import Codec, Synthesizer
 from qwen3tts_cli.common.lifetime import Lifetime
 from qwen3tts_cli.engine.model import Model
-from qwen3tts_cli.engine.records import Sampling
-from qwen3tts_cli.engine.session import Session
+from qwen3tts_cli.engine.session import Sampling, Session
 from qwen3tts_cli.errors import EngineError
 from qwen3tts_cli.models.sparse_rows import SparseRows
 from qwen3tts_cli.speech.synthesizer import SpeakOptions

@@ -15,9 +15,9 @@ import pytest
 from helpers import CHECKPOINTS, ROOT, golden_rows, load_golden, speak_golden
 
 from qwen3tts_cli import Synthesizer
-from qwen3tts_cli.engine.codec_packing import CODEC_LAYOUT, codec_bytes, pack_codec
 from qwen3tts_cli.engine.cpu import kernels_text
 from qwen3tts_cli.engine.model import Model
+from qwen3tts_cli.engine.packing import CODEC_LAYOUT, codec_bytes, pack_codec
 from qwen3tts_cli.errors import CheckpointError
 from qwen3tts_cli.models.checkpoint import open_checkpoint
 from qwen3tts_cli.models.tensors import collect_decoder

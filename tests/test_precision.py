@@ -12,8 +12,7 @@ from make_precision_goldens import FOLDERS, FRAMES, PRECISIONS, precise
 from qwen3tts_cli._native import lib
 from qwen3tts_cli.engine.cpu import cpu_flags
 from qwen3tts_cli.engine.model import Model
-from qwen3tts_cli.engine.records import Sampling
-from qwen3tts_cli.engine.session import Session
+from qwen3tts_cli.engine.session import Sampling, Session
 from qwen3tts_cli.models.checkpoint import open_checkpoint
 from qwen3tts_cli.packed import matrices as packed_matrices
 

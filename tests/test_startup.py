@@ -12,7 +12,7 @@ from helpers import CHECKPOINTS, POCKET
 
 from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.cli import main as cli
-from qwen3tts_cli.engine.warm import warm
+from qwen3tts_cli.engine.prefault import start_prefault
 
 # Slow to import, and of no use to a preset that speaks English into a pipe.
 _UNWANTED = {
@@ -20,11 +20,13 @@ _UNWANTED = {
     "tempfile", "shutil", "secrets", "random", "subprocess", "socket", "asyncio", "logging", "concurrent.futures",
     "qwen3tts_cli.audio.recording", "qwen3tts_cli.cloning.voice_store", "qwen3tts_cli.cloning.voice_file",
     "qwen3tts_cli.models.download",
-    "qwen3tts_cli.models.config.encoders", "qwen3tts_cli.models.encoder_tensors", "qwen3tts_cli.engine.audio_parts",
+    "qwen3tts_cli.models.config.encoders", "qwen3tts_cli.models.encoder_tensors", "qwen3tts_cli.engine.speaker_encoder",
+    "qwen3tts_cli.engine.codec_encoder", "qwen3tts_cli.engine.codec_decoder",
 }  # fmt: skip
 _CODE = """
 import os, sys
 from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.engine.prefault import start_prefault
 from qwen3tts_cli.cli.commands import say_run
 def first(self, samples):
     files = {line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if "safetensors" in line}
@@ -52,11 +54,11 @@ def test_a_stream_imports_and_maps_only_what_it_needs(tmp_path, monkeypatch):
     assert at_the_first_sample(*options) == f"[] {[model]}\n"
 
 
-def test_warming_changes_nothing(tmp_path):
+def test_prefaulting_changes_no_bytes(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(os.urandom(300_000))
     data = np.memmap(path, np.uint8, "r")
-    warm([data[200_000:], data[:5], data[70_000:200_000], data[:0]]).join()
+    start_prefault([data[200_000:], data[:5], data[70_000:200_000], data[:0]]).join()
     assert data.tobytes() == path.read_bytes()
 
 

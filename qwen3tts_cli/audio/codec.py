@@ -11,7 +11,8 @@ from ..common import arguments
 from ..common.json_fields import read_bytes, shown
 from ..common.lifetime import Lifetime
 from ..common.machine import default_threads
-from ..engine.audio_parts import CodecDecoder, CodecEncoder
+from ..engine.codec_decoder import CodecDecoder
+from ..engine.codec_encoder import CodecEncoder
 from ..errors import CheckpointError, InputError, ModelNotFoundError, UsageError
 from ..models import hub_cache
 from ..models.config.codec import CodecConfig, load_codec_config

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..common.machine import available_bytes, cpu_times, stolen_share
 from ..common.pages import zeroed
-from ..engine.codec_packing import codec_bytes, pack_codec
 from ..engine.model import Model
+from ..engine.packing import codec_bytes, pack_codec
 from ..models import hub_cache
 from ..models.checkpoint import open_checkpoint
 from ..models.synthetic import synthetic_checkpoint

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..engine.model import Model
-from ..engine.records import Sampling
-from ..engine.session import Session
+from ..engine.session import Sampling, Session
 from ..text.prompt import Prompt
 from .costs import decoder_operations, lm_bytes, lm_operations
 from .machine import peak_rss_mb

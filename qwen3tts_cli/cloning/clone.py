@@ -245,7 +245,7 @@ def _recording(audio: Audio) -> Recording:
 
 def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
     """float32 (hidden,)"""
-    from ..engine.audio_parts import SpeakerEncoder
+    from ..engine.speaker_encoder import SpeakerEncoder
     from ..models.config.encoders import load_speaker_config
     from ..models.encoder_tensors import collect_speaker
 
@@ -264,7 +264,7 @@ def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int, withi
 
 def _codes(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
     """int32 (frames, code groups)"""
-    from ..engine.audio_parts import CodecEncoder
+    from ..engine.codec_encoder import CodecEncoder
     from ..models.config.encoders import load_encoder_config
     from ..models.encoder_tensors import collect_encoder
 

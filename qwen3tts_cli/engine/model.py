@@ -1,4 +1,4 @@
-"""A model in the C engine; every array is checked before its pointer is taken."""
+"""A model in the C engine: an opened checkpoint and the steps that advance its sessions."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ import numpy as np
 
 from .._native import ffi, lib
 from ..common.lifetime import Lifetime
-from ..errors import CheckpointError, EngineError
-from .binding import DTYPES, check, describe, error_of, free_handle, native_config, pointer
+from ..errors import EngineError
+from .binding import check_open_status, check_status, free_handle, native_config, native_tensors, pointer, status_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ..models.checkpoint import Checkpoint
+    from .binding import PackedMatrices
     from .session import Session
 
 
-def _of_codec(slot: str) -> bool:
+def _is_codec_slot(slot: str) -> bool:
     return getattr(lib, f"Q3T_W_{slot}") >= lib.Q3T_W_FIRST_SUM
 
 
 class Model:
-    """An opened checkpoint in the engine. Any number of threads may step sessions of one model; steps take turns.
+    """An opened checkpoint in the engine. Several threads may step sessions of one model; their steps take turns.
 
-    `close` and fork: see lifetime.py; a child of a fork may use the model unless it was forked during a step.
-    checkpoint: kept, with its mapped files, until `close`. threads: workers, the caller included.
-    cpu_mask: narrows the instruction sets, for tests. packed: (slot name, layer) -> (dtype, bytes as of pack_rows) of
-    the matrices to be used in another precision than the checkpoint's. codec: the block of engine_codec.pack_codec, in
-    place of the codec's tensors. Raises CheckpointError or EngineError.
+    checkpoint: stays open, with its mapped files, until `close`. threads: worker threads, the caller included.
+    cpu_mask: the instruction sets that may be used, Q3T_CPU_* flags; tests narrow it.
+    packed: (slot name, layer) -> (format, packed bytes as pack_rows writes them): matrices that replace the
+    checkpoint's. codec: the block that pack_codec writes, uint8; it replaces the codec's tensors.
+    `close` and fork: see common/lifetime.py; a forked child may use the model unless the fork came during a step.
+    Raises CheckpointError, EngineError.
     """
 
     def __init__(
@@ -40,52 +42,43 @@ class Model:
         *,
         threads: int = 1,
         cpu_mask: int = lib.Q3T_CPU_ALL,
-        packed: Mapping[tuple[str, int], tuple[str, np.ndarray]] | None = None,
+        packed: PackedMatrices | None = None,
         codec: np.ndarray | None = None,
     ) -> None:
-        self.checkpoint, self.config, self.threads = checkpoint, checkpoint.config, threads
-        tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.opened if not _of_codec(t[0])]
-        self._arrays = [codec]  # what C points into
-        self._text = checkpoint.text_rows()
-        self.weight_bytes: dict[str, int] = {}  # of all tensors of a slot, as they are read
-        native = ffi.new("q3t_tensor[]", len(tensors))
-        for out, (slot, layer, array) in zip(native, tensors, strict=True):
-            if slot == "TEXT_EMBEDDING" and self._text is not None:
-                array = self._text.array
-            elif array.ctypes.data % array.itemsize:
-                array = array.copy()
-            describe(out, array)
-            out.slot, out.layer = getattr(lib, f"Q3T_W_{slot}"), layer
-            if packed is not None and (slot, layer) in packed:
-                dtype, array = packed[slot, layer]
-                out.dtype, out.data = DTYPES[dtype], ffi.cast("void *", array.ctypes.data)
-            self._arrays.append(array)
+        self.checkpoint, self.config = checkpoint, checkpoint.config
+        self.threads, self.cpu_mask = threads, cpu_mask
+        self._text_rows = checkpoint.text_rows()
+        tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.opened if not _is_codec_slot(t[0])]
+        if (rows := self._text_rows) is not None:
+            tensors = [(s, layer, rows.array if s == "TEXT_EMBEDDING" else array) for s, layer, array in tensors]
+        native, arrays = native_tensors(tensors, packed)
+        self.weight_bytes: dict[str, int] = {}  # slot name -> bytes of its tensors in the format that is used
+        for (slot, _, _), array in zip(tensors, arrays, strict=True):
             self.weight_bytes[slot] = self.weight_bytes.get(slot, 0) + array.nbytes
-        config = native_config(self.config, {slot for slot, _, _ in tensors})
+        self._arrays = [codec, *arrays]  # C points into their memory
+        config = native_config(self.config, set(self.weight_bytes))
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
         if codec is not None:
             options.codec, options.codec_bytes = pointer(codec, np.uint8, "unsigned char[]"), codec.nbytes
         handle = ffi.new("q3t_model **")
-        # Before it is opened: an interrupt that came during that is raised at once, and the handle would be lost.
+        # The lifetime exists before the open call, so that an interrupt right after that call cannot lose the handle.
         self.lifetime = Lifetime("model", partial(free_handle, lib.q3t_model_close, handle, self._arrays))
         self.lifetime.watch(self)
         status = lib.q3t_model_open(config, native, len(tensors), options, handle)
-        if status in (lib.Q3T_E_CONFIG, lib.Q3T_E_SHAPE):
-            raise CheckpointError(f"{checkpoint.config.path}: {ffi.string(lib.q3t_status_text(status)).decode()}")
-        check(status, "opening the model")
+        check_open_status(status, checkpoint.config.path)
         self._handle = handle[0]
-        self._expect_text(np.array([self.config.tts_pad_id]))
+        self._load_text_rows(np.array([self.config.tts_pad_id]))
 
-    def _expect_text(self, *ids: np.ndarray) -> None:
-        """See to it that these text ids, but for those below 0, can be embedded."""
-        if (text := self._text) is not None:
+    def _load_text_rows(self, *ids: np.ndarray) -> None:
+        """Copy the embedding rows of text ids, int32 (n,), before C reads them; ids below 0 have none."""
+        if (rows := self._text_rows) is not None:
             wanted = np.concatenate(ids)
-            text.read(wanted[wanted >= 0])
+            rows.read(wanted[wanted >= 0])
 
     def close(self) -> None:
-        """End the step that another thread is in, close the sessions, and release the model; see lifetime.py."""
+        """Wait for the step of another thread, close the sessions, and free the model; see common/lifetime.py."""
         self.lifetime.close()
-        self._arrays, self._text = [], None
+        self._arrays, self._text_rows = [], None
 
     def __enter__(self) -> Model:
         return self
@@ -95,17 +88,20 @@ class Model:
 
     @property
     def position_bytes(self) -> int:
-        """Bytes of the talker's cache that a step reads for each position before it."""
+        """Bytes of the talker's KV cache for one position; a step reads them for every earlier position."""
         with self.lifetime.call():
             return lib.q3t_model_position_bytes(self._handle)
 
     def step(self, sessions: Sequence[Session]) -> None:
-        """Advance each session by one frame. Raises GenerationError or EngineError for the first that failed."""
+        """Advance each session by one frame. Raises the error of the first session that failed; see `advance`."""
         for error in filter(None, self.advance(sessions)):
             raise error
 
     def advance(self, sessions: Sequence[Session]) -> list[Exception | None]:
-        """Advance each session by one frame; what went wrong with each. Raises EngineError if the model is closed."""
+        """Advance each session by one frame. Returns for each session None or its GenerationError or EngineError.
+
+        A session that fails or is closed does not hinder the others. Raises EngineError if the model is closed.
+        """
         handles = ffi.new("q3t_session *[]", len(sessions))
         status = ffi.new("int32_t[]", len(sessions))
         refused: dict[int, EngineError] = {}
@@ -116,10 +112,10 @@ class Model:
                     handles[i] = session._handle
                 except EngineError as error:
                     refused[i] = error
-            check(lib.q3t_step(self._handle, handles, len(sessions), status), "step")
+            check_status(lib.q3t_step(self._handle, handles, len(sessions), status), "step")
             self.lifetime.check()
             if any(not s._stepped for s in sessions):
                 self.checkpoint.forget_text()
                 for s in sessions:
                     s._stepped = True
-        return [refused.get(i) or error_of(code, "generation failed") for i, code in enumerate(status)]
+        return [refused.get(i) or status_error(code, "generation failed") for i, code in enumerate(status)]

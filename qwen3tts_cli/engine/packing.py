@@ -1,31 +1,70 @@
-"""Matrices of the language models in the forms that are packed: how large one is, and packing it."""
+"""Packing: laying out matrices of the language models, and the codec's decoder, as the engine's kernels read them."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._native import ffi, lib
 from ..errors import EngineError
-from .binding import DTYPES, check, describe
+from .binding import PACKED_FORMATS, check_status, fill_codec, fill_tensor, native_tensors
+
+if TYPE_CHECKING:
+    from ..models.config.model import CodecConfig
+    from .binding import Tensor
+
+BLOCK_ROWS = 32  # rows of a matrix that are packed together
+CODEC_LAYOUT = lib.Q3T_CODEC_LAYOUT  # the version of the layout that pack_codec writes
 
 
-def packed_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Bytes of a (rows, columns) matrix packed as "int8", "int4" or "coded", which is bf16 in 12 bits."""
+def packed_bytes(name: str, shape: tuple[int, ...]) -> int:
+    """Bytes of a (rows, columns) matrix in a packed format: "int8", "int4", or "coded", which is bf16 in 12 bits.
+
+    Raises EngineError.
+    """
     size = ffi.new("size_t *")
-    check(lib.q3t_pack_bytes(DTYPES[dtype], *shape, size), "packing weights")
+    check_status(lib.q3t_pack_bytes(PACKED_FORMATS[name], *shape, size), "packing weights")
     return size[0]
 
 
-def pack_rows(matrix: np.ndarray, dtype: str, first: int, last: int, out: np.ndarray) -> bool:
-    """Pack rows `first` up to `last`, multiples of 32 or the end, of a matrix of uint16 (bf16) or float32 into `out`,
-    uint8 (packed_bytes,) on a 64-byte boundary. Several threads may pack parts of one matrix.
-    "coded" is of uint16 only; False if it has no room for the exponents there are."""
-    if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(dtype, matrix.shape),):
+def pack_rows(matrix: np.ndarray, name: str, first: int, last: int, out: np.ndarray) -> bool:
+    """Pack rows [first, last) of a matrix into their place in `out`. Several threads may pack parts of one matrix.
+
+    matrix: (rows, columns), contiguous, uint16 (bf16) or float32; "coded" takes uint16 only. first, last: multiples of
+    BLOCK_ROWS, or the number of rows. out: uint8 (packed_bytes,) at an address that is a multiple of 64.
+    Returns False if "coded" cannot hold these exponents. Raises EngineError.
+    """
+    if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(name, matrix.shape),):
         raise EngineError(f"packing {matrix.shape} into {out.dtype} {out.shape}")
     tensor = ffi.new("q3t_tensor *")
-    describe(tensor, matrix)
+    fill_tensor(tensor, matrix)
     packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
-    status = lib.q3t_pack(tensor, DTYPES[dtype], first // 32, -(-last // 32), packed)
+    blocks = first // BLOCK_ROWS, -(-last // BLOCK_ROWS)
+    status = lib.q3t_pack(tensor, PACKED_FORMATS[name], *blocks, packed)
     if status != lib.Q3T_E_SIZE:
-        check(status, "packing weights")
+        check_status(status, "packing weights")
     return status == lib.Q3T_OK
+
+
+def codec_bytes(config: CodecConfig) -> int:
+    """Bytes of the packed weights of the codec's decoder, a multiple of 64. Raises EngineError."""
+    native, size = ffi.new("q3t_config *"), ffi.new("size_t *")
+    fill_codec(native, config)
+    check_status(lib.q3t_pack_codec_bytes(native, size), "packing the codec")
+    return size[0]
+
+
+def pack_codec(config: CodecConfig, tensors: list[Tensor], threads: int, out: np.ndarray) -> None:
+    """Pack the tensors of the codec's decoder, as collect_decoder returns them, into one block without pointers.
+
+    out: uint8 (codec_bytes,), all 0, at an address that is a multiple of 64. The bytes do not depend on `threads`.
+    Raises EngineError.
+    """
+    if out.dtype != np.uint8 or out.shape != (codec_bytes(config),):
+        raise EngineError(f"packing the codec into {out.dtype} {out.shape}")
+    native = ffi.new("q3t_config *")
+    fill_codec(native, config)
+    described, _arrays = native_tensors(tensors)
+    packed = ffi.from_buffer("unsigned char[]", out, require_writable=True)
+    check_status(lib.q3t_pack_codec(native, described, len(tensors), threads, packed), "packing the codec")

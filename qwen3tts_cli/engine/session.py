@@ -1,39 +1,72 @@
-"""A session of the C engine: one utterance of a model. Every array is checked before its pointer is taken."""
+"""A session of the C engine, which generates one utterance, and the records that go into it and come out of it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._native import ffi, lib
 from ..common.lifetime import Lifetime
-from .binding import check, free_handle, pointer
-from .records import SessionInfo
+from .binding import check_status, free_handle, pointer
 
 if TYPE_CHECKING:
     from ..text.prompt import Prompt
     from .model import Model
-    from .records import Sampling
 
 READ_SAMPLES = 65536
 RUNNING, STOP_EOS, STOP_MAX_FRAMES = lib.Q3T_RUNNING, lib.Q3T_STOP_EOS, lib.Q3T_STOP_MAX_FRAMES
 
 
-def _info_of(info) -> SessionInfo:
+@dataclass(frozen=True)
+class Sampling:
+    """How a language model chooses codes; see q3t_sampling in native/q3t.h. `top_k` 0 and `top_p` 1 are off."""
+
+    greedy: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """The progress of a session, and the seconds spent in each stage.
+
+    state: RUNNING, STOP_EOS or STOP_MAX_FRAMES. frames: generated. decoded: of these, frames that the codec's decoder
+    has decoded. positions: of the talker's KV cache in use. cached_rows: prompt rows taken from the prefix cache.
+    """
+
+    state: int
+    frames: int
+    decoded: int
+    positions: int
+    cached_rows: int
+    prefill_seconds: float
+    talker_seconds: float
+    predictor_seconds: float
+    codec_seconds: float
+
+
+def _info_of(info: Any) -> SessionInfo:
     return SessionInfo(*(getattr(info, name) for name in SessionInfo.__dataclass_fields__))
 
 
 class Session:
-    """One utterance of a model; a context manager. `read` and `codes` may be called between steps.
+    """The generation of one utterance by a model; a context manager. `Model.step` advances it by one frame.
 
-    Every call of a session that was closed, by itself or with its model, raises EngineError.
+    `read`, `codes` and `progress` may be called between steps. Every call after the session or its model was closed
+    raises EngineError.
 
-    prompt: see prompt.Prompt. speaker: float32 (hidden,). reference_codes: int32 (frames, code_groups).
-    key: what, with seed, the draws depend on. max_frames: most frames made; min_frames: the model may not end before.
-    chunk_frames: 0 = 1, 2, 4, then 8.
-    pipeline: decode on a thread of its own instead of inside `Model.step`.
+    prompt: the rows of the talker's input. talker, predictor: how codes are chosen.
+    seed, key: 64-bit integers that the random draws depend on. max_frames: the most frames that are generated.
+    min_frames: the model cannot end the utterance before it has generated so many.
+    chunk_frames: frames that the decoder decodes at a time, 1 to 64; 0 means 1, 2, 4, then 8.
+    pipeline: decode on a separate thread instead of inside `Model.step`.
+    speaker: the speaker vector, float32 (hidden,). reference_codes: int32 (frames, code_groups).
+    Raises EngineError for an array of another dtype or shape, or if memory or a thread is not available.
     """
 
     def __init__(
@@ -72,17 +105,17 @@ class Session:
         p.chunk_frames, p.pipeline = chunk_frames, int(pipeline)
         handle = ffi.new("q3t_session **")
         with model.lifetime.call():
-            model._expect_text(prompt.text_ids, prompt.trailing_ids)
+            model._load_text_rows(prompt.text_ids, prompt.trailing_ids)
             self.lifetime = Lifetime("session", partial(free_handle, lib.q3t_session_close, handle), inherited=False)
             self.lifetime.watch(self)
             model.lifetime.adopt(self.lifetime)
-            check(lib.q3t_session_open(model._handle, p, handle), "opening a session")
+            check_status(lib.q3t_session_open(model._handle, p, handle), "opening a session")
             self._handle = handle[0]
         self._samples = np.empty(READ_SAMPLES, np.float32)
         self._count, self._info = ffi.new("int32_t *"), ffi.new("q3t_session_info *")
 
     def close(self) -> None:
-        """Free everything, once a step that another thread is in has ended."""
+        """Wait for the step that another thread is in, then free everything."""
         self.lifetime.close()
 
     def __enter__(self) -> Session:
@@ -92,48 +125,52 @@ class Session:
         self.close()
 
     def read(self, wait: bool = False) -> np.ndarray:
-        """Decoded samples that are waiting: float32 (n,), a copy; empty if there are none.
+        """Take decoded samples: float32 (n,), n <= READ_SAMPLES, a copy; empty if none are waiting.
 
-        wait: in pipeline mode, block until there are some or none will come without another step.
+        wait: in pipeline mode, block until samples are there, or none will come without another step.
         """
         samples = ffi.from_buffer("float[]", self._samples)
         with self.lifetime.alone():
-            check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, int(wait), self._count), "reading samples")
+            check_status(
+                lib.q3t_session_read(self._handle, samples, READ_SAMPLES, int(wait), self._count), "reading samples"
+            )
             return self._samples[: self._count[0]].copy()
 
     def progress(self, first: int) -> tuple[SessionInfo, np.ndarray, np.ndarray]:
-        """`info`, the codes of the frames from `first` on, and `read()`, in one call."""
+        """`info`, the codes of the frames from `first` on, int32 (n, code_groups), and `read()`, in one call."""
         with self.lifetime.alone():
-            check(lib.q3t_session_info_get(self._handle, self._info), "session")
+            check_status(lib.q3t_session_info_get(self._handle, self._info), "session")
             info = _info_of(self._info)
             codes = np.empty((info.frames - first, self.model.config.num_code_groups), np.int32)
             if len(codes):
                 out = ffi.from_buffer("int32_t[]", codes)
-                check(lib.q3t_session_codes(self._handle, first, len(codes), out), "reading codes")
+                check_status(lib.q3t_session_codes(self._handle, first, len(codes), out), "reading codes")
             samples = ffi.from_buffer("float[]", self._samples)
-            check(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, 0, self._count), "reading samples")
+            check_status(lib.q3t_session_read(self._handle, samples, READ_SAMPLES, 0, self._count), "reading samples")
             return info, codes, self._samples[: self._count[0]].copy()
 
     def codes(self, first: int, n: int) -> np.ndarray:
-        """Frames first .. first + n - 1: int32 (n, code_groups)."""
+        """The codes of frames first .. first + n - 1: int32 (n, code_groups)."""
         out = np.empty((n, self.model.config.num_code_groups), np.int32)
         with self.lifetime.alone():
             if n:
-                check(lib.q3t_session_codes(self._handle, first, n, ffi.from_buffer("int32_t[]", out)), "reading codes")
+                check_status(
+                    lib.q3t_session_codes(self._handle, first, n, ffi.from_buffer("int32_t[]", out)), "reading codes"
+                )
         return out
 
     @property
     def info(self) -> SessionInfo:
-        """Where the session stands."""
+        """The progress of the session."""
         with self.lifetime.alone():
-            check(lib.q3t_session_info_get(self._handle, self._info), "session")
+            check_status(lib.q3t_session_info_get(self._handle, self._info), "session")
             return _info_of(self._info)
 
     def peek(self, what: str, shape: tuple[int, ...]) -> np.ndarray:
-        """An intermediate value, for tests: PREFILL, LOGITS, ... of q3t_peek, float32 of that shape."""
+        """An intermediate value, for tests: float32 of the given shape. what: PREFILL, LOGITS, ...; see q3t_peek."""
         out = np.empty(shape, np.float32)
         buffer = ffi.from_buffer("float[]", out)
         with self.lifetime.alone():
             status = lib.q3t_session_peek(self._handle, getattr(lib, f"Q3T_PEEK_{what}"), buffer, out.size)
-        check(status, f"peek {what}")
+        check_status(status, f"peek {what}")
         return out

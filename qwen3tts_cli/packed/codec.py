@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.pages import zeroed
-from ..engine.codec_packing import CODEC_LAYOUT, codec_bytes, pack_codec
+from ..engine.packing import CODEC_LAYOUT, codec_bytes, pack_codec
 from . import background_write
 from . import file as packed_file
 from .background_write import Job, in_memory

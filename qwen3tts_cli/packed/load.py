@@ -6,7 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from ..engine.warm import warm
+from ..engine.prefault import start_prefault
 from . import codec as packed_codec
 from . import matrices as packed_matrices
 from .locate import cached
@@ -57,7 +57,7 @@ def open_weights(
             checkpoint, precision, threads=threads, progress=progress, warn=once, keeper=kept
         ).matrices
     if block is not None:
-        warm([*_matrices(checkpoint, matrices), block])
+        start_prefault([*_matrices(checkpoint, matrices), block])
     if precision != "bf16":
         keeper.begin()
     return matrices, block

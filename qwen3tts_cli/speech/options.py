@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cloning.clone import check_on_warning
 from ..common import arguments
-from ..engine.records import Sampling
+from ..engine.session import Sampling
 from ..errors import UsageError
 from .scheduler import MOST
 

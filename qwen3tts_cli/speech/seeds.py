@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..engine.records import Sampling
+from ..engine.session import Sampling
 
 if TYPE_CHECKING:
     from ..cloning.voice_file import Voice

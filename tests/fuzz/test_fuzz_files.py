@@ -107,8 +107,7 @@ def mutated(name: str, data: bytes, rng: random.Random) -> bytes:
 
 def open_and_speak(folder, rng: random.Random) -> None:
     from qwen3tts_cli.engine.model import Model
-    from qwen3tts_cli.engine.records import Sampling
-    from qwen3tts_cli.engine.session import Session
+    from qwen3tts_cli.engine.session import Sampling, Session
     from qwen3tts_cli.text.prompt import build_prompt
 
     with open_checkpoint(folder) as checkpoint:

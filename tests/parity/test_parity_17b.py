@@ -21,8 +21,7 @@ def folder(full_size):
 
 
 def test_greedy_codes_with_an_instruction(folder):
-    from qwen3tts_cli.engine.records import Sampling
-    from qwen3tts_cli.engine.session import Session
+    from qwen3tts_cli.engine.session import Sampling, Session
     from qwen3tts_cli.text.prompt import build_prompt
 
     how = {"language": "english", "speaker": "ryan", "instruct": "Very happy."}

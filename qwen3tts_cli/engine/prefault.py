@@ -1,4 +1,4 @@
-"""Mapped weights put into the page table while something else is being done."""
+"""Pages of mapped weights entered into the page table by a thread, so that the first step takes no page faults."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-_GAP = 4096  # bytes between arrays of one mapping that do not make two ranges of them
+_GAP = 4096  # arrays that lie fewer bytes apart are one range
 
 
-def warm(arrays: Iterable[np.ndarray]) -> threading.Thread:
-    """Have the pages of these arrays, which are all about to be read, mapped on a thread of its own; returns that."""
+def start_prefault(arrays: Iterable[np.ndarray]) -> threading.Thread:
+    """Start a thread that touches the pages of these arrays, all of which are about to be read; returns the thread."""
     kept = sorted(arrays, key=lambda array: array.ctypes.data)
     ranges: list[list[int]] = []
     for array in kept:
@@ -26,7 +26,7 @@ def warm(arrays: Iterable[np.ndarray]) -> threading.Thread:
         elif start < end:
             ranges.append([start, end])
 
-    def run(kept: list[np.ndarray]) -> None:  # which keeps the mappings there
+    def run(_kept: list[np.ndarray]) -> None:  # the argument keeps the mappings alive
         for start, end in ranges:
             lib.q3t_warm(ffi.cast("void *", start), end - start)
 
