@@ -17,6 +17,7 @@ from qwen3tts_cli.engine.session import Sampling, Session
 from qwen3tts_cli.models.checkpoint import Checkpoint, open_checkpoint
 from qwen3tts_cli.models.synthetic import synthetic_checkpoint
 from qwen3tts_cli.packed import matrices as packed_matrices
+from qwen3tts_cli.packed.precision import PRECISIONS
 from qwen3tts_cli.text.prompt import Prompt
 
 THREADS = 2
@@ -141,7 +142,7 @@ def main(size: str | None) -> None:
         prompt = Prompt(ids, np.full(RANDOM_ROWS, -1, np.int32), empty, 0, [], [])
         codes = rng.integers(0, 2048, (RANDOM_FRAMES, checkpoint.config.num_code_groups)).astype(np.int32)
         cases, counts = [(prompt, codes)], (1, 4, 12, 20, 28)
-    packs = {name: matrices_of(checkpoint, name) for name in packed_matrices.PRECISIONS}
+    packs = {name: matrices_of(checkpoint, name) for name in PRECISIONS}
     layers_table(checkpoint, cases[0][0], packs, counts)
     print()
     forced_table(checkpoint, cases, packs)

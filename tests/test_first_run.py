@@ -25,27 +25,31 @@ from qwen3tts_cli.cli.console import Console
 from qwen3tts_cli.cli.keep_packed import finish_packing
 from qwen3tts_cli.models import merges
 from qwen3tts_cli.models.checkpoint import Checkpoint, open_checkpoint
-from qwen3tts_cli.packed import cache_lock, tidy
+from qwen3tts_cli.packed import cache_lock, cleanup, file_format
 from qwen3tts_cli.packed import codec as packed_codec
-from qwen3tts_cli.packed import file as packed_file
 from qwen3tts_cli.packed import matrices as packed_matrices
-from qwen3tts_cli.packed.background_write import Keeper
+from qwen3tts_cli.packed import precision as packed_precision
+from qwen3tts_cli.packed.cache_paths import cache_path
+from qwen3tts_cli.packed.cleanup import remove
+from qwen3tts_cli.packed.file_writer import BackgroundWriter
+from qwen3tts_cli.packed.precision import PRECISIONS, cpu_decodes_bf16_fast
+from qwen3tts_cli.packed.verify import verify
 
 TEXT = "A cat sat. Nobody said a word."
 # Writes 64 KB at a time, slowly; a line on stderr tells that it has begun.
 SLOWLY = """
 import sys, time
 from qwen3tts_cli.cli import main as cli
-from qwen3tts_cli.packed import file as packed_file, matrices
-matrices.LARGE_MODEL_BYTES = 1
-flush, told = packed_file._Blocks.flush, []
+from qwen3tts_cli.packed import file_format, precision
+precision.LARGE_MODEL_BYTES = 1
+flush, told = file_format._Blocks.flush, []
 def slowly(self):
     if not told:
         print("writing", file=sys.stderr, flush=True)
     told.append(1)
     time.sleep(0.05)
     flush(self)
-packed_file._BLOCK, packed_file._Blocks.flush = 1 << 16, slowly
+file_format._BLOCK, file_format._Blocks.flush = 1 << 16, slowly
 cli.main()
 """
 
@@ -57,7 +61,7 @@ def model(tmp_path, monkeypatch):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(packed_matrices, "LARGE_MODEL_BYTES", 1)
+    monkeypatch.setattr(packed_precision, "LARGE_MODEL_BYTES", 1)
     folder = tmp_path / "model"
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
     return folder
@@ -102,9 +106,9 @@ def spoken(voice):
     return voice.say(TEXT, seed=1, max_frames=6)
 
 
-@pytest.mark.parametrize("precision", packed_matrices.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_first_run_has_the_bytes_of_the_next(model, precision):
-    if precision == "bf16" and not packed_matrices.saves_time_here():
+    if precision == "bf16" and not cpu_decodes_bf16_fast():
         pytest.skip("bf16 is not packed on this processor")
     with Synthesizer.open(model, precision=precision, cache=False) as voice:
         want = spoken(voice)
@@ -120,7 +124,7 @@ def test_the_first_run_has_the_bytes_of_the_next(model, precision):
         assert all(done <= total for done, total in reports)
         np.testing.assert_array_equal(spoken(voice), want)
     assert cache_files() == files_of(precision, "codec")
-    assert all(packed_matrices.verify(model, kind) for kind in (precision, "codec"))
+    assert all(verify(model, kind) for kind in (precision, "codec"))
     files = {path: path.stat().st_mtime_ns for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.q3t")}
     with Synthesizer.open(model, precision=precision) as voice:
         assert not voice.packing
@@ -130,7 +134,7 @@ def test_the_first_run_has_the_bytes_of_the_next(model, precision):
 
 @pytest.mark.parametrize("method", ["say", "stream", "say_many", "stream_many"])
 def test_bf16_is_packed_after_the_first_text_without_being_asked(model, method):
-    if not packed_matrices.saves_time_here():
+    if not cpu_decodes_bf16_fast():
         pytest.skip("bf16 is not packed on this processor")
     with Synthesizer.open(model, precision="bf16") as voice:
         time.sleep(0.1)
@@ -147,9 +151,7 @@ def test_the_audio_is_complete_before_the_command_waits_for_the_files(model, pre
         assert soundfile.info("a.wav").frames == 6 * 1920
         assert run.poll() is None
         assert run.wait(timeout=allowed(60)) == 0
-    assert cache_files() == files_of(
-        "codec", *([precision] if precision == "int8" or packed_matrices.saves_time_here() else [])
-    )
+    assert cache_files() == files_of("codec", *([precision] if precision == "int8" or cpu_decodes_bf16_fast() else []))
 
 
 def test_a_pipe_is_closed_before_the_files_are_written(model):
@@ -258,7 +260,7 @@ def test_an_interrupt_ends_the_writing_for_all_models_of_a_command(model):
 
 def test_what_somebody_writes_now_is_not_swept_away(model):
     with slow_run(model, "int8", "-q", "-o", "a.wav") as run:
-        assert tidy.sweep() == []
+        assert cleanup.remove_partial() == []
         assert run.wait(timeout=allowed(60)) == 0
     assert cache_files() == files_of("codec", "int8")
 
@@ -293,7 +295,7 @@ def test_models_pack_names_the_file_that_a_full_disk_does_not_take(model):
     command = [sys.executable, "-m", "qwen3tts_cli", "models", "pack", str(model)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=allowed(60), preexec_fn=small_files)
     assert done.returncode == 1
-    assert done.stderr == f"error: {packed_matrices.cache_path(model, 'codec')}: File too large\n"
+    assert done.stderr == f"error: {cache_path(model, 'codec')}: File too large\n"
     assert cache_files() == []
 
 
@@ -303,7 +305,7 @@ def test_models_pack_is_content_with_what_is_there_in_a_folder_that_takes_no_loc
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("qwen3tts_cli.packed.background_write.try_lock", refuse)
+    monkeypatch.setattr("qwen3tts_cli.packed.file_writer.try_lock", refuse)
     assert cli.run(["models", "pack", str(model), "-q"]) == 0
     assert cli.run(["models", "pack", str(model), "-q", "--precision", "int4"]) == 1
     assert "Permission denied" in capfd.readouterr().err
@@ -326,7 +328,7 @@ def locked(model, *kinds):
     """Another process holds the locks of these files."""
     code = (
         "import sys; from pathlib import Path; from qwen3tts_cli.packed.cache_lock import try_lock\n"
-        "from qwen3tts_cli.packed.locate import cache_path\n"
+        "from qwen3tts_cli.packed.cache_paths import cache_path\n"
         "held = [try_lock(cache_path(Path(sys.argv[1]), kind)) for kind in sys.argv[2:]]\n"
         "print(all(held), flush=True)\n"
         "sys.stdin.read()"
@@ -338,7 +340,7 @@ def locked(model, *kinds):
         run.stdin.close()
 
 
-@pytest.mark.parametrize("precision", packed_matrices.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_who_does_not_get_the_lock_speaks_and_writes_nothing(model, precision):
     with locked(model, precision, "codec"):
         started = time.monotonic()
@@ -370,12 +372,12 @@ def test_two_first_runs_at_once(model):
     assert [run.wait(timeout=allowed(120)) for run in runs] == [0, 0, 0]
     assert len({Path(f"{n}.wav").read_bytes() for n in range(3)}) == 1
     assert cache_files() == files_of("codec", "int8")
-    assert packed_matrices.verify(model, "int8")
-    assert packed_matrices.verify(model, "codec")
+    assert verify(model, "int8")
+    assert verify(model, "codec")
 
 
 @pytest.mark.parametrize("how", ["option", "variable", "file"])
-@pytest.mark.parametrize("precision", packed_matrices.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_no_cache_writes_nothing(model, tmp_path, monkeypatch, how, precision):
     monkeypatch.setattr(merges, "CACHE_MERGES", 0)
     given = ["-q", "-o", "a.wav", *(["--no-cache"] if how == "option" else [])]
@@ -421,15 +423,15 @@ def test_no_cache_uses_what_is_there(model, monkeypatch):
 @pytest.fixture
 def slowly(monkeypatch):
     """Writing takes seconds; an event tells that it has begun."""
-    begun, flush = threading.Event(), packed_file._Blocks.flush
+    begun, flush = threading.Event(), file_format._Blocks.flush
 
     def slow(self):
         begun.set()
         time.sleep(0.05)
         flush(self)
 
-    monkeypatch.setattr(packed_file, "_BLOCK", 1 << 16)
-    monkeypatch.setattr(packed_file._Blocks, "flush", slow)
+    monkeypatch.setattr(file_format, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(file_format._Blocks, "flush", slow)
     return begun
 
 
@@ -445,7 +447,7 @@ def test_close_ends_the_writing(model, slowly):
     assert voice.finish_packing() == []
     voice.close()
     for kind in ("int8", "codec"):  # the locks are free
-        with cache_lock.try_lock(packed_matrices.cache_path(model, kind)) as lock:
+        with cache_lock.try_lock(cache_path(model, kind)) as lock:
             assert lock is not None
 
 
@@ -462,14 +464,14 @@ def test_close_from_a_signal_handler_while_the_command_waits(model, slowly):
 
 
 def test_a_close_that_is_interrupted_leaves_no_partial_file(model, monkeypatch):
-    writing, go_on, flush = threading.Event(), threading.Event(), packed_file._Blocks.flush
+    writing, go_on, flush = threading.Event(), threading.Event(), file_format._Blocks.flush
 
     def stuck(self):
         flush(self)
         writing.set()
         go_on.wait(allowed(30))
 
-    monkeypatch.setattr(packed_file._Blocks, "flush", stuck)
+    monkeypatch.setattr(file_format._Blocks, "flush", stuck)
     voice = Synthesizer.open(model, precision="int8")
     assert writing.wait(allowed(30))
     assert any(name.endswith(".part") for name in cache_files())
@@ -487,15 +489,15 @@ def test_a_close_that_is_interrupted_leaves_no_partial_file(model, monkeypatch):
 
 
 def test_a_synthesizer_that_is_dropped_lets_go_of_the_locks(model):
-    for precision in packed_matrices.PRECISIONS:
+    for precision in PRECISIONS:
         before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else None
         voice = Synthesizer.open(model, precision=precision)
         del voice
         gc.collect()
-        wait_for(lambda: not any(thread.name.startswith(packed_file.THREAD_NAME) for thread in threading.enumerate()))
+        wait_for(lambda: not any(thread.name.startswith(file_format.THREAD_NAME) for thread in threading.enumerate()))
         gc.collect()
         for kind in (precision, "codec"):
-            with cache_lock.try_lock(packed_matrices.cache_path(model, kind)) as lock:
+            with cache_lock.try_lock(cache_path(model, kind)) as lock:
                 assert lock is not None
         assert before is None or len(os.listdir("/proc/self/fd")) <= before
 
@@ -511,13 +513,13 @@ def test_weights_of_a_file_that_is_replaced_while_they_are_packed_are_not_taken_
     monkeypatch.setattr(packed_matrices, "pack_in_memory", slowly)
     with Synthesizer.open(model, precision="int8") as voice:
         voice.finish_packing()
-    assert not packed_matrices.verify(model, "int8")
+    assert not verify(model, "int8")
 
 
 def test_close_before_anything_was_said_writes_nothing(model):
     Synthesizer.open(model, precision="bf16").close()
     assert cache_files() == []
-    with cache_lock.try_lock(packed_matrices.cache_path(model, "codec")) as lock:
+    with cache_lock.try_lock(cache_path(model, "codec")) as lock:
         assert lock is not None
 
 
@@ -526,11 +528,11 @@ def test_a_model_that_does_not_open_lets_go_of_the_locks(model, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr("qwen3tts_cli.speech.synthesizer.Model", fail)
-    for precision in packed_matrices.PRECISIONS:
+    for precision in PRECISIONS:
         with pytest.raises(MemoryError):
             Synthesizer.open(model, precision=precision)
         for kind in (precision, "codec"):
-            with cache_lock.try_lock(packed_matrices.cache_path(model, kind)) as lock:
+            with cache_lock.try_lock(cache_path(model, kind)) as lock:
                 assert lock is not None
 
 
@@ -539,7 +541,7 @@ def test_a_forked_child_leaves_the_writing_to_its_parent(model, slowly):
     assert slowly.wait(allowed(30))
     child = os.fork()
     if child == 0:
-        voice._keeper.close()
+        voice._writer.close()
         os._exit(int(voice.packing or voice.finish_packing() != []))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert voice.packing
@@ -550,18 +552,18 @@ def test_a_forked_child_leaves_the_writing_to_its_parent(model, slowly):
 def test_a_file_that_is_removed_while_it_is_written_does_not_come_back(model, slowly):
     with Synthesizer.open(model, precision="int8") as voice:
         assert slowly.wait(allowed(30))
-        packed_matrices.remove(model, "codec")
+        remove(model, "codec")
         (line,) = voice.finish_packing()
         assert "codec" in line
     assert cache_files() == []
 
 
-def test_a_keeper_without_jobs_has_nothing_to_do():
-    keeper = Keeper()
-    keeper.begin()
-    keeper.finish()
-    keeper.close()
-    assert not keeper.busy
+def test_a_writer_without_jobs_has_nothing_to_do():
+    writer = BackgroundWriter()
+    writer.begin()
+    writer.finish()
+    writer.close()
+    assert not writer.busy
 
 
 def test_what_was_packed_of_the_checkpoint_does_not_stay_in_memory(model, monkeypatch):
@@ -579,7 +581,7 @@ def test_what_was_packed_of_the_checkpoint_does_not_stay_in_memory(model, monkey
     monkeypatch.setattr(Checkpoint, "forget", counted)
     monkeypatch.setattr(packed_codec, "pack_codec", wait)
     with open_checkpoint(model, codec=False) as checkpoint:
-        packed_codec.open_codec(checkpoint)
+        packed_codec.load_or_pack(checkpoint)
         calls.clear()
         weights = packed_matrices.pack_in_memory(checkpoint, "int8")
         assert len(calls) == len(weights.matrices)

@@ -22,8 +22,14 @@ from qwen3tts_cli.errors import CheckpointError
 from qwen3tts_cli.models.checkpoint import open_checkpoint
 from qwen3tts_cli.models.tensors import collect_decoder
 from qwen3tts_cli.packed import codec as packed_codec
-from qwen3tts_cli.packed import file as packed_file
+from qwen3tts_cli.packed import file_format
 from qwen3tts_cli.packed import matrices as packed_matrices
+from qwen3tts_cli.packed import precision as packed_precision
+from qwen3tts_cli.packed.cache_paths import cache_path, cached_sizes
+from qwen3tts_cli.packed.cleanup import remove
+from qwen3tts_cli.packed.file_format import HEADER_ROOM
+from qwen3tts_cli.packed.precision import PRECISIONS
+from qwen3tts_cli.packed.verify import verify
 
 
 @pytest.fixture
@@ -39,31 +45,31 @@ def opened(folder, precision="int8", **options):
     """The packed weights of a folder as bytes, their file, made where it was not there, and the reports of that."""
     calls = []
     with open_checkpoint(folder) as checkpoint:
-        packed_matrices.make_packed(checkpoint, precision, progress=lambda *a: calls.append(a), **options)
-        weights = packed_matrices.open_packed(checkpoint, precision)
+        packed_matrices.write_file(checkpoint, precision, progress=lambda *a: calls.append(a), **options)
+        weights = packed_matrices.load_or_pack(checkpoint, precision)
         data = {key: (dtype, array.tobytes()) for key, (dtype, array) in weights.matrices.items()}
     return data, calls, weights.path
 
 
-@pytest.mark.parametrize("precision", packed_matrices.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_packed_once_and_found_again(model, precision):
     made, calls, path = opened(model, precision, threads=2)
     assert calls[-1][0] == calls[-1][1] >= sum(len(data) for _, data in made.values())
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     again, calls, same = opened(model, precision)
     assert (again, calls, same) == (made, [], path)
-    assert packed_matrices.verify(model, precision)
-    assert packed_matrices.cached(model) == {precision: path.stat().st_size}
+    assert verify(model, precision)
+    assert cached_sizes(model) == {precision: path.stat().st_size}
     dtypes = {"bf16": {"coded"}, "int8": {"int8"}, "int4": {"int4", "int8"}}[precision]
     assert {dtype for dtype, _ in made.values()} == dtypes
-    assert packed_matrices.remove(model, precision) > 0
-    assert packed_matrices.remove(model, precision) == 0
-    assert not packed_matrices.verify(model, precision)
+    assert remove(model, precision) > 0
+    assert remove(model, precision) == 0
+    assert not verify(model, precision)
 
 
 def test_one_thread_and_several_pack_the_same(model):
     one, _, _ = opened(model, "int4", threads=1)
-    packed_matrices.remove(model, "int4")
+    remove(model, "int4")
     assert opened(model, "int4", threads=3)[0] == one
 
 
@@ -83,20 +89,20 @@ def test_a_wrong_file_is_made_anew(model, where):
     elif where in ("short", "empty"):
         os.truncate(path, 100 if where == "empty" else path.stat().st_size - 64)
     else:
-        damage(path, {"magic": 0, "version": 8, "header": 100, "weights": packed_file.HEADER_ROOM + 5}[where])
-    assert not packed_matrices.verify(model, "int8")
+        damage(path, {"magic": 0, "version": 8, "header": 100, "weights": HEADER_ROOM + 5}[where])
+    assert not verify(model, "int8")
     again, calls, _ = opened(model)
     assert again == made
     assert calls
-    assert packed_matrices.verify(model, "int8")
+    assert verify(model, "int8")
 
 
 def opened_codec(folder, **options):
     """The packed codec of a folder as bytes, its file made where it was not there, and the reports of that."""
     calls = []
     with open_checkpoint(folder, codec=False) as checkpoint:
-        packed_codec.make_codec(checkpoint, progress=lambda *a: calls.append(a), **options)
-        block = packed_codec.open_codec(checkpoint)
+        packed_codec.write_file(checkpoint, progress=lambda *a: calls.append(a), **options)
+        block = packed_codec.load_or_pack(checkpoint)
         return block.tobytes(), calls
 
 
@@ -104,11 +110,11 @@ def test_the_codec_is_packed_once_for_all_precisions(model):
     made, calls = opened_codec(model, threads=2)
     assert calls[-1] == (len(made), len(made))
     assert opened_codec(model) == (made, [])
-    assert packed_matrices.cached(model).keys() == {"codec"}
-    assert packed_matrices.verify(model, "codec")
-    packed_matrices.remove(model, "codec")
+    assert cached_sizes(model).keys() == {"codec"}
+    assert verify(model, "codec")
+    remove(model, "codec")
     assert opened_codec(model, threads=1)[0] == made
-    assert sorted(p.suffix for p in packed_matrices.cache_path(model, "codec").parent.iterdir()) == [
+    assert sorted(p.suffix for p in cache_path(model, "codec").parent.iterdir()) == [
         ".lock",
         ".ok",
         ".q3t",
@@ -123,7 +129,7 @@ def test_a_mapped_codec_makes_the_same_samples_and_leaves_the_checkpoints_alone(
     opened_codec(model)
     (model / "speech_tokenizer" / "model.safetensors").chmod(0)
     with open_checkpoint(model, codec=False) as checkpoint:
-        block = packed_codec.open_codec(checkpoint)
+        block = packed_codec.load_or_pack(checkpoint)
         assert len(checkpoint.files) == 1
         with Model(checkpoint, codec=block) as mapped:
             np.testing.assert_array_equal(speak_golden(mapped, row, golden)["wav"], want)
@@ -134,9 +140,9 @@ def test_a_mapped_codec_makes_the_same_samples_and_leaves_the_checkpoints_alone(
 @pytest.mark.parametrize("where", ["weights", "short", "config.json", "model.safetensors", "layout"])
 def test_a_wrong_codec_file_is_made_anew(model, where, monkeypatch):
     made, _ = opened_codec(model)
-    path = packed_matrices.cache_path(model, "codec")
+    path = cache_path(model, "codec")
     if where == "weights":
-        damage(path, packed_file.HEADER_ROOM + len(made) // 2)
+        damage(path, HEADER_ROOM + len(made) // 2)
     elif where == "short":
         os.truncate(path, path.stat().st_size - 64)
     elif where == "layout":
@@ -146,7 +152,7 @@ def test_a_wrong_codec_file_is_made_anew(model, where, monkeypatch):
     again, calls = opened_codec(model)
     assert again == made
     assert calls
-    assert packed_matrices.verify(model, "codec")
+    assert verify(model, "codec")
 
 
 def test_the_layout_of_the_codec_has_a_number():
@@ -171,8 +177,8 @@ def test_the_layout_of_the_codec_has_a_number():
 def test_a_file_that_was_not_written_to_is_read_whole_once(model, monkeypatch):
     _, _, path = opened(model)
     reads = []
-    whole = packed_file._check_whole
-    monkeypatch.setattr(packed_file, "_check_whole", lambda *a: reads.append(1) or whole(*a))
+    whole = file_format._check_whole
+    monkeypatch.setattr(file_format, "_check_whole", lambda *a: reads.append(1) or whole(*a))
     for _ in range(2):
         opened(model)
     assert reads == []
@@ -203,7 +209,7 @@ def test_verify_reads_everything(model):
     largest = max(data.values(), key=lambda d: len(d[1]))[1]
     start = path.read_bytes().index(largest)
     damage(path, start + len(largest) // 2)
-    assert not packed_matrices.verify(model, "int8")
+    assert not verify(model, "int8")
 
 
 def test_a_killed_process_leaves_nothing_wrong(model):
@@ -217,11 +223,10 @@ def test_a_killed_process_leaves_nothing_wrong(model):
 
 def test_two_processes_at_once(model):
     code = (
-        "import sys; from qwen3tts_cli.packed import matrices;"
+        "import sys; from qwen3tts_cli.packed import matrices; from qwen3tts_cli.packed.verify import verify;"
         "from qwen3tts_cli.models.checkpoint import open_checkpoint;"
-        "c = open_checkpoint(sys.argv[1]); matrices.make_packed(c, 'int4'); w = matrices.open_packed(c, 'int4');"
-        "size = sum(len(data) for _, data in w.matrices.values());"
-        "print(size, w.path is not None and matrices.verify(sys.argv[1], 'int4'))"
+        "c = open_checkpoint(sys.argv[1]); matrices.write_file(c, 'int4'); w = matrices.load_or_pack(c, 'int4');"
+        "print(len(w.matrices), w.path is not None and verify(sys.argv[1], 'int4'))"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", code, str(model)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -253,27 +258,27 @@ def coded(folder):
 def test_bf16_in_12_bits_changes_no_byte(model, monkeypatch, options):
     """Nothing, a file that is found, one that the opening makes since the model counts as large, and a wrong one."""
     want = spoken(model, **options)
-    assert "bf16" not in packed_matrices.cached(model)
-    monkeypatch.setattr(packed_matrices, "LARGE_MODEL_BYTES", 1)
+    assert "bf16" not in cached_sizes(model)
+    monkeypatch.setattr(packed_precision, "LARGE_MODEL_BYTES", 1)
     np.testing.assert_array_equal(spoken(model, **options), want)
-    path = packed_matrices.cache_path(model, "bf16")
+    path = cache_path(model, "bf16")
     if "linear_coded=scalar" in kernels_text():
         assert not path.exists()
         opened(model, "bf16")
-    assert packed_matrices.verify(model, "bf16")
+    assert verify(model, "bf16")
     assert coded(model) == {"coded"}
-    monkeypatch.setattr(packed_matrices, "LARGE_MODEL_BYTES", 1 << 40)
+    monkeypatch.setattr(packed_precision, "LARGE_MODEL_BYTES", 1 << 40)
     np.testing.assert_array_equal(spoken(model, **options), want)
-    damage(path, packed_matrices.HEADER_ROOM + 5)
+    damage(path, HEADER_ROOM + 5)
     np.testing.assert_array_equal(spoken(model, **options), want)
-    assert packed_matrices.verify(model, "bf16")
-    packed_matrices.remove(model, "bf16")
+    assert verify(model, "bf16")
+    remove(model, "bf16")
     np.testing.assert_array_equal(spoken(model, **options), want)
 
 
 def test_auto_is_int8_for_large_models(model, monkeypatch):
     for least, precision in ((1, "int8"), (1 << 40, "bf16")):
-        monkeypatch.setattr(packed_matrices, "LARGE_MODEL_BYTES", least)
+        monkeypatch.setattr(packed_precision, "LARGE_MODEL_BYTES", least)
         with Synthesizer.open(model) as opened:
             assert opened.precision == precision
 
@@ -287,11 +292,11 @@ def test_what_12_bits_do_not_hold_stays_as_it_is(model):
         slot, layer, array = checkpoint.tensors[at]
         bits = wild.integers(0, 1 << 16, array.shape).astype(np.uint16) & np.uint16(0xBFFF)
         checkpoint.tensors[at] = (slot, layer, bits)
-        packed_matrices.make_packed(checkpoint, "bf16", threads=2)
-        weights = packed_matrices.open_packed(checkpoint, "bf16")
+        packed_matrices.write_file(checkpoint, "bf16", threads=2)
+        weights = packed_matrices.load_or_pack(checkpoint, "bf16")
         assert ("TALKER_K", layer) not in weights.matrices
         assert ("TALKER_Q", layer) in weights.matrices
-        assert packed_matrices.open_packed(checkpoint, "bf16").matrices.keys() == weights.matrices.keys()
+        assert packed_matrices.load_or_pack(checkpoint, "bf16").matrices.keys() == weights.matrices.keys()
         for matrices in (None, weights.matrices):
             with Model(checkpoint, packed=matrices) as made:
                 found.append(Synthesizer(made, "wild").say("A cat sat.", seed=3, max_frames=6))
@@ -301,7 +306,7 @@ def test_what_12_bits_do_not_hold_stays_as_it_is(model):
 def test_packing_keeps_what_8_bits_can(model):
     """Column by column, the packed matrix times unit vectors is near the matrix: here by its own format, in NumPy."""
     with open_checkpoint(model) as checkpoint:
-        weights = packed_matrices.open_packed(checkpoint, "int8")
+        weights = packed_matrices.load_or_pack(checkpoint, "int8")
         for slot, layer, array in checkpoint.tensors:
             if (slot, layer) not in weights.matrices:
                 continue
@@ -320,7 +325,7 @@ def test_the_codecs_own_file_is_opened_when_it_is_asked_for(model):
     """As for the encoder of a cloned voice, where the packed decoder has made it unnecessary so far."""
     opened_codec(model)
     with open_checkpoint(model, codec=False) as checkpoint:
-        packed_codec.open_codec(checkpoint)
+        packed_codec.load_or_pack(checkpoint)
         assert checkpoint.codec_weights.path_of("decoder.pre_conv.conv.weight").parent.name == "speech_tokenizer"
         assert len(checkpoint.tensors) > len(checkpoint.opened)
 
@@ -330,38 +335,38 @@ def test_a_process_killed_while_it_packs_leaves_nothing_wrong(model):
     code = (
         "import os, sys; from pathlib import Path; from qwen3tts_cli.packed import matrices;"
         "from qwen3tts_cli.models.checkpoint import open_checkpoint;"
-        "matrices.make_packed(open_checkpoint(Path(sys.argv[1])), 'int8', progress=lambda *a: os.kill(os.getpid(), 9))"
+        "matrices.write_file(open_checkpoint(Path(sys.argv[1])), 'int8', progress=lambda *a: os.kill(os.getpid(), 9))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(model)], cwd=ROOT).returncode == -9
-    path = packed_matrices.cache_path(model, "int8")
+    path = cache_path(model, "int8")
     assert path.with_suffix(".part").exists()
     assert not path.exists()
     _, calls, made = opened(model)
     assert calls
     assert made == path
-    assert packed_matrices.verify(model, "int8")
+    assert verify(model, "int8")
     assert not path.with_suffix(".part").exists()
 
 
 @pytest.mark.parametrize("block", [64, 4096, 8 << 20])
 def test_pieces_lie_at_their_places_whatever_the_blocks(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(packed_file, "_BLOCK", block)
+    monkeypatch.setattr(file_format, "_BLOCK", block)
     rng = np.random.default_rng(2)
-    room = packed_file.HEADER_ROOM
+    room = HEADER_ROOM
     data = [rng.integers(0, 256, n, dtype=np.uint8) for n in (1, 64, 5000, 4096, 100_000)]
     starts = [room, room + 64, room + 4096, room + 12288, room + 20480]
     size = starts[-1] + len(data[-1]) + 77
     pieces = [("SLOT", i, "raw", start, array) for i, (start, array) in enumerate(zip(starts, data, strict=True))]
     path = tmp_path / "packed"
     with open(path, "wb") as file:
-        packed_file.write(file, {"a": 1}, pieces, size, int)
+        file_format.fill_file(file, {"a": 1}, pieces, size, int)
     whole = np.fromfile(path, np.uint8)
     assert len(whole) == size
     for start, array in zip(starts, data, strict=True):
         assert np.array_equal(whole[start : start + len(array)], array)
         whole[start : start + len(array)] = 0
     assert not whole[room:].any()
-    header, _ = packed_file.read(path, {"a": 1})
+    header, _ = file_format.read(path, {"a": 1})
     assert [(piece["start"], piece["end"] - piece["start"]) for piece in header["pieces"]] == [
         (start, len(array)) for start, array in zip(starts, data, strict=True)
     ]

@@ -14,9 +14,11 @@ from helpers import CHECKPOINTS, ROOT
 from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.models import hub_cache
 from qwen3tts_cli.models.checkpoint import open_checkpoint
-from qwen3tts_cli.packed import cache_lock, tidy
+from qwen3tts_cli.packed import cache_lock, cleanup
 from qwen3tts_cli.packed import codec as packed_codec
 from qwen3tts_cli.packed import matrices as packed_matrices
+from qwen3tts_cli.packed.cache_paths import cache_path, cached_sizes
+from qwen3tts_cli.packed.precision import PRECISIONS
 
 REPO = hub_cache.ALIASES["0.6b"]
 COMMITS = ["a" * 40, "b" * 40]
@@ -50,13 +52,13 @@ def snapshot(commit=COMMITS[0]):
 def pack(folder, *precisions):
     with open_checkpoint(folder, codec=False) as checkpoint:
         for precision in precisions:
-            packed_matrices.make_packed(checkpoint, precision)
-        packed_codec.make_codec(checkpoint)
+            packed_matrices.write_file(checkpoint, precision)
+        packed_codec.write_file(checkpoint)
 
 
 def kinds():
     """Kinds of all packed files."""
-    return sorted(pack.kind for pack in tidy.packs())
+    return sorted(pack.kind for pack in cleanup.packed_files())
 
 
 def files():
@@ -64,7 +66,7 @@ def files():
 
 
 def test_rm_removes_the_packed_weights_of_every_precision(run):
-    pack(snapshot(), *packed_matrices.PRECISIONS)
+    pack(snapshot(), *PRECISIONS)
     assert kinds() == ["bf16", "codec", "int4", "int8"]
     run("models", "rm", "-y", "0.6b")
     assert files() == []
@@ -84,7 +86,7 @@ def test_rm_leaves_other_models_alone(run, tmp_path):
     other = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "other")
     pack(other, "int8")
     run("models", "rm", "-y", REPO)
-    assert set(packed_matrices.cached(other)) == {"int8", "codec"}
+    assert set(cached_sizes(other)) == {"int8", "codec"}
     assert kinds() == ["codec", "int8"]
 
 
@@ -92,7 +94,7 @@ def test_packing_removes_what_was_packed_of_an_old_revision(run):
     pack(snapshot(COMMITS[0]), "int8")
     new = snapshot(COMMITS[1])
     pack(new, "int4")
-    assert set(packed_matrices.cached(new)) == {"int4", "codec"}
+    assert set(cached_sizes(new)) == {"int4", "codec"}
     assert kinds() == ["codec", "int4"]
 
 
@@ -102,7 +104,7 @@ def test_packing_removes_what_was_packed_of_a_folder_that_is_gone(run, tmp_path)
     shutil.rmtree(gone)
     there = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "there")
     pack(there, "int8")
-    assert [p.folder for p in tidy.packs()] == [there, there]
+    assert [p.folder for p in cleanup.packed_files()] == [there, there]
 
 
 def test_tidy_removes_what_nothing_can_use(run, tmp_path):
@@ -110,20 +112,20 @@ def test_tidy_removes_what_nothing_can_use(run, tmp_path):
     there = shutil.copytree(CHECKPOINTS / "tiny-base", tmp_path / "there")
     pack(gone, "int8")
     pack(there, "int8")
-    place = packed_matrices.cache_path(there, "int8").parent
+    place = cache_path(there, "int8").parent
     (place / ("0" * 24 + "-int4.q3t")).write_bytes(b"of another version")
     (place / ("1" * 24 + "-int4.part")).write_bytes(b"of a process that was killed")
     shutil.rmtree(gone)
     err = run("models", "tidy")[1]
     assert f"{gone}: removed int8, 0.00 GB\n" in err
     assert f"{'0' * 24}-int4.q3t: removed int4" in err
-    assert set(packed_matrices.cached(there)) == {"int8", "codec"}
+    assert set(cached_sizes(there)) == {"int8", "codec"}
     assert files() == [".lock", ".lock", ".ok", ".ok", ".q3t", ".q3t"]
     assert run("models", "tidy")[1] == "nothing to remove\n"
 
 
 def test_tidy_leaves_what_somebody_writes(run, tmp_path):
-    path = packed_matrices.cache_path(tmp_path / "model", "int8")
+    path = cache_path(tmp_path / "model", "int8")
     with cache_lock.try_lock(path):
         path.with_suffix(".part").write_bytes(b"half")
         run("models", "tidy")
@@ -131,7 +133,7 @@ def test_tidy_leaves_what_somebody_writes(run, tmp_path):
 
 
 def test_unpack_removes_every_precision(run):
-    pack(snapshot(), *packed_matrices.PRECISIONS)
+    pack(snapshot(), *PRECISIONS)
     err = run("models", "unpack", "0.6b")[1]
     assert all(f"{kind} 0.00 GB" in err for kind in ("bf16", "int8", "int4", "codec"))
     assert files() == []
@@ -165,7 +167,7 @@ def test_unpack_of_a_folder_that_is_gone(run, tmp_path, monkeypatch):
     pack(inner, "int8")
     shutil.rmtree(folder)
     run("models", "unpack", "./model")
-    assert [p.folder for p in tidy.packs()] == [inner, inner]
+    assert [p.folder for p in cleanup.packed_files()] == [inner, inner]
     run("models", "unpack", "./model", code=3)
 
 
@@ -174,23 +176,23 @@ def test_a_header_names_the_folder_of_the_model(run, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(folder)
     pack(link, "int8")
-    assert [p.folder for p in tidy.packs()] == [folder, folder]
+    assert [p.folder for p in cleanup.packed_files()] == [folder, folder]
 
 
 @pytest.mark.parametrize("content", [b"", b"Q3TPACK\0", b"\0" * 100, b"Q3TPACK\0" + b"\xff" * 100])
 def test_a_file_that_is_none_is_nobodys(run, tmp_path, content):
-    path = packed_matrices.cache_path(tmp_path, "int8")
+    path = cache_path(tmp_path, "int8")
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    (pack,) = tidy.packs()
+    (pack,) = cleanup.packed_files()
     assert pack == (path, "int8", None)
-    assert tidy.tidy() == []
-    assert tidy.tidy(unknown=True) == [(pack, len(content))]
+    assert cleanup.remove_unused() == []
+    assert cleanup.remove_unused(unknown=True) == [(pack, len(content))]
 
 
 def test_the_lock_survives_the_removal_of_its_file(run, tmp_path):
     """Who opened the file before it was removed does not hold what the next one holds."""
-    path = packed_matrices.cache_path(tmp_path, "int8")
+    path = cache_path(tmp_path, "int8")
     first = cache_lock.try_lock(path)
     path.with_suffix(".lock").unlink()
     second = cache_lock.try_lock(path)

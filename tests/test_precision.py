@@ -41,7 +41,7 @@ def skip_unless_there(name):
 @pytest.fixture(scope="module", params=["int8", "int4"])
 def voice(request):
     with open_checkpoint(POCKET) as checkpoint:
-        weights = packed_matrices.open_packed(checkpoint, request.param)
+        weights = packed_matrices.load_or_pack(checkpoint, request.param)
         yield request.param, checkpoint, weights.matrices
 
 

@@ -19,6 +19,7 @@ from ..models.synthetic import synthetic_checkpoint
 from ..models.tensors import rows_of
 from ..packed import codec as packed_codec
 from ..packed import matrices as packed_matrices
+from ..packed.precision import PRECISIONS, bf16_file_helps
 from ..speech.synthesizer import Synthesizer
 from .machine import Bounds, Prober
 from .results import Results, make_row, spread
@@ -93,7 +94,7 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
     codec = _packed_codec(checkpoint)
     matrices = {}
     for precision in precisions:
-        if precision in packed_matrices.PRECISIONS:
+        if precision in PRECISIONS:
             note(f"packing {precision}")
             matrices[precision] = packed_matrices.pack_in_memory(
                 checkpoint, precision, threads=threads, shared=True
@@ -110,19 +111,19 @@ def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threa
     with open_checkpoint(found.path, codec=False) as checkpoint:
         try:
             if not found.embedded:
-                packed_codec.make_codec(checkpoint)
+                packed_codec.write_file(checkpoint)
             for precision in precisions:
-                wanted = precision in packed_matrices.PRECISIONS
-                if wanted and (precision != "bf16" or packed_matrices.saves_time(checkpoint)):
+                wanted = precision in PRECISIONS
+                if wanted and (precision != "bf16" or bf16_file_helps(checkpoint)):
                     note(f"{precision}: packing, or reading what is packed")
-                    packed_matrices.make_packed(checkpoint, precision, threads=threads)
+                    packed_matrices.write_file(checkpoint, precision, threads=threads)
         except OSError as error:
             note(f"warning: {error.filename or 'packed weights'}: {error.strerror or error}; made anew for each row")
 
     def opened(precision: str, threads: int) -> tuple[Model, str]:
-        if precision not in packed_matrices.PRECISIONS:
+        if precision not in PRECISIONS:
             checkpoint = open_checkpoint(found.path, codec=found.embedded)
-            codec = None if found.embedded else packed_codec.open_codec(checkpoint, threads=threads)
+            codec = None if found.embedded else packed_codec.load_or_pack(checkpoint, threads=threads)
             return Model(checkpoint, threads=threads, codec=codec), DECODER_PRECISION
         return Synthesizer.open(model, precision=precision, threads=threads).model, DECODER_PRECISION
 

@@ -257,7 +257,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt as interrupt:  # a second one, during the cleanup after the first
         code = signals.exit_code(interrupt)
     if code > 128:  # stopped by a signal: do not wait for threads
-        if writing := sys.modules.get("qwen3tts_cli.packed.background_write"):
-            writing.abandon()  # of a model whose opening, or closing, was interrupted
+        if writing := sys.modules.get("qwen3tts_cli.packed.file_writer"):
+            writing.remove_partial_files()  # of a model whose opening, or closing, was interrupted
         os._exit(code)
     sys.exit(code)

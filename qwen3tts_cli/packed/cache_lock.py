@@ -1,4 +1,4 @@
-"""The lock of a file of packed weights: who holds it writes the file."""
+"""The lock of a packed file: only the process that holds it may write the file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 class Lock:
-    """The right to write a file, held until `release` or until nothing refers to it any more; the system lets go of it
-    when its holder ends, however that is.
+    """The right to write a packed file, held until `release` or until the object is collected.
 
-    In a forked child it is still its parent's, and `release` does nothing.
+    The system releases it when its process ends for any reason. A forked child does not hold it: there `release` does
+    nothing.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -22,14 +22,14 @@ class Lock:
         self._unlock = partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
 
     def release(self) -> None:
-        """Let go. May be called twice."""
+        """Release the lock. May be called again."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0 and self._process == os.getpid():
-            self._unlock()  # also of the copies that forked children have
+            self._unlock()  # forked children have copies of the descriptor: closing it would not release the lock
             os.close(descriptor)
 
     def __del__(self) -> None:
-        self.release()  # of a model that was opened and dropped
+        self.release()
 
     def __enter__(self) -> Lock:
         return self
@@ -39,19 +39,19 @@ class Lock:
 
 
 def try_lock(path: Path) -> Lock | None:
-    """The lock of a file of packed weights; None where somebody else has it. Never waits. Raises OSError."""
+    """Take the lock of a packed file; None if another process holds it. Does not wait. Raises OSError."""
     import fcntl
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = path.with_suffix(".lock")
     while True:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.fstat(descriptor)
+            locked = os.fstat(descriptor)
             with contextlib.suppress(FileNotFoundError):
-                there = os.stat(name)
-                if (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino):
+                found = os.stat(name)
+                if (found.st_dev, found.st_ino) == (locked.st_dev, locked.st_ino):
                     return Lock(descriptor)
         except BlockingIOError:
             os.close(descriptor)
@@ -59,4 +59,4 @@ def try_lock(path: Path) -> Lock | None:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # it was removed with its file meanwhile: there is another one, or none
+        os.close(descriptor)  # the lock file was deleted after it was opened: try the new one, if there is one

@@ -1,4 +1,4 @@
-"""All packed weights of a model at its opening: from the cache folder, or packed now and yet to be written there."""
+"""All packed weights of a model as it is opened: from the cache folder, or packed now and written there afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..engine.prefault import start_prefault
 from . import codec as packed_codec
 from . import matrices as packed_matrices
-from .locate import cached
+from .cache_paths import cached_sizes
+from .precision import bf16_file_helps, frame_matrices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,59 +18,60 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..models.checkpoint import Checkpoint
-    from .background_write import Keeper
-    from .file import Progress
+    from .file_format import Progress
+    from .file_writer import BackgroundWriter
 
     Matrices = dict[tuple[str, int], tuple[str, np.ndarray]] | None
 
 
-def open_weights(
+def load_packed_weights(
     checkpoint: Checkpoint,
     precision: str,
-    keeper: Keeper,
+    writer: BackgroundWriter,
     *,
     codec: bool,
     cache: bool,
     progress: Progress | None,
     warn: Callable[[str], None],
 ) -> tuple[Matrices, np.ndarray | None]:
-    """Packed matrices and the block of the speech decoder as engine.Model takes them, as far as they are of use. codec:
-    the latter too. keeper: gets what the cache folder lacks, unless `cache` is False, and begins to write from memory.
+    """The packed matrices and the packed codec, as engine.model.Model takes them; None for what is not packed.
 
-    The decoder's are first, so that its tensors and the matrices are never both in memory. progress, warn: as of
-    packed.open_packed, but for one warning at most. Raises CheckpointError, EngineError.
+    codec: whether the codec is packed. cache: whether `writer` is given the files that the cache folder lacks; it
+    begins to write those that are packed already. progress, warn: see matrices.load_or_pack; there is one warning at
+    most. The codec is packed first, so that its tensors and the matrices are never both in memory.
+    Raises CheckpointError, EngineError.
     """
-    told: list[str] = []
+    warned: list[str] = []
 
-    def once(line: str) -> None:
-        if not told:
+    def warn_once(line: str) -> None:
+        if not warned:
             warn(line)
-        told.append(line)
+        warned.append(line)
 
-    threads, kept = keeper.threads, keeper if cache else None
+    threads, file_writer = writer.threads, writer if cache else None
     matrices, block = None, None
     if codec:
-        if not cached(checkpoint.config.path):  # a first run: its table has to be made as well
+        if not cached_sizes(checkpoint.config.path):  # at the first opening the tokenizer's table is built meanwhile
             threading.Thread(target=_read_tokenizer, args=(checkpoint,), daemon=True).start()
-        block = packed_codec.open_codec(checkpoint, threads=threads, warn=once, keeper=kept)
-    if precision != "bf16" or packed_matrices.saves_time(checkpoint):
-        matrices = packed_matrices.open_packed(
-            checkpoint, precision, threads=threads, progress=progress, warn=once, keeper=kept
+        block = packed_codec.load_or_pack(checkpoint, threads=threads, warn=warn_once, writer=file_writer)
+    if precision != "bf16" or bf16_file_helps(checkpoint):
+        matrices = packed_matrices.load_or_pack(
+            checkpoint, precision, threads=threads, progress=progress, warn=warn_once, writer=file_writer
         ).matrices
     if block is not None:
-        start_prefault([*_matrices(checkpoint, matrices), block])
+        start_prefault([*_frame_arrays(checkpoint, matrices), block])
     if precision != "bf16":
-        keeper.begin()
+        writer.begin()
     return matrices, block
 
 
-def _matrices(checkpoint: Checkpoint, matrices: Matrices) -> list[np.ndarray]:
-    """The matrices that each frame reads: packed ones, or the checkpoint's own."""
+def _frame_arrays(checkpoint: Checkpoint, matrices: Matrices) -> list[np.ndarray]:
+    """The matrices that each frame reads: the packed ones, or the checkpoint's own."""
     if matrices:
         return [array for _, array in matrices.values()]
-    return packed_matrices.frame_matrices(checkpoint)
+    return frame_matrices(checkpoint)
 
 
 def _read_tokenizer(checkpoint: Checkpoint) -> None:
-    with contextlib.suppress(Exception):  # who uses it sees what is wrong
+    with contextlib.suppress(Exception):  # the first use of the tokenizer raises the error again
         checkpoint.tokenizer  # noqa: B018

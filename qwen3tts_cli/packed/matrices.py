@@ -1,8 +1,7 @@
-"""Packed weights: made once for each model and precision and then mapped from the user's cache folder.
+"""The packed matrices of the language models, one packed file for each checkpoint and precision.
 
-Where there is no file yet, int8 and int4 are packed into memory and written from there while the model speaks; bf16,
-whose file only saves time, is used as it is in the checkpoint, and its file is made when nobody waits for it. See
-packed_keep for the writing, packed_file for the files.
+If there is no file yet, int8 and int4 are packed into memory and written from there while the model speaks. A bf16 file
+only saves time: without one the model uses the checkpoint's matrices, and the file is written when nobody waits for it.
 """
 
 from __future__ import annotations
@@ -10,95 +9,86 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..common.pages import zeroed
-from ..engine.cpu import kernels_text
-from ..engine.packing import pack_rows, packed_bytes
-from . import background_write
-from . import file as packed_file
-from .background_write import Job, in_memory
+from ..engine.packing import BLOCK_ROWS, pack_rows, packed_bytes
+from . import file_format, file_writer
 from .cache_lock import Lock, try_lock
-from .file import HEADER_ROOM, THREAD_NAME, Unfit
-from .locate import cache_path, cached
-from .tidy import remove
+from .cache_paths import cache_path
+from .file_format import HEADER_ROOM, THREAD_NAME, Piece, StalePackedFile
+from .file_writer import WriteJob, memory_only_warning
+from .precision import packed_format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from ..models.checkpoint import Checkpoint
-    from .background_write import Keeper
-    from .file import Piece, Progress
-
-__all__ = [
-    "PRECISIONS",
-    "PackedWeights",
-    "cache_path",
-    "cached",
-    "choose_precision",
-    "make_packed",
-    "open_packed",
-    "remove",
-    "saves_time",
-    "verify",
-]
-PRECISIONS = ("bf16", "int8", "int4")
-LARGE_MODEL_BYTES = 256 << 20  # of matrices, 16 bits a weight
+    from .file_format import Progress
+    from .file_writer import BackgroundWriter
 
 _ALIGN = 64
-_LARGEST_CODED = 0.85  # of the bytes of bf16; short rows are filled up
-_LAYER = frozenset(f"{m}_{w}" for m in ("TALKER", "PREDICTOR") for w in ("Q", "K", "V", "O", "GATE", "UP", "DOWN"))
-_HEADS = frozenset(("CODEC_HEAD", "PREDICTOR_HEAD", "PROJECTION"))
-_Rows = list[tuple[Any, ...]]  # slot, layer, array, dtype, start, bytes
+_LARGEST_CODED = 0.85  # a coded matrix of more than this share of the bf16 bytes is not packed: its rows are too short
+
+
+class MatrixPlace(NamedTuple):
+    """A matrix of the checkpoint and its place in the packed file: bytes [start, start + size)."""
+
+    slot: str
+    layer: int
+    array: np.ndarray
+    format: str
+    start: int
+    size: int
 
 
 @dataclass(frozen=True)
 class PackedWeights:
-    """Matrices by (slot name, layer) as engine.Model takes them. `path` is None where they are in memory only."""
+    """Packed matrices. matrices: (slot name, layer) -> (format, bytes). path: of their file; None if in memory only."""
 
     matrices: dict[tuple[str, int], tuple[str, np.ndarray]]
     path: Path | None
 
 
-def open_packed(
+def load_or_pack(
     checkpoint: Checkpoint,
     precision: str,
     *,
     threads: int = 1,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
-    keeper: Keeper | None = None,
+    writer: BackgroundWriter | None = None,
 ) -> PackedWeights:
-    """The matrices of a checkpoint in `precision`, from the cache where it has them, else packed now.
+    """The matrices of a checkpoint in `precision`: mapped from their packed file, else packed into memory now.
 
-    bf16 gives those that 12 bits hold, and the others, and without a file all, stay as they are in the checkpoint.
-    progress: called with bytes done and in all while packing. warn: called with a line where the cache is of no use.
-    keeper: gets the file to be written where there is none; None: nothing is written.
+    For bf16 the result lacks the matrices that 12 bits cannot hold and, without a file, all of them: the model then
+    uses the checkpoint's. progress: called with the bytes done and the bytes in all while packing.
+    warn: called with one line if the cache folder cannot be used. writer: is given the file to write if it does not
+    exist; None writes nothing. Raises CheckpointError, EngineError.
     """
-    path, facts = cache_path(checkpoint.config.path, precision), _facts(checkpoint.config.path, precision)
+    path, facts = cache_path(checkpoint.config.path, precision), header_facts(checkpoint.config.path, precision)
     lock = None
     try:
         if path is not None:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError, Unfit):
-                read = packed_file.read(path, facts, threads, stamp=keeper is not None)
-                return _matrices(*read, checkpoint, precision, path)
-            if keeper is not None and (lock := try_lock(path)) is None:
-                keeper = None  # somebody else writes it
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, StalePackedFile):
+                header, file = file_format.read(path, facts, threads, stamp=writer is not None)
+                return _mapped(header, file, checkpoint, precision, path)
+            if writer is not None and (lock := try_lock(path)) is None:
+                writer = None  # another process writes the file
     except OSError as error:
-        keeper = None
+        writer = None
         if warn is not None:
             note = f"{path}: {error.strerror or error}; the weights are used as they are, which takes longer"
-            warn(note if precision == "bf16" else in_memory(path, error))
+            warn(note if precision == "bf16" else memory_only_warning(path, error))
     if precision == "bf16":
         if lock is not None:
-            lock.release()  # until its file is made
-        if keeper is not None and path is not None:
-            keeper.add(_job(checkpoint, precision, path, facts, threads, forget=False))  # the model reads them as well
+            lock.release()  # the writer takes it again when it writes the file
+        if writer is not None and path is not None:
+            writer.add(_job(checkpoint, precision, path, facts, threads, drop_pages=False))  # the model reads them too
         return PackedWeights({}, None)
     try:
         weights = pack_in_memory(checkpoint, precision, threads=threads, progress=progress)
@@ -106,12 +96,12 @@ def open_packed(
         if lock is not None:
             lock.release()
         raise
-    if keeper is not None and path is not None:
-        keeper.add(_job(checkpoint, precision, path, facts, threads, weights, lock))
+    if writer is not None and path is not None:
+        writer.add(_job(checkpoint, precision, path, facts, threads, weights, lock))
     return weights
 
 
-def make_packed(
+def write_file(
     checkpoint: Checkpoint,
     precision: str,
     *,
@@ -119,85 +109,41 @@ def make_packed(
     progress: Progress | None = None,
     waiting: Callable[[], None] | None = None,
 ) -> Path | None:
-    """The file of the matrices in the cache, made now where it is not there yet; None where there is no cache folder.
+    """Write the packed file of a precision now unless it exists and is valid. Returns its path, None without a cache.
 
-    One matrix at a time is in memory. waiting: called where another process writes that file and takes long about it.
-    Raises OSError.
+    One matrix at a time is in memory. progress: called with the bytes done and the bytes in all. waiting: called once
+    if another process writes the file and takes long. Raises OSError, EngineError.
     """
     path = cache_path(checkpoint.config.path, precision)
     if path is not None:
-        facts = _facts(checkpoint.config.path, precision)
+        facts = header_facts(checkpoint.config.path, precision)
         job = _job(checkpoint, precision, path, facts, threads)
-        background_write.make(job, threads, progress=progress, waiting=waiting)
+        file_writer.write_now(job, threads, progress=progress, waiting=waiting)
     return path
 
 
 def pack_in_memory(
     checkpoint: Checkpoint, precision: str, *, threads: int = 1, progress: Progress | None = None, shared: bool = False
 ) -> PackedWeights:
-    """The matrices of a checkpoint in `precision`, packed now and kept nowhere. shared: with forked processes, see
-    memory.zeroed."""
-    rows, size = _layout(checkpoint, precision)
+    """Pack the matrices of a checkpoint into memory. shared: with forked processes, see common.pages.zeroed.
+
+    progress: called with the bytes done and the bytes in all. Raises EngineError.
+    """
+    places, size = _layout(checkpoint, precision)
     whole = np.frombuffer(zeroed(size, huge=True, shared=shared), np.uint8)
-    total, done, matrices = sum(row[5] for row in rows), 0, {}
-    for row, held in _pack(checkpoint, rows, threads, lambda row: whole[row[4] : row[4] + row[5]]):
-        done += row[5]
-        if held is not None:
-            matrices[row[:2]] = (row[3], held)
+    total, done, matrices = sum(place.size for place in places), 0, {}
+    for place, packed in _pack(checkpoint, places, threads, lambda p: whole[p.start : p.start + p.size]):
+        done += place.size
+        if packed is not None:
+            matrices[place.slot, place.layer] = (place.format, packed)
         if progress is not None:
             progress(done, total)
     return PackedWeights(matrices, None)
 
 
-def frame_matrices(checkpoint: Checkpoint) -> list[np.ndarray]:
-    """The language models' matrices as they are in the checkpoint: what each frame reads."""
-    return [array for slot, _, array in checkpoint.opened if slot in _LAYER or slot in _HEADS]
-
-
-def is_large(checkpoint: Checkpoint) -> bool:
-    """Whether the language models' matrices are many: less may stay in the processor's cache, and is fast anyway."""
-    return 2 * sum(array.size for array in frame_matrices(checkpoint)) >= LARGE_MODEL_BYTES
-
-
-def choose_precision(checkpoint: Checkpoint) -> str:
-    """What "auto" means for a model: int8 where it is large, else bf16."""
-    return "int8" if is_large(checkpoint) else "bf16"
-
-
-def saves_time(checkpoint: Checkpoint) -> bool:
-    """Whether bf16 weights are worth a packed file: large, and on a processor with kernels that decode them in time;
-    or there is one."""
-    if "bf16" in cached(checkpoint.config.path):
-        return True
-    return is_large(checkpoint) and saves_time_here()
-
-
-def saves_time_here() -> bool:
-    """Whether this processor decodes 12 bits in less time than it reads the 4 that they save."""
-    return "linear_coded=scalar" not in kernels_text()
-
-
-def verify(folder: Path, kind: str, threads: int = 1) -> bool:
-    """Whether the packed weights of the model in `folder` are whole and of its present files. Reads all of them.
-
-    kind: a precision, or "codec". What fails is made anew at the next use.
-    """
-    path = cache_path(folder, kind)
-    try:
-        if kind == "codec":
-            from .codec import facts_of
-
-            facts = facts_of(folder)
-        else:
-            facts = _facts(folder, kind)
-    except OSError:
-        return False
-    return path is not None and packed_file.verify(path, facts, threads)
-
-
-def _facts(folder: Path, precision: str) -> dict[str, Any]:
-    """What the header of a file must say to be of the model in `folder` as it is now."""
-    source = packed_file.source_of(*Path(folder).glob("model*.safetensors"))
+def header_facts(folder: Path, precision: str) -> dict[str, Any]:
+    """The fields that the header of a packed file must have to belong to the present files in `folder`."""
+    source = file_format.source_facts(*Path(folder).glob("model*.safetensors"))
     return {"precision": precision, "source": source, "folder": os.path.realpath(folder)}
 
 
@@ -209,79 +155,87 @@ def _job(
     threads: int,
     weights: PackedWeights | None = None,
     lock: Lock | None = None,
-    forget: bool = True,
-) -> Job:
-    """The writing of a file: of the weights in memory, or else packed from the checkpoint as they are written. facts:
-    of the files that the checkpoint was opened from, which may be others by now. forget: what was read of the
-    checkpoint does not stay in memory."""
-    rows, size = _layout(checkpoint, precision)
-    pieces = partial(_pieces, checkpoint, rows, threads, forget)
-    if weights is not None:
-        pieces = partial(_kept, [row[:2] + row[3:5] for row in rows], weights)  # type: ignore[assignment]
-    return Job(path, facts, pieces, size, sum(row[5] for row in rows), lock)
+    drop_pages: bool = True,
+) -> WriteJob:
+    """The job that writes a packed file: from `weights` in memory, or packing the checkpoint's matrices as it goes.
+
+    facts: of the files that the checkpoint was opened from, which may have been replaced since. drop_pages: see _pack.
+    """
+    places, size = _layout(checkpoint, precision)
+    if weights is None:
+        pieces = partial(_pack_pieces, checkpoint, places, threads, drop_pages)
+    else:
+        # Without the arrays: the checkpoint may be closed before its matrices are written.
+        entries = [(place.slot, place.layer, place.format, place.start) for place in places]
+        pieces = partial(_memory_pieces, entries, weights)  # type: ignore[assignment]
+    return WriteJob(path, facts, pieces, size, sum(place.size for place in places), lock)
 
 
-def _kept(places: list[tuple[Any, ...]], weights: PackedWeights) -> Iterator[Piece]:
-    for slot, layer, dtype, start in places:
-        yield slot, layer, dtype, start, weights.matrices[slot, layer][1]
+def _memory_pieces(entries: Sequence[tuple[str, int, str, int]], weights: PackedWeights) -> Iterator[Piece]:
+    for slot, layer, name, start in entries:
+        yield Piece(slot, layer, name, start, weights.matrices[slot, layer][1])
 
 
-def _pieces(checkpoint: Checkpoint, rows: _Rows, threads: int, forget: bool) -> Iterator[Piece]:
-    """Packed matrices, each in a buffer that the next one reuses; not those that 12 bits do not hold."""
-    largest = max((row[5] for row in rows), default=0)
-    room = np.empty(largest + _ALIGN, np.uint8)
-    room = room[-room.ctypes.data % _ALIGN :][:largest]
-    for (slot, layer, _, dtype, start, _), held in _pack(checkpoint, rows, threads, lambda row: room[: row[5]], forget):
-        if held is not None:
-            yield slot, layer, dtype, start, held
+def _pack_pieces(
+    checkpoint: Checkpoint, places: Sequence[MatrixPlace], threads: int, drop_pages: bool
+) -> Iterator[Piece]:
+    """The packed matrices, each in a buffer that the next one reuses, but for those that "coded" cannot hold."""
+    largest = max((place.size for place in places), default=0)
+    buffer = np.empty(largest + _ALIGN, np.uint8)
+    buffer = buffer[-buffer.ctypes.data % _ALIGN :][:largest]
+    for place, packed in _pack(checkpoint, places, threads, lambda p: buffer[: p.size], drop_pages):
+        if packed is not None:
+            yield Piece(place.slot, place.layer, place.format, place.start, packed)
 
 
-def _layout(checkpoint: Checkpoint, precision: str) -> tuple[_Rows, int]:
-    """Rows and the size of the file; the header has room in front."""
-    rows, at = [], HEADER_ROOM
+def _layout(checkpoint: Checkpoint, precision: str) -> tuple[list[MatrixPlace], int]:
+    """The place of each matrix in the packed file, and the size of the file in bytes."""
+    places, start = [], HEADER_ROOM
     for slot, layer, array in checkpoint.opened:
-        if slot in _LAYER or slot in _HEADS:
-            dtype = precision if slot in _LAYER else "int8"  # heads lose most and are few
-            dtype = "coded" if precision == "bf16" else dtype
-            size = packed_bytes(dtype, array.shape)
-            if dtype == "coded" and (array.dtype != np.uint16 or size > _LARGEST_CODED * array.nbytes):
-                continue
-            rows.append((slot, layer, array, dtype, at, size))
-            at += -(-size // _ALIGN) * _ALIGN
-    return rows, at
+        if (name := packed_format(slot, precision)) is None:
+            continue
+        size = packed_bytes(name, array.shape)
+        if name == "coded" and (array.dtype != np.uint16 or size > _LARGEST_CODED * array.nbytes):
+            continue
+        places.append(MatrixPlace(slot, layer, array, name, start, size))
+        start += -(-size // _ALIGN) * _ALIGN
+    return places, start
 
 
 def _pack(
     checkpoint: Checkpoint,
-    rows: _Rows,
+    places: Sequence[MatrixPlace],
     threads: int,
-    place: Callable[[tuple[Any, ...]], np.ndarray],
-    forget: bool = True,
-) -> Iterator[tuple[tuple[Any, ...], np.ndarray | None]]:
-    """Each row and its matrix packed into what `place` gives for it; None where 12 bits do not hold it. forget: what
-    was read of the checkpoint does not stay in memory."""
+    buffer_for: Callable[[MatrixPlace], np.ndarray],
+    drop_pages: bool = True,
+) -> Iterator[tuple[MatrixPlace, np.ndarray | None]]:
+    """Pack each matrix into the buffer that `buffer_for` returns; yields None for one that "coded" cannot hold.
+
+    drop_pages: release the memory of the checkpoint's mapped files after each matrix.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(threads, THREAD_NAME) as pool:
-        for row in rows:
-            array, dtype, out = row[2], row[3], place(row)
+        for place in places:
+            array, out = place.array, buffer_for(place)
             if array.ctypes.data % array.itemsize or not array.flags.c_contiguous:
                 array = array.copy()
-            share = -(-array.shape[0] // (32 * threads)) * 32
-            parts = [(first, min(first + share, array.shape[0])) for first in range(0, array.shape[0], share)]
-            held = list(pool.map(lambda part, a=array, d=dtype, o=out: pack_rows(a, d, *part, o), parts))
-            if forget:
+            rows = len(array)
+            share = -(-rows // (BLOCK_ROWS * threads)) * BLOCK_ROWS
+            parts = [(first, min(first + share, rows)) for first in range(0, rows, share)]
+            packed = list(pool.map(lambda part, a=array, f=place.format, o=out: pack_rows(a, f, *part, o), parts))
+            if drop_pages:
                 checkpoint.forget()
-            yield row, out if all(held) else None
+            yield place, out if all(packed) else None
 
 
-def _matrices(
+def _mapped(
     header: dict[str, Any], file: mmap.mmap, checkpoint: Checkpoint, precision: str, path: Path
 ) -> PackedWeights:
-    """The matrices, if they lie where the shapes of the checkpoint put them. Raises Unfit."""
-    rows = [(slot, layer, dtype, at, at + n) for slot, layer, _, dtype, at, n in _layout(checkpoint, precision)[0]]
+    """The matrices in a mapped file. Raises StalePackedFile unless they lie where the checkpoint's shapes put them."""
+    expected = [(p.slot, p.layer, p.format, p.start, p.start + p.size) for p in _layout(checkpoint, precision)[0]]
     found = [(e["slot"], e["layer"], e["dtype"], e["start"], e["end"]) for e in header["pieces"]]
-    if found != rows and (precision != "bf16" or not set(found) <= set(rows)):
-        raise Unfit
+    if found != expected and (precision != "bf16" or not set(found) <= set(expected)):
+        raise StalePackedFile
     whole = np.frombuffer(file, np.uint8)
-    return PackedWeights({(slot, layer): (dtype, whole[at:end]) for slot, layer, dtype, at, end in found}, path)
+    return PackedWeights({(slot, layer): (name, whole[at:end]) for slot, layer, name, at, end in found}, path)

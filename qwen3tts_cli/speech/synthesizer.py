@@ -20,9 +20,9 @@ from ..engine.model import Model
 from ..errors import UsageError
 from ..models import hub_cache
 from ..models.checkpoint import open_checkpoint
-from ..packed import matrices as packed_matrices
-from ..packed.background_write import Keeper, Packing
-from ..packed.load import open_weights
+from ..packed.file_writer import BackgroundWriter, PackingMixin
+from ..packed.load import load_packed_weights
+from ..packed.precision import choose_precision
 from ..text.languages import resolve_language, resolve_speaker
 from ..text.prompt import default_text_mode
 from .options import SpeakOptions, audio_of, facts_of, iterator_of, options_of, sampling_of, text_and_options
@@ -41,7 +41,7 @@ PRECISIONS = ("auto", "bf16", "int8", "int4")
 DECODER_PRECISIONS = ("auto", "f32")
 
 
-class Synthesizer(Packing):
+class Synthesizer(PackingMixin):
     """An opened model that speaks. A context manager; safe to use, and to close, from several threads at once.
 
     >>> with Synthesizer.open() as voice:
@@ -53,7 +53,7 @@ class Synthesizer(Packing):
         self.on_warning = on_warning
         self.lifetime = Lifetime("synthesizer", model.checkpoint.close)
         self.lifetime.adopt(model.lifetime)
-        self._keeper, self._spoke = Keeper(), False
+        self._writer, self._spoke = BackgroundWriter(), False
 
     @classmethod
     def open(
@@ -91,18 +91,18 @@ class Synthesizer(Packing):
         cloning.check_on_warning(on_warning)
         resolved = hub_cache.resolve_model(None if model is None else arguments.name_or_path("model", model))
         checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded, cache=cache)
-        keeper = Keeper(threads or default_threads())
+        writer = BackgroundWriter(threads or default_threads())
         try:
-            precision = packed_matrices.choose_precision(checkpoint) if precision == "auto" else precision
+            precision = choose_precision(checkpoint) if precision == "auto" else precision
             options = {"codec": not resolved.embedded, "cache": cache, "progress": progress}
             warn = warnings.warn if on_warning is None else on_warning
-            matrices, codec = open_weights(checkpoint, precision, keeper, **options, warn=warn)
-            model = Model(checkpoint, threads=keeper.threads, packed=matrices, codec=codec)
+            matrices, codec = load_packed_weights(checkpoint, precision, writer, **options, warn=warn)
+            model = Model(checkpoint, threads=writer.threads, packed=matrices, codec=codec)
             opened = cls(model, resolved.name, precision, on_warning)
-            opened._keeper = keeper
+            opened._writer = writer
             return opened
         except BaseException:
-            keeper.close()
+            writer.close()
             checkpoint.close()
             raise
 
@@ -112,7 +112,7 @@ class Synthesizer(Packing):
         They get EngineError, as every later call does. Packed weights that are not written yet are not kept. In a child
         of a fork that came during a step nothing is freed.
         """
-        self._keeper.close()
+        self._writer.close()
         self.lifetime.close()
 
     def __enter__(self) -> Synthesizer:
@@ -144,7 +144,7 @@ class Synthesizer(Packing):
             if options is not None and not isinstance(options, SpeakOptions):
                 arguments.refuse("options", options, "SpeakOptions")
             if self._spoke:
-                self._keeper.begin()
+                self._writer.begin()
             self._spoke = True
             return self._begin(text, options or SpeakOptions())
 
@@ -183,7 +183,7 @@ class Synthesizer(Packing):
             cloned=cloned,
         )
         spoken = prompts(self.model, self.lifetime, text, plan, o.split)
-        return Speech(self.model, plan, spoken, at_end=self._keeper.begin)
+        return Speech(self.model, plan, spoken, at_end=self._writer.begin)
 
     def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None, **facts: Any) -> Voice:
         """The voice of a recording, to speak with or to keep; see cloning.clone for `facts` and what is raised.
@@ -258,6 +258,6 @@ class Synthesizer(Packing):
             with closing(made(self.model, utterances(), size, bool(options["live"]))) as all_of_them:
                 for speech, pcm in all_of_them:
                     yield speech.index, pcm
-            self._keeper.begin()
+            self._writer.begin()
 
         return Reader("stream", chunks(), self.lifetime)

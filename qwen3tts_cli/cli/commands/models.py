@@ -66,7 +66,7 @@ def list_models(as_json: bool) -> None:
 
 
 def _row(name: str, repo: str | None, path: Path | None) -> dict[str, Any]:
-    from ...packed.matrices import cached
+    from ...packed.cache_paths import cached_sizes
 
     state = "not there" if path is None else "partial" if hub_cache.missing_files(path) else "ready"
     size = 0 if path is None else hub_cache.size_bytes(path)
@@ -75,7 +75,7 @@ def _row(name: str, repo: str | None, path: Path | None) -> dict[str, Any]:
         "repo": repo,
         "state": state,
         "bytes": size,
-        "packed": {} if path is None else cached(path),
+        "packed": {} if path is None else cached_sizes(path),
         "path": None if path is None else str(path),
     }
 

@@ -17,22 +17,21 @@ from ..console import Console
 def damaged_packs(folder: Path) -> list[str]:
     """Read all packed weights of the model in `folder`; a line for each file that is wrong."""
     from ...common.machine import default_threads
-    from ...packed import matrices as packed_matrices
+    from ...packed.cache_paths import cached_sizes
+    from ...packed.verify import verify
 
-    kinds = [
-        kind for kind in packed_matrices.cached(folder) if not packed_matrices.verify(folder, kind, default_threads())
-    ]
+    kinds = [kind for kind in cached_sizes(folder) if not verify(folder, kind, default_threads())]
     return [f"packed {kind} weights are damaged or out of date; the next use makes them anew" for kind in kinds]
 
 
 def remove_packed(folder: Path | None) -> int:
     """Delete the packed weights of all revisions of a repo, whose folder this is in the Hugging Face cache; returns the
     bytes that were freed. What killed runs left goes as well."""
-    from ...packed import tidy
+    from ...packed import cleanup
 
     try:
-        freed = sum(tidy.remove_file(pack.path) for pack in tidy.packs_of(folder, below=True))
-        tidy.sweep()
+        freed = sum(cleanup.remove_file(pack.path) for pack in cleanup.packed_files_of(folder, below=True))
+        cleanup.remove_partial()
         return freed
     except OSError as error:
         raise _failure(error) from None
@@ -83,8 +82,8 @@ def pack(name: str, precision: str, quiet: bool) -> None:
     try:
         with open_checkpoint(resolved.path, codec=False) as checkpoint, console.progress(line):
             if not resolved.embedded:
-                packed_codec.make_codec(checkpoint, **given)
-            path = packed_matrices.make_packed(checkpoint, precision, **given)
+                packed_codec.write_file(checkpoint, **given)
+            path = packed_matrices.write_file(checkpoint, precision, **given)
     except OSError as error:
         raise _failure(error) from None
     if path is None:
@@ -107,7 +106,7 @@ def unpack(name: str, precision: str | None, quiet: bool) -> None:
       qwen3tts models unpack 0.6b
       qwen3tts models unpack 1.7b --precision int4
     """
-    from ...packed import tidy
+    from ...packed import cleanup
 
     console, found = Console(quiet), _packs_of(name)
     chosen = [pack for pack in found if precision in (None, pack.kind)]
@@ -116,8 +115,8 @@ def unpack(name: str, precision: str | None, quiet: bool) -> None:
     freed: dict[str, int] = {}
     try:
         for pack in chosen:
-            freed[pack.kind] = freed.get(pack.kind, 0) + tidy.remove_file(pack.path)
-        swept = tidy.sweep()
+            freed[pack.kind] = freed.get(pack.kind, 0) + cleanup.remove_file(pack.path)
+        swept = cleanup.remove_partial()
     except OSError as error:
         raise _failure(error) from None
     removed = ", ".join(f"{kind} {size / 1e9:.2f} GB" for kind, size in freed.items())
@@ -130,16 +129,17 @@ def unpack(name: str, precision: str | None, quiet: bool) -> None:
 def _packs_of(name: str) -> list[Any]:
     """Packed weights of a model by its name, which need not be there any more. Raises the error of the name if neither
     the model is there nor anything packed of it."""
-    from ...packed import tidy
+    from ...packed import cleanup
 
     missing = None
     try:
         folder = hub_cache.resolve_model(names_and_paths.model(name)).path
     except ModelNotFoundError as error:
         folder, missing = Path(places.expanded(name) or name), error
-    found = tidy.packs_of(folder)
+    found = cleanup.packed_files_of(folder)
     if (repo := hub_cache.repo_of(name)) is not None and (name.lower() in hub_cache.ALIASES or not Path(name).is_dir()):
-        found += [pack for pack in tidy.packs_of(hub_cache.repo_folder(repo), below=True) if pack not in found]
+        more = cleanup.packed_files_of(hub_cache.repo_folder(repo), below=True)
+        found += [pack for pack in more if pack not in found]
     if missing is not None and not found:
         raise missing
     return found
@@ -159,10 +159,10 @@ def tidy(quiet: bool) -> None:
     Examples:
       qwen3tts models tidy
     """
-    from ...packed import tidy
+    from ...packed import cleanup
 
     try:
-        removed = tidy.tidy(unknown=True)
+        removed = cleanup.remove_unused(unknown=True)
     except OSError as error:
         raise _failure(error) from None
     console = Console(quiet)

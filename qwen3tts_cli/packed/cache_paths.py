@@ -1,0 +1,64 @@
+"""Where packed files lie in the user's cache folder, and what they are called."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from ..common import places
+from ..models import hub_cache
+
+KINDS = ("bf16", "int8", "int4", "codec")  # precisions of the language models, and the codec's decoder
+SUFFIX = ".q3t"
+
+
+class PackedFile(NamedTuple):
+    """A packed file. kind: one of KINDS. folder: of the checkpoint it was made from; None if the header has none."""
+
+    path: Path
+    kind: str
+    folder: Path | None
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether its checkpoint is gone or unknown, or is an old revision in the Hugging Face cache."""
+        return self.folder is None or not self.folder.is_dir() or hub_cache.superseded(self.folder)
+
+
+def cache_path(folder: Path, kind: str) -> Path | None:
+    """The path of a packed file of the checkpoint in `folder`, which need not exist; None without a cache folder."""
+    directory = cache_directory()
+    if directory is None:
+        return None
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:24]
+    return directory / f"{name}-{kind}{SUFFIX}"
+
+
+def cache_directory() -> Path | None:
+    """The folder of all packed files, which need not exist; None if there is no cache folder for this user."""
+    folder = places.cache_folder()
+    return None if folder is None else folder / "packed"
+
+
+def cached_sizes(folder: Path) -> dict[str, int]:
+    """The packed files of the checkpoint in `folder`: kind -> size in bytes."""
+    sizes = {}
+    for kind in KINDS:
+        path = cache_path(folder, kind)
+        with contextlib.suppress(OSError):
+            if path is not None:
+                sizes[kind] = path.stat().st_size
+    return sizes
+
+
+def stamp_path(path: Path) -> Path:
+    """The stamp beside a packed file: it says that the file was read whole and found good."""
+    return path.with_suffix(".ok")
+
+
+def partial_path(path: Path) -> Path:
+    """The name of a packed file while it is written. It is fixed, so that the next writer replaces a leftover."""
+    return path.with_suffix(".part")

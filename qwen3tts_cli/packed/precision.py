@@ -1,0 +1,59 @@
+"""Which precision "auto" is, which matrices each precision packs, and whether bf16 gets a packed file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..engine.cpu import kernels_text
+from .cache_paths import cached_sizes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..models.checkpoint import Checkpoint
+
+PRECISIONS = ("bf16", "int8", "int4")
+LARGE_MODEL_BYTES = 256 << 20  # of the language models' matrices at 16 bits a weight
+
+_LAYER_MATRICES = ("Q", "K", "V", "O", "GATE", "UP", "DOWN")
+_LAYER_SLOTS = frozenset(f"{model}_{name}" for model in ("TALKER", "PREDICTOR") for name in _LAYER_MATRICES)
+_HEAD_SLOTS = frozenset(("CODEC_HEAD", "PREDICTOR_HEAD", "PROJECTION"))
+
+
+def packed_format(slot: str, precision: str) -> str | None:
+    """The packed format of a slot's matrices: "int8", "int4" or "coded"; None for a tensor that is not packed.
+
+    Heads are int8 also where the layers are int4: they lose most by rounding, and are few.
+    """
+    if slot not in _LAYER_SLOTS and slot not in _HEAD_SLOTS:
+        return None
+    if precision == "bf16":
+        return "coded"
+    return precision if slot in _LAYER_SLOTS else "int8"
+
+
+def frame_matrices(checkpoint: Checkpoint) -> list[np.ndarray]:
+    """The matrices of the language models that every frame reads, as they are in the checkpoint."""
+    return [array for slot, _, array in checkpoint.opened if slot in _LAYER_SLOTS or slot in _HEAD_SLOTS]
+
+
+def is_large(checkpoint: Checkpoint) -> bool:
+    """Whether the language models' matrices take LARGE_MODEL_BYTES or more; fewer bytes may stay in a CPU's cache."""
+    return 2 * sum(array.size for array in frame_matrices(checkpoint)) >= LARGE_MODEL_BYTES
+
+
+def choose_precision(checkpoint: Checkpoint) -> str:
+    """The precision that "auto" means: "int8" for a large model, else "bf16"."""
+    return "int8" if is_large(checkpoint) else "bf16"
+
+
+def bf16_file_helps(checkpoint: Checkpoint) -> bool:
+    """Whether bf16 weights get a packed file: it exists, or the model is large and this CPU decodes it fast enough."""
+    if "bf16" in cached_sizes(checkpoint.config.path):
+        return True
+    return is_large(checkpoint) and cpu_decodes_bf16_fast()
+
+
+def cpu_decodes_bf16_fast() -> bool:
+    """Whether this CPU has a SIMD kernel that decodes bf16 in 12 bits: it saves more memory reads than it costs."""
+    return "linear_coded=scalar" not in kernels_text()
