@@ -301,7 +301,7 @@ def test_the_api_refuses_before_the_recording_is_read(base, monkeypatch, key, va
         raise AssertionError("the recording was read")
 
     monkeypatch.setattr("qwen3tts_cli.audio.recording.load_recording", fail)
-    monkeypatch.setattr(clone, "_embedding", fail)
+    monkeypatch.setattr(clone, "_speaker_vector", fail)
     with pytest.raises(UsageError, match="(text|transcript): " if key == "text" else f"{key}: "):
         base.clone(Path(WAV), **{key: value})
 
@@ -339,13 +339,13 @@ def test_the_longest_recording_with_silence_behind_it_can_be_kept(base, monkeypa
     def encode(checkpoint, recording, *_):
         return np.zeros((-(-len(recording.samples) // 1920), 16), np.int32)
 
-    monkeypatch.setattr(clone, "_embedding", embed)
-    monkeypatch.setattr(clone, "_codes", encode)
+    monkeypatch.setattr(clone, "_speaker_vector", embed)
+    monkeypatch.setattr(clone, "_reference_codes", encode)
     text = "word " * 1600
     longest = Recording(np.zeros(600 * 24000 + 12000, np.float32), "long.wav", 600.0, "0" * 64)
     voice_store.save(base.clone(longest, text, name="anna"))
     assert len(voice_store.load("anna").codes) == 7507
-    monkeypatch.setattr(clone, "_embedding", None)
+    monkeypatch.setattr(clone, "_speaker_vector", None)
     with pytest.raises(InputError, match=r"long\.wav: 7508 frames"):
         base.clone(replace(longest, samples=np.zeros(7508 * 1920, np.float32)), text)
 

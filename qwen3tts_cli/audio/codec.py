@@ -1,4 +1,4 @@
-"""The codec by itself: recordings to codes and back, from the stand-alone tokenizer repository or any checkpoint."""
+"""The codec without a language model: recordings to codes and back; and the files that hold codes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ _MAX_CODES_BYTES = 256 << 20
 
 
 class Codec:
-    """An opened codec; a context manager. Its encoder and decoder are each opened at the first use.
+    """The 12 Hz audio codec of a model: samples to codes and codes to samples. A context manager.
 
-    Any thread may use and close it; every call after `close` raises EngineError, see lifetime.py.
+    A frame is 1920 samples at 24 kHz, and 16 codes. The encoder and the decoder are each opened at their first use.
+    Any thread may use and close the codec; every call after `close` raises EngineError.
 
     >>> with Codec.open("0.6b-base") as codec:
-    ...     codes = codec.encode(samples)  # int32, (frames, 16)
-    ...     again = codec.decode(codes)    # float32, (frames * 1920,)
+    ...     codes = codec.encode(samples)  # float32 (n,) at 24 kHz -> int32 (ceil(n / 1920), 16)
+    ...     again = codec.decode(codes)    # float32 (frames * 1920,) at 24 kHz
     """
 
     def __init__(self, folder: Path, name: str, *, threads: int | None = None) -> None:
@@ -51,8 +52,12 @@ class Codec:
 
     @classmethod
     def open(cls, model: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> Codec:
-        """The codec of a model: its alias or repository id, or a pathlib.Path of its folder. Also that of a folder or
-        repository which holds the codec alone. Raises ModelNotFoundError, CheckpointError, UsageError.
+        """Open the codec of a model on this machine; never downloads.
+
+        model: an alias ("0.6b-base"), a repository id, or a pathlib.Path of a folder; the repository or the folder may
+        hold a model or the codec alone. None: the embedded voice. threads: 1 to 1024; None: one for each core that this
+        process may use. Raises ModelNotFoundError, CheckpointError, UsageError for an argument of another type or out
+        of range.
         """
         folder, name = resolve_codec(None if model is None else arguments.name_or_path("model", model))
         if threads is not None:
@@ -60,7 +65,7 @@ class Codec:
         return cls(folder, name, threads=threads)
 
     def close(self) -> None:
-        """Release the weights and their file, once what another thread has it do has ended early."""
+        """Stop the encoding or decoding of other threads, and free the weights and their file."""
         self.lifetime.close()
 
     def __enter__(self) -> Codec:
@@ -71,12 +76,12 @@ class Codec:
 
     @property
     def encoder_config(self) -> EncoderConfig:
-        """Dimensions of the encoder. Raises CheckpointError where there is no valid one."""
+        """Dimensions of the encoder. Raises CheckpointError if config.json has no valid ones."""
         return load_encoder_config(self.folder / "config.json")
 
     @property
     def encoder(self) -> CodecEncoder:
-        """The encoder, opened at the first use. Raises CheckpointError, EngineError."""
+        """The encoder, opened at its first use. Raises CheckpointError, EngineError."""
         with self.lifetime.alone():
             if self._encoder is None:
                 config = self.encoder_config
@@ -87,7 +92,7 @@ class Codec:
 
     @property
     def decoder(self) -> CodecDecoder:
-        """The decoder, opened at the first use. Raises CheckpointError, EngineError."""
+        """The decoder, opened at its first use. Raises CheckpointError, EngineError."""
         with self.lifetime.alone():
             if self._decoder is None:
                 tensors = collect_decoder(self.config, self._weights)
@@ -96,26 +101,33 @@ class Codec:
             return self._decoder
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
-        """Samples at 24 kHz to int32 (ceil(n / 1920), code groups); see audio.load_recording for other rates.
+        """Encode samples at 24 kHz. Returns codes, int32 (ceil(n / 1920), 16).
 
-        samples: (n,) or (n, channels): floats, or integers of which the type tells the full scale. Raises UsageError
-        for another type or shape, InputError for samples that are not finite.
+        samples: (n,), or (n, channels), which are averaged. Floats have full scale 1; integers have the full scale of
+        their type. load_recording reads files and resamples. Raises UsageError for another dtype or shape, InputError
+        for samples that are not finite, CheckpointError, EngineError.
         """
         return self.encoder.encode(samples)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Integers (frames, code groups) to float32 (frames * 1920,) at 24 kHz. Raises InputError, and UsageError for
-        what is no array of numbers."""
+        """Decode codes, integers (frames, 16). Returns samples, float32 (frames * 1920,) at 24 kHz.
+
+        Raises UsageError for anything but an array of numbers, InputError for another shape or codes out of range,
+        CheckpointError, EngineError.
+        """
         return self.decoder.decode(codes)
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """`decode` of consecutive blocks of frames, as they come: the same samples. Raises as `decode` does, and
-        UsageError at once for what is no iterable."""
+        """Decode blocks of consecutive frames as they come. Yields float32 (n,), together the samples of `decode`.
+
+        blocks: an iterable of codes, integers (frames, 16), of any number of frames each. Raises UsageError at once if
+        it is not iterable; while it is read, raises as `decode` does, and EngineError once another stream has begun.
+        """
         return self.decoder.stream(blocks)
 
 
 def resolve_codec(model: str | os.PathLike[str] | None) -> tuple[Path, str]:
-    """The folder with a codec's config.json and model.safetensors that a name or folder means, and the name to show.
+    """The folder with the codec's config.json and model.safetensors, and the name to show; see Codec.open.
 
     Raises ModelNotFoundError, UsageError.
     """
@@ -131,12 +143,12 @@ def resolve_codec(model: str | os.PathLike[str] | None) -> tuple[Path, str]:
 
 
 def codes_bytes(codes: np.ndarray, facts: dict[str, object]) -> bytes:
-    """A safetensors file of codes (frames, groups); facts go beside them as JSON."""
+    """A safetensors file of codes (frames, code groups). facts: stored as JSON in its metadata."""
     return small_bytes({"format": CODES_FORMAT, "codes": json.dumps(facts, ensure_ascii=True)}, {"codes": codes})
 
 
 def _read_npy(data: bytes, path: str) -> np.ndarray:
-    """The array in a .npy file; never a pickle."""
+    """The array in a .npy file; a pickle is refused. Raises InputError."""
     import io
     import tokenize
 
@@ -149,9 +161,9 @@ def _read_npy(data: bytes, path: str) -> np.ndarray:
 
 
 def read_codes(path: str) -> np.ndarray:
-    """The codes in a file of `codec encode`, or in a .npy file of `say --codes`: int32 (frames, groups).
+    """The codes in a file that `codec encode` wrote, or in a .npy file: integers (frames, code groups).
 
-    Raises UsageError where there is none, InputError for what is wrong with it.
+    Raises UsageError if there is no such file, InputError if it holds no codes.
     """
     import numpy as np
 

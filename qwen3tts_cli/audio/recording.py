@@ -1,6 +1,6 @@
-"""Recordings of a voice: any file that libsndfile reads, as float32 mono at 24 kHz.
+"""Recordings: any file that libsndfile reads, checked and converted to mono float32 at 24 kHz.
 
-Mixed down and resampled as the reference does it: the mean of the channels, soxr's HQ, ceil(n * 24000 / rate) samples.
+As in the reference: the mean of the channels, soxr's HQ resampler, ceil(n * 24000 / rate) samples.
 Source: qwen3_tts_model.py, _load_audio_to_np; librosa.load, librosa.resample(res_type="soxr_hq").
 """
 
@@ -32,15 +32,23 @@ _CLIPPED_SHARE = 1e-3
 _BLOCK_FRAMES = 1 << 16
 _APPENDED_SECONDS = 0.5
 _TRIM_WINDOW_SECONDS, _TRIM_MARGIN_SECONDS, _TRIM_LEVEL = 0.02, 0.1, 0.01
-# characters a second that a person can speak, slowly and fast; a Chinese or Japanese character counts for three
+# Letters a second of the slowest and the fastest speech; a Chinese or Japanese character counts as three letters.
 _SLOWEST, _FASTEST = 2.0, 35.0
-_WIDE = 3
+_CJK_LETTERS = 3
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A checked recording. samples: float32 (n,), mono, 24 kHz. seconds: of the original. sha256: of its samples, as
-    they were before resampling. warnings: what may spoil a voice made from it, one line each."""
+    """A checked recording, as load_recording returns it.
+
+    samples: float32 (n,), mono, 24 kHz. name: the path of the file, or "samples". seconds: the length before silence is
+    appended. sha256: hexadecimal, of the mono float32 samples before they were resampled. warnings: one line for each
+    property that makes a worse voice.
+
+    >>> recording = load_recording(Path("anna.wav"), trim_silence=True)
+    >>> f"{recording.seconds:.1f} s", recording.warnings
+    ('8.2 s', ())
+    """
 
     samples: np.ndarray
     name: str
@@ -55,11 +63,13 @@ def load_recording(
     trim_silence: bool = False,
     append_silence: bool = False,
 ) -> Recording:
-    """Read a file, or take (samples, rate) with samples as pcm.to_float32 takes them: (n,) or (n, channels).
+    """Read and check a recording: a file that libsndfile reads, or (samples, rate).
 
-    trim_silence: cut what is before and behind the speech, but for 0.1 s. append_silence: 0.5 s of it at the end.
-    Raises UsageError where there is no such file or a type is wrong, InputError for what is no usable audio:
-    unreadable, without samples, not finite, silent, under 0.1 s, over 10 minutes.
+    samples: (n,), or (n, channels), which are averaged. Floats have full scale 1; integers have the full scale of their
+    type. rate: in Hz, at least 1. trim_silence: remove silence before and after the speech, except for 0.1 s.
+    append_silence: add 0.5 s of silence to the end.
+    Raises UsageError if there is no such file, or for an argument of another type or shape; InputError for audio that
+    cannot be used: unreadable, empty, not finite, silent, shorter than 0.1 s or longer than 10 minutes.
     """
     if isinstance(source, tuple):
         if len(source) != 2:
@@ -71,12 +81,12 @@ def load_recording(
         mono, rate = _read(name)
     else:
         raise UsageError(f"recording: {type(source).__name__}, expected the path of a file or (samples, rate)")
-    return _finished(mono, rate, name, trim_silence, append_silence)
+    return _checked(mono, rate, name, trim_silence, append_silence)
 
 
 def transcript_warning(text: str, seconds: float) -> str | None:
-    """A line where a recording of this length cannot hold this text: the model is known to run away then."""
-    letters = sum(_WIDE if ord(c) > 0x2E80 else 1 for c in text if c.isalnum())
+    """One line if a recording of this length cannot say this text: the model is known to run away then. Else None."""
+    letters = sum(_CJK_LETTERS if ord(c) > 0x2E80 else 1 for c in text if c.isalnum())
     speed = letters / max(seconds, 0.1)
     if _SLOWEST <= speed <= _FASTEST:
         return None
@@ -97,7 +107,7 @@ def _rate(rate: Any) -> int:
 
 
 def _from_array(samples: Any, rate: int) -> np.ndarray:
-    """A copy: a Recording does not change with the array it was made of."""
+    """Mono float32 (n,), a copy, so that the Recording does not change with the caller's array."""
     mono = np.array(to_float32(samples))
     if len(mono) > MAX_SECONDS * rate:
         raise InputError(f"samples: {len(mono) / rate:.0f} s, the limit is {MAX_SECONDS} s")
@@ -105,7 +115,7 @@ def _from_array(samples: Any, rate: int) -> np.ndarray:
 
 
 def _read(path: str) -> tuple[np.ndarray, int]:
-    """(samples,) float32 and the rate of a file. A FIFO or device is not waited for."""
+    """Mono float32 (n,) and the rate in Hz of a regular file."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -125,13 +135,12 @@ def _read(path: str) -> tuple[np.ndarray, int]:
         with soundfile.SoundFile(path) as file:
             if file.samplerate < 1 or file.channels < 1:
                 raise InputError(f"{path}: {file.channels} channels at {file.samplerate} Hz")
-            file.seekable = lambda: (
-                False
-            )  # after each block soundfile seeks, which fails at an end that no header tells
+            # Otherwise soundfile seeks after each block, which fails if the header does not tell the length.
+            file.seekable = lambda: False
             blocks = list(_blocks(file, path))
             return (np.concatenate(blocks) if blocks else np.empty(0, np.float32)), file.samplerate
     except soundfile.LibsndfileError as error:
-        if why := _what_else(path):
+        if why := _other_kind(path):
             raise InputError(f"{path}: {why}") from None
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise InputError(f"{path}: not audio that libsndfile reads ({reason})") from None
@@ -141,8 +150,8 @@ def _read(path: str) -> tuple[np.ndarray, int]:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
 
 
-def _what_else(path: str) -> str | None:
-    """What a file is that libsndfile does not read, and how to make a recording of it."""
+def _other_kind(path: str) -> str | None:
+    """What a file is that libsndfile cannot read, and how to make a recording of it; None if that is unknown."""
     from ..common.file_kinds import HEAD_BYTES, no_recording
 
     with open(path, "rb") as file:
@@ -157,7 +166,7 @@ def _too_long(path: str) -> str:
 
 
 def _blocks(file: Any, path: str) -> Iterator[np.ndarray]:
-    """Mono blocks up to the limit: what the header says of the length is not believed."""
+    """Mono float32 blocks of a file. The limit of its length does not rely on the header. Raises InputError."""
     limit, seen = MAX_SECONDS * file.samplerate, 0
     if file.frames < 1 << 62 and file.frames > limit:
         raise InputError(f"{path}: {file.frames / file.samplerate:.0f} s of audio, {_too_long(path)}")
@@ -171,7 +180,7 @@ def _blocks(file: Any, path: str) -> Iterator[np.ndarray]:
         yield block[:, 0] if file.channels == 1 else block.mean(axis=1)
 
 
-def _finished(mono: np.ndarray, rate: int, name: str, trim: bool, append: bool) -> Recording:
+def _checked(mono: np.ndarray, rate: int, name: str, trim: bool, append: bool) -> Recording:
     if not len(mono):
         raise InputError(f"{name}: no samples")
     if not np.isfinite(mono).all():
@@ -199,7 +208,7 @@ def _finished(mono: np.ndarray, rate: int, name: str, trim: bool, append: bool) 
 
 
 def _trimmed(mono: np.ndarray, rate: int) -> np.ndarray:
-    """Without the parts before and behind that stay 40 dB below the loudest window."""
+    """The recording without the parts at both ends that stay 40 dB below its loudest window of 20 ms."""
     window = max(1, int(_TRIM_WINDOW_SECONDS * rate))
     whole = mono[: len(mono) // window * window]
     if not len(whole):
@@ -211,12 +220,12 @@ def _trimmed(mono: np.ndarray, rate: int) -> np.ndarray:
 
 
 def resample(mono: np.ndarray, rate: int, name: str = "samples") -> np.ndarray:
-    """float32 (n,) at `rate` to (ceil(n * 24000 / rate),) at 24 kHz. Raises InputError."""
+    """Resample float32 (n,) at `rate` Hz to float32 (ceil(n * 24000 / rate),) at 24 kHz. Raises InputError."""
     if rate == SAMPLE_RATE:
         return mono
     import soxr
 
-    # the quotient is rounded before the product is, as in librosa
+    # As in librosa: the quotient is rounded before it is multiplied.
     length = math.ceil(len(mono) * (SAMPLE_RATE / rate))
     try:
         out = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")

@@ -1,4 +1,4 @@
-"""From a recording to a voice: the speaker vector, and where there is a transcript the codes that continue it.
+"""Cloning: from a recording to a voice. The speaker vector, and with a transcript the codes of the recording.
 
 Source: qwen3_tts_model.py, create_voice_clone_prompt.
 """
@@ -8,16 +8,14 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..common.json_fields import shown
-from ..common.suggest import did_you_mean
 from ..errors import CheckpointError, InputError, UsageError
-from ..text.languages import PRESET_VOICE_MODELS, resolve_language
+from ..text.languages import resolve_language
 
-# What only a recording or a kept voice needs is imported where it is used: presets speak sooner without it.
+# Modules that only recordings and voice files need are imported in functions, so that a preset voice starts sooner.
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -34,137 +32,25 @@ if TYPE_CHECKING:
     OnWarning: TypeAlias = Callable[[str], None] | None
 
 CLONING_MODELS = "0.6b-base and 1.7b-base"
-DESIGNING_MODEL = "1.7b-design"
-_KEPT_CLONES = 16  # recordings of a series whose voices are remembered
+DESIGN_MODEL = "1.7b-design"
 
 
-class Cloner(Protocol):
-    """What asked_voice needs of a Synthesizer."""
-
-    name: str
-    on_warning: OnWarning
-
-    @property
-    def config(self) -> ModelConfig: ...
-    def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None) -> Voice: ...
-
-
-def check_clones(config: ModelConfig, model: str, what: str) -> None:
-    """Raise UsageError unless the model clones voices; `what` is what was asked for."""
+def check_can_clone(config: ModelConfig, model: str, what: str) -> None:
+    """Raise UsageError unless the model can clone voices. what: the request, which begins the message."""
     if config.model_type != "base":
         raise UsageError(f"{what}: {model} cannot clone a voice; {CLONING_MODELS} can (-m)")
 
 
 def check_on_warning(on_warning: object) -> None:
-    """Raise UsageError for what cannot be called with a warning."""
+    """Raise UsageError unless `on_warning` is callable or None."""
     if on_warning is not None and not callable(on_warning):
         raise UsageError(f"on_warning: found {type(on_warning).__name__}, expected a function of one text, or None")
 
 
-def check_designs(config: ModelConfig, model: str, what: str) -> None:
-    """Raise UsageError unless the model makes voices from a description; `what` is what was asked for."""
+def check_can_design(config: ModelConfig, model: str, what: str) -> None:
+    """Raise UsageError unless the model makes voices from descriptions. what: the request, which begins the message."""
     if config.model_type != "voice_design":
-        raise UsageError(f"{what}: {model} cannot make a voice from a description; {DESIGNING_MODEL} can (-m)")
-
-
-def asked_voice(
-    synthesizer: Cloner,
-    voice: str | os.PathLike[str] | Voice | None,
-    audio: Audio | None,
-    text: str | None,
-    on_warning: OnWarning = None,
-) -> Voice | None:
-    """The kept or cloned voice that a request means; None for a preset or a voice of the model's own.
-
-    A string is a name and never a path. Raises UsageError where the model cannot speak with it, naming one that can.
-    """
-    config, model = synthesizer.config, synthesizer.name
-    if audio is not None:
-        check_clones(config, model, "reference recording")
-        if voice is not None:
-            raise UsageError("voice: leave out either the voice or the reference recording")
-        return synthesizer.clone(audio, text, on_warning=on_warning)
-    if text is not None:
-        raise UsageError("reference text: there is no reference recording that it could be of")
-    preset = voice is None or (isinstance(voice, str) and voice.strip().lower() in config.speakers)
-    if preset and config.model_type != "base":
-        return None
-    from . import voice_store
-    from .voice_file import Voice, read_voice
-
-    asked = voice
-    if preset or isinstance(voice, str):
-        voice = None if preset else _named_voice(voice)
-    elif isinstance(voice, os.PathLike):
-        voice = read_voice(voice)
-    elif not isinstance(voice, Voice):
-        found = type(voice).__name__
-        raise UsageError(f"voice: found {found}, expected a name, a Voice, or a pathlib.Path of a voice file")
-    if voice is not None:
-        voice.check_fits(config, model)
-    elif config.model_type == "base" and asked is not None:
-        close = did_you_mean(asked, voice_store.names())
-        instead = f"{model} speaks with kept voices and recordings (--ref), {PRESET_VOICE_MODELS} have presets"
-        raise UsageError(f"no voice {shown(asked)} is kept{close}; {instead}")
-    elif config.model_type == "base":
-        needs = "it needs a recording (--ref) or a kept voice (-v)"
-        raise UsageError(f"{model} has no voice of its own: {needs}; {PRESET_VOICE_MODELS} have presets")
-    return voice
-
-
-class Clones:
-    """The voices of the reference recordings of many requests: each recording is encoded once."""
-
-    def __init__(self, synthesizer: Cloner) -> None:
-        self._synthesizer = synthesizer
-        self._made: OrderedDict[tuple[object, ...], tuple[Audio, Voice, list[str], list[OnWarning]]] = OrderedDict()
-
-    def voice(self, audio: Audio, text: str | None, on_warning: OnWarning) -> Voice:
-        """As Synthesizer.clone; the same object or path with the same transcript gives the same voice again.
-
-        on_warning: is told of each recording once.
-        """
-        check_on_warning(on_warning)
-        if isinstance(audio, tuple):
-            which: tuple[object, ...] = tuple(part if isinstance(part, (int, float)) else id(part) for part in audio)
-        else:
-            which = (os.fspath(audio) if isinstance(audio, os.PathLike) else id(audio),)
-        key = (*which, text)
-        if key not in self._made:
-            lines: list[str] = []
-            # The recording is kept too: its id is not given to another object then.
-            self._made[key] = audio, self._synthesizer.clone(audio, text, on_warning=lines.append), lines, []
-            if len(self._made) > _KEPT_CLONES:
-                self._made.popitem(last=False)
-        self._made.move_to_end(key)
-        _, voice, lines, told = self._made[key]
-        if on_warning not in told:
-            told.append(on_warning)
-            for line in lines:
-                (on_warning or self._synthesizer.on_warning or warnings.warn)(line)
-        return voice
-
-
-def _named_voice(name: str) -> Voice | None:
-    from ..common import places
-    from . import voice_store
-
-    if places.is_voice_file(name):
-        raise UsageError(f"voice {shown(name)}: not the name of a voice; a voice file is given as pathlib.Path")
-    return voice_store.find(name)
-
-
-def asked_instruct(config: ModelConfig, model: str, instruct: str | None, design: str | None) -> str | None:
-    """What tells the model how to speak: the description of a voice is an instruction to the model that makes voices.
-
-    Raises UsageError for a model that makes none.
-    """
-    if design is None:
-        return instruct or None
-    check_designs(config, model, "design")
-    if instruct:
-        raise UsageError("instruct: a designed voice has one description; put it into design")
-    return design or None
+        raise UsageError(f"{what}: {model} cannot make a voice from a description; {DESIGN_MODEL} can (-m)")
 
 
 def clone(
@@ -181,39 +67,41 @@ def clone(
     note: str = "",
     on_warning: OnWarning = None,
 ) -> Voice:
-    """The voice of a recording. transcript: what it says, None for the speaker vector alone. language: what it speaks.
+    """Clone the voice of a recording. The encoders are opened for this call, and closed after it or with `within`.
 
-    name, description, note: kept with it. The encoders are opened for this and closed after it, or with `within`.
-    on_warning: called with each line on what may spoil the voice; None: a UserWarning. Raises UsageError for a model
-    that cannot clone and for a text that a voice cannot be kept with, InputError for a recording that cannot be used,
-    CheckpointError for encoders that are missing or damaged.
+    audio: a path, (samples, rate), or a Recording. transcript: what it says; None makes a voice of the speaker vector
+    alone. model: the model's name. language: that the recording speaks. name, description, note: stored in the voice.
+    on_warning: called with one line for each property of the recording that makes a worse voice; None: a UserWarning.
+    Raises UsageError for a model that cannot clone, or a text that a voice file cannot hold; InputError for a recording
+    that cannot be used; CheckpointError for missing or damaged encoders; EngineError.
+    Source: qwen3_tts_model.py, create_voice_clone_prompt.
     """
     from ..audio.recording import transcript_warning
     from .voice_file import MAX_FRAMES, Voice, as_text, check_texts
 
     config = checkpoint.config
-    check_clones(config, model, "clone")
+    check_can_clone(config, model, "clone")
     check_on_warning(on_warning)
     check_texts(name=name, transcript=transcript, language=language, description=description, note=note)
     if transcript is not None and not transcript.strip():
         raise UsageError("transcript: empty; leave it out to clone from the speaker vector alone")
     spoken = None if language is None else resolve_language(config, language)
-    check_texts(language=spoken)  # a checkpoint may call its languages anything
+    check_texts(language=spoken)  # a checkpoint may give its languages any names
     recording = _recording(audio)
     frames = math.ceil(len(recording.samples) / config.codec.samples_per_frame)
     if transcript is not None and frames > MAX_FRAMES:
         raise InputError(f"{recording.name}: {frames} frames, a voice continues at most {MAX_FRAMES}")
-    unfit = transcript_warning(transcript, recording.seconds) if transcript else None
+    mismatch = transcript_warning(transcript, recording.seconds) if transcript else None
     warn = partial(warnings.warn, stacklevel=3) if on_warning is None else on_warning
-    for line in (*recording.warnings, *([unfit] if unfit else [])):
+    for line in (*recording.warnings, *([mismatch] if mismatch else [])):
         warn(line)
     return Voice(
         name=name,
-        embedding=_embedding(checkpoint, recording, threads, within),
-        codes=None if transcript is None else _codes(checkpoint, recording, threads, within),
+        embedding=_speaker_vector(checkpoint, recording, threads, within),
+        codes=None if transcript is None else _reference_codes(checkpoint, recording, threads, within),
         transcript=None if transcript is None else transcript.strip(),
         language=spoken,
-        model=as_text(_kept_model(checkpoint.config.path, model)),
+        model=as_text(_public_name(checkpoint.config.path, model)),
         description=description,
         note=note,
         seconds=round(recording.seconds, 3),
@@ -221,8 +109,8 @@ def clone(
     )
 
 
-def _kept_model(folder: Path, model: str) -> str:
-    """The name of a model, but not where on this machine its folder lies."""
+def _public_name(folder: Path, model: str) -> str:
+    """The name of a model without the path of its folder, which would be stored in the voice file."""
     from ..models import hub_cache
 
     repo = hub_cache.repo_of(model)
@@ -243,8 +131,8 @@ def _recording(audio: Audio) -> Recording:
     raise UsageError(f"recording: found {found}, expected {expected}")
 
 
-def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
-    """float32 (hidden,)"""
+def _speaker_vector(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
+    """The speaker vector of a recording: float32 (hidden,). Raises CheckpointError, EngineError."""
     from ..engine.speaker_encoder import SpeakerEncoder
     from ..models.config.encoders import load_speaker_config
     from ..models.encoder_tensors import collect_speaker
@@ -262,8 +150,8 @@ def _embedding(checkpoint: Checkpoint, recording: Recording, threads: int, withi
         return encoder.embed(recording.samples)
 
 
-def _codes(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
-    """int32 (frames, code groups)"""
+def _reference_codes(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
+    """The codes of a recording: int32 (frames, code groups). Raises CheckpointError, EngineError."""
     from ..engine.codec_encoder import CodecEncoder
     from ..models.config.encoders import load_encoder_config
     from ..models.encoder_tensors import collect_encoder

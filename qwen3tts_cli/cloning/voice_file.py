@@ -1,8 +1,8 @@
-"""A kept voice: one small safetensors file, written by this package and never trusted when read.
+"""The class Voice, and the voice file: one small safetensors file, which is checked in full when it is read.
 
-Tensors: `embedding` F32 (width,), and `codes` I32 (frames, groups) where the voice continues a recording. Metadata: two
-strings, `format` and `voice`, the second a JSON object of the other fields of Voice. One function says what is wrong
-with a voice, when it is written and when it is read: what is kept can be read back.
+Tensors: `embedding` F32 (width,), and `codes` I32 (frames, code groups) if the voice has a transcript. Metadata: the
+strings `format` and `voice`; the latter is a JSON object of the other fields of Voice. The same function checks a voice
+before it is written and after it is read, so that every file that is written can be read.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 FORMAT = "qwen3tts-voice 1"
 MAX_BYTES = 4 << 20
 MAX_TRANSCRIPT = 16384
-MAX_FRAMES = 7507  # of 10 minutes and the silence behind them
+MAX_FRAMES = 7507  # 10 minutes and 0.5 s of appended silence
 _MAX_WIDTH, _MAX_GROUPS, _MAX_CODE = 16384, 64, 65535
 _MAX_SECONDS = 600
-# text fields, with the most characters they may have
+# text fields -> the most characters they may have
 _TEXTS = {
     "name": 64,
     "language": 64,
@@ -40,7 +40,7 @@ _TEXTS = {
     "sha256": 64,
     "transcript": MAX_TRANSCRIPT,
 }
-# what a field is that a file does not have, or has as null or as an empty text
+# the value of a field that a file lacks or has as null or an empty string
 _ABSENT = {
     "name": "",
     "transcript": None,
@@ -51,21 +51,28 @@ _ABSENT = {
     "seconds": 0.0,
     "sha256": "",
 }
-# Any text but what a terminal obeys (controls other than white space, and those that turn the direction of a text
-# round) and halves of characters. Spaces of any kind are text.
+# Control characters other than white space, controls of the text direction, which a terminal obeys, and surrogates.
 _REFUSED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# the base model whose speaker vectors have a width
+# width of the speaker vector -> base model
 BASE_MODELS = {1024: "0.6b-base", 2048: "1.7b-base"}
 
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """A voice that a base model speaks with.
+    """A cloned or designed voice, which base models of one hidden size speak with. Synthesizer.clone makes one.
 
-    embedding: float32 (width,), the model's hidden size. codes: int32 (frames, groups) of the recording that says
-    `transcript`, both None for a voice made from the embedding alone. language: of the recording, None if unknown.
-    model: what made it. description: what a designed voice was asked to be. note: licence, consent, whatever its maker
-    wants to keep with it. seconds, sha256: of the recording.
+    name: at most 64 characters. embedding: the speaker vector, float32 (width,); width is the model's hidden size.
+    codes: int32 (frames, code groups), the reference, which says `transcript`; both None for a voice that is the
+    speaker vector alone. language: of the recording; None if unknown. model: the model that made the voice.
+    description: the text that a designed voice was made from. note: any text, such as licence and consent.
+    seconds, sha256: of the recording.
+
+    >>> voice = base.clone(Path("anna.wav"), "The train leaves at seven.", name="anna")
+    >>> voice.embedding.shape, voice.codes.shape
+    ((1024,), (103, 16))
+    >>> samples = base.say("Good evening.", voice=voice)
+
+    Raises UsageError for an embedding or codes that are no array of numbers, or codes that do not fit int32.
     """
 
     name: str
@@ -80,7 +87,7 @@ class Voice:
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        # arrays as the engine reads them, other values as a file gives them back
+        # Arrays get the dtype that the engine reads, other fields the value that a voice file gives back.
         set_field = object.__setattr__
         set_field(self, "embedding", _array("embedding", self.embedding, np.float32))
         if self.codes is not None:
@@ -94,23 +101,23 @@ class Voice:
 
     @property
     def width(self) -> int:
-        """Length of the embedding: the hidden size of the models that it fits."""
+        """Length of the speaker vector: the hidden size of the models that speak with this voice."""
         return len(self.embedding)
 
     @property
     def needs(self) -> str:
-        """The model to name where another was opened."""
+        """A model that speaks with this voice, for messages."""
         return self.model or BASE_MODELS.get(self.width, f"a base model of hidden size {self.width}")
 
     @property
     def digest(self) -> str:
-        """What the voice sounds like, whatever it is called: the same for a copy under another name."""
+        """Hexadecimal SHA-256 of the vector, the codes and the transcript: the same for a copy under another name."""
         text = json.dumps([self.transcript, self.codes is not None])
         codes = b"" if self.codes is None else self.codes.astype("<i4").tobytes()
         return hashlib.sha256(text.encode() + self.embedding.astype("<f4").tobytes() + codes).hexdigest()
 
     def check_fits(self, config: ModelConfig, model: str) -> None:
-        """Raise UsageError unless a model can speak with this voice."""
+        """Raise UsageError unless a model can speak with this voice. model: its name, for the message."""
         if config.model_type != "base":
             raise UsageError(f"voice {self.name}: {model} cannot clone; it needs {self.needs} (-m)")
         if self.width != config.talker.hidden_size:
@@ -122,9 +129,9 @@ class Voice:
 
 
 def check_texts(**texts: object) -> None:
-    """Raise UsageError unless a voice can be kept with these text fields: for a caller that has yet to make it.
+    """Raise UsageError unless a voice file can hold these text fields: to check them before the voice is made.
 
-    None stands for a field that the voice does not have; it has a name.
+    texts: field -> text, or None for a field that the voice does not have; `name` must be a text.
     """
     for key, value in texts.items():
         if (value is not None or key == "name") and (wrong := _wrong_text(key, value)):
@@ -132,13 +139,12 @@ def check_texts(**texts: object) -> None:
 
 
 def as_text(model: str) -> str:
-    """The name of a model, as far as a voice can be kept with it: a folder may be called anything."""
+    """The name of a model as a voice file can hold it: at most 256 characters, with "?" for those it refuses."""
     return _REFUSED.sub("?", model)[: _TEXTS["model"]]
 
 
 def voice_bytes(voice: Voice) -> bytes:
-    """The file of a voice. The same voice gives the same bytes on every machine. Raises UsageError for a field that a
-    file cannot hold."""
+    """The bytes of a voice file, the same on every machine. Raises UsageError for a field that a file cannot hold."""
     if wrong := _wrong(voice):
         raise UsageError(f"voice {shown(voice.name)}: {wrong}")
     plain = {key: getattr(voice, key) for key in _ABSENT}
@@ -147,7 +153,10 @@ def voice_bytes(voice: Voice) -> bytes:
 
 
 def read_voice(path: str | os.PathLike[str]) -> Voice:
-    """Read and check a voice file. Raises UsageError where there is none, InputError for what is wrong with it."""
+    """Read and check a voice file. Raises UsageError if it does not exist, InputError if it is not a valid voice file.
+
+    >>> voice = read_voice("anna.safetensors")
+    """
     path = Path(path)
     if not os.path.lexists(path):
         raise UsageError(f"voice {path}: no such file")
@@ -174,7 +183,7 @@ def read_voice(path: str | os.PathLike[str]) -> Voice:
 
 
 def _wrong(voice: Voice) -> str | None:
-    """The first field that a file cannot hold, and why."""
+    """The first field that a voice file cannot hold, and the reason; None for a valid voice."""
     for key in _TEXTS:
         value = getattr(voice, key)
         if (value is not None or key not in ("transcript", "language")) and (wrong := _wrong_text(key, value)):
@@ -219,7 +228,7 @@ def _wrong_arrays(embedding: np.ndarray | None, codes: np.ndarray | None) -> str
 
 
 def _array(key: str, value: object, dtype: type) -> np.ndarray:
-    """A contiguous array of the engine's type. Raises UsageError for what is no array of numbers, or would be cut."""
+    """A contiguous array of `dtype`. Raises UsageError unless `value` is an array of numbers that fit it."""
     try:
         given = np.asarray(value)
         if given.dtype.kind not in ("iu" if dtype is np.int32 else "iuf"):
@@ -236,7 +245,7 @@ def _array(key: str, value: object, dtype: type) -> np.ndarray:
 
 
 def _found(value: object) -> str:
-    """What stands in place of a text or number, without its contents."""
+    """A short description of a value of a wrong type."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < 1 << 64 else "an integer of more than 64 bits"
     return shown(value) if value is None or isinstance(value, (bool, float, str)) else type(value).__name__

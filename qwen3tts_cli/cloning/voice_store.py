@@ -1,4 +1,4 @@
-"""The voices that are kept: files NAME.safetensors in `qwen3tts/voices` of the XDG data folder."""
+"""The kept voices: files NAME.safetensors in the folder `qwen3tts/voices` of the XDG data folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..errors import InputError, OutputError, Qwen3TTSError, UsageError
 from .voice_file import Voice, read_voice, voice_bytes
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-# names that already mean something to `say -v`: the presets of the released models, and the words it takes
+# names that `say -v` gives another meaning: the presets of the released models, and its keywords
 PRESETS = ("serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "sohee", "eric", "dylan", "slt")
 _WORDS = ("none", "auto", "default")
 
 
 def check_name(name: str) -> str:
-    """The name, lower-case, if a voice may be called so. Raises UsageError."""
+    """The name of a kept voice in lower case. Raises UsageError if no voice may have it."""
     key = _key(name)
     if not _NAME.fullmatch(key):
         rule = "1 to 64 of a-z, 0-9, - and _, the first a letter or digit"
@@ -34,9 +34,9 @@ def check_name(name: str) -> str:
 
 
 def path_of(name: str) -> Path:
-    """The file of a kept voice, whether it is there or not.
+    """The path of a kept voice, which need not exist.
 
-    Raises UsageError for a name that none can have, OutputError where there is no folder for voices.
+    Raises UsageError if no voice may have that name, OutputError if there is no folder for voices.
     """
     key, folder = check_name(name), places.voices_folder()
     if folder is None:
@@ -54,7 +54,7 @@ def names() -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        # A home folder of somebody else, as containers have it, holds nothing for this user.
+        # In a container HOME may be a folder that this user may not enter: it holds no voices of this user.
         if isinstance(error, PermissionError) and not os.path.exists(folder):
             return []
         raise InputError(f"{folder}: {error.strerror}") from None
@@ -62,7 +62,7 @@ def names() -> list[str]:
 
 
 def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
-    """Each kept voice, or what is wrong with its file."""
+    """The name of each kept voice, with the voice or the error of its file."""
     for name in names():
         try:
             yield name, load(name)
@@ -71,31 +71,31 @@ def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
 
 
 def load(name: str) -> Voice:
-    """A kept voice, under the name of its file. Raises UsageError where there is none, InputError for a bad file."""
-    path = file_of(name)
-    return _named(read_voice(path), path.name.removesuffix(VOICE_SUFFIX))
+    """A kept voice, named as its file is. Raises UsageError if there is none, InputError for an invalid file."""
+    path = existing_path(name)
+    return _with_name(read_voice(path), path.name.removesuffix(VOICE_SUFFIX))
 
 
 def find(name: str) -> Voice | None:
-    """The kept voice of a name, None where there is none. Raises InputError for a bad file."""
+    """The kept voice of a name, or None. Raises InputError for an invalid file."""
     key, folder = _key(name), places.voices_folder()
     kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + VOICE_SUFFIX))
     return load(key) if kept else None
 
 
 def save(voice: Voice, *, replace: bool = False) -> Path:
-    """Keep a voice under its name; returns its file, which appears whole or not at all.
+    """Keep a voice under its name; returns the path of its file, which is written completely or not at all.
 
-    Raises UsageError, OutputError.
+    replace: whether a kept voice of that name is replaced. Raises UsageError, OutputError.
     """
     path = path_of(voice.name)
-    write(path, voice_bytes(_named(voice, check_name(voice.name))), replace=replace)
+    write(path, voice_bytes(_with_name(voice, check_name(voice.name))), replace=replace)
     return path
 
 
 def remove(name: str) -> None:
-    """Delete a kept voice, readable or not. Raises UsageError, OutputError."""
-    path = file_of(name)
+    """Delete a kept voice, even if its file is invalid. Raises UsageError, OutputError."""
+    path = existing_path(name)
     try:
         path.unlink()
     except OSError as error:
@@ -104,12 +104,12 @@ def remove(name: str) -> None:
 
 def rename(old: str, new: str) -> None:
     """Give a kept voice another name. Raises UsageError, InputError, OutputError."""
-    path, key = file_of(old), check_name(new)
+    path, key = existing_path(old), check_name(new)
     if path == path_of(key):
         raise UsageError(f"voice {shown(key)}: has that name already")
     if os.path.lexists(path_of(key)):
         raise UsageError(f"voice {shown(key)}: kept already; choose another name, or first: qwen3tts voices rm {key}")
-    save(_named(read_voice(path), key))
+    save(_with_name(read_voice(path), key))
     remove(old)
 
 
@@ -124,18 +124,18 @@ def export(name: str, to: str, *, replace: bool = False) -> Path:
 
 
 def import_file(path: str, name: str | None = None, *, replace: bool = False) -> Voice:
-    """Check a voice file and keep it, under the name it carries or another.
+    """Check a voice file and keep the voice, under its own name or under `name`.
 
     Raises UsageError, InputError, OutputError.
     """
     voice = read_voice(path)
-    voice = _named(voice, check_name(voice.name if name is None else name))
+    voice = _with_name(voice, check_name(voice.name if name is None else name))
     save(voice, replace=replace)
     return voice
 
 
 def write(path: Path, data: bytes, *, replace: bool) -> None:
-    """A file that appears whole or not at all. Raises UsageError where there is one already, and OutputError."""
+    """Write a file completely or not at all. Raises UsageError if it exists and `replace` is False, OutputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -148,8 +148,8 @@ def write(path: Path, data: bytes, *, replace: bool) -> None:
         raise OutputError(f"{path}: {error.strerror or error}") from None
 
 
-def file_of(name: str) -> Path:
-    """The file of a kept voice. Raises UsageError where there is none."""
+def existing_path(name: str) -> Path:
+    """The path of a kept voice. Raises UsageError if there is none."""
     if _key(name) in PRESETS:
         raise UsageError(f"voice name {shown(name)}: a preset of a model, not a kept voice")
     key, folder = check_name(name), places.voices_folder()
@@ -164,7 +164,7 @@ def _key(name: object) -> str:
     return name.strip().lower()
 
 
-def _named(voice: Voice, name: str) -> Voice:
+def _with_name(voice: Voice, name: str) -> Voice:
     from dataclasses import replace
 
     return replace(voice, name=name)

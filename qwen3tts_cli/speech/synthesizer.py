@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cloning import clone as cloning
+from ..cloning.resolve_voice import CloneCache, resolve_instruct, resolve_voice
 from ..common import arguments
 from ..common.lifetime import Lifetime
 from ..common.machine import default_threads
@@ -153,8 +154,8 @@ class Synthesizer(PackingMixin):
         text_mode = o.text_mode or default_text_mode(config)
         if text_mode not in ("full", "streaming"):
             arguments.refuse("text_mode", text_mode, "full or streaming")
-        instruct = cloning.asked_instruct(config, self.name, o.instruct, o.design)
-        cloned = cloning.asked_voice(self, o.voice, o.ref_audio, o.ref_text, o.on_warning)
+        instruct = resolve_instruct(config, self.name, o.instruct, o.design)
+        cloned = resolve_voice(self, o.voice, o.ref_audio, o.ref_text, o.on_warning)
         voice = cloned.name if cloned else resolve_speaker(config, o.voice)
         language = resolve_language(config, o.language if o.language or not cloned else cloned.language)
         talker, predictor = sampling_of(o, config)
@@ -237,7 +238,7 @@ class Synthesizer(PackingMixin):
         self.lifetime.check()
         batch = arguments.integer("batch", batch, 0, MOST)
         options_of(options)  # errors of those show at once
-        asked, clones = iterator_of(items), cloning.Clones(self)
+        asked, clones = iterator_of(items), CloneCache(self)
 
         def utterances() -> Iterator[Any]:
             for index, item in enumerate(asked):

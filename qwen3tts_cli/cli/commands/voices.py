@@ -176,7 +176,7 @@ def export(name: str, file: str, force: bool, quiet: bool) -> None:
     from ...output import files as output_files
     from ...output.distinct_files import check_outputs
 
-    kept = voice_store.file_of(name)
+    kept = voice_store.existing_path(name)
     path = os.path.join(file, kept.name) if os.path.isdir(file) else file
     refuse_terminal(path, "a voice")
     check_outputs([("FILE", path)], [("voice", kept)])

@@ -135,7 +135,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 
     from ...audio.recording import load_recording
     from ...cloning import voice_store
-    from ...cloning.clone import check_clones, check_designs
+    from ...cloning.clone import check_can_clone, check_can_design
     from ...cloning.voice_file import check_texts
     from ...speech.synthesizer import Synthesizer
     from ...text.languages import named_language
@@ -151,9 +151,9 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     # the model that clones is opened first: what is wrong with it is known before anything is spoken
     engine = {"threads": given["threads"], "cache": not given["no_cache"], "on_warning": console.warning}
     with Synthesizer.open(names_and_paths.model(base), **engine) as cloner:
-        check_clones(cloner.config, cloner.name, f"--base {base}")
+        check_can_clone(cloner.config, cloner.name, f"--base {base}")
         with Synthesizer.open(names_and_paths.model(model), **engine) as designer:
-            check_designs(designer.config, designer.name, f"--model {model}")
+            check_can_design(designer.config, designer.name, f"--model {model}")
             samples = designer.say(spoken, design=description, language=language, seed=seed, split=False)
             voice = cloner.clone(
                 load_recording((samples, SAMPLE_RATE)),

@@ -29,6 +29,6 @@ def clone(
     from ...audio.recording import load_recording
     from ...cloning import clone as cloning
 
-    cloning.check_clones(synthesizer.config, synthesizer.name, path)
+    cloning.check_can_clone(synthesizer.config, synthesizer.name, path)
     recording = load_recording(path, trim_silence=given["trim_silence"], append_silence=given["append_silence"])
     return synthesizer.clone(recording, text, on_warning=console.warning, **facts)
