@@ -104,10 +104,10 @@ def choosy(monkeypatch):
 
 
 def test_retries(voice, choosy, monkeypatch):
-    attempts = []
-    monkeypatch.setattr(attempts, "retry_seed", lambda seed, n: attempts.append(n) or seed + n)
+    numbers = []
+    monkeypatch.setattr(attempts, "retry_seed", lambda seed, attempt: numbers.append(attempt) or seed + attempt)
     want = piece_by_piece(voice, retries=50)
-    assert max(attempts) > 0
+    assert max(numbers) > 0
     for batch in (1, 8):
         assert_same(spoken(voice, batch=batch, retries=50), want)
 
@@ -155,7 +155,7 @@ def test_a_stream_repeats_nothing_that_was_heard(voice, monkeypatch, batch, trip
     limit = sum(len(codes) for _, codes, _ in parts[:2]) + left
     assert len(parts[2][1]) > 40
     assert max(len(codes) for _, codes, _ in parts[:2]) < 28
-    steps, absorb = {}, attempts.Utterance.absorb
+    steps, absorb = {}, attempts.Utterance.absorb_step
 
     class Late(Choosy):
         reason = property(lambda self: "loop" if not error and len(self.seen) >= trip else None)
@@ -165,8 +165,8 @@ def test_a_stream_repeats_nothing_that_was_heard(voice, monkeypatch, batch, trip
         return absorb(self, GenerationError("broken") if error and steps[self] == trip else failure, wait)
 
     monkeypatch.setattr(attempts, "Guard", Late)
-    monkeypatch.setattr(attempts.Utterance, "absorb", failing)
-    monkeypatch.setattr(scheduler.Listener, "has_time", lambda *_: True)
+    monkeypatch.setattr(attempts.Utterance, "absorb_step", failing)
+    monkeypatch.setattr(scheduler.PlaybackLead, "allows", lambda *_: True)
     heard = []
     try:
         heard.extend(voice.speak(TEXT, SpeakOptions(seed=SEED, live=True, max_frames=limit, batch=batch)))
@@ -292,20 +292,20 @@ def test_what_is_ahead_is_bounded(voice, steps, monkeypatch):
         many.close()
         return first
 
-    settle = attempts.Utterance.settle
+    settle = attempts.Utterance.limit_frames
 
     def watch(self, most):
         if self.text.startswith("Yes"):
-            held[0] = max(held[0], self.held)
+            held[0] = max(held[0], self.waiting_samples)
         settle(self, most)
 
-    monkeypatch.setattr(scheduler.Listener, "has_time", lambda self, n: True)
-    monkeypatch.setattr(attempts.Utterance, "settle", watch)
+    monkeypatch.setattr(scheduler.PlaybackLead, "allows", lambda self, n: True)
+    monkeypatch.setattr(attempts.Utterance, "limit_frames", watch)
     assert wait(0) > 5 * 24000
     assert begun[0] <= 2 * 4
     begun[0] = 0
     steps.clear()
-    monkeypatch.setattr(scheduler, "_AHEAD_SAMPLES", 6 * 1920)
+    monkeypatch.setattr(scheduler, "_MAX_WAITING_SAMPLES", 6 * 1920)
     wait(0)
     assert begun[0] <= 4
     assert steps.count(1) > 20
@@ -375,27 +375,27 @@ def test_several_threads_with_batches(voice):
 
 def test_the_listener_comes_first():
     clock = [0.0]
-    listener = scheduler.Listener(0.08, lambda: clock[0])
-    assert not listener.has_time(8)  # nothing is out
-    listener.stepped(1, 0.04)
-    listener.hears(24000)
-    assert not listener.has_time(8)  # eight steps of perhaps 0.16 s
-    listener.hears(24000)
-    assert listener.has_time(8)
-    listener.stepped(8, 0.3)
-    assert not listener.has_time(8)  # longer than thought
-    listener.hears(24000)
+    lead = scheduler.PlaybackLead(0.08, lambda: clock[0])
+    assert not lead.allows(8)  # nothing is out
+    lead.add_step(1, 0.04)
+    lead.add_samples(24000)
+    assert not lead.allows(8)  # eight steps of perhaps 0.16 s
+    lead.add_samples(24000)
+    assert lead.allows(8)
+    lead.add_step(8, 0.3)
+    assert not lead.allows(8)  # longer than thought
+    lead.add_samples(24000)
     clock[0] = 0.5
-    assert listener.has_time(8)
+    assert lead.allows(8)
     clock[0] = 10
-    assert not listener.has_time(8)  # it ran dry: what comes next counts from now
-    listener.hears(3 * 24000)
-    assert listener.has_time(8)
+    assert not lead.allows(8)  # it ran dry: what comes next counts from now
+    lead.add_samples(3 * 24000)
+    assert lead.allows(8)
     clock[0] = 20
-    listener.has_time(8)
+    lead.allows(8)
     for _ in range(50):
-        listener.stepped(1, 0.1)
-    assert listener.has_time(8)  # slower than speech anyway
+        lead.add_step(1, 0.1)
+    assert lead.allows(8)  # slower than speech anyway
 
 
 COMMAND = [sys.executable, "-m", "qwen3tts_cli", "say", "-q", "--seed", str(SEED)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from helpers import GOLDENS, POCKET, golden_prompt, golden_rows, load_golden, relative_error, speak_golden
 from make_precision_goldens import FOLDERS, FRAMES, PRECISIONS, precise
 
+from qwen3tts_cli import Synthesizer
 from qwen3tts_cli._native import lib
 from qwen3tts_cli.engine.cpu import cpu_flags
 from qwen3tts_cli.engine.model import Model
@@ -149,3 +151,14 @@ def test_neighbours_in_a_batch_do_not_change_a_byte(voice):
             for session in sessions:
                 session.close()
     assert len({each for batch in found for each in batch}) == 1
+
+
+def test_a_synthesizer_names_the_kernels_of_its_model():
+    """A model that is opened with a mask may use other kernels than the processor offers."""
+    names = []
+    for mask in (0, lib.Q3T_CPU_ALL):
+        with Model(open_checkpoint(POCKET), cpu_mask=mask) as model:
+            names.append(Synthesizer(model, "pocket").kernels)
+    assert "=scalar" in names[0]
+    assert not re.search(r"=(avx|neon)", names[0])
+    assert (names[0] != names[1]) == bool(cpu_flags())

@@ -1,4 +1,4 @@
-"""One utterance as it is made: its attempts, the runaway guard, and the samples that wait for its turn."""
+"""One utterance while it is generated: its attempts, the runaway guard, and samples that wait for its turn."""
 
 from __future__ import annotations
 
@@ -18,70 +18,83 @@ if TYPE_CHECKING:
 
     from ..engine.model import Model
     from ..text.prompt import Prompt
-    from .seeds import Plan
+    from .plan import SpeechPlan
+
+_NO_BUDGET = 1 << 30
 
 
 class Utterance:
-    """`begin`, then a step of `session` and `absorb` in turns until `complete`; `take` the samples when its turn is.
+    """One utterance. Call `begin`, then step `session` and call `absorb_step`, in turns, until `complete`.
 
-    One that is made ahead of its turn may get fewer frames than it began with, since nobody knew then how many the
-    earlier ones leave of max_frames: `settle` makes it what it would have been in turn. An attempt that goes astray
-    behind the cut is a good one, so until the cut is known no other is begun.
+    Once its turn has come, call `limit_frames` and then `take` after each step.
+
+    An utterance that begins before its turn does not know how many of max_frames the earlier ones will use.
+    `limit_frames` cuts it to its share, as if it had begun in its turn. A guard that trips behind the cut does not
+    matter then, so no retry begins before the share is known.
     """
 
     def __init__(
-        self, model: Model, plan: Plan, text: str, prompt: Prompt | None, key: int, error: Exception | None = None
+        self,
+        model: Model,
+        plan: SpeechPlan,
+        text: str,
+        prompt: Prompt | None,
+        key: int,
+        error: Exception | None = None,
     ) -> None:
+        """key: see seeds.utterance_key. error: of the text, if it has no prompt; raised in the utterance's turn."""
         self.model, self.plan, self.text, self.prompt, self.key = model, plan, text, prompt, key
         self.session: Session | None = None
-        self.timings: Counter[str] = Counter()
-        self.codes: np.ndarray | None = None
+        self.timings: Counter[str] = Counter()  # stage -> seconds, of all attempts
+        self.codes: np.ndarray | None = None  # of the last attempt, int32 (frames, code groups), once it is closed
         self.attempt = 0
-        self._frame = model.config.codec.samples_per_frame
-        # A stream cannot take back what has been heard.
-        self._attempts = 1 if plan.live or plan.talker.greedy or plan.retries == 0 else plan.retries + 1
-        self._most: int | None = None
-        self._taken = self._repeated = 0  # samples that are out; of these, those that an attempt has yet to make again
-        self._renew()
+        self._frame_samples = model.config.codec.samples_per_frame
+        # Samples of a stream that were sent cannot be taken back, so it has no retries.
+        self._max_attempts = 1 if plan.live or plan.talker.greedy or plan.retries == 0 else plan.retries + 1
+        self._frames_left: int | None = None  # for this utterance, as far as known; None: no limit
+        self._taken = 0  # samples yielded by `take`
+        self._reset()
         self.error = error
 
-    def _renew(self) -> None:
-        self.stop: str | None = None  # why it ended: "eos", "max_frames"
+    def _reset(self) -> None:
+        """Set the state of an attempt that has not begun."""
+        self.stop: str | None = None  # why it ended well: "eos" or "max_frames"
         self.trip: str | None = None  # why the guard stopped it
-        self._keep = 0  # frames of a stopped or tripped one
-        self._pcm: deque[np.ndarray] = deque()
-        self._decoded, self._repeated = 0, self._taken
-        self.frames = 0  # generated, as far as they count
-        self.error: Exception | None = None  # to be raised in its turn, after what was good
+        self._kept_frames = 0  # the frames whose samples are yielded
+        self._waiting: deque[np.ndarray] = deque()
+        self._decoded = 0  # samples
+        self._to_skip = self._taken  # samples that this attempt makes again
+        self.frames = 0  # generated, and not cut off
+        self.error: Exception | None = None  # raised in the utterance's turn, after its good samples
 
     @property
-    def ended(self) -> bool:
-        """No more frames of it count."""
+    def generation_ended(self) -> bool:
+        """Whether generation stopped: end of speech, frame limit, guard, error. Decoding may go on; see `complete`."""
         return self.stop is not None or self.trip is not None or self.error is not None
 
     @property
     def complete(self) -> bool:
-        """Nothing is left to do but to take it."""
+        """Whether nothing is left to generate or to decode."""
         if self.error is not None or (self.trip is not None and not self.plan.live):
             return True
-        return self.ended and self._decoded >= self._keep * self._frame
+        return self.generation_ended and self._decoded >= self._kept_frames * self._frame_samples
 
     @property
-    def held(self) -> int:
-        """Samples that wait."""
+    def waiting_samples(self) -> int:
+        """How many decoded samples were not taken yet."""
         return max(0, self._decoded - self._taken)
 
-    def begin(self, most: int | None, chunk: int, pipeline: bool) -> None:
-        """Open the session; what is wrong is kept as the error. most: frames that may be left; others: see Session."""
-        self._most, self._chunk, self._pipeline = most, chunk, pipeline
+    def begin(self, frames_left: int | None, chunk_frames: int, pipeline: bool) -> None:
+        """Open the session. An error is stored in `error`. frames_left: of max_frames; the others: see Session."""
+        self._frames_left, self._chunk_frames, self._pipeline = frames_left, chunk_frames, pipeline
         try:
             if self.error is None:
-                self._open(most)
+                self._open_session()
         except Exception as error:
             self.error = error
 
-    def _limit(self, most: int | None) -> tuple[int, bool]:
-        """Most frames, and whether reaching them is a runaway rather than a wish."""
+    def _frame_limit(self) -> tuple[int, bool]:
+        """The most frames, and whether to reach them is a runaway. Raises UsageError for a prompt that is too long."""
         plan, config = self.plan, self.model.config
         rows, positions = len(self.prompt.text_ids), config.max_position_embeddings
         if max(rows, len(self.prompt.trailing_ids)) + 1 > positions:
@@ -90,91 +103,95 @@ class Utterance:
                 "positions (leave out --no-split, or shorten the text)"
             )
         room = positions - rows
-        if most is not None:
-            return min(most, room), False
+        if self._frames_left is not None:
+            return min(self._frames_left, room), False
         if plan.retries == 0:
             return min(max(config.generation.max_new_tokens - 1, 1), room), False
         return min(frame_budget(self.text, config.codec.frame_seconds), room), True
 
-    def _open(self, most: int | None) -> None:
+    def _open_session(self) -> None:
         plan, cloned = self.plan, self.plan.cloned
-        limit, self._budgeted = self._limit(most)
-        # A greedy utterance of a stated length is taken as it comes: argmax may well repeat itself.
+        limit, self._limit_is_budget = self._frame_limit()
+        # Greedy speech of a stated length has no guard: it may well repeat itself.
         guarded = plan.retries > 0 and not (plan.talker.greedy and plan.max_frames is not None)
-        budget = limit if self._budgeted else 1 << 30
+        budget = limit if self._limit_is_budget else _NO_BUDGET
         self._guard = Guard(budget, self.model.config.codec.frame_seconds) if guarded else None
         self.session = Session(
             self.model, self.prompt, talker=plan.talker, predictor=plan.predictor, key=self.key, max_frames=limit,
-            seed=retry_seed(plan.seed, self.attempt), chunk_frames=self._chunk, pipeline=self._pipeline,
+            seed=retry_seed(plan.seed, self.attempt), chunk_frames=self._chunk_frames, pipeline=self._pipeline,
             speaker=cloned.embedding if cloned else None, reference_codes=cloned.codes if cloned else None,
         )  # fmt: skip
 
-    def absorb(self, error: Exception | None, wait: bool) -> None:
-        """Look at what a step of the session has made. wait: for samples that a thread of its own is decoding."""
+    def absorb_step(self, error: Exception | None, wait: bool) -> None:
+        """Take over the codes and samples of a step of the session; close it if it is complete, or retry.
+
+        error: of the step. wait: for samples that the session's decoder thread is still decoding.
+        """
         session = self.session
         info, codes, pcm = session.progress(self.frames)
-        if not self.ended:
-            self.frames = self._keep = info.frames
+        if not self.generation_ended:
+            self.frames = self._kept_frames = info.frames
             self.trip = self._guard.feed(codes) if self._guard is not None else None
             if self.trip is None and info.state == STOP_MAX_FRAMES:
-                self.stop, self.trip = ("max_frames", None) if not self._budgeted else (None, "budget")
+                self.stop, self.trip = ("max_frames", None) if not self._limit_is_budget else (None, "budget")
             elif self.trip is None and info.state != RUNNING:
                 self.stop = "eos"
         self.error = error
-        self._hold(pcm)
-        while len(pcm) == READ_SAMPLES or (wait and self.ended):
-            if not len(pcm := session.read(wait=wait and self.ended)):
+        self._add_samples(pcm)
+        while len(pcm) == READ_SAMPLES or (wait and self.generation_ended):
+            if not len(pcm := session.read(wait=wait and self.generation_ended)):
                 break
-            self._hold(pcm)
+            self._add_samples(pcm)
         if self.complete:
             self.close()
         if self.trip is not None and self.plan.max_frames is None:
             self._retry()
 
-    def _hold(self, pcm: np.ndarray) -> None:
+    def _add_samples(self, pcm: np.ndarray) -> None:
         self._decoded += len(pcm)
-        repeated = min(len(pcm), self._repeated)
-        self._repeated -= repeated
-        if repeated < len(pcm):
-            self._pcm.append(pcm[repeated:])
+        skipped = min(len(pcm), self._to_skip)
+        self._to_skip -= skipped
+        if skipped < len(pcm):
+            self._waiting.append(pcm[skipped:])
 
     def _retry(self) -> None:
-        if self.attempt + 1 < self._attempts:
+        """Begin the next attempt, if there may be one."""
+        if self.attempt + 1 < self._max_attempts:
             self.attempt += 1
             self._restart()
 
     def _restart(self) -> None:
-        self._renew()
-        self.begin(self._most, self._chunk, self._pipeline)
+        self._reset()
+        self.begin(self._frames_left, self._chunk_frames, self._pipeline)
 
-    def settle(self, most: int | None) -> None:
-        """Its turn has come. most: the frames that are left for it."""
-        self._most = most
-        if most is None:
+    def limit_frames(self, frames_left: int | None) -> None:
+        """Cut the utterance to the frames that are left for it, now that its turn has come. None: no limit."""
+        self._frames_left = frames_left
+        if frames_left is None:
             return
-        if self.frames <= most:
+        if self.frames <= frames_left:
             if self.trip is not None:
                 self._retry()
         elif self.error is None and (self.trip is None or self.session is not None):
-            self.frames, self._keep, self.stop, self.trip = most, most, "max_frames", None
+            self.frames, self._kept_frames, self.stop, self.trip = frames_left, frames_left, "max_frames", None
         else:
-            self._restart()  # what went wrong did so behind the cut; the same frames come before it again
+            self._restart()  # the error or the trip lies behind the cut; the frames before it are the same again
 
     def take(self) -> Iterator[np.ndarray]:
-        """Samples that may go out: of a stream what is decoded, else all of it once it is complete and good."""
+        """Yield samples, float32 (n,): if live, those decoded so far; else all, once complete and without an error."""
         if not self.plan.live and (not self.complete or self.error is not None or self.trip is not None):
             return
-        most = self._keep if self.ended else self._most
-        while self._pcm:
-            pcm = self._pcm.popleft()
-            if most is not None:
-                pcm = pcm[: max(0, most * self._frame - self._taken)]
+        limit = self._kept_frames if self.generation_ended else self._frames_left
+        while self._waiting:
+            pcm = self._waiting.popleft()
+            if limit is not None:
+                pcm = pcm[: max(0, limit * self._frame_samples - self._taken)]
             self._taken += len(pcm)
             if len(pcm):
                 yield pcm
 
     def failure(self) -> Exception | None:
-        """What to raise once everything is taken."""
+        """The error to raise after all samples are taken: of the text or a step, or a GenerationError for a runaway."""
         if self.error is not None or self.trip is None:
             return self.error
         good = self._guard.good_frames if self._guard is not None else self.frames
@@ -184,7 +201,7 @@ class Utterance:
         )
 
     def close(self) -> None:
-        """Free the session; its codes and timings stay, unless it was closed with the model."""
+        """Close the session; its codes and timings stay, unless the model was closed before."""
         session, self.session = self.session, None
         if session is None:
             return

@@ -1,16 +1,16 @@
-"""Runaway guard: how long a text may take, and when generated codes have gone astray.
+"""The runaway guard: how long the speech of a text may be, and when generated codes are no longer speech.
 
-A talker that misses its end of speech never finds it again: it repeats itself, falls silent or rambles. The guard reads
-nothing but the codes, costs a bounded number of integer comparisons a frame and keeps a bounded window.
+A talker that misses the end of its text repeats itself, falls silent or babbles until it is stopped. The guard reads
+the codes alone. It compares a bounded number of integers for each frame and keeps a bounded number of frames.
 
-Three reasons to stop, each with its threshold beyond what speech does:
+It stops an utterance for one of three reasons. Each threshold lies beyond what speech does:
 
 * budget: more frames than three times the expected duration of the text plus 4 s. Slow, acted speech takes twice the
   usual time; the 4 s cover silence around a very short text.
-* loop: for 4 s, and three periods, every frame repeats the one `period` (2 to 50) frames before. Speech sampled at a
-  temperature repeats a word, but never 16 code groups frame by frame; a tenth of the frames may differ.
-* silence: for 5 s no more than three values of code 0. A pause between paragraphs is 1 to 2 s, a sustained vowel 3 s,
-  and both wander between more codes than that.
+* loop: for 4 s, and for three periods, every frame repeats the frame one period (2 to 50 frames) before it. Speech
+  sampled at a temperature may repeat a word, but not all 16 codes of every frame. A tenth of the frames may differ.
+* silence: for 5 s no more than three values of code 0. A pause between paragraphs takes 1 to 2 s and a sustained vowel
+  3 s; both have more values.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _SLOWEST = 3.0
 _FLOOR_SECONDS = 4.0
 _PAUSE_SECONDS = 0.5
 
-# Seconds per character at a usual pace: 14 characters a second in alphabets (spaces included), 4 syllables a second in
-# Han and Hangul, 7 morae in kana. Digits and signs are read as words, capitals may be spelled letter by letter.
+# Seconds for a character at a usual pace: 14 characters a second in alphabets (with spaces), 4 syllables a second in
+# Han and Hangul, 7 morae a second in kana. Digits and signs are read as words; capitals may be spelled out.
 _LETTER_SECONDS = 0.07
 _CAPITAL_SECONDS = 0.2
 _KANA_SECONDS = 0.15
@@ -40,9 +40,9 @@ _PAUSES = re.compile(r"[.,;:!?…—–。，、；：！？｡､\n]+")
 _LOOP_SECONDS = 4.0
 _LONGEST_PERIOD_SECONDS = 4.0
 _LOOP_PERIODS = 3
-# Groups 1 to 15 that must agree beside group 0: the embedded voice holds seven of them constant.
+# The share of code groups 1 to 15 that must agree, besides group 0. In the embedded voice seven of them are constant.
 _EQUAL_GROUPS = 0.8
-# One frame that differs undoes this many that agree.
+# A frame that differs lowers the score by as much as so many frames that agree raise it.
 _MISS_COST = 9
 
 _SILENCE_SECONDS = 5.0
@@ -51,8 +51,7 @@ _KEPT_SILENCE_SECONDS = 0.3
 
 
 def expected_seconds(text: str) -> float:
-    """How long a usual voice takes for the text, from its characters alone."""
-    # A run of marks is one pause.
+    """Seconds that a usual voice takes to speak a text, estimated from its characters."""
     spoken, pauses = _PAUSES.subn("", text)
     return _PAUSE_SECONDS * pauses + sum(
         count * _character_seconds(char) for char, count in sorted(Counter(spoken).items())
@@ -77,15 +76,15 @@ def _character_seconds(char: str) -> float:
 
 
 def frame_budget(text: str, frame_seconds: float = FRAME_SECONDS) -> int:
-    """The number of frames (12.5 a second) after which speech of this text is a runaway; at least 50."""
+    """The number of frames after which speech of this text is a runaway. frame_seconds: length of a frame."""
     return math.ceil((_FLOOR_SECONDS + _SLOWEST * expected_seconds(text)) / frame_seconds)
 
 
 class Guard:
-    """Watches the codes of one utterance.
+    """Watches the codes of one utterance. The result does not depend on how many frames each call of `feed` gets.
 
-    budget: frames, as from frame_budget(). frame_seconds: length of a frame. Feed the frames in any pieces: the outcome
-    does not depend on the cuts.
+    budget: in frames, as frame_budget returns it. frame_seconds: length of a frame. Raises ValueError for a budget
+    below 1.
     """
 
     def __init__(self, budget: int, frame_seconds: float = FRAME_SECONDS) -> None:
@@ -107,42 +106,42 @@ class Guard:
 
     @property
     def reason(self) -> str | None:
-        """Why the guard tripped: "budget", "loop" or "silence"; None while all is well."""
+        """Why the guard tripped: "budget", "loop" or "silence"; None if it has not."""
         return self._reason
 
     @property
     def good_frames(self) -> int:
-        """Frames worth keeping: all so far, or once tripped those before the speech went astray.
+        """How many frames are good: all so far, or if the guard tripped those before the runaway.
 
-        loop: through the first period; silence: through its first 0.3 s; budget: the budget.
+        loop: with the first period; silence: with its first 0.3 s; budget: the budget.
         """
         return self._frames if self._reason is None else self._good_frames
 
     def feed(self, codes: Iterable[Sequence[int]]) -> str | None:
-        """Look at more frames. codes: (n, groups) int32, n may be 0. Returns `reason`; once tripped it stays."""
+        """Check more frames. codes: int32 (n, code groups), n may be 0. Returns `reason`; once set it stays."""
         rows = codes.tolist() if hasattr(codes, "tolist") else codes
         for row in rows:
             if self._reason is not None:
                 break
-            self._look_at(tuple(row))
+            self._check_frame(tuple(row))
         return self._reason
 
-    def _look_at(self, frame: tuple[int, ...]) -> None:
+    def _check_frame(self, frame: tuple[int, ...]) -> None:
         index = self._frames
         self._frames += 1
         if index >= self._budget:
             self._trip("budget", self._budget)
             return
-        self._watch_silence(frame[0])
+        self._check_silence(frame[0])
         if self._reason is None:
-            self._watch_loops(frame, index)
+            self._check_loops(frame, index)
         self._recent.append(frame)
 
     def _trip(self, reason: str, good_frames: int) -> None:
         self._reason = reason
         self._good_frames = good_frames
 
-    def _watch_silence(self, code0: int) -> None:
+    def _check_silence(self, code0: int) -> None:
         if len(self._code0) == self._silence_frames:
             oldest = self._code0[0]
             self._counts[oldest] -= 1
@@ -153,10 +152,10 @@ class Guard:
         if len(self._code0) == self._silence_frames and len(self._counts) <= _SILENCE_CODES:
             self._trip("silence", self._frames - self._silence_frames + self._kept_silence)
 
-    def _watch_loops(self, frame: tuple[int, ...], index: int) -> None:
+    def _check_loops(self, frame: tuple[int, ...], index: int) -> None:
         recent = self._recent
         count = len(recent)
-        # A held frame repeats at every distance: it is the business of the silence watch.
+        # A constant frame repeats at every period: _check_silence finds it.
         if count and _alike(frame, recent[-1]):
             return
         for period in range(2, count + 1):

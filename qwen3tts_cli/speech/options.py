@@ -1,4 +1,4 @@
-"""How to speak: the options of the Python API, and what they mean for a checkpoint."""
+"""SpeakOptions, the options of the Python API: their checks, and their defaults from a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from ..cloning.clone import check_on_warning
 from ..common import arguments
 from ..engine.session import Sampling
 from ..errors import UsageError
-from .scheduler import MOST
+from .scheduler import MAX_BATCH
 
 if TYPE_CHECKING:
-    import os
-
     from ..cloning.clone import Audio, OnWarning
     from ..cloning.voice_file import Voice
     from ..models.config.model import ModelConfig
 
 
-_MOST_CODES = 1 << 20  # as many as a vocabulary can have
+_MAX_VOCABULARY = 1 << 20  # more than any vocabulary has
 _INTEGERS = {
     "seed": (0, (1 << 64) - 1),
     "top_k": (0, (1 << 31) - 1),
@@ -29,7 +27,7 @@ _INTEGERS = {
     "max_frames": (1, 1 << 31),
     "retries": (0, 1000),
     "chunk_frames": (0, 64),
-    "batch": (0, MOST),
+    "batch": (0, MAX_BATCH),
 }
 _NUMBERS = {
     "temperature": (0, 100),
@@ -40,22 +38,33 @@ _NUMBERS = {
 }
 _SWITCHES = ("greedy", "split", "live", "pipeline")
 _TEXTS = ("ref_text", "design", "language", "instruct", "text_mode")
-_ALWAYS = ("retries", "chunk_frames", "batch", *_SWITCHES)  # None is no value of these
-_FACTS = ("name", "language", "description", "note")
+_NEVER_NONE = ("retries", "chunk_frames", "batch", *_SWITCHES)
+_VOICE_FIELDS = ("name", "language", "description", "note")
 
 
 @dataclass(frozen=True)
 class SpeakOptions:
-    """How to speak. None takes the default of the checkpoint (generation_config.json, voice.json) or of the reference.
+    """How to speak a text. None means the default of the checkpoint, or of the reference implementation.
 
-    seed: 0 <= seed < 2**64; drawn when None. max_frames: of the whole output, 12.5 a second. split: long texts at
-    sentence ends. retries: new attempts when an utterance runs away; 0 turns the guard off. live: yield audio as it is
-    made rather than an utterance at a time. chunk_frames and pipeline: how the decoder runs; never what it makes.
-    voice: a preset, the name of a kept voice, a pathlib.Path of a voice file, or a Voice. ref_audio: speak with the
-    voice of a recording, as Synthesizer.clone takes it; ref_text: what it says; on_warning: called with each line on
-    what may spoil that voice, None: that of Synthesizer.open. design: the description of a voice, for a model that
-    makes them. batch: utterances made at a time, 0: what suits the machine; never what they are.
-    NumPy's scalars are taken for Python's. Raises UsageError for a value of another type or out of range.
+    voice: the name of a preset or of a kept voice, a pathlib.Path of a voice file, or a Voice.
+    ref_audio: a recording to clone for this speech; see Synthesizer.clone. ref_text: what it says.
+    design: the description of a voice, for a model that makes voices from descriptions.
+    language: a name or code that the model knows, or "auto". instruct: how to speak, for models that take instructions.
+    seed: 0 to 2**64 - 1; the same seed gives the same samples on one machine; None: random.
+    greedy: take the most likely code instead of a random one. temperature, top_k, top_p, repetition_penalty: sampling
+    of the talker; subtalker_temperature, subtalker_top_k, subtalker_top_p: of the code predictor.
+    max_frames: the most frames of the whole output, 12.5 a second. text_mode: "full" or "streaming", how the prompt
+    presents the text. split: split a long text into utterances at the ends of sentences.
+    retries: how often an utterance that runs away is generated again; 0 turns the runaway guard off.
+    live: yield samples as they are decoded; False yields an utterance once it is complete and good.
+    chunk_frames: frames decoded at a time, 0 to 64, 0: automatic. pipeline: decode on a thread of its own.
+    batch: utterances generated together, 0 to 64, 0: automatic. These three do not change the samples.
+    on_warning: called with one line for each property of ref_audio that makes a worse voice; None: the function given
+    to Synthesizer.open.
+
+    >>> options = SpeakOptions(voice="ryan", language="english", seed=1, max_frames=125)
+
+    NumPy's scalars are taken as Python's. Raises UsageError for a value of another type or out of range.
     """
 
     voice: str | os.PathLike[str] | Voice | None = None
@@ -86,12 +95,12 @@ class SpeakOptions:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None or field.name in _ALWAYS:
+            if value is not None or field.name in _NEVER_NONE:
                 object.__setattr__(self, field.name, _checked(field.name, value))
 
 
 def _checked(name: str, value: Any) -> Any:
-    """The value of an option, as Python's own type. Raises UsageError."""
+    """The value of an option as a Python type. Raises UsageError."""
     if name in _INTEGERS:
         return arguments.integer(name, value, *_INTEGERS[name])
     if name in _NUMBERS:
@@ -103,10 +112,10 @@ def _checked(name: str, value: Any) -> Any:
     if name == "on_warning":
         check_on_warning(value)
         return value
-    return audio_of(name, value) if name == "ref_audio" else _voice(name, value)
+    return check_audio(name, value) if name == "ref_audio" else _check_voice(name, value)
 
 
-def _voice(name: str, value: Any) -> str | os.PathLike[str] | Voice:
+def _check_voice(name: str, value: Any) -> str | os.PathLike[str] | Voice:
     if isinstance(value, (str, os.PathLike)):
         return arguments.name_or_path(name, value)
     from ..cloning.voice_file import Voice
@@ -116,8 +125,8 @@ def _voice(name: str, value: Any) -> str | os.PathLike[str] | Voice:
     return value
 
 
-def audio_of(name: str, value: Any) -> Audio:
-    """A recording as Synthesizer.clone takes it: a pathlib.Path, (samples, rate), or a Recording. Raises UsageError."""
+def check_audio(name: str, value: Any) -> Audio:
+    """A recording argument: a pathlib.Path, (samples, rate), or a Recording. Raises UsageError for anything else."""
     expected = "a pathlib.Path of a file, (samples, rate), or a Recording"
     if isinstance(value, os.PathLike):
         return arguments.name_or_path(name, value)
@@ -132,18 +141,18 @@ def audio_of(name: str, value: Any) -> Audio:
     return value
 
 
-def facts_of(text: Any, facts: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """The transcript, and what is kept with a cloned voice. Raises UsageError for an unknown name or another type."""
-    for name, value in {"text": text, **facts}.items():
-        if name not in ("text", *_FACTS):
-            raise UsageError(f"{arguments.named(name)}: no such argument; there are {', '.join(_FACTS)}")
+def check_voice_fields(text: Any, given: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The transcript and the text fields of a voice to be cloned. Raises UsageError for an unknown name or type."""
+    for name, value in {"text": text, **given}.items():
+        if name not in ("text", *_VOICE_FIELDS):
+            raise UsageError(f"{arguments.named(name)}: no such argument; there are {', '.join(_VOICE_FIELDS)}")
         if not isinstance(value, str) and (value is not None or name == "name"):
             arguments.refuse(name, value, "a text")
-    return text, dict(facts)
+    return text, dict(given)
 
 
-def iterator_of(items: Any) -> Iterator[Any]:
-    """An iterator over texts and mappings. Raises UsageError for one text, one mapping, and what is not iterable."""
+def iterate_items(items: Any) -> Iterator[Any]:
+    """An iterator over texts and mappings. Raises UsageError for a single text or mapping, or anything not iterable."""
     if isinstance(items, (str, bytes, bytearray, Mapping)) or not isinstance(items, Iterable):
         arguments.refuse("items", items, "an iterable of texts or mappings")
     try:
@@ -152,19 +161,22 @@ def iterator_of(items: Any) -> Iterator[Any]:
         arguments.refuse("items", items, "an iterable of texts or mappings")
 
 
-def text_and_options(item: Any, options: Mapping[str, Any]) -> tuple[str, SpeakOptions]:
-    """One of `items`: its text, and its options before those for all. Raises UsageError."""
+def parse_item(item: Any, options: Mapping[str, Any]) -> tuple[str, SpeakOptions]:
+    """The text of an item, and its options, which override `options`. Raises UsageError."""
     if not isinstance(item, (str, Mapping)):
         raise UsageError(f"found {arguments.described(item)}, expected a text or a mapping")
     given = {"text": item} if isinstance(item, str) else dict(item)
     if given.get("text") is None:
         raise UsageError("no text")
     text = arguments.text("text", given.pop("text"))
-    return text, options_of({**options, **given, "live": options["live"]})
+    return text, make_options({**options, **given, "live": options["live"]})
 
 
-def sampling_of(options: SpeakOptions, config: ModelConfig) -> tuple[Sampling, Sampling]:
-    """How talker and code predictor choose their codes."""
+def resolve_sampling(options: SpeakOptions, config: ModelConfig) -> tuple[Sampling, Sampling]:
+    """How the talker and the code predictor choose codes: the options, with the checkpoint's defaults.
+
+    Source: qwen3_tts_model.py, Qwen3TTSModel._merge_generate_kwargs.
+    """
     g, o = config.generation, options
     temperature = g.temperature if o.temperature is None else o.temperature
     sub_temperature = g.subtalker_temperature if o.subtalker_temperature is None else o.subtalker_temperature
@@ -173,21 +185,21 @@ def sampling_of(options: SpeakOptions, config: ModelConfig) -> tuple[Sampling, S
     talker = Sampling(
         greedy=talker_greedy,
         temperature=temperature or 1.0,
-        top_k=min(g.top_k if o.top_k is None else o.top_k, _MOST_CODES),
+        top_k=min(g.top_k if o.top_k is None else o.top_k, _MAX_VOCABULARY),
         top_p=g.top_p if o.top_p is None else o.top_p,
         repetition_penalty=g.repetition_penalty if o.repetition_penalty is None else o.repetition_penalty,
     )
     predictor = Sampling(
         greedy=sub_greedy,
         temperature=sub_temperature or 1.0,
-        top_k=min(g.subtalker_top_k if o.subtalker_top_k is None else o.subtalker_top_k, _MOST_CODES),
+        top_k=min(g.subtalker_top_k if o.subtalker_top_k is None else o.subtalker_top_k, _MAX_VOCABULARY),
         top_p=g.subtalker_top_p if o.subtalker_top_p is None else o.subtalker_top_p,
     )
     return talker, predictor
 
 
-def options_of(options: Mapping[str, Any]) -> SpeakOptions:
-    """SpeakOptions of keyword arguments. Raises UsageError for an unknown name."""
+def make_options(options: Mapping[str, Any]) -> SpeakOptions:
+    """SpeakOptions from keyword arguments. Raises UsageError for an unknown name."""
     known = {f.name for f in fields(SpeakOptions)}
     for name in options:
         if name not in known:

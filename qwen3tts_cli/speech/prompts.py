@@ -1,4 +1,4 @@
-"""From a text to the prompts of its utterances, one after another as they are asked for."""
+"""From a text to the prompts of its utterances, each made when it is needed."""
 
 from __future__ import annotations
 
@@ -13,41 +13,46 @@ if TYPE_CHECKING:
     from ..engine.model import Model
     from ..models.tokenizer import Tokenizer
     from ..text.prompt import Prompt
-    from .seeds import Plan
+    from .plan import SpeechPlan
 
 DEFAULT_UTTERANCE_CHARACTERS = 300
 
 
-def prompts(model: Model, within: Lifetime, text: str, plan: Plan, split: bool) -> Iterator[tuple[str, Prompt]]:
-    """(utterance, its prompt) of a text. The first is made at once: errors of the options show before any audio.
+def make_prompts(
+    model: Model, within: Lifetime, text: str, plan: SpeechPlan, split: bool
+) -> Iterator[tuple[str, Prompt]]:
+    """Yield (text, prompt) of each utterance of a text. The first is made at once, so that errors come before audio.
 
-    within: whose calls take turns with this. A signal handler that speaks is refused in between, rather than let into a
-    module that is being imported or a table that is being read. split: see SpeakOptions.
+    within: each prompt is made inside `within.alone`. A signal handler that speaks meanwhile is refused there: it would
+    otherwise enter a module that is being imported or a table that is being read. split: see SpeakOptions.
     Raises UsageError for a text that cannot be spoken, CheckpointError for a damaged tokenizer.
     """
     with within.alone():
-        pieces = _pieces(model, text, plan, split)
+        texts = _utterance_texts(model, text, plan, split)
         tokenizer = model.checkpoint.tokenizer
-        first = _build(model, tokenizer, next(pieces), plan)
+        first = next(texts)
+        first_prompt = _make_prompt(model, tokenizer, first, plan)
 
-    def each() -> Iterator[tuple[str, Prompt]]:
-        yield first
+    def prompts() -> Iterator[tuple[str, Prompt]]:
+        yield first, first_prompt
         while True:
             with within.alone():
-                piece = next(pieces, None)
-                if piece is None:
+                utterance = next(texts, None)
+                if utterance is None:
                     return
-                built = _build(model, tokenizer, piece, plan)
-            yield built
+                prompt = _make_prompt(model, tokenizer, utterance, plan)
+            yield utterance, prompt
 
-    return each()
+    return prompts()
 
 
-def _pieces(model: Model, text: str, plan: Plan, split: bool) -> Iterator[str]:
+def _utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> Iterator[str]:
+    """The texts of the utterances, in the model's alphabet. Raises UsageError."""
+    # Imported here, because only speaking needs these modules.
     from ..text.alphabet import prepare, spoken
     from ..text.plain_text import plain
     from ..text.scripts import check_script
-    from ..text.utterances import utterance, utterances  # only speaking needs it
+    from ..text.utterances import utterance, utterances
 
     config, manifest = model.config, model.config.voice
     rewrite = (lambda sentence: spoken(sentence, manifest)) if manifest is not None and manifest.spell_out else None
@@ -59,12 +64,12 @@ def _pieces(model: Model, text: str, plan: Plan, split: bool) -> Iterator[str]:
     return utterances(bare, limit, plan.language, rewrite)
 
 
-def _build(model: Model, tokenizer: Tokenizer, piece: str, plan: Plan) -> tuple[str, Prompt]:
+def _make_prompt(model: Model, tokenizer: Tokenizer, text: str, plan: SpeechPlan) -> Prompt:
     cloned = plan.cloned
-    prompt = build_prompt(
+    return build_prompt(
         model.config,
         tokenizer,
-        piece,
+        text,
         language=plan.language,
         speaker=None if cloned else plan.voice,
         instruct=plan.instruct,
@@ -73,4 +78,3 @@ def _build(model: Model, tokenizer: Tokenizer, piece: str, plan: Plan) -> tuple[
         reference_codes=cloned.codes if cloned else None,
         reference_text=cloned.transcript if cloned else None,
     )
-    return piece, prompt

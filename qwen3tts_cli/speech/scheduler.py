@@ -1,10 +1,11 @@
-"""Utterances made together, a frame of each at a time, and delivered in order.
+"""The scheduler: generates utterances together, one frame of each in a step, and yields their samples in input order.
 
-One joins as soon as there is room and leaves when its last frame is decoded; who else is there changes no bytes. What
-is finished before its turn waits as samples; how many utterances may be ahead is bounded, and so are their samples.
+A session is added between two steps while fewer than `batch` are open, and closed once its last frame is decoded. The
+samples of an utterance do not depend on the others. Samples of utterances that are ahead of their turn wait; the number
+of these utterances and of their samples is limited.
 
-A stream has a listener. Its first utterance is made alone until its first samples are out, and the others join only
-while enough has gone out to cover what a few steps with them take.
+A live stream has a listener. Its first utterance is generated alone until its first samples are sent. Other utterances
+then take part in a step only while the samples sent so far play longer than a few such steps take; see PlaybackLead.
 """
 
 from __future__ import annotations
@@ -26,91 +27,96 @@ if TYPE_CHECKING:
     from .attempts import Utterance
     from .stream import Speech
 
-MOST = 64
-STEADY_CHUNK = 8  # frames; decoding them at a time is the cheapest
-_AHEAD_SAMPLES = 600 * SAMPLE_RATE  # 58 MB of samples that wait for their turn
-_GUESSED_BYTES = 2 << 30  # of free memory, where the system does not say
+MAX_BATCH = 64
+STEADY_CHUNK = 8  # frames that are decoded at a time if no listener waits: the least work for a frame
+_USUAL_BATCH = 8  # more utterances hardly raise the throughput of a CPU
+_USUAL_POSITIONS = 512  # of an utterance of half a minute with its prompt
+_MAX_WAITING_SAMPLES = 600 * SAMPLE_RATE
+_ASSUMED_FREE_BYTES = 2 << 30  # if the system does not tell the free memory
 
 
 def default_batch(model: Model) -> int:
-    """How many utterances to make together on this machine: what helps, as far as a quarter of its free memory goes."""
-    positions = 512  # of an utterance as the splitter makes them, half a minute, with its prompt
-    free = available_bytes() or _GUESSED_BYTES
-    return max(1, min(8, free // 4 // (model.position_bytes * positions)))
+    """How many utterances to generate together on this machine: 1 to 8, within a quarter of the free memory."""
+    free = available_bytes() or _ASSUMED_FREE_BYTES
+    return max(1, min(_USUAL_BATCH, free // 4 // (model.position_bytes * _USUAL_POSITIONS)))
 
 
-class Listener:
-    """How far a stream is ahead of somebody who began to listen at its first sample.
+class PlaybackLead:
+    """Seconds of audio sent minus seconds since the first sample was sent: how long a listener can go without more.
 
-    frame_seconds: speech that a step makes. clock: seconds. alone, together: seconds of a step with one utterance and
-    with several, as measured of late.
+    frame_seconds: audio that a step makes. clock: returns seconds. alone, together: seconds of a step with one
+    utterance and with several, averaged over about the last STEADY_CHUNK steps; 0 before the first one.
     """
 
     def __init__(self, frame_seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._frame_seconds, self._clock, self._origin, self._seconds = frame_seconds, clock, None, 0.0
+        self._frame_seconds, self._clock = frame_seconds, clock
+        self._origin: float | None = None  # when playback began
+        self._sent_seconds = 0.0
         self.alone, self.together = 0.0, 0.0
 
-    def hears(self, samples: int) -> None:
-        """So many samples more have gone out."""
+    def add_samples(self, samples: int) -> None:
+        """Record that samples were sent."""
         if self._origin is None:
             self._origin = self._clock()
-        self._seconds += samples / SAMPLE_RATE
+        self._sent_seconds += samples / SAMPLE_RATE
 
-    def stepped(self, utterances: int, seconds: float) -> None:
-        """A step of so many utterances took `seconds`."""
+    def add_step(self, utterances: int, seconds: float) -> None:
+        """Record how long a step of so many utterances took."""
         name = "alone" if utterances == 1 else "together"
         before = getattr(self, name)
         setattr(self, name, before + (seconds - before) / STEADY_CHUNK if before else seconds)
 
-    def has_time(self, utterances: int) -> bool:
-        """Whether a step with so many would leave the listener enough to listen to.
+    def allows(self, utterances: int) -> bool:
+        """Whether a step of so many utterances leaves the listener without a gap.
 
-        Where even one alone is slower than speech nobody can listen without a break: then the whole should be short.
+        Also True if a step of one utterance takes longer than its audio plays: there are gaps in any case, and steps
+        of several finish the whole sooner.
         """
         if self._origin is None:
             return False
         now = self._clock()
-        lead = self._seconds - (now - self._origin)
-        if lead < 0:  # it ran dry: listening goes on with what comes next
+        lead = self._sent_seconds - (now - self._origin)
+        if lead < 0:  # playback stopped: it continues with the next samples
             self._origin -= lead
             lead = 0.0
         return self.alone >= self._frame_seconds or lead > STEADY_CHUNK * (self.together or utterances * self.alone / 2)
 
 
-def _full(window: Sequence[tuple[Speech, Utterance]], only: Speech | None) -> bool:
-    """Whether what is being made likely takes all the frames that are left: more of this text would be thrown away."""
-    if only is None or only.left is None:
+def _takes_all_frames(window: Sequence[tuple[Speech, Utterance]], only: Speech | None) -> bool:
+    """Whether the utterances in the window are expected to use all the frames left, so that more would be discarded."""
+    if only is None or only.frames_left is None:
         return False
-    left = only.left * only.model.config.codec.frame_seconds
+    left = only.frames_left * only.model.config.codec.frame_seconds
     return sum(expected_seconds(utterance.text) for _, utterance in window) >= left
 
 
-def made(
+def run_utterances(
     model: Model, utterances: Iterator[tuple[Speech, Utterance]], batch: int, live: bool, only: Speech | None = None
 ) -> Iterator[tuple[Speech, np.ndarray]]:
-    """Samples of the utterances in their order, up to `batch` of which are made at a time.
+    """Generate up to `batch` utterances together; yield (speech, samples) strictly in input order.
 
-    only: the text, if it is one. An error of one is raised in its turn; EngineError once the model or `only` is closed.
-    Closing the generator frees every session.
+    utterances: read as sessions become free. live: there is a listener. only: the one speech that all utterances belong
+    to, if so. samples: float32 (n,) at 24 kHz. The error of an utterance, or of `utterances`, is raised in its turn.
+    Raises EngineError once the model or `only` is closed. Closing the generator closes every session.
     """
-    window: deque[tuple[Speech, Utterance]] = deque()
-    listener = Listener(model.config.codec.frame_seconds)
+    window: deque[tuple[Speech, Utterance]] = deque()  # begun and not yet yielded completely
+    lead = PlaybackLead(model.config.codec.frame_seconds)
     first, more = True, True
-    failure: Exception | None = None  # of the next one, to be raised in its turn
+    failure: Exception | None = None  # of `utterances`, raised once the window is empty
     try:
         while True:
             model.lifetime.check()
             if only is not None:
                 only.lifetime.check()
-            share = not live or listener.has_time(batch)
+            may_share = not live or lead.allows(batch)
             room = sum(u.session is not None for _, u in window) < batch and len(window) < 2 * batch
-            room = room and not _full(window, only)
-            if more and (not window or (room and share)):
+            room = room and not _takes_all_frames(window, only)
+            if more and (not window or (room and may_share)):
                 more = False
                 try:
                     for speech, utterance in utterances:
                         chunk = 0 if first or (live and not window) else STEADY_CHUNK
-                        utterance.begin(speech.left, speech.plan.chunk_frames or chunk, speech.plan.pipeline)
+                        utterance.begin(speech.frames_left, speech.plan.chunk_frames or chunk, speech.plan.pipeline)
                         window.append((speech, utterance))
                         first, more = False, True
                         break
@@ -122,31 +128,32 @@ def made(
                     raise failure
                 return
             speech, head = window[0]
-            if speech.over():
+            if speech.at_limit:
+                speech.stop = "max_frames"
                 head.close()
                 window.popleft()
                 continue
-            head.settle(speech.left)
-            if head.held:
-                speech.sounds()
+            head.limit_frames(speech.frames_left)
+            if head.waiting_samples:
+                speech.note_first_audio()
             for pcm in head.take():
-                listener.hears(len(pcm))
+                lead.add_samples(len(pcm))
                 speech.samples += len(pcm)
                 yield speech, pcm
                 model.lifetime.check()
             if head.complete:
                 window.popleft()
-                speech.finish(head)
+                speech.add_finished(head)
                 continue
-            together = [u for _, u in window if u.session is not None and (u is head or share)]
-            if sum(u.held for _, u in list(window)[1:]) > _AHEAD_SAMPLES:
-                together = [head]
-            wait = all(u.ended for u in together)
+            active = [u for _, u in window if u.session is not None and (u is head or may_share)]
+            if sum(u.waiting_samples for _, u in list(window)[1:]) > _MAX_WAITING_SAMPLES:
+                active = [head]
+            wait = all(u.generation_ended for u in active)
             start = time.perf_counter()
-            errors = model.advance([u.session for u in together])
-            for utterance, error in zip(together, errors, strict=True):
-                utterance.absorb(error, wait)
-            listener.stepped(len(together), time.perf_counter() - start)
+            errors = model.advance([u.session for u in active])
+            for utterance, error in zip(active, errors, strict=True):
+                utterance.absorb_step(error, wait)
+            lead.add_step(len(active), time.perf_counter() - start)
     finally:
         for _, utterance in window:
             utterance.close()

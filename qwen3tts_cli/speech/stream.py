@@ -1,4 +1,4 @@
-"""Text to an iterator of PCM chunks: its utterances, in order, and what there is to tell about them."""
+"""The class Speech: the speech of one text, an iterator of samples with counters."""
 
 from __future__ import annotations
 
@@ -14,28 +14,38 @@ from ..common.audio_constants import SAMPLE_RATE
 from ..common.lifetime import Lifetime
 from ..engine.model import Model
 from .attempts import Utterance
-from .scheduler import default_batch, made
-from .seeds import Plan, utterance_key
+from .scheduler import default_batch, run_utterances
+from .seeds import utterance_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..text.prompt import Prompt
+    from .plan import SpeechPlan
 
 
 class Speech:
-    """One text being spoken: an iterator of float32 arrays (samples,) at 24 kHz.
+    """The speech of one text: an iterator of samples, float32 (n,) at 24 kHz. Synthesizer.speak returns one.
 
-    The counters are totals of what has been yielded; `stop` is set at the end: "eos" or "max_frames". batch: utterances
-    made at a time. timings: seconds spent on the text and in each stage, of the utterances that are finished.
-    Raises GenerationError when the guard gives up or a value is not finite, EngineError once it or its model is closed.
-    Threads that read it take turns; any of them may close it, see lifetime.py. at_end: called once all was yielded.
+    samples: the number yielded so far. frames: the number of frames of the utterances that are finished. stop: after
+    the end, "eos" or "max_frames". voice, language, seed, batch: in use. first_audio_seconds: from the start to the
+    first samples; None before. timings: seconds spent on "text", and by the finished utterances on "prefill", "talker",
+    "predictor" and "codec".
+
+    >>> with synthesizer.speak("Hello.", SpeakOptions(seed=1, live=True)) as speech:
+    ...     for samples in speech:
+    ...         play(samples)
+    ...     print(speech.seconds, speech.stop)
+
+    Iterating raises GenerationError if an utterance runs away after all retries or a value is not finite, UsageError
+    for a text that cannot be spoken, EngineError once the speech or its model is closed.
+    Threads that read it take turns; any thread may close it. at_end: called after the last samples.
     """
 
     def __init__(
         self,
         model: Model,
-        plan: Plan,
+        plan: SpeechPlan,
         prompts: Iterator[tuple[str, Prompt]],
         at_end: Callable[[], None] = lambda: None,
     ) -> None:
@@ -48,8 +58,8 @@ class Speech:
         self._codes: list[np.ndarray] = []
         self._start = time.perf_counter()
         self._prompts, self._at_end = prompts, at_end
-        # Weakly: in a cycle it would keep its sessions, after everybody let go of it, until the collector comes.
-        self._chunks = _chunks(weakref.proxy(self))
+        # A weak reference, since a cycle would keep the sessions of a dropped Speech open until a garbage collection.
+        self._chunks = _all_samples(weakref.proxy(self))
         self._ended = False
         self.lifetime = Lifetime("stream", self._chunks.close, inherited=False)
         model.lifetime.adopt(self.lifetime)
@@ -69,7 +79,7 @@ class Speech:
                 raise
 
     def close(self) -> None:
-        """Stop at once, or where another thread reads at the next frame, and free what it holds."""
+        """Stop, if another thread reads at its next frame, and close every session."""
         self.lifetime.close()
 
     def __enter__(self) -> Speech:
@@ -80,18 +90,18 @@ class Speech:
 
     @property
     def seconds(self) -> float:
-        """Length of the audio yielded so far."""
+        """Seconds of audio yielded so far."""
         return self.samples / SAMPLE_RATE
 
     @property
     def codes(self) -> np.ndarray:
-        """Codes of the utterances finished so far: int32 (frames, code_groups)."""
+        """The codes of the utterances that are finished: int32 (frames, code groups)."""
         return (
             np.concatenate(self._codes) if self._codes else np.empty((0, self.model.config.num_code_groups), np.int32)
         )
 
     def utterances(self) -> Iterator[tuple[Speech, Utterance]]:
-        """What is to be spoken, in order, as `made` wants it. An error of the text comes in its turn."""
+        """The utterances in order, each made from the next prompt. One whose text is in error carries the error."""
         seen: Counter[str] = Counter()
         while True:
             start = time.perf_counter()
@@ -101,7 +111,10 @@ class Speech:
             except Exception as failure:
                 error = failure
             self.timings["text"] += time.perf_counter() - start
-            if text is None or self.over():
+            if text is None:
+                return
+            if self.at_limit:
+                self.stop = "max_frames"
                 return
             key = utterance_key(text, self.plan.settings, seen[text])
             seen[text] += 1
@@ -110,24 +123,22 @@ class Speech:
                 return
 
     @property
-    def left(self) -> int | None:
-        """Frames that may still come; None: any number."""
+    def frames_left(self) -> int | None:
+        """How many of `max_frames` are left; None if there is no limit."""
         return None if self.plan.max_frames is None else self.plan.max_frames - self.frames
 
-    def over(self) -> bool:
-        """Whether there is no room for another utterance. To be asked when there is one."""
-        if self.left is None or self.left > 0:
-            return False
-        self.stop = "max_frames"
-        return True
+    @property
+    def at_limit(self) -> bool:
+        """Whether no frames are left."""
+        return self.frames_left is not None and self.frames_left <= 0
 
-    def sounds(self) -> None:
-        """Samples of it are there."""
+    def note_first_audio(self) -> None:
+        """Record the time of the first samples; later calls do nothing."""
         if self.first_audio_seconds is None:
             self.first_audio_seconds = time.perf_counter() - self._start
 
-    def finish(self, utterance: Utterance) -> None:
-        """All of it is out: count it, or raise what went wrong with it."""
+    def add_finished(self, utterance: Utterance) -> None:
+        """Count an utterance whose samples are all yielded. Raises its error, if it has one."""
         utterance.close()
         self.timings.update(utterance.timings)
         if (failure := utterance.failure()) is not None:
@@ -137,9 +148,8 @@ class Speech:
         self.stop = utterance.stop
 
 
-def _chunks(speech: Speech) -> Iterator[np.ndarray]:
-    """All samples of a text."""
+def _all_samples(speech: Speech) -> Iterator[np.ndarray]:
     utterances = Speech.utterances(speech)
-    with closing(made(speech.model, utterances, speech.batch, speech.plan.live, speech)) as chunks:
+    with closing(run_utterances(speech.model, utterances, speech.batch, speech.plan.live, speech)) as chunks:
         for _, pcm in chunks:
             yield pcm

@@ -1,17 +1,17 @@
-"""The Python API: open a model once, speak with it any number of times, from any number of threads."""
+"""The class Synthesizer, the Python API: open a model once, and speak with it from any number of threads."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..cloning import clone as cloning
-from ..cloning.resolve_voice import CloneCache, resolve_instruct, resolve_voice
+from ..cloning.resolve_voice import CloneCache
 from ..common import arguments
 from ..common.lifetime import Lifetime
 from ..common.machine import default_threads
@@ -24,12 +24,18 @@ from ..models.checkpoint import open_checkpoint
 from ..packed.file_writer import BackgroundWriter, PackingMixin
 from ..packed.load import load_packed_weights
 from ..packed.precision import choose_precision
-from ..text.languages import resolve_language, resolve_speaker
-from ..text.prompt import default_text_mode
-from .options import SpeakOptions, audio_of, facts_of, iterator_of, options_of, sampling_of, text_and_options
-from .prompts import prompts
-from .scheduler import MOST, default_batch, made
-from .stream import Plan, Speech
+from .options import (
+    SpeakOptions,
+    check_audio,
+    check_voice_fields,
+    iterate_items,
+    make_options,
+    parse_item,
+)
+from .plan import make_plan
+from .prompts import make_prompts
+from .scheduler import MAX_BATCH, default_batch, run_utterances
+from .stream import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,13 +49,18 @@ DECODER_PRECISIONS = ("auto", "f32")
 
 
 class Synthesizer(PackingMixin):
-    """An opened model that speaks. A context manager; safe to use, and to close, from several threads at once.
+    """An opened model that speaks texts. A context manager. Any thread may use and close it; `open` makes one.
 
-    >>> with Synthesizer.open() as voice:
-    ...     samples = voice.say("Hello from two cores.", seed=1)
+    Samples are float32 arrays (n,), mono, full scale 1, at 24 kHz. Every call after `close` raises EngineError.
+
+    >>> with Synthesizer.open("0.6b") as synthesizer:
+    ...     samples = synthesizer.say("Good morning.", voice="ryan", seed=1)  # float32 (n,)
+    ...     for chunk in synthesizer.stream("It is late.", voice="ryan"):     # float32 (n,), as they are decoded
+    ...         play(chunk)
     """
 
     def __init__(self, model: Model, name: str, precision: str = "bf16", on_warning: OnWarning = None) -> None:
+        """model: closed with the synthesizer. name, precision: as reports show them. on_warning: see `open`."""
         self.model, self.name, self.precision = model, name, precision
         self.on_warning = on_warning
         self.lifetime = Lifetime("synthesizer", model.checkpoint.close)
@@ -68,15 +79,20 @@ class Synthesizer(PackingMixin):
         progress: Callable[[int, int], None] | None = None,
         on_warning: OnWarning = None,
     ) -> Synthesizer:
-        """Open the embedded voice (None), an alias, a repository id in the local cache, or a pathlib.Path of a folder.
-        Never downloads.
+        """Open a model on this machine; never downloads.
 
-        precision: of the talker and the code predictor; "bf16" is exact; "auto" is int8 for a large model, else bf16.
-        The first opening packs weights (int8, int4, and the speech decoder's) into memory, with progress called with
-        bytes done and in all; a thread writes them into the cache folder for the next one, see finish_packing. cache:
-        False writes nothing there, and uses what is there. on_warning: called with each warning, here and later, a
-        line; None: it is a UserWarning.
-        Raises ModelNotFoundError, CheckpointError, UsageError for a precision or thread count out of range.
+        model: an alias ("0.6b"), a repository id, or a pathlib.Path of a folder; None: the embedded voice.
+        precision: of the language models, "auto", "bf16", "int8" or "int4". "bf16" is exact; "auto" is "int8" for a
+        large model, else "bf16". decoder_precision: "auto" or "f32", which are the same.
+        threads: 1 to 1024; None: one for each core that this process may use.
+        cache: whether files that the cache folder lacks are written there. The first opening packs the weights into
+        memory, and a thread then writes packed files for the next opening; see finish_packing.
+        progress: called with the bytes packed and the bytes in all while the first opening packs.
+        on_warning: called with one line for each warning, now and later; None: a UserWarning.
+        Raises ModelNotFoundError, CheckpointError, EngineError, UsageError for an argument of another type or out of
+        range.
+
+        >>> synthesizer = Synthesizer.open(Path("models/my-checkpoint"), precision="int8", threads=4)
         """
         for name, value, known in (
             ("precision", precision, PRECISIONS),
@@ -108,10 +124,9 @@ class Synthesizer(PackingMixin):
             raise
 
     def close(self) -> None:
-        """End what other threads have it speak or clone, at the next frame, and release the model and its files.
+        """Stop the speech and cloning of other threads, which get EngineError, and free the model and its files.
 
-        They get EngineError, as every later call does. Packed weights that are not written yet are not kept. In a child
-        of a fork that came during a step nothing is freed.
+        Packed files that are not complete are discarded. A child forked during a step frees nothing.
         """
         self._writer.close()
         self.lifetime.close()
@@ -124,22 +139,30 @@ class Synthesizer(PackingMixin):
 
     @property
     def config(self) -> ModelConfig:
-        """Everything the checkpoint says: speakers, languages, sizes, defaults."""
+        """The configuration of the checkpoint: speakers, languages, dimensions, defaults."""
         return self.model.config
 
     @property
     def threads(self) -> int:
-        """Threads in use."""
+        """The number of threads that compute, the caller's included."""
         return self.model.threads
 
     @property
     def kernels(self) -> str:
-        """The kernel table in use, `entry=isa ...`."""
-        return kernels_text()
+        """The kernels that this model uses, `entry=isa entry=isa ...`."""
+        return kernels_text(self.model.cpu_mask)
 
     def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
-        """Start to speak: float32 chunks, with a report of their own. Raises UsageError before the first of them, and
-        EngineError if the synthesizer is closed."""
+        """Begin to speak a text. Returns a Speech, an iterator of samples with counters.
+
+        Raises UsageError for a text that cannot be spoken or options that do not suit the model, EngineError, and as
+        `clone` does for options.ref_audio.
+
+        >>> with synthesizer.speak("Good morning.", SpeakOptions(voice="ryan", seed=1)) as speech:
+        ...     samples = np.concatenate(list(speech))
+        >>> speech.codes.shape, speech.seconds, speech.stop
+        ((19, 16), 1.52, 'eos')
+        """
         with self.lifetime.call():
             text = arguments.text("text", text)
             if options is not None and not isinstance(options, SpeakOptions):
@@ -147,79 +170,61 @@ class Synthesizer(PackingMixin):
             if self._spoke:
                 self._writer.begin()
             self._spoke = True
-            return self._begin(text, options or SpeakOptions())
-
-    def _begin(self, text: str, o: SpeakOptions) -> Speech:
-        config = self.config
-        text_mode = o.text_mode or default_text_mode(config)
-        if text_mode not in ("full", "streaming"):
-            arguments.refuse("text_mode", text_mode, "full or streaming")
-        instruct = resolve_instruct(config, self.name, o.instruct, o.design)
-        cloned = resolve_voice(self, o.voice, o.ref_audio, o.ref_text, o.on_warning)
-        voice = cloned.name if cloned else resolve_speaker(config, o.voice)
-        language = resolve_language(config, o.language if o.language or not cloned else cloned.language)
-        talker, predictor = sampling_of(o, config)
-        plan = Plan(
-            voice=voice,
-            language=language,
-            settings={
-                "voice": cloned.digest if cloned else voice,
-                "language": language,
-                "instruct": instruct,
-                "text_mode": text_mode,
-                "talker": asdict(talker),
-                "predictor": asdict(predictor),
-            },
-            talker=talker,
-            predictor=predictor,
-            seed=int.from_bytes(os.urandom(8), "little") if o.seed is None else o.seed,
-            max_frames=o.max_frames,
-            retries=o.retries,
-            live=o.live,
-            chunk_frames=o.chunk_frames,
-            pipeline=o.pipeline,
-            batch=o.batch,
-            instruct=instruct,
-            text_mode=text_mode,
-            cloned=cloned,
-        )
-        spoken = prompts(self.model, self.lifetime, text, plan, o.split)
-        return Speech(self.model, plan, spoken, at_end=self._writer.begin)
+            options = options or SpeakOptions()
+            plan = make_plan(self, options)
+            prompts = make_prompts(self.model, self.lifetime, text, plan, options.split)
+            return Speech(self.model, plan, prompts, at_end=self._writer.begin)
 
     def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None, **facts: Any) -> Voice:
-        """The voice of a recording, to speak with or to keep; see cloning.clone for `facts` and what is raised.
+        """Clone the voice of a recording with a base model. Returns a Voice.
 
-        audio: a pathlib.Path of a file, (samples, rate), or what audio.load_recording made of one. text: what it says;
-        without it the voice is less like the recording. on_warning: called with each line on what may spoil the voice;
-        None: that of `open`.
+        audio: a pathlib.Path of a file, (samples, rate), or a Recording; see load_recording. text: exactly what the
+        recording says; without it the voice is the speaker vector alone, and less like the recording.
+        on_warning: called with one line for each property of the recording that makes a worse voice; None: the
+        function given to `open`. facts: the fields name, language, description and note of the voice.
+        Raises UsageError for a model that cannot clone or a text that a voice file cannot hold, InputError for a
+        recording that cannot be used, CheckpointError, EngineError.
+
+        >>> voice = base.clone(Path("anna.wav"), "The train leaves at seven.", name="anna", language="english")
         """
-        audio, (text, kept) = audio_of("audio", audio), facts_of(text, facts)
-        kept["on_warning"] = self.on_warning if on_warning is None else on_warning
+        audio, (text, fields) = check_audio("audio", audio), check_voice_fields(text, facts)
+        fields["on_warning"] = self.on_warning if on_warning is None else on_warning
         with self.lifetime.call():
             voice = cloning.clone(
-                self.model.checkpoint, audio, text, model=self.name, threads=self.threads, within=self.lifetime, **kept
+                self.model.checkpoint,
+                audio,
+                text,
+                model=self.name,
+                threads=self.threads,
+                within=self.lifetime,
+                **fields,
             )
             self.lifetime.check()
         return voice
 
     def say(self, text: str, **options: object) -> np.ndarray:
-        """Speak all of it: float32 (samples,) at 24 kHz. options: fields of SpeakOptions."""
-        with self.speak(text, options_of(options)) as speech:
+        """Speak a text. Returns samples, float32 (n,) at 24 kHz. options: fields of SpeakOptions. Raises as Speech."""
+        with self.speak(text, make_options(options)) as speech:
             chunks = list(speech)
         return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
 
     def stream(self, text: str, **options: object) -> Iterator[np.ndarray]:
-        """Speak as it is made: an iterator of float32 chunks at 24 kHz. options: fields of SpeakOptions."""
-        return self.speak(text, options_of({"live": True, **options}))
+        """Speak a text live. Returns a Speech, which yields float32 (n,) at 24 kHz as soon as they are decoded.
+
+        options: fields of SpeakOptions.
+        """
+        return self.speak(text, make_options({"live": True, **options}))
 
     def say_many(
         self, items: Iterable[str | Mapping[str, Any]], *, batch: int = 0, **options: object
     ) -> list[np.ndarray]:
-        """Speak many texts, some of them at a time: the arrays that `say` would return for each, in order.
+        """Speak many texts, several together. Returns for each, in order, the samples that `say` returns.
 
-        items: texts, or mappings of "text" and fields of SpeakOptions that go before those of `options`. batch:
-        utterances made at a time; 0: what suits the machine. Raises what the first item that fails raises, once
-        those before it are done; `stream_many` has yielded them by then.
+        items: texts, or mappings with "text" and fields of SpeakOptions, which override `options`. batch: utterances
+        generated together, 0 to 64; 0: automatic. Raises the error of the first item that fails, after the items
+        before it are finished; `stream_many` has yielded them by then.
+
+        >>> samples = synthesizer.say_many(["One.", {"text": "Two.", "voice": "ryan"}], seed=1)
         """
         out: list[list[np.ndarray]] = []
         for index, pcm in self._many(items, batch, {**options, "live": False}, out):
@@ -229,21 +234,24 @@ class Synthesizer(PackingMixin):
     def stream_many(
         self, items: Iterable[str | Mapping[str, Any]], *, batch: int = 0, **options: object
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """The same as it is made: (index, float32 chunk), in order. `items` may be endless: it is read as needed."""
+        """Speak many texts live; see `say_many`. Yields (index of the item, samples) in order, samples float32 (n,).
+
+        `items` is read only as far as needed, and may be endless.
+        """
         return self._many(items, batch, {**options, "live": True}, [])
 
     def _many(
-        self, items: Iterable[str | Mapping[str, Any]], batch: int, options: dict[str, object], begun: list[list[Any]]
+        self, items: Iterable[str | Mapping[str, Any]], batch: int, options: dict[str, object], results: list[list[Any]]
     ) -> Iterator[tuple[int, np.ndarray]]:
         self.lifetime.check()
-        batch = arguments.integer("batch", batch, 0, MOST)
-        options_of(options)  # errors of those show at once
-        asked, clones = iterator_of(items), CloneCache(self)
+        batch = arguments.integer("batch", batch, 0, MAX_BATCH)
+        make_options(options)  # raises for wrong options before the first item
+        iterator, clones = iterate_items(items), CloneCache(self)
 
         def utterances() -> Iterator[Any]:
-            for index, item in enumerate(asked):
+            for index, item in enumerate(iterator):
                 try:
-                    text, o = text_and_options(item, options)
+                    text, o = parse_item(item, options)
                     if o.ref_audio is not None and o.voice is None:
                         voice = clones.voice(o.ref_audio, o.ref_text, o.on_warning)
                         o = replace(o, voice=voice, ref_audio=None, ref_text=None)
@@ -251,13 +259,13 @@ class Synthesizer(PackingMixin):
                 except UsageError as error:
                     raise UsageError(f"item {index}: {error}") from None
                 speech.index = index
-                begun.append([])
+                results.append([])
                 yield from speech.utterances()
 
         def chunks() -> Iterator[tuple[int, np.ndarray]]:
             size = batch or default_batch(self.model)
-            with closing(made(self.model, utterances(), size, bool(options["live"]))) as all_of_them:
-                for speech, pcm in all_of_them:
+            with closing(run_utterances(self.model, utterances(), size, bool(options["live"]))) as chunks_of_all:
+                for speech, pcm in chunks_of_all:
                     yield speech.index, pcm
             self._writer.begin()
 

@@ -1,0 +1,85 @@
+"""Everything about a text's speech that is settled before its first utterance."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from ..cloning.resolve_voice import resolve_instruct, resolve_voice
+from ..common import arguments
+from ..engine.session import Sampling
+from ..text.languages import resolve_language, resolve_speaker
+from ..text.prompt import default_text_mode
+from .options import resolve_sampling
+
+if TYPE_CHECKING:
+    from ..cloning.resolve_voice import Cloner
+    from ..cloning.voice_file import Voice
+    from .options import SpeakOptions
+
+
+@dataclass(frozen=True)
+class SpeechPlan:
+    """The resolved options of one text. See SpeakOptions for the fields of the same names.
+
+    voice: the name of the preset or cloned voice; None for the model's own. language: a language of the model.
+    settings: what the key of an utterance covers besides its text; see seeds.utterance_key. talker, predictor: how the
+    language models choose codes. cloned: the voice, if it is a cloned one.
+    """
+
+    voice: str | None
+    language: str
+    settings: dict[str, object]
+    talker: Sampling
+    predictor: Sampling
+    seed: int
+    max_frames: int | None
+    retries: int
+    live: bool
+    chunk_frames: int
+    pipeline: bool
+    batch: int
+    instruct: str | None = None
+    text_mode: str = "full"
+    cloned: Voice | None = None
+
+
+def make_plan(cloner: Cloner, options: SpeakOptions) -> SpeechPlan:
+    """Resolve the options of one text for a model; clones options.ref_audio. cloner: the Synthesizer.
+
+    Raises UsageError for options that do not suit the model, and as Synthesizer.clone does.
+    """
+    o, config = options, cloner.config
+    text_mode = o.text_mode or default_text_mode(config)
+    if text_mode not in ("full", "streaming"):
+        arguments.refuse("text_mode", text_mode, "full or streaming")
+    instruct = resolve_instruct(config, cloner.name, o.instruct, o.design)
+    cloned = resolve_voice(cloner, o.voice, o.ref_audio, o.ref_text, o.on_warning)
+    voice = cloned.name if cloned else resolve_speaker(config, o.voice)
+    language = resolve_language(config, o.language if o.language or not cloned else cloned.language)
+    talker, predictor = resolve_sampling(o, config)
+    return SpeechPlan(
+        voice=voice,
+        language=language,
+        settings={
+            "voice": cloned.digest if cloned else voice,
+            "language": language,
+            "instruct": instruct,
+            "text_mode": text_mode,
+            "talker": asdict(talker),
+            "predictor": asdict(predictor),
+        },
+        talker=talker,
+        predictor=predictor,
+        seed=int.from_bytes(os.urandom(8), "little") if o.seed is None else o.seed,
+        max_frames=o.max_frames,
+        retries=o.retries,
+        live=o.live,
+        chunk_frames=o.chunk_frames,
+        pipeline=o.pipeline,
+        batch=o.batch,
+        instruct=instruct,
+        text_mode=text_mode,
+        cloned=cloned,
+    )
