@@ -163,7 +163,7 @@ def open_speaker(folder: Path, **options):
     """The speaker encoder of a checkpoint; `options` as of engine_audio.SpeakerEncoder. Close it after use."""
     from qwen3tts_cli.engine.speaker_encoder import SpeakerEncoder
     from qwen3tts_cli.models.config.encoders import load_speaker_config
-    from qwen3tts_cli.models.encoder_tensors import collect_speaker
+    from qwen3tts_cli.models.encoder_tensor_specs import collect_speaker
     from qwen3tts_cli.models.safetensors import open_weights
 
     options.setdefault("threads", 2)
@@ -176,7 +176,7 @@ def open_encoder(folder: Path, **options):
     """The encoder of a codec; `options` as of engine_audio.CodecEncoder. Close it after use."""
     from qwen3tts_cli.engine.codec_encoder import CodecEncoder
     from qwen3tts_cli.models.config.encoders import load_encoder_config
-    from qwen3tts_cli.models.encoder_tensors import collect_encoder
+    from qwen3tts_cli.models.encoder_tensor_specs import collect_encoder
     from qwen3tts_cli.models.safetensors import open_weights
 
     options.setdefault("threads", 2)

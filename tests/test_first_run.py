@@ -23,7 +23,7 @@ from qwen3tts_cli import Synthesizer, UsageError
 from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.cli.console import Console
 from qwen3tts_cli.cli.keep_packed import finish_packing
-from qwen3tts_cli.models import merges
+from qwen3tts_cli.models import bpe_merges
 from qwen3tts_cli.models.checkpoint import Checkpoint, open_checkpoint
 from qwen3tts_cli.packed import cache_lock, cleanup, file_format
 from qwen3tts_cli.packed import codec as packed_codec
@@ -379,7 +379,7 @@ def test_two_first_runs_at_once(model):
 @pytest.mark.parametrize("how", ["option", "variable", "file"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_no_cache_writes_nothing(model, tmp_path, monkeypatch, how, precision):
-    monkeypatch.setattr(merges, "CACHE_MERGES", 0)
+    monkeypatch.setattr(bpe_merges, "CACHE_MERGES", 0)
     given = ["-q", "-o", "a.wav", *(["--no-cache"] if how == "option" else [])]
     if how == "variable":
         monkeypatch.setenv("QWEN3TTS_NO_CACHE", "1")
@@ -391,7 +391,7 @@ def test_no_cache_writes_nothing(model, tmp_path, monkeypatch, how, precision):
 
 
 def test_no_cache_is_a_setting_of_every_command_that_speaks(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(merges, "CACHE_MERGES", 0)
+    monkeypatch.setattr(bpe_merges, "CACHE_MERGES", 0)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("QWEN3TTS_NO_CACHE", "1")
     base = CHECKPOINTS / "tiny-base"
@@ -405,7 +405,7 @@ def test_no_cache_is_a_setting_of_every_command_that_speaks(model, tmp_path, mon
 
 
 def test_no_cache_uses_what_is_there(model, monkeypatch):
-    monkeypatch.setattr(merges, "CACHE_MERGES", 0)
+    monkeypatch.setattr(bpe_merges, "CACHE_MERGES", 0)
     with Synthesizer.open(model, precision="int8") as voice:
         want = spoken(voice)
         voice.finish_packing()
@@ -414,7 +414,7 @@ def test_no_cache_uses_what_is_there(model, monkeypatch):
     for stamp in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.ok"):
         stamp.unlink()
     monkeypatch.setattr(packed_matrices, "pack_in_memory", None)
-    monkeypatch.setattr(merges, "_pack", None)
+    monkeypatch.setattr(bpe_merges, "_pack", None)
     with Synthesizer.open(model, precision="int8", cache=False) as voice:
         np.testing.assert_array_equal(spoken(voice), want)
     assert cache_files() == [name for name in names if not name.endswith(".ok")]
@@ -589,7 +589,7 @@ def test_what_was_packed_of_the_checkpoint_does_not_stay_in_memory(model, monkey
 
 def test_the_tokenizers_table_is_made_while_weights_are_packed(model, monkeypatch):
     made, pack = threading.Event(), packed_codec.pack_codec
-    monkeypatch.setattr(merges, "_pack", lambda *a, inner=merges._pack: made.set() or inner(*a))
+    monkeypatch.setattr(bpe_merges, "_pack", lambda *a, inner=bpe_merges._pack: made.set() or inner(*a))
 
     def wait(*given):
         assert made.wait(allowed(30))

@@ -10,7 +10,7 @@ from helpers import open_encoder, open_speaker, reference, relative_error
 from test_other_sizes import to_bf16, write_safetensors
 
 from qwen3tts_cli.models.config.encoders import load_encoder_config, load_speaker_config
-from qwen3tts_cli.models.encoder_tensors import _encoder_rows, _speaker_rows
+from qwen3tts_cli.models.encoder_tensor_specs import _encoder_rows, _speaker_rows
 
 RNG = np.random.default_rng(11)
 SPEAKERS = {

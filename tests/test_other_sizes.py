@@ -13,7 +13,7 @@ import pytest
 from helpers import CHECKPOINTS, TESTS, snr_db
 
 from qwen3tts_cli.models.config.model import load_config
-from qwen3tts_cli.models.tensors import _codec_rows, _lm_rows
+from qwen3tts_cli.models.tensor_specs import _codec_rows, _lm_rows
 
 FRAMES = 12
 

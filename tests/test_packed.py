@@ -20,7 +20,7 @@ from qwen3tts_cli.engine.model import Model
 from qwen3tts_cli.engine.packing import CODEC_LAYOUT, codec_bytes, pack_codec
 from qwen3tts_cli.errors import CheckpointError
 from qwen3tts_cli.models.checkpoint import open_checkpoint
-from qwen3tts_cli.models.tensors import collect_decoder
+from qwen3tts_cli.models.tensor_specs import collect_decoder
 from qwen3tts_cli.packed import codec as packed_codec
 from qwen3tts_cli.packed import file_format
 from qwen3tts_cli.packed import matrices as packed_matrices

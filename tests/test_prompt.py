@@ -13,7 +13,7 @@ from qwen3tts_cli.models.chat_template import check_template
 from qwen3tts_cli.models.checkpoint import open_checkpoint
 from qwen3tts_cli.models.config.model import ModelConfig, load_config
 from qwen3tts_cli.models.tokenizer import load_tokenizer
-from qwen3tts_cli.text.languages import resolve_language, resolve_speaker
+from qwen3tts_cli.text.languages_and_voices import resolve_language, resolve_speaker
 from qwen3tts_cli.text.prompt import build_prompt, default_text_mode
 
 FOLDERS = ("tiny-customvoice", "tiny-voicedesign", "tiny-base", "pocket")

@@ -15,7 +15,7 @@ import soundfile
 from helpers import ROOT, TESTS
 
 from qwen3tts_cli.cli import signals
-from qwen3tts_cli.text import sentences
+from qwen3tts_cli.text import long_text
 
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 FRAMES = 12
@@ -106,7 +106,7 @@ def test_a_signal_while_sentences_are_found_ends_the_command(monkeypatch):
 
     monkeypatch.setattr(sentencex, "segment", segment)
     with pytest.raises(signals.Terminated):
-        list(sentences.split("One sentence. " * 40, 300, "en", None))
+        list(long_text.split("One sentence. " * 40, 300, "en", None))
 
 
 def test_python_compiles_no_further_after_a_signal():

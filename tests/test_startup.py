@@ -20,8 +20,8 @@ _UNWANTED = {
     "tempfile", "shutil", "secrets", "random", "subprocess", "socket", "asyncio", "logging", "concurrent.futures",
     "qwen3tts_cli.audio.recording", "qwen3tts_cli.cloning.voice_store", "qwen3tts_cli.cloning.voice_file",
     "qwen3tts_cli.models.download",
-    "qwen3tts_cli.models.config.encoders", "qwen3tts_cli.models.encoder_tensors", "qwen3tts_cli.engine.speaker_encoder",
-    "qwen3tts_cli.engine.codec_encoder", "qwen3tts_cli.engine.codec_decoder",
+    "qwen3tts_cli.models.config.encoders", "qwen3tts_cli.models.encoder_tensor_specs",
+    "qwen3tts_cli.engine.speaker_encoder", "qwen3tts_cli.engine.codec_encoder", "qwen3tts_cli.engine.codec_decoder",
 }  # fmt: skip
 _CODE = """
 import os, sys

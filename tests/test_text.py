@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3tts_cli.errors import UsageError
-from qwen3tts_cli.text import cut_points, sentences
-from qwen3tts_cli.text.scripts import check_script
+from qwen3tts_cli.text import cut_points, long_text
+from qwen3tts_cli.text.script_check import check_script
 from qwen3tts_cli.text.utterances import utterances
 
 SENTENCES = {
@@ -58,7 +58,7 @@ def test_text_that_fits_is_unchanged(text):
 
 def test_the_splitter_is_loaded_for_long_texts_only():
     code = (
-        "import sys; from qwen3tts_cli.text import utterances; list(utterances('A. B.', 9, 'en'));"
+        "import sys; from qwen3tts_cli.text.utterances import utterances; list(utterances('A. B.', 9, 'en'));"
         "assert not {'sentencex', 'regex', 'unicode_rbnf', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -325,4 +325,4 @@ def test_script_check_of_a_hostile_megabyte():
 
 
 def test_windows_hold_several_utterances():
-    assert sentences._MIN_WINDOW_CHARACTERS >= 4 * 300
+    assert long_text._MIN_WINDOW_CHARACTERS >= 4 * 300

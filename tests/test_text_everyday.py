@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3tts_cli.models.config.model import VoiceManifest
-from qwen3tts_cli.text.alphabet import prepare, spoken
-from qwen3tts_cli.text.plain_text import plain
+from qwen3tts_cli.text.markup import plain
+from qwen3tts_cli.text.preparation import prepare, spoken
 from qwen3tts_cli.text.utterances import utterances
 
 POCKET_MANIFEST = VoiceManifest(**json.loads((POCKET / "voice.json").read_text(encoding="utf-8")))

@@ -8,7 +8,7 @@ import pytest
 from helpers import POCKET
 
 from qwen3tts_cli.models.config.model import VoiceManifest
-from qwen3tts_cli.text.alphabet import prepare
+from qwen3tts_cli.text.preparation import prepare
 
 POCKET_MANIFEST = VoiceManifest(**json.loads((POCKET / "voice.json").read_text(encoding="utf-8")))
 

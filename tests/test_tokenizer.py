@@ -17,7 +17,7 @@ import regex
 from helpers import CHECKPOINTS, GOLDENS, POCKET, allowed
 
 from qwen3tts_cli.errors import CheckpointError, UsageError
-from qwen3tts_cli.models import merges
+from qwen3tts_cli.models import bpe_merges
 from qwen3tts_cli.models.tokenizer import MAX_ADDED_TOKENS, PATTERN, Tokenizer, _word_pattern, load_tokenizer
 
 TINY = CHECKPOINTS / "tiny-base"
@@ -47,7 +47,7 @@ class Reference:
         decoder = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))["added_tokens_decoder"]
         self.added = {token["content"]: int(key) for key, token in decoder.items()}
         self.split = regex.compile("(" + "|".join(map(regex.escape, sorted(self.added, key=len, reverse=True))) + ")")
-        self.alphabet = merges.byte_alphabet()
+        self.alphabet = bpe_merges.byte_alphabet()
 
     def encode(self, text):
         ids = []
@@ -171,7 +171,7 @@ def test_threads_share_a_tokenizer(tokenizer):
 
 
 def test_caches_in_memory_are_bounded(monkeypatch):
-    monkeypatch.setattr(merges, "_PAIR_CACHE", 50)
+    monkeypatch.setattr(bpe_merges, "_PAIR_CACHE", 50)
     monkeypatch.setattr("qwen3tts_cli.models.tokenizer._WORD_CACHE", 20)
     small = load_tokenizer(TINY)
     text = " ".join(row["text"] for row in ROWS)
@@ -188,9 +188,9 @@ def cached(folder, tmp_path, monkeypatch):
     """The cache for a small vocabulary too, in a folder of its own; returns (sources, cache folder, builds so far)."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(merges, "CACHE_MERGES", 0)
-    builds, pack = [], merges._pack
-    monkeypatch.setattr(merges, "_pack", lambda *a: builds.append(1) or pack(*a))
+    monkeypatch.setattr(bpe_merges, "CACHE_MERGES", 0)
+    builds, pack = [], bpe_merges._pack
+    monkeypatch.setattr(bpe_merges, "_pack", lambda *a: builds.append(1) or pack(*a))
     return folder, cache / "qwen3tts", builds
 
 
@@ -252,7 +252,9 @@ def test_cache_that_cannot_be_written(cached, monkeypatch, how):
         path.mkdir()
         builds.clear()
     elif how == "read-only":
-        monkeypatch.setattr(merges, "write_whole", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no")))
+        monkeypatch.setattr(
+            bpe_merges, "write_whole", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no"))
+        )
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", "relative")
         monkeypatch.setenv("HOME", "also/relative" if how == "no home" else str(cache))
@@ -322,7 +324,10 @@ def test_missing_and_odd_files(folder, name):
         (lambda v: v | {"new": 1e3}, "found 1000.0"),
         (lambda v: v | {"new": None}, "found null"),
         (lambda v: v | {"new": [0]}, "found [0]"),
-        (lambda v: {k: i for k, i in v.items() if k != "in"}, "merges.txt: line 4: token 'in' is not in vocab.json"),
+        (
+            lambda v: {k: i for k, i in v.items() if k != "in"},
+            "merges.txt: line 4: token 'in' is not in vocab.json",
+        ),
     ],
 )
 def test_hostile_vocabulary(folder, change, words):
@@ -362,7 +367,7 @@ def test_vocabulary_that_is_no_vocabulary(folder, text, words):
         (["#version: 0.2"], "line 2: token '#version:'"),
         (["x\x00 y"], r"'x\x00'"),
         (["x" * 100_000], "xxx..."),
-        ([""] * (merges.MAX_MERGES + 1), f"the limit is {merges.MAX_MERGES}"),
+        ([""] * (bpe_merges.MAX_MERGES + 1), f"the limit is {bpe_merges.MAX_MERGES}"),
     ],
 )
 def test_hostile_merges(folder, lines, words):

@@ -265,7 +265,7 @@ def test_the_command_refuses_a_transcript_before_any_work(no_work, capfd, comman
 def test_a_name_and_a_folder_are_checked_before_any_work(no_work, capfd, monkeypatch, more):
     for command in (("create", "a/b", "--from", WAV, "--x-vector"), ("design", "ryan", "an old man")):
         assert run(capfd, "voices", *command, *more)[0] == 2
-    monkeypatch.setattr("qwen3tts_cli.common.places.voices_folder", lambda: None)
+    monkeypatch.setattr("qwen3tts_cli.common.user_folders.voices_folder", lambda: None)
     code, _, err = run(capfd, "voices", "create", "anna", "--from", WAV, "--x-vector", *more)
     assert (code, len(err.splitlines())) == (1, 1)
     assert "there is no folder for voices" in err

@@ -17,9 +17,9 @@ from ..errors import CheckpointError, InputError, ModelNotFoundError, UsageError
 from ..models import hub_cache
 from ..models.config.codec import CodecConfig, load_codec_config
 from ..models.config.encoders import EncoderConfig, load_encoder_config
-from ..models.encoder_tensors import collect_encoder
+from ..models.encoder_tensor_specs import collect_encoder
 from ..models.safetensors import WeightSet, open_weights, read_small, small_bytes
-from ..models.tensors import collect_decoder
+from ..models.tensor_specs import collect_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

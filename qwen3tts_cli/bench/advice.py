@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from ..common import places
+from ..common import user_folders
 from ..common.machine import default_threads
 from ..errors import OutputError
 from ..output import files as output_files
@@ -72,7 +72,7 @@ def choose(rows: Sequence[Row]) -> Advice | None:
 
 def path() -> Path | None:
     """Where the advice is kept; None where there is no cache folder."""
-    folder = places.cache_folder()
+    folder = user_folders.cache_folder()
     return None if folder is None else folder / "bench.json"
 
 

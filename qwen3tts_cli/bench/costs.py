@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..models.tensors import rows_of
+from ..models.tensor_specs import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..common.machine import available_bytes, cpu_times, stolen_share
-from ..common.pages import zeroed
+from ..common.memory_mapping import zeroed
 from ..engine.model import Model
 from ..engine.packing import codec_bytes, pack_codec
 from ..models import hub_cache
 from ..models.checkpoint import open_checkpoint
 from ..models.synthetic import synthetic_checkpoint
-from ..models.tensors import rows_of
+from ..models.tensor_specs import rows_of
 from ..packed import codec as packed_codec
 from ..packed import matrices as packed_matrices
 from ..packed.precision import PRECISIONS, bf16_file_helps

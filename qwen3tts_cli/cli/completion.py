@@ -110,7 +110,7 @@ def shown_voices(context: click.Context, parameter: click.Parameter, incomplete:
 @_quietly
 def languages(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Names and codes of languages."""
-    from ..text.languages import CODES
+    from ..text.languages_and_voices import CODES
 
     return _named(["auto", *CODES.values(), *CODES], incomplete)
 
@@ -136,14 +136,14 @@ def _cached_names() -> list[str]:
 
 def _presets(model: str | None) -> Iterator[str]:
     """Names of the voices of a model, or of every model on this machine."""
-    from ..common import places
+    from ..common import user_folders
     from ..common.json_fields import read_object
     from ..models import hub_cache
     from ..models.config.model import MAX_CONFIG_BYTES
 
     for name in [model] if model else [hub_cache.EMBEDDED, *_cached_names()]:
         with contextlib.suppress(Exception):
-            folder = Path(places.expanded(name) or name)
+            folder = Path(user_folders.expanded(name) or name)
             if name.lower() in (hub_cache.EMBEDDED, *hub_cache.ALIASES) or not folder.is_dir():
                 folder = hub_cache.resolve_model(name).path
             config = read_object(folder / "config.json", MAX_CONFIG_BYTES)
@@ -152,9 +152,9 @@ def _presets(model: str | None) -> Iterator[str]:
 
 def _kept_names() -> list[str]:
     """Names of the kept voices, without the import of what reads them."""
-    from ..common import places
+    from ..common import user_folders
 
     with contextlib.suppress(Exception):
-        found = (_VOICE_FILE.fullmatch(name) for name in os.listdir(places.voices_folder() or os.devnull))
+        found = (_VOICE_FILE.fullmatch(name) for name in os.listdir(user_folders.voices_folder() or os.devnull))
         return sorted(match[1] for match in found if match)
     return []

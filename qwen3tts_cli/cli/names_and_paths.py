@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..common import places
+from ..common import user_folders
 from ..errors import ModelNotFoundError, UsageError
 from ..models import hub_cache
 
@@ -36,7 +36,7 @@ def voice(text: str | None) -> str | Path | None:
 
     Raises UsageError for a file that is not there.
     """
-    if text is None or not places.is_voice_file(text):
+    if text is None or not user_folders.is_voice_file(text):
         return text
     path = _path(text)
     if not os.path.lexists(path):
@@ -45,4 +45,4 @@ def voice(text: str | None) -> str | Path | None:
 
 
 def _path(text: str) -> Path:
-    return Path(places.expanded(text) or text)
+    return Path(user_folders.expanded(text) or text)

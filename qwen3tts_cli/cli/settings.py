@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from ..common import places
+from ..common import user_folders
 from ..common.suggest import nearest
 from ..errors import UsageError
 
@@ -49,7 +49,7 @@ _SHOWN_CHARACTERS = 60
 
 def path() -> Path | None:
     """Where the configuration file is, or would be; None where there is no such folder."""
-    return places.config_file()
+    return user_folders.config_file()
 
 
 def load() -> dict[str, str | int | float | bool]:

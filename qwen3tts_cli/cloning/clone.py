@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..common.json_fields import shown
 from ..errors import CheckpointError, InputError, UsageError
-from ..text.languages import resolve_language
+from ..text.languages_and_voices import resolve_language
 
 # Modules that only recordings and voice files need are imported in functions, so that a preset voice starts sooner.
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _speaker_vector(checkpoint: Checkpoint, recording: Recording, threads: int, 
     """The speaker vector of a recording: float32 (hidden,). Raises CheckpointError, EngineError."""
     from ..engine.speaker_encoder import SpeakerEncoder
     from ..models.config.encoders import load_speaker_config
-    from ..models.encoder_tensors import collect_speaker
+    from ..models.encoder_tensor_specs import collect_speaker
 
     path, width = checkpoint.config.path, checkpoint.config.talker.hidden_size
     config = load_speaker_config(path)
@@ -154,7 +154,7 @@ def _reference_codes(checkpoint: Checkpoint, recording: Recording, threads: int,
     """The codes of a recording: int32 (frames, code groups). Raises CheckpointError, EngineError."""
     from ..engine.codec_encoder import CodecEncoder
     from ..models.config.encoders import load_encoder_config
-    from ..models.encoder_tensors import collect_encoder
+    from ..models.encoder_tensor_specs import collect_encoder
 
     path, groups = checkpoint.config.path / "speech_tokenizer", checkpoint.config.num_code_groups
     config = load_encoder_config(path / "config.json")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..common.json_fields import shown
 from ..common.suggest import did_you_mean
 from ..errors import UsageError
-from ..text.languages import PRESET_VOICE_MODELS
+from ..text.languages_and_voices import PRESET_VOICE_MODELS
 from .clone import check_can_clone, check_can_design, check_on_warning
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def resolve_voice(
 
 
 def _named_voice(name: str) -> Voice | None:
-    from ..common import places
+    from ..common import user_folders
     from . import voice_store
 
-    if places.is_voice_file(name):
+    if user_folders.is_voice_file(name):
         raise UsageError(f"voice {shown(name)}: not the name of a voice; a voice file is given as pathlib.Path")
     return voice_store.find(name)
 

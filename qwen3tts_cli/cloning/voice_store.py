@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..common import places
+from ..common import user_folders
+from ..common.atomic_write import write_whole
 from ..common.json_fields import shown
-from ..common.places import VOICE_SUFFIX
-from ..common.replace import write_whole
 from ..common.suggest import did_you_mean
+from ..common.user_folders import VOICE_SUFFIX
 from ..errors import InputError, OutputError, Qwen3TTSError, UsageError
 from .voice_file import Voice, read_voice, voice_bytes
 
@@ -38,7 +38,7 @@ def path_of(name: str) -> Path:
 
     Raises UsageError if no voice may have that name, OutputError if there is no folder for voices.
     """
-    key, folder = check_name(name), places.voices_folder()
+    key, folder = check_name(name), user_folders.voices_folder()
     if folder is None:
         raise OutputError("there is no folder for voices: neither XDG_DATA_HOME nor HOME names one")
     return folder / (key + VOICE_SUFFIX)
@@ -46,7 +46,7 @@ def path_of(name: str) -> Path:
 
 def names() -> list[str]:
     """The names of the kept voices, sorted. Raises InputError for a folder that cannot be read."""
-    folder = places.voices_folder()
+    folder = user_folders.voices_folder()
     if folder is None:
         return []
     try:
@@ -78,7 +78,7 @@ def load(name: str) -> Voice:
 
 def find(name: str) -> Voice | None:
     """The kept voice of a name, or None. Raises InputError for an invalid file."""
-    key, folder = _key(name), places.voices_folder()
+    key, folder = _key(name), user_folders.voices_folder()
     kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + VOICE_SUFFIX))
     return load(key) if kept else None
 
@@ -152,7 +152,7 @@ def existing_path(name: str) -> Path:
     """The path of a kept voice. Raises UsageError if there is none."""
     if _key(name) in PRESETS:
         raise UsageError(f"voice name {shown(name)}: a preset of a model, not a kept voice")
-    key, folder = check_name(name), places.voices_folder()
+    key, folder = check_name(name), user_folders.voices_folder()
     if folder is None or not os.path.lexists(folder / (key + VOICE_SUFFIX)):
         raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
     return folder / (key + VOICE_SUFFIX)

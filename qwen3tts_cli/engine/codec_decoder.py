@@ -9,7 +9,7 @@ import numpy as np
 
 from .._native import ffi, lib
 from ..common.arguments import refuse
-from ..common.reader import Reader
+from ..common.shared_iterator import Reader
 from ..errors import EngineError, InputError
 from .binding import check_status, fill_codec
 from .standalone import Standalone

@@ -11,7 +11,7 @@ from ..errors import CheckpointError, ModelNotFoundError
 from .config.model import ModelConfig, load_config
 from .safetensors import WeightSet, open_weights
 from .sparse_rows import SparseRows
-from .tensors import TEXT_EMBEDDING, TEXT_PROJECTION, collect, collect_decoder, collect_lm
+from .tensor_specs import TEXT_EMBEDDING, TEXT_PROJECTION, collect, collect_decoder, collect_lm
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..common.replace import move
+from ..common.atomic_write import move
 from ..errors import DownloadError
 from . import hub_cache
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common import places
+from ..common import user_folders
 from ..common.suggest import nearest
 from ..errors import ModelNotFoundError, UsageError
 
@@ -70,9 +70,9 @@ def cache_folder() -> Path | None:
     """
     cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if not cache:
-        home = os.environ.get("HF_HOME", places.huggingface_folder())
+        home = os.environ.get("HF_HOME", user_folders.huggingface_folder())
         cache = None if home is None else os.path.join(home, "hub")
-    found = None if cache is None else places.expanded(cache)
+    found = None if cache is None else user_folders.expanded(cache)
     return None if found is None else Path(os.path.expandvars(found))
 
 

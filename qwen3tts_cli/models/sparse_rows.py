@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..common.pages import zeroed
+from ..common.memory_mapping import zeroed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

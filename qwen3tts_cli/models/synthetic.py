@@ -12,7 +12,7 @@ from .config.codec import CodecConfig
 from .config.model import ModelConfig
 from .config.transformer import TransformerConfig
 from .config.voice import GenerationConfig
-from .tensors import rows_of
+from .tensor_specs import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

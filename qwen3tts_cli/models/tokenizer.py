@@ -16,7 +16,7 @@ from typing import Any
 
 from ..common.json_fields import read_object, shown
 from ..errors import CheckpointError, UsageError
-from .merges import MAX_ID, MISSING, MergeTable, load_merge_table
+from .bpe_merges import MAX_ID, MISSING, MergeTable, load_merge_table
 
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ..common.replace import Replacement
+from ..common.atomic_write import Replacement
 from ..errors import OutputError
 
 _STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..common import places
+from ..common import user_folders
 from ..models import hub_cache
 
 KINDS = ("bf16", "int8", "int4", "codec")  # precisions of the language models, and the codec's decoder
@@ -39,7 +39,7 @@ def cache_path(folder: Path, kind: str) -> Path | None:
 
 def cache_directory() -> Path | None:
     """The folder of all packed files, which need not exist; None if there is no cache folder for this user."""
-    folder = places.cache_folder()
+    folder = user_folders.cache_folder()
     return None if folder is None else folder / "packed"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..common.pages import zeroed
+from ..common.memory_mapping import zeroed
 from ..engine.packing import CODEC_LAYOUT, codec_bytes, pack_codec
 from . import file_format, file_writer
 from .cache_lock import Lock, try_lock

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ..common.replace import Replacement
+from ..common.atomic_write import Replacement
 from .cache_paths import partial_path, stamp_path
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all

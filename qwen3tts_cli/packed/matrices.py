@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..common.pages import zeroed
+from ..common.memory_mapping import zeroed
 from ..engine.packing import BLOCK_ROWS, pack_rows, packed_bytes
 from . import file_format, file_writer
 from .cache_lock import Lock, try_lock
@@ -125,7 +125,7 @@ def write_file(
 def pack_in_memory(
     checkpoint: Checkpoint, precision: str, *, threads: int = 1, progress: Progress | None = None, shared: bool = False
 ) -> PackedWeights:
-    """Pack the matrices of a checkpoint into memory. shared: with forked processes, see common.pages.zeroed.
+    """Pack the matrices of a checkpoint into memory. shared: with forked processes, see common.memory_mapping.zeroed.
 
     progress: called with the bytes done and the bytes in all. Raises EngineError.
     """

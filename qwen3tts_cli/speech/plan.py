@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..cloning.resolve_voice import resolve_instruct, resolve_voice
 from ..common import arguments
 from ..engine.session import Sampling
-from ..text.languages import resolve_language, resolve_speaker
+from ..text.languages_and_voices import resolve_language, resolve_speaker
 from ..text.prompt import default_text_mode
 from .options import resolve_sampling
 

@@ -49,9 +49,9 @@ def make_prompts(
 def _utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> Iterator[str]:
     """The texts of the utterances, in the model's alphabet. Raises UsageError."""
     # Imported here, because only speaking needs these modules.
-    from ..text.alphabet import prepare, spoken
-    from ..text.plain_text import plain
-    from ..text.scripts import check_script
+    from ..text.markup import plain
+    from ..text.preparation import prepare, spoken
+    from ..text.script_check import check_script
     from ..text.utterances import utterance, utterances
 
     config, manifest = model.config, model.config.voice

@@ -15,7 +15,7 @@ from ..cloning.resolve_voice import CloneCache
 from ..common import arguments
 from ..common.lifetime import Lifetime
 from ..common.machine import default_threads
-from ..common.reader import Reader
+from ..common.shared_iterator import Reader
 from ..engine.cpu import kernels_text
 from ..engine.model import Model
 from ..errors import UsageError

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from .english.rewrite_rules import set_of
 from .english.sentence_ends import is_inside, is_word
-from .english.steps import set_of
 
 _WORD_START = re.compile(r"\S")
 _SPACE = re.compile(r"\s+")

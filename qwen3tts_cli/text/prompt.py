@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, UsageError
 from ..models.chat_template import HEAD_IDS, HEAD_TEXT, REFERENCE_TAIL_IDS, REFERENCE_TAIL_TEXT, TAIL_IDS, TAIL_TEXT
 from ..models.config.model import ModelConfig
-from .languages import resolve_language, resolve_speaker
+from .languages_and_voices import resolve_language, resolve_speaker
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...common import places
+from ...common import user_folders
 from ...common.audio_constants import SAMPLE_RATE
 from ...errors import OutputError, Qwen3TTSError, UsageError
 from ...models import hub_cache
@@ -119,7 +119,7 @@ def _read(given: dict[str, Any]) -> Iterator[tuple[str, str | Path | None]]:
     yield "--ref", given["ref"]
     if given["voice"] is not None:
         yield "--voice", _voice_file(given["voice"])
-    yield "configuration file", places.config_file()
+    yield "configuration file", user_folders.config_file()
     with contextlib.suppress(Qwen3TTSError):  # whoever opens the model says what is wrong with its name
         yield from model_files(hub_cache.resolve_model(names_and_paths.model(given["model"])).path)
 
@@ -128,5 +128,5 @@ def _voice_file(voice: str) -> Path | None:
     """The file that a voice comes from, if there is one."""
     if isinstance(meant := names_and_paths.voice(voice), Path):
         return meant
-    folder = places.voices_folder()
-    return None if folder is None else folder / (voice.strip().lower() + places.VOICE_SUFFIX)
+    folder = user_folders.voices_folder()
+    return None if folder is None else folder / (voice.strip().lower() + user_folders.VOICE_SUFFIX)

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from ...common import places
+from ...common import user_folders
 from ...common.audio_constants import SAMPLE_RATE
 from ...common.sample_conversion import to_pcm16
 from ...errors import GenerationError, UsageError
@@ -116,7 +116,7 @@ def _close_stdout() -> None:
 
 def _note_large_models(console: Console) -> None:
     """Once on a machine: how to get the large models. That it cannot be remembered is no error."""
-    folder = places.state_folder()
+    folder = user_folders.state_folder()
     if console.quiet or (folder is not None and os.path.exists(folder / _NOTED)):
         return
     console.note(_LARGE_MODELS)

@@ -71,7 +71,7 @@ def speak_hint(voice: Voice, model: str | None = None) -> str:
 
 def preset_rows(config: ModelConfig, model: str) -> list[dict[str, Any]]:
     """A row for each preset of a model."""
-    from ...text.languages import spoken_languages
+    from ...text.languages_and_voices import spoken_languages
 
     languages = ["auto", *spoken_languages(config)]
     rows = []
@@ -83,7 +83,7 @@ def preset_rows(config: ModelConfig, model: str) -> list[dict[str, Any]]:
 
 
 def _described(config: ModelConfig, voice: str) -> tuple[str | None, str | None]:
-    from ...text.languages import spoken_languages
+    from ...text.languages_and_voices import spoken_languages
 
     spoken = spoken_languages(config)
     if config.voice is not None:
@@ -119,7 +119,7 @@ def _preset(name: str) -> dict[str, Any]:
     """The row of a preset, of the first model on this machine that has it."""
     from ...cloning import voice_store
     from ...models.config.model import load_config
-    from ...text.languages import PRESET_VOICE_MODELS
+    from ...text.languages_and_voices import PRESET_VOICE_MODELS
 
     key = name.strip().lower()
     for model in hub_cache.models_here():

@@ -138,7 +138,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     from ...cloning.clone import check_can_clone, check_can_design
     from ...cloning.voice_file import check_texts
     from ...speech.synthesizer import Synthesizer
-    from ...text.languages import named_language
+    from ...text.languages_and_voices import named_language
 
     if text is None and named_language(given["language"] or "auto") not in ("english", "auto"):
         raise UsageError(f"--language {given['language']}: give --text, a few sentences in that language")

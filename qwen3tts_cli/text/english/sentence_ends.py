@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .abbreviations import DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
-from .steps import set_of
+from .abbreviation_tables import DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
+from .rewrite_rules import set_of
 
 # Whatever follows belongs to them.
 _LEADING = frozenset(TITLES).difference({"St", "Dr", "Mt", "Ft"}) | set_of(

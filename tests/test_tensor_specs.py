@@ -13,7 +13,7 @@ from helpers import CHECKPOINTS, ROOT, checkpoint_of
 from qwen3tts_cli.errors import CheckpointError
 from qwen3tts_cli.models.config.model import load_config
 from qwen3tts_cli.models.safetensors import open_weights
-from qwen3tts_cli.models.tensors import PROJECTION, collect
+from qwen3tts_cli.models.tensor_specs import PROJECTION, collect
 
 ENUM = re.search(r"typedef enum q3t_slot \{(.*?)\}", (ROOT / "native" / "q3t.h").read_text(), re.DOTALL).group(1)
 SLOTS = [name.removeprefix("Q3T_W_") for name in re.findall(r"\bQ3T_W_\w+", ENUM.split("Q3T_W_SLOTS")[0])]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from . import number_words, tables
-from .steps import set_of
+from . import number_words, units_and_signs
+from .rewrite_rules import set_of
 
 # In front of numbers that are counted through rather than subtracted.
 _COUNTED = (
@@ -106,10 +106,11 @@ def spaced_hyphen(match: re.Match[str]) -> str:
 
 
 def _is_measure(suffix: str) -> bool:
-    suffix = suffix.strip().rstrip(".")
-    return (
-        not suffix or suffix in tables.UNITS or suffix.lower() in tables.MAGNITUDES or bool(re.fullmatch(_HALF, suffix))
-    )
+    """Whether what follows a number is nothing, a unit, a magnitude, or "am" or "pm"."""
+    unit = suffix.strip().rstrip(".")
+    if not unit or unit in units_and_signs.UNITS or unit.lower() in units_and_signs.MAGNITUDES:
+        return True
+    return re.fullmatch(_HALF, unit) is not None
 
 
 def _is_range(left: re.Match[str], right: re.Match[str], behind: str, ahead: str) -> bool:

@@ -10,7 +10,7 @@ from helpers import CHECKPOINTS, POCKET, checkpoint_of
 from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.errors import UsageError
 from qwen3tts_cli.models.config.model import load_config
-from qwen3tts_cli.text.languages import named_language, resolve_language
+from qwen3tts_cli.text.languages_and_voices import named_language, resolve_language
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from . import number_words, tables
-from .expansions import ABBREVIATIONS
-from .steps import INT, Steps, any_of, tokens
+from . import number_words, units_and_signs
+from .abbreviation_rules import ABBREVIATIONS
+from .rewrite_rules import INT, Steps, any_of, tokens
 
 _ADDRESS_SIGNS = {
     "@": "at",
@@ -40,7 +40,7 @@ def _address(match: re.Match[str]) -> str:
 
 
 def _sign(match: re.Match[str]) -> str:
-    return f" {tables.SIGNS[match.group()]} "
+    return f" {units_and_signs.SIGNS[match.group()]} "
 
 
 _PLACES = {".": "dot slash ", "..": "dot dot slash ", "~": "tilde slash "}
@@ -74,7 +74,7 @@ _SIGNS = Steps(
     ("/", r"(?<![A-Za-z])km/h(?![A-Za-z])", "kilometers per hour"),
     ("/", r"(?<=[A-Za-z0-9])/(?=[A-Za-z0-9])", " slash "),
     ("\\", r"(?<=[A-Za-z0-9:])\\(?=[A-Za-z0-9])", " backslash "),
-    (tokens(tables.SIGNS), any_of(tables.SIGNS), _sign),
+    (tokens(units_and_signs.SIGNS), any_of(units_and_signs.SIGNS), _sign),
     ("<", r"<(?=[^\s\d=-])([^<>\n]{1,80})(?<!\s)>", r" \1 "),
     ("<", r"(?<=[A-Za-z0-9])<(?=[A-Za-z0-9])", " less than "),
     (">", r"(?<=[A-Za-z0-9])>(?=[A-Za-z0-9])", " greater than "),
@@ -96,7 +96,7 @@ class Speller:
             text = steps.apply(text)
         if re.search(r"\d", text):
             # Imported here: most sentences hold no number.
-            from .figures import NUMBERS, SPELLINGS
+            from .number_rules import NUMBERS, SPELLINGS
 
             text = NUMBERS.apply(SPELLINGS.apply(text))
             text = re.sub(rf"(?<!\d){INT}(?!\d)", self._integer, text)

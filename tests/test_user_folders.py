@@ -14,14 +14,14 @@ import pytest
 from helpers import CHECKPOINTS, DATA
 
 from qwen3tts_cli.cli import settings
-from qwen3tts_cli.common import places
+from qwen3tts_cli.common import user_folders
 from qwen3tts_cli.models import hub_cache
 
 FUNCTIONS = {
-    "XDG_CONFIG_HOME": (places.config_file, ".config/qwen3tts/config.toml", "qwen3tts/config.toml"),
-    "XDG_DATA_HOME": (places.voices_folder, ".local/share/qwen3tts/voices", "qwen3tts/voices"),
-    "XDG_STATE_HOME": (places.state_folder, ".local/state/qwen3tts", "qwen3tts"),
-    "XDG_CACHE_HOME": (places.cache_folder, ".cache/qwen3tts", "qwen3tts"),
+    "XDG_CONFIG_HOME": (user_folders.config_file, ".config/qwen3tts/config.toml", "qwen3tts/config.toml"),
+    "XDG_DATA_HOME": (user_folders.voices_folder, ".local/share/qwen3tts/voices", "qwen3tts/voices"),
+    "XDG_STATE_HOME": (user_folders.state_folder, ".local/state/qwen3tts", "qwen3tts"),
+    "XDG_CACHE_HOME": (user_folders.cache_folder, ".cache/qwen3tts", "qwen3tts"),
 }
 
 
@@ -65,28 +65,28 @@ def test_a_relative_home_is_ignored_for_that_of_the_entry(value, monkeypatch):
     else:
         monkeypatch.setenv("HOME", value)
     entry = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    assert places.home() == entry
-    assert places.cache_folder() == entry / ".cache/qwen3tts"
+    assert user_folders.home() == entry
+    assert user_folders.cache_folder() == entry / ".cache/qwen3tts"
     assert hub_cache.cache_folder() == entry / ".cache/huggingface/hub"
-    assert places.expanded("~/a") == str(entry / "a")
+    assert user_folders.expanded("~/a") == str(entry / "a")
 
 
 def test_without_a_home_there_are_no_folders(nobody):
     assert {function() for function, _, _ in FUNCTIONS.values()} == {None}
     assert (hub_cache.cache_folder(), hub_cache.cached_repos(), hub_cache.snapshot("a/b")) == (None, [], None)
     assert settings.load() == {}
-    assert (places.expanded("~/a"), places.expanded("a~")) == (None, "a~")
+    assert (user_folders.expanded("~/a"), user_folders.expanded("a~")) == (None, "a~")
 
 
 def test_an_entry_with_a_relative_home_is_none(nobody, monkeypatch):
     monkeypatch.setattr(pwd, "getpwuid", lambda _: type("", (), {"pw_dir": ""}))
-    assert places.home() is None
+    assert user_folders.home() is None
 
 
 def test_without_a_home_the_variables_still_name_folders(nobody, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    assert places.voices_folder() == tmp_path / "qwen3tts/voices"
+    assert user_folders.voices_folder() == tmp_path / "qwen3tts/voices"
     assert hub_cache.cache_folder() == tmp_path / "hf/hub"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from . import number_words
-from .steps import any_of, set_of
+from .rewrite_rules import any_of, set_of
 
 # Rulers and popes are counted: the Eighth. Other names and words have a number behind them.
 _RULERS = set_of(

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 
-from . import quantities, roman, tables
-from .abbreviations import BOOKS, COMPASS, DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
+from . import dates_and_amounts, roman_numerals, units_and_signs
+from .abbreviation_tables import (
+    BOOKS,
+    COMPASS,
+    DOTTED_UNITS,
+    MONTHS,
+    NUMBERED,
+    PHRASES,
+    STATES,
+    STREETS,
+    TITLES,
+    WEEKDAYS,
+)
+from .rewrite_rules import Steps, any_of, set_of, tokens
 from .sentence_ends import ends_sentence, is_inside
-from .steps import Steps, any_of, set_of, tokens
 
 _PHRASE = any_of((*PHRASES, *(key.capitalize() for key in PHRASES if key[0].islower())))
 _DAY = any_of((*WEEKDAYS, *WEEKDAYS.values()))
-_MONTH = any_of((*MONTHS, *tables.MONTHS))
+_MONTH = any_of((*MONTHS, *units_and_signs.MONTHS))
 # Streets whose names come without a number of a house and are no place that a saint gave the name to.
 _STREET_NAMES = set_of(
     "Main Wall Elm Oak Maple Pine Cedar High Market Church Fleet Oxford Baker Bourbon Broad Front Water State Park "
@@ -46,7 +57,7 @@ def _street(match: re.Match[str]) -> str:
     _, after = _around(match)
     ends = ends_sentence("St.", after)
     if not named or (word in TITLES and not numbered and not ends and re.match(r"\s[\"']?[A-Z]", after)):
-        return "Doctor" + quantities.kept_period(match) if word == "Dr" and not named else match.group()
+        return "Doctor" + dates_and_amounts.kept_period(match) if word == "Dr" and not named else match.group()
     return STREETS[word] + ("." if ends else "")
 
 
@@ -77,7 +88,7 @@ def _number(match: re.Match[str]) -> str:
 def _named(match: re.Match[str]) -> str:
     """A month, a day of the week or a state."""
     name = match.group(1)
-    return (MONTHS.get(name) or WEEKDAYS.get(name) or STATES.get(name) or name) + quantities.kept_period(match)
+    return (MONTHS.get(name) or WEEKDAYS.get(name) or STATES.get(name) or name) + dates_and_amounts.kept_period(match)
 
 
 def _compass(match: re.Match[str]) -> str:
@@ -108,7 +119,7 @@ def _span(match: re.Match[str]) -> str:
 def _abbreviation(match: re.Match[str]) -> str:
     found = match.group()
     spoken = PHRASES.get(found) or PHRASES[found.lower()].capitalize()
-    return spoken + quantities.kept_period(match)
+    return spoken + dates_and_amounts.kept_period(match)
 
 
 def _initials(match: re.Match[str]) -> str:
@@ -116,7 +127,7 @@ def _initials(match: re.Match[str]) -> str:
         r"\d ?$", match.string[max(match.start() - 2, 0) : match.start()]
     ):
         return match.group()
-    return " ".join(match.group().replace(".", "")) + quantities.kept_period(match)
+    return " ".join(match.group().replace(".", "")) + dates_and_amounts.kept_period(match)
 
 
 def _initial(match: re.Match[str]) -> str:
@@ -209,8 +220,8 @@ ABBREVIATIONS = Steps(
     (".", r"(?<=\d )([NSEW])\.(?= [A-Z])", _compass),
     (set_of("N S E W"), rf"{_BEGIN}([NSEW])\.(?= \d{{1,3}}(?:st|nd|rd|th)(?![A-Za-z]))", _compass),
     (".", rf"{_BEGIN}([A-Z])\.(?=\s+[A-Z\"'(&]|\s+(?:and|or|van|von|de)\s)", _initial),
-    (roman.COUNTED, roman.COUNTED_NUMBER, roman.counted),
-    (roman.RANKS, roman.NAMED_NUMBER, roman.named),
+    (roman_numerals.COUNTED, roman_numerals.COUNTED_NUMBER, roman_numerals.counted),
+    (roman_numerals.RANKS, roman_numerals.NAMED_NUMBER, roman_numerals.named),
     (".", r"(?<=[a-z0-9])\.(?=[a-z]{2})", " dot "),
     (".", r"(?<![\w.])\.(?=[a-z]{2,4}(?![a-z])|NET(?![A-Za-z]))", "dot "),
     (".", r"(?<=[a-z])\.(?=[A-Z])", ". "),

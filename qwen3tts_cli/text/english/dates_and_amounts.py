@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from . import number_words, tables
-from .abbreviations import COMPASS, MONTHS
+from . import number_words, units_and_signs
+from .abbreviation_tables import COMPASS, MONTHS
 from .sentence_ends import ends_sentence
 
 
@@ -38,7 +38,7 @@ def day_month_year(match: re.Match[str]) -> str:
 
 def month_year(match: re.Match[str]) -> str:
     """05/2024."""
-    return f"{tables.MONTHS[int(match.group(1)) - 1]} {number_words.year(match.group(2))}"
+    return f"{units_and_signs.MONTHS[int(match.group(1)) - 1]} {number_words.year(match.group(2))}"
 
 
 def offset(match: re.Match[str]) -> str:
@@ -58,7 +58,7 @@ def month_day(match: re.Match[str]) -> str:
 def _date(match: re.Match[str], year: str, month: str, day: str) -> str:
     if not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
         return match.group()
-    return f"{tables.MONTHS[int(month) - 1]} {number_words.ordinal(day)}, {number_words.year(year)} "
+    return f"{units_and_signs.MONTHS[int(month) - 1]} {number_words.ordinal(day)}, {number_words.year(year)} "
 
 
 def time(match: re.Match[str]) -> str:
@@ -110,21 +110,21 @@ def money_range(match: re.Match[str]) -> str:
     low, number, currency = match.group("low", "number", "currency")
     magnitude, per = (match.group("magnitude") or "").strip().lower(), match.group("per")
     if match.group("first"):
-        first = f"{number_words.decimal(low)} {tables.MAGNITUDES[match.group('first').lower()]}"
+        first = f"{number_words.decimal(low)} {units_and_signs.MAGNITUDES[match.group('first').lower()]}"
         return f"{first} to {_amount(number, currency, magnitude)}" + (f" per {_each(per)}" if per else "")
     first = _amount(low, currency, "") if not magnitude and "." in low + number else number_words.decimal(low)
     return f"{first} to {_amount(number, currency, magnitude)}" + (f" per {_each(per)}" if per else "")
 
 
 def _each(unit: str) -> str:
-    return tables.UNITS.get(unit, (unit,))[0]
+    return units_and_signs.UNITS.get(unit, (unit,))[0]
 
 
 def _amount(number: str, currency: str, magnitude: str) -> str:
-    one, many, hundredth = tables.CURRENCIES[currency]
+    one, many, hundredth = units_and_signs.CURRENCIES[currency]
     whole, _, fraction = number.partition(".")
     if magnitude:
-        return f"{number_words.decimal(number)} {tables.MAGNITUDES[magnitude]} {many}"
+        return f"{number_words.decimal(number)} {units_and_signs.MAGNITUDES[magnitude]} {many}"
     if fraction and (len(fraction) != 2 or not hundredth):
         return f"{number_words.decimal(number)} {many}"
     whole = whole or "0"
@@ -139,7 +139,7 @@ def _amount(number: str, currency: str, magnitude: str) -> str:
 def spoons(match: re.Match[str]) -> str:
     """1 T. sugar, 2 t. salt."""
     number, unit = match.groups()
-    one, many = tables.UNITS["tbsp" if unit == "T" else "tsp"]
+    one, many = units_and_signs.UNITS["tbsp" if unit == "T" else "tsp"]
     return f"{number} {one if _is_one(number) else many}"
 
 
@@ -150,7 +150,7 @@ def magnitude(match: re.Match[str]) -> str:
         match.string[max(match.start() - 12, 0) : match.start()],
     ):
         return match.group()
-    return f"{number_words.decimal(match.group(1))} {tables.MAGNITUDES[match.group(2).lower()]}"
+    return f"{number_words.decimal(match.group(1))} {units_and_signs.MAGNITUDES[match.group(2).lower()]}"
 
 
 def _is_one(number: str) -> bool:
@@ -159,7 +159,7 @@ def _is_one(number: str) -> bool:
 
 def quantity(match: re.Match[str]) -> str:
     number, unit, power, per = match.group("number", "unit", "power", "per")
-    one, many = tables.UNITS[unit]
+    one, many = units_and_signs.UNITS[unit]
     name = one if _is_one(number) else many
     if power:
         name = f"{'square' if power in '2²' else 'cubic'} {name}"
@@ -172,7 +172,7 @@ def quantity(match: re.Match[str]) -> str:
 def dotted_quantity(match: re.Match[str]) -> str:
     """A quantity whose unit has a period of its own: 5 ft. 10 in. tall."""
     number, unit = match.group("number", "unit")
-    one, many = tables.UNITS.get(unit) or tables.DOTTED[unit]
+    one, many = units_and_signs.UNITS.get(unit) or units_and_signs.DOTTED[unit]
     named = f"-{one}" if "-" in match.group() else f" {one if _is_one(number) else many}"
     return (number_words.decimal(number) if "." in number else number) + named + kept_period(match)
 
@@ -198,7 +198,7 @@ def arc(match: re.Match[str]) -> str:
 def compound(match: re.Match[str]) -> str:
     """A quantity in front of what it measures: a 5-km run."""
     number, unit = match.groups()
-    return f"{number_words.decimal(number) if '.' in number else number}-{tables.UNITS[unit][0]}"
+    return f"{number_words.decimal(number) if '.' in number else number}-{units_and_signs.UNITS[unit][0]}"
 
 
 def hexadecimal(match: re.Match[str]) -> str:
@@ -206,7 +206,7 @@ def hexadecimal(match: re.Match[str]) -> str:
 
 
 def _names(unit: str) -> tuple[str, ...]:
-    return tables.UNITS.get(unit) or tables.DOTTED.get(unit, ("", ""))
+    return units_and_signs.UNITS.get(unit) or units_and_signs.DOTTED.get(unit, ("", ""))
 
 
 def fraction(match: re.Match[str]) -> str:

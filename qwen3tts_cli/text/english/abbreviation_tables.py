@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .steps import set_of
+from .rewrite_rules import set_of
 
 # In front of a name.
 TITLES = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .config.encoders import EncoderConfig, SpeakerConfig
 from .safetensors import WeightSet
-from .tensors import Row, checked, pair
+from .tensor_specs import Row, checked, pair
 
 if TYPE_CHECKING:
     import numpy as np

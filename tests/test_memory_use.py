@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_machine import tree
 from test_safetensors import tensors
-from test_threads import tree
 
 from qwen3tts_cli.common.machine import available_bytes
-from qwen3tts_cli.common.pages import zeroed
+from qwen3tts_cli.common.memory_mapping import zeroed
 from qwen3tts_cli.models.safetensors import open_safetensors
 from qwen3tts_cli.models.sparse_rows import SparseRows
 from qwen3tts_cli.speech import scheduler

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .plain_text import plain
+from .markup import plain
 
 if TYPE_CHECKING:
     from ..models.config.model import VoiceManifest
@@ -101,7 +101,7 @@ def spoken(text: str, manifest: VoiceManifest) -> str:
     folded = fold(text, allowed | _SPELLED_SYMBOLS | frozenset(_PRINTABLE_ASCII))
     if (manifest.default_language or "english").lower() in ("english", "en"):
         # Imported here: its patterns and the number names serve only texts of such a voice.
-        from .english.spelling import Speller
+        from .english.spell_out import Speller
 
         as_digits = manifest.whole_numbers_as_digits_up_to if allowed.issuperset("0123456789") else None
         folded = Speller(-1 if as_digits is None else as_digits).spell(folded)

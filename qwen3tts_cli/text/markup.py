@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .english.steps import set_of
+from .english.rewrite_rules import set_of
 
 # Escape sequences of terminals (ECMA-48): CSI, strings such as OSC up to their end, and the short ones.
 _ESCAPES = (

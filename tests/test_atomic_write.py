@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from qwen3tts_cli.common import replace
-from qwen3tts_cli.common.replace import Replacement, write_whole
+from qwen3tts_cli.common import atomic_write
+from qwen3tts_cli.common.atomic_write import Replacement, write_whole
 
 
 class _Terminated(BaseException):
@@ -226,7 +226,7 @@ def test_a_disk_that_fails_is_an_error_and_one_that_does_not_sync_is_none(monkey
     def sync(_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(replace.os, "fsync", sync)
+    monkeypatch.setattr(atomic_write.os, "fsync", sync)
     if fails:
         with pytest.raises(OSError, match=os.strerror(code)):
             write_whole("a", b"new")
@@ -237,7 +237,7 @@ def test_a_disk_that_fails_is_an_error_and_one_that_does_not_sync_is_none(monkey
 
 _SIGNALLED = """
 import os, signal, sys
-from qwen3tts_cli.common.replace import Replacement
+from qwen3tts_cli.common.atomic_write import Replacement
 def stop(*_):
     raise SystemExit(3)
 signal.signal(signal.SIGTERM, stop)
@@ -267,9 +267,9 @@ def _kept_voice():
 
 
 def _table():
-    from qwen3tts_cli.models import merges
+    from qwen3tts_cli.models import bpe_merges
 
-    merges._write_cache(Path("data/table"), b"table")
+    bpe_merges._write_cache(Path("data/table"), b"table")
 
 
 def _output():

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3tts_cli.models.config.model import VoiceManifest
-from qwen3tts_cli.text.alphabet import prepare
 from qwen3tts_cli.text.english import number_words
+from qwen3tts_cli.text.preparation import prepare
 from qwen3tts_cli.text.utterances import utterances
 
 POCKET_MANIFEST = VoiceManifest(**json.loads((POCKET / "voice.json").read_text(encoding="utf-8")))

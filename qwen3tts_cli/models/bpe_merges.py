@@ -13,9 +13,9 @@ from array import array
 from bisect import bisect_left
 from pathlib import Path
 
-from ..common import places
+from ..common import user_folders
+from ..common.atomic_write import write_whole
 from ..common.json_fields import open_regular, parse_json, read_bytes, shown
-from ..common.replace import write_whole
 from ..errors import CheckpointError
 
 MAX_FILE_BYTES = 16 << 20
@@ -147,7 +147,7 @@ def _parse_merges(data: bytes, path: Path, ids: dict[str, int]) -> dict[int, int
 
 def _cache_path(digest: bytes) -> Path | None:
     """Where the packed table of these sources is cached; None where there is no such place."""
-    root = places.cache_folder()
+    root = user_folders.cache_folder()
     return None if root is None else root / f"tokenizer-{digest.hex()[:32]}.bin"
 
 
