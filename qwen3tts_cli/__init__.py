@@ -62,7 +62,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # The engine brings NumPy with it, which `qwen3tts --help` must not wait for: names are looked up when asked for.
+    # A name is imported at its first use, so that `qwen3tts --help` does not wait for the import of NumPy.
     if name.startswith("_") or name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module("." + _MODULES.get(name, "errors"), __name__)

@@ -1,51 +1,51 @@
-"""Every error this package raises on purpose.
+"""The exceptions that this package raises.
 
-A message is one line that names what failed, the file and field where there is one, the value found and the limit.
-Each class also inherits the builtin that a caller would expect, and carries the exit code of the command line.
+A message is one line: what failed, the file and field where there is one, the value found and the limit. Each class
+also inherits the builtin exception that a caller would expect, and holds the exit code of the command line.
 """
 
 from __future__ import annotations
 
 
 class Qwen3TTSError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all errors of this package."""
 
     exit_code = 1
 
 
 class UsageError(Qwen3TTSError, ValueError):
-    """A request that cannot be met: unknown voice or language, bad option, text that cannot be spoken."""
+    """The request is wrong: an unknown voice or language, a bad option, a text without a letter or digit."""
 
     exit_code = 2
 
 
 class InputError(Qwen3TTSError, ValueError):
-    """A file of the user's that is unreadable or malformed."""
+    """A file or an array that the user gave cannot be read, or its contents are malformed."""
 
 
 class CheckpointError(Qwen3TTSError, ValueError):
-    """A model file that is missing, corrupt, inconsistent or out of range."""
+    """A file of a model is missing or damaged, or a value in it is inconsistent or out of range."""
 
 
 class ModelNotFoundError(Qwen3TTSError, LookupError):
-    """No such model on this machine."""
+    """The model is not on this machine."""
 
     exit_code = 3
 
 
 class DownloadError(Qwen3TTSError, OSError):
-    """A download that failed or came out wrong."""
+    """A download failed, or the downloaded file does not have the expected digest."""
 
 
 class OutputError(Qwen3TTSError, OSError):
-    """Output that cannot be written: full disk, read-only folder."""
+    """The output cannot be written: the disk is full, the folder is read-only."""
 
 
 class EngineError(Qwen3TTSError, RuntimeError):
-    """A failure of the native engine: memory, threads."""
+    """The native engine failed (memory, threads), or an object is used after it was closed."""
 
 
 class GenerationError(Qwen3TTSError, RuntimeError):
-    """Speech that did not come out well: runaway after all retries, or values that are not finite."""
+    """Generation failed: every attempt at an utterance ran away, or the model computed values that are not finite."""
 
     exit_code = 4

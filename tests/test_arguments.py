@@ -260,4 +260,4 @@ def test_facts_of_a_clone_are_refused_by_name_and_type(base, facts, message):
 
 def test_what_is_found_is_described_shortly():
     for value in (*WRONG.values(), "x" * 10_000, 10**5000, -(10**5000), np.zeros(10**6), {i: i for i in range(9999)}):
-        assert len(arguments.described(value)) < 120
+        assert len(arguments.describe(value)) < 120

@@ -129,7 +129,7 @@ def test_a_file_that_is_no_text_is_named_with_what_to_do(suffix, size):
 )
 def test_texts_that_begin_as_other_files_do_are_texts(text):
     assert say_text.decode("a.txt", text.encode()) == text
-    assert file_kinds.kind_of(text.encode()) is None
+    assert file_kinds.file_kind(text.encode()) is None
 
 
 def say(*arguments, code=0, env=None, cwd=None, **given):

@@ -362,7 +362,7 @@ def test_embedding_beyond_int32(folder):
         ("{", "not valid JSON"),
         ("[]", "expected an object"),
         ("null", "found null, expected an object"),
-        ('{"a": 1, "a": 1}', "key 'a' stands twice"),
+        ('{"a": 1, "a": 1}', "key 'a' occurs twice"),
         ('{"a": NaN}', "NaN is not a JSON number"),
         ('{"a": -Infinity}', "-Infinity"),
         ('{"a": ' + "9" * 10_000 + "}", "an integer of 10000 digits"),

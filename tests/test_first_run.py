@@ -568,17 +568,17 @@ def test_a_writer_without_jobs_has_nothing_to_do():
 
 def test_what_was_packed_of_the_checkpoint_does_not_stay_in_memory(model, monkeypatch):
     """The decoder's tensors are given back while its block is made, a matrix's once it is packed."""
-    calls, forget = [], Checkpoint.forget
+    calls, drop_pages = [], Checkpoint.drop_pages
 
     def counted(self):
         calls.append(1)
-        forget(self)
+        drop_pages(self)
 
     def wait(*_):
         before = len(calls)
         wait_for(lambda: len(calls) > before + 1)
 
-    monkeypatch.setattr(Checkpoint, "forget", counted)
+    monkeypatch.setattr(Checkpoint, "drop_pages", counted)
     monkeypatch.setattr(packed_codec, "pack_codec", wait)
     with open_checkpoint(model, codec=False) as checkpoint:
         packed_codec.load_or_pack(checkpoint)

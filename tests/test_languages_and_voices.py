@@ -10,7 +10,7 @@ from helpers import CHECKPOINTS, POCKET, checkpoint_of
 from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.errors import UsageError
 from qwen3tts_cli.models.config.model import load_config
-from qwen3tts_cli.text.languages_and_voices import named_language, resolve_language
+from qwen3tts_cli.text.languages_and_voices import language_name, resolve_language
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ LOCALES = {
 @pytest.mark.parametrize(("language", "names"), LOCALES.items(), ids=LOCALES)
 def test_a_locale_name_means_its_language(config, language, names):
     assert {name: resolve_language(config, name) for name in names} == dict.fromkeys(names, language)
-    assert {named_language(name) for name in names} == {language}
+    assert {language_name(name) for name in names} == {language}
 
 
 @pytest.mark.parametrize("name", ["C", "POSIX", "C.UTF-8", "c.utf8", "posix"])

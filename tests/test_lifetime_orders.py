@@ -300,6 +300,6 @@ def test_an_interrupt_while_a_model_is_opened_leaves_no_threads(monkeypatch):
 def test_a_lock_that_was_forked_while_it_was_held_is_left_quietly():
     lock = lifetime.ForkedLock()
     with lock:
-        lock.forked()
+        lock.reset_after_fork()
     with lock:
         pass

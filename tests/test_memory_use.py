@@ -12,7 +12,7 @@ from test_machine import tree
 from test_safetensors import tensors
 
 from qwen3tts_cli.common.machine import available_bytes
-from qwen3tts_cli.common.memory_mapping import zeroed
+from qwen3tts_cli.common.memory_mapping import map_zeroed
 from qwen3tts_cli.models.safetensors import open_safetensors
 from qwen3tts_cli.models.sparse_rows import SparseRows
 from qwen3tts_cli.speech import scheduler
@@ -48,7 +48,7 @@ def table(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/smaps")
 def test_rows_come_one_by_one_and_their_file_does_not_stay(table):
     path, file, big = table
-    rows = SparseRows(file.array("big"), lambda: file.forget("big"))
+    rows = SparseRows(file.array("big"), lambda: file.drop_pages("big"))
     held = resident(path)
     asked = np.array([0, 17, 4095, 17, 2048, 3])
     rows.read(asked)
@@ -64,14 +64,14 @@ def test_one_tensor_is_forgotten_and_stays_good(table):
     array = file.array("big")
     assert np.array_equal(array, big)
     assert resident(path) >= big.nbytes
-    file.forget("big")
+    file.drop_pages("big")
     assert resident(path) <= 1 << 20
     assert np.array_equal(array, big)
 
 
 def test_threads_may_ask_for_the_same_rows(table):
     _, file, big = table
-    rows = SparseRows(file.array("big"), lambda: file.forget("big"))
+    rows = SparseRows(file.array("big"), lambda: file.drop_pages("big"))
     asked = [np.random.default_rng(i).integers(0, 4096, 500) for i in range(4)]
     threads = [threading.Thread(target=rows.read, args=(ids,)) for ids in asked]
     for thread in threads:
@@ -84,7 +84,7 @@ def test_threads_may_ask_for_the_same_rows(table):
 
 @pytest.mark.parametrize("huge", [False, True])
 def test_zeroed_memory(huge):
-    memory = np.frombuffer(zeroed(5 << 20, huge=huge), np.uint8)
+    memory = np.frombuffer(map_zeroed(5 << 20, huge=huge), np.uint8)
     assert memory.flags.writeable
     assert not memory.any()
 

@@ -13,7 +13,7 @@ import pytest
 from helpers import CHECKPOINTS, TESTS, snr_db
 
 from qwen3tts_cli.models.config.model import load_config
-from qwen3tts_cli.models.tensor_specs import _codec_rows, _lm_rows
+from qwen3tts_cli.models.tensor_specs import _codec_specs, _lm_specs
 
 FRAMES = 12
 
@@ -61,8 +61,8 @@ def make_checkpoint(folder, seed: int, lm: str, codec: str, change) -> None:
         path.write_text(json.dumps(config))
     rng, config = np.random.default_rng(seed), load_config(folder)
     files = (
-        ("model.safetensors", _lm_rows(config, False), lm),
-        ("speech_tokenizer/model.safetensors", _codec_rows(config.codec), codec),
+        ("model.safetensors", _lm_specs(config, False), lm),
+        ("speech_tokenizer/model.safetensors", _codec_specs(config.codec), codec),
     )
     for name, rows, dtype in files:
         arrays = {row.name: draw(rng, row.name, row.shape) for row in rows}

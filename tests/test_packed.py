@@ -327,7 +327,7 @@ def test_the_codecs_own_file_is_opened_when_it_is_asked_for(model):
     with open_checkpoint(model, codec=False) as checkpoint:
         packed_codec.load_or_pack(checkpoint)
         assert checkpoint.codec_weights.path_of("decoder.pre_conv.conv.weight").parent.name == "speech_tokenizer"
-        assert len(checkpoint.tensors) > len(checkpoint.opened)
+        assert len(checkpoint.tensors) > len(checkpoint.collected)
 
 
 def test_a_process_killed_while_it_packs_leaves_nothing_wrong(model):

@@ -122,7 +122,7 @@ def test_metadata_order_and_padding_do_not_matter(tmp_path):
         ({"x" * 300: entry(0, [1])}, b"0000", ["name of 300 characters"]),
         (b"{", b"", ["header: not valid JSON"]),
         (b"\xff{}", b"", ["header: not UTF-8 at byte 0"]),
-        (b'{"x": 1, "x": 2}', b"", ["key 'x' stands twice"]),
+        (b'{"x": 1, "x": 2}', b"", ["key 'x' occurs twice"]),
         (b'{"x": NaN}', b"", ["NaN is not a JSON number"]),
         (b'{"x": ' + b"9" * 5000 + b"}", b"", ["an integer of 5000 digits"]),
         (b'{"x": ' + b"[" * 200_000, b"", ["header: JSON is nested too deeply"]),
@@ -280,7 +280,7 @@ def test_too_many_shards(tmp_path):
 def test_a_thread_that_gives_back_memory_when_the_file_is_closed_is_quiet(tmp_path):
     """Opening a model does so on a thread of its own, under which an interrupt closes the file."""
     file = open_safetensors(tensors(tmp_path / "a.safetensors", one=np.ones(3, "<f4")))
-    file.forget()
+    file.drop_pages()
     file.close()
-    file.forget()
-    file.forget("one")
+    file.drop_pages()
+    file.drop_pages("one")

@@ -106,7 +106,7 @@ def test_a_signal_while_sentences_are_found_ends_the_command(monkeypatch):
 
     monkeypatch.setattr(sentencex, "segment", segment)
     with pytest.raises(signals.Terminated):
-        list(long_text.split("One sentence. " * 40, 300, "en", None))
+        list(long_text.split_long_text("One sentence. " * 40, 300, "en", None))
 
 
 def test_python_compiles_no_further_after_a_signal():

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3tts_cli.models.config.model import VoiceManifest
-from qwen3tts_cli.text.markup import plain
-from qwen3tts_cli.text.preparation import prepare, spoken
+from qwen3tts_cli.text.markup import strip_markup
+from qwen3tts_cli.text.preparation import fold_and_spell, prepare
 from qwen3tts_cli.text.utterances import utterances
 
 POCKET_MANIFEST = VoiceManifest(**json.loads((POCKET / "voice.json").read_text(encoding="utf-8")))
@@ -354,7 +354,9 @@ LINES = (
 @pytest.mark.parametrize("end", ["\r\n", "\r"])
 def test_line_ends_say_the_same_to_the_embedded_voice(end):
     def said(text: str) -> list[str]:
-        return list(utterances(plain(text), 140, "english", lambda sentence: spoken(sentence, POCKET_MANIFEST)))
+        return list(
+            utterances(strip_markup(text), 140, "english", lambda sentence: fold_and_spell(sentence, POCKET_MANIFEST))
+        )
 
     assert said(LINES.replace("\n", end)) == said(LINES)
     assert not any("- ple" in part for part in said(LINES))
@@ -364,7 +366,9 @@ def test_markup_across_paragraphs_and_sentences_is_gone_before_the_text_is_split
     text = (
         "Start here. <!-- One. Two.\n\nThree. --> **Bold one. Bold two.** [A link. Of two.](http://a.b) " + "End. " * 60
     )
-    said = " ".join(utterances(plain(text), 140, "english", lambda sentence: spoken(sentence, POCKET_MANIFEST)))
+    said = " ".join(
+        utterances(strip_markup(text), 140, "english", lambda sentence: fold_and_spell(sentence, POCKET_MANIFEST))
+    )
     assert said.startswith("Start here. Bold one. Bold two. A link. Of two. End.")
 
 
@@ -393,4 +397,4 @@ def test_markup_across_paragraphs_and_sentences_is_gone_before_the_text_is_split
 )
 def test_hostile_markup_ends(flood):
     text = flood * (MEGABYTE // 8 // len(flood))
-    assert plain(text + "\n\nmango").endswith("mango")
+    assert strip_markup(text + "\n\nmango").endswith("mango")

@@ -65,22 +65,22 @@ def test_a_relative_home_is_ignored_for_that_of_the_entry(value, monkeypatch):
     else:
         monkeypatch.setenv("HOME", value)
     entry = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    assert user_folders.home() == entry
+    assert user_folders.home_folder() == entry
     assert user_folders.cache_folder() == entry / ".cache/qwen3tts"
     assert hub_cache.cache_folder() == entry / ".cache/huggingface/hub"
-    assert user_folders.expanded("~/a") == str(entry / "a")
+    assert user_folders.expand_home("~/a") == str(entry / "a")
 
 
 def test_without_a_home_there_are_no_folders(nobody):
     assert {function() for function, _, _ in FUNCTIONS.values()} == {None}
     assert (hub_cache.cache_folder(), hub_cache.cached_repos(), hub_cache.snapshot("a/b")) == (None, [], None)
     assert settings.load() == {}
-    assert (user_folders.expanded("~/a"), user_folders.expanded("a~")) == (None, "a~")
+    assert (user_folders.expand_home("~/a"), user_folders.expand_home("a~")) == (None, "a~")
 
 
 def test_an_entry_with_a_relative_home_is_none(nobody, monkeypatch):
     monkeypatch.setattr(pwd, "getpwuid", lambda _: type("", (), {"pw_dir": ""}))
-    assert user_folders.home() is None
+    assert user_folders.home_folder() is None
 
 
 def test_without_a_home_the_variables_still_name_folders(nobody, tmp_path, monkeypatch):

@@ -15,11 +15,11 @@ import pytest
 from helpers import CHECKPOINTS, DATA
 
 from qwen3tts_cli import Synthesizer, UsageError, Voice
+from qwen3tts_cli.audio.array_file import array_file_bytes
 from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.cloning import clone, voice_store
 from qwen3tts_cli.cloning.voice_file import FORMAT, read_voice, voice_bytes
 from qwen3tts_cli.errors import InputError
-from qwen3tts_cli.models.safetensors import small_bytes
 
 BASE, DESIGN = str(CHECKPOINTS / "tiny-base"), str(CHECKPOINTS / "tiny-voicedesign")
 WAV = str(DATA / "wavs" / "ref24k.wav")
@@ -201,7 +201,7 @@ def test_what_is_written_reads_back_and_what_reads_would_refuse_is_not_written(t
             try:
                 plain = {f.name: getattr(voice, f.name) for f in fields(Voice) if f.name not in ("embedding", "codes")}
                 arrays = {"embedding": voice.embedding} | ({} if voice.codes is None else {"codes": voice.codes})
-                data = small_bytes({"format": FORMAT, "voice": json.dumps(plain, allow_nan=False)}, arrays)
+                data = array_file_bytes({"format": FORMAT, "voice": json.dumps(plain, allow_nan=False)}, arrays)
             except (TypeError, ValueError):
                 continue
             path.write_bytes(data)

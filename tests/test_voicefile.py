@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from qwen3tts_cli import UsageError
+from qwen3tts_cli.audio.array_file import array_file_bytes
 from qwen3tts_cli.cloning import voice_store
 from qwen3tts_cli.cloning.voice_file import FORMAT, Voice, read_voice, voice_bytes
 from qwen3tts_cli.errors import InputError
-from qwen3tts_cli.models.safetensors import small_bytes
 
 VOICE = Voice(
     name="anna",
@@ -47,7 +47,7 @@ def file_of(tmp_path, metadata=None, arrays=None, **values):
     metadata = {"format": FORMAT, "voice": json.dumps(plain)} if metadata is None else metadata
     path = tmp_path / "voice.safetensors"
     path.write_bytes(
-        small_bytes(metadata, {"embedding": VOICE.embedding, "codes": VOICE.codes} if arrays is None else arrays)
+        array_file_bytes(metadata, {"embedding": VOICE.embedding, "codes": VOICE.codes} if arrays is None else arrays)
     )
     return path
 

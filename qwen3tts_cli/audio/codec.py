@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common import arguments
-from ..common.json_fields import read_bytes, shown
+from ..common.json_fields import read_bytes, short_repr
 from ..common.lifetime import Lifetime
 from ..common.machine import default_threads
 from ..engine.codec_decoder import CodecDecoder
@@ -18,8 +18,9 @@ from ..models import hub_cache
 from ..models.config.codec import CodecConfig, load_codec_config
 from ..models.config.encoders import EncoderConfig, load_encoder_config
 from ..models.encoder_tensor_specs import collect_encoder
-from ..models.safetensors import WeightSet, open_weights, read_small, small_bytes
+from ..models.safetensors import WeightSet, open_weights
 from ..models.tensor_specs import collect_decoder
+from .array_file import array_file_bytes, read_array_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,7 +137,7 @@ def resolve_codec(model: str | os.PathLike[str] | None) -> tuple[Path, str]:
         if folder is None:
             raise ModelNotFoundError(f"{TOKENIZER_REPO} is not on this machine; {hub_cache.pull_hint(TOKENIZER_REPO)}")
         return folder, TOKENIZER_REPO
-    if isinstance(model, os.PathLike) and hub_cache.holds_codec_alone(Path(model)):
+    if isinstance(model, os.PathLike) and hub_cache.is_codec_only(Path(model)):
         return Path(model), os.fspath(model)
     resolved = hub_cache.resolve_model(model)
     return resolved.path / "speech_tokenizer", resolved.name
@@ -144,7 +145,7 @@ def resolve_codec(model: str | os.PathLike[str] | None) -> tuple[Path, str]:
 
 def codes_bytes(codes: np.ndarray, facts: dict[str, object]) -> bytes:
     """A safetensors file of codes (frames, code groups). facts: stored as JSON in its metadata."""
-    return small_bytes({"format": CODES_FORMAT, "codes": json.dumps(facts, ensure_ascii=True)}, {"codes": codes})
+    return array_file_bytes({"format": CODES_FORMAT, "codes": json.dumps(facts, ensure_ascii=True)}, {"codes": codes})
 
 
 def _read_npy(data: bytes, path: str) -> np.ndarray:
@@ -173,10 +174,10 @@ def read_codes(path: str) -> np.ndarray:
         if path.endswith(".npy"):
             codes = _read_npy(read_bytes(Path(path), _MAX_CODES_BYTES), path)
         else:
-            codes = read_small(Path(path), _MAX_CODES_BYTES)[1].get("codes")
+            codes = read_array_file(Path(path), _MAX_CODES_BYTES)[1].get("codes")
     except CheckpointError as error:
         raise InputError(str(error)) from None
     if not isinstance(codes, np.ndarray) or codes.ndim != 2 or codes.dtype.kind not in "iu" or not codes.size:
         found = "nothing" if codes is None else f"{codes.dtype} {list(codes.shape)}"
-        raise InputError(f"{path}: codes: found {shown(found)}, expected integers (frames, groups)")
+        raise InputError(f"{path}: codes: found {short_repr(found)}, expected integers (frames, groups)")
     return codes

@@ -152,16 +152,16 @@ def _read(path: str) -> tuple[np.ndarray, int]:
 
 def _other_kind(path: str) -> str | None:
     """What a file is that libsndfile cannot read, and how to make a recording of it; None if that is unknown."""
-    from ..common.file_kinds import HEAD_BYTES, no_recording
+    from ..common.file_kinds import HEAD_BYTES, why_not_recording
 
     with open(path, "rb") as file:
-        return no_recording(file.read(HEAD_BYTES), path)
+        return why_not_recording(file.read(HEAD_BYTES), path)
 
 
 def _too_long(path: str) -> str:
-    from ..common.file_kinds import quoted
+    from ..common.file_kinds import shell_quote
 
-    cut = f"ffmpeg -ss 0 -t 30 -i {quoted(path)} part.wav"
+    cut = f"ffmpeg -ss 0 -t 30 -i {shell_quote(path)} part.wav"
     return f"the limit is {MAX_SECONDS} s (10 minutes); for a part of it: {cut}"
 
 

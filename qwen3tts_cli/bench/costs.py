@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..models.tensor_specs import rows_of
+from ..models.tensor_specs import expected_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,9 @@ def lm_bytes(
 def lm_operations(config: ModelConfig) -> int:
     """Operations of talker and code predictor for a frame of one sequence, two for a multiply-add; of the matrices."""
     return sum(
-        2 * _lm_passes(config, row.slot) * math.prod(row.shape) for row in rows_of(config)[0] if len(row.shape) > 1
+        2 * _lm_passes(config, row.slot) * math.prod(row.shape)
+        for row in expected_tensors(config)[0]
+        if len(row.shape) > 1
     )
 
 
@@ -46,7 +48,7 @@ def decoder_operations(config: ModelConfig) -> int:
     codec, total = config.codec, 0
     stages = [math.prod(codec.upsampling_ratios[:i]) for i in range(len(codec.upsampling_ratios) + 1)]
     blocks = [stages[-1] * math.prod(codec.upsample_rates[:i]) for i in range(len(codec.upsample_rates) + 1)]
-    for row in rows_of(config)[1]:
+    for row in expected_tensors(config)[1]:
         if len(row.shape) < 2 or row.slot.endswith("_SUM"):
             continue
         times = 1  # rows of a frame that meet this weight: inputs of a transposed convolution, else outputs

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..common.machine import available_bytes, cpu_times, stolen_share
-from ..common.memory_mapping import zeroed
+from ..common.memory_mapping import map_zeroed
 from ..engine.model import Model
 from ..engine.packing import codec_bytes, pack_codec
 from ..models import hub_cache
 from ..models.checkpoint import open_checkpoint
 from ..models.synthetic import synthetic_checkpoint
-from ..models.tensor_specs import rows_of
+from ..models.tensor_specs import expected_tensors
 from ..packed import codec as packed_codec
 from ..packed import matrices as packed_matrices
 from ..packed.precision import PRECISIONS, bf16_file_helps
@@ -72,7 +72,7 @@ class Plan:
 
 def _shared(array: np.ndarray) -> np.ndarray:
     """A copy in memory that forked processes share."""
-    memory = zeroed(max(array.nbytes, 1), huge=True, shared=True)
+    memory = map_zeroed(max(array.nbytes, 1), huge=True, shared=True)
     copy = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
     copy[...] = array
     return copy
@@ -81,8 +81,8 @@ def _shared(array: np.ndarray) -> np.ndarray:
 def _packed_codec(checkpoint: Checkpoint) -> np.ndarray:
     """The block of the codec's weights, for all rows, by one thread: a process with more is not to be forked."""
     config = checkpoint.config
-    slots = {row.slot for row in rows_of(config)[1]}
-    block = np.frombuffer(zeroed(codec_bytes(config.codec), huge=True, shared=True), np.uint8)
+    slots = {row.slot for row in expected_tensors(config)[1]}
+    block = np.frombuffer(map_zeroed(codec_bytes(config.codec), huge=True, shared=True), np.uint8)
     pack_codec(config.codec, [tensor for tensor in checkpoint.tensors if tensor[0] in slots], 1, block)
     return block
 

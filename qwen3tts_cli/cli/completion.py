@@ -143,7 +143,7 @@ def _presets(model: str | None) -> Iterator[str]:
 
     for name in [model] if model else [hub_cache.EMBEDDED, *_cached_names()]:
         with contextlib.suppress(Exception):
-            folder = Path(user_folders.expanded(name) or name)
+            folder = Path(user_folders.expand_home(name) or name)
             if name.lower() in (hub_cache.EMBEDDED, *hub_cache.ALIASES) or not folder.is_dir():
                 folder = hub_cache.resolve_model(name).path
             config = read_object(folder / "config.json", MAX_CONFIG_BYTES)

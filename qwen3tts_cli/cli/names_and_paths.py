@@ -24,7 +24,7 @@ def model(text: str | None) -> str | Path | None:
     if hub_cache.is_path(text):
         raise ModelNotFoundError(f"model {text}: no such folder")
     if repo is None:
-        raise ModelNotFoundError(hub_cache.unknown_model(text))
+        raise ModelNotFoundError(hub_cache.unknown_model_message(text))
     if hub_cache.snapshot(repo) is None:
         where = "neither as a folder nor in the cache"
         raise ModelNotFoundError(f"model {text} is not on this machine, {where}; {hub_cache.pull_hint(repo)}")
@@ -45,4 +45,4 @@ def voice(text: str | None) -> str | Path | None:
 
 
 def _path(text: str) -> Path:
-    return Path(user_folders.expanded(text) or text)
+    return Path(user_folders.expand_home(text) or text)

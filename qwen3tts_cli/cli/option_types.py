@@ -14,10 +14,10 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 
 def found(value: Any) -> str:
     """A refused value as it was typed, or in quotes where it has to be."""
-    from ..common.json_fields import shown
+    from ..common.json_fields import short_repr
 
     text = str(value)
-    return text if _PLAIN.fullmatch(text) else shown(text)
+    return text if _PLAIN.fullmatch(text) else short_repr(text)
 
 
 def whole(value: Any) -> int | None:

@@ -11,7 +11,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..common.json_fields import shown
+from ..common.json_fields import short_repr
 from ..errors import CheckpointError, InputError, UsageError
 from ..text.languages_and_voices import resolve_language
 
@@ -126,7 +126,7 @@ def _recording(audio: Audio) -> Recording:
         return audio
     if isinstance(audio, (tuple, os.PathLike)):
         return load_recording(audio)
-    found = shown(audio) if isinstance(audio, str) else type(audio).__name__
+    found = short_repr(audio) if isinstance(audio, str) else type(audio).__name__
     expected = "a pathlib.Path of its file, (samples, rate), or what load_recording returns"
     raise UsageError(f"recording: found {found}, expected {expected}")
 

@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
-from ..common.json_fields import shown
+from ..common.json_fields import short_repr
 from ..common.suggest import did_you_mean
 from ..errors import UsageError
 from ..text.languages_and_voices import PRESET_VOICE_MODELS
@@ -73,7 +73,7 @@ def resolve_voice(
     elif config.model_type == "base" and asked is not None:
         close = did_you_mean(asked, voice_store.names())
         instead = f"{model} speaks with kept voices and recordings (--ref), {PRESET_VOICE_MODELS} have presets"
-        raise UsageError(f"no voice {shown(asked)} is kept{close}; {instead}")
+        raise UsageError(f"no voice {short_repr(asked)} is kept{close}; {instead}")
     elif config.model_type == "base":
         needs = "it needs a recording (--ref) or a kept voice (-v)"
         raise UsageError(f"{model} has no voice of its own: {needs}; {PRESET_VOICE_MODELS} have presets")
@@ -85,7 +85,7 @@ def _named_voice(name: str) -> Voice | None:
     from . import voice_store
 
     if user_folders.is_voice_file(name):
-        raise UsageError(f"voice {shown(name)}: not the name of a voice; a voice file is given as pathlib.Path")
+        raise UsageError(f"voice {short_repr(name)}: not the name of a voice; a voice file is given as pathlib.Path")
     return voice_store.find(name)
 
 

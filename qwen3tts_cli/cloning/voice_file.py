@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..common.json_fields import parse_json, shown
+from ..audio.array_file import array_file_bytes, read_array_file
+from ..common.json_fields import parse_json, short_repr
 from ..errors import CheckpointError, InputError, UsageError
-from ..models.safetensors import read_small, small_bytes
 
 if TYPE_CHECKING:
     from ..models.config.model import ModelConfig
@@ -146,10 +146,10 @@ def as_text(model: str) -> str:
 def voice_bytes(voice: Voice) -> bytes:
     """The bytes of a voice file, the same on every machine. Raises UsageError for a field that a file cannot hold."""
     if wrong := _wrong(voice):
-        raise UsageError(f"voice {shown(voice.name)}: {wrong}")
+        raise UsageError(f"voice {short_repr(voice.name)}: {wrong}")
     plain = {key: getattr(voice, key) for key in _ABSENT}
     arrays = {"embedding": voice.embedding} | ({} if voice.codes is None else {"codes": voice.codes})
-    return small_bytes({"format": FORMAT, "voice": json.dumps(plain, ensure_ascii=True)}, arrays)
+    return array_file_bytes({"format": FORMAT, "voice": json.dumps(plain, ensure_ascii=True)}, arrays)
 
 
 def read_voice(path: str | os.PathLike[str]) -> Voice:
@@ -161,18 +161,18 @@ def read_voice(path: str | os.PathLike[str]) -> Voice:
     if not os.path.lexists(path):
         raise UsageError(f"voice {path}: no such file")
     try:
-        metadata, arrays = read_small(path, MAX_BYTES)
+        metadata, arrays = read_array_file(path, MAX_BYTES)
         if metadata.get("format") != FORMAT:
-            found = shown(metadata.get("format"))
+            found = short_repr(metadata.get("format"))
             raise InputError(f"{path}: format: found {found}, expected {FORMAT!r}: not a voice, or of a later version")
         values = parse_json(metadata.get("voice", "").encode("utf-8", "surrogatepass"), path, "voice:")
         if not isinstance(values, dict):
-            raise InputError(f"{path}: voice: found {shown(values)}, expected an object")
+            raise InputError(f"{path}: voice: found {short_repr(values)}, expected an object")
     except CheckpointError as error:
         raise InputError(str(error)) from None
     for name in arrays:
         if name not in ("embedding", "codes"):
-            raise InputError(f"{path}: tensor {shown(name)}: unknown, expected embedding and codes")
+            raise InputError(f"{path}: tensor {short_repr(name)}: unknown, expected embedding and codes")
     if wrong := _wrong_arrays(arrays.get("embedding"), arrays.get("codes")):
         raise InputError(f"{path}: {wrong}")
     plain: dict[str, Any] = {key: values.get(key) for key in _ABSENT}
@@ -248,4 +248,4 @@ def _found(value: object) -> str:
     """A short description of a value of a wrong type."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < 1 << 64 else "an integer of more than 64 bits"
-    return shown(value) if value is None or isinstance(value, (bool, float, str)) else type(value).__name__
+    return short_repr(value) if value is None or isinstance(value, (bool, float, str)) else type(value).__name__

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..common import user_folders
 from ..common.atomic_write import write_whole
-from ..common.json_fields import shown
+from ..common.json_fields import short_repr
 from ..common.suggest import did_you_mean
 from ..common.user_folders import VOICE_SUFFIX
 from ..errors import InputError, OutputError, Qwen3TTSError, UsageError
@@ -26,10 +26,10 @@ def check_name(name: str) -> str:
     key = _key(name)
     if not _NAME.fullmatch(key):
         rule = "1 to 64 of a-z, 0-9, - and _, the first a letter or digit"
-        raise UsageError(f"voice name {shown(name)}: expected {rule}")
+        raise UsageError(f"voice name {short_repr(name)}: expected {rule}")
     if key in PRESETS or key in _WORDS:
         what = "a preset of a model" if key in PRESETS else "a word that say -v takes"
-        raise UsageError(f"voice name {shown(name)}: taken, it is {what}; choose another")
+        raise UsageError(f"voice name {short_repr(name)}: taken, it is {what}; choose another")
     return key
 
 
@@ -106,9 +106,11 @@ def rename(old: str, new: str) -> None:
     """Give a kept voice another name. Raises UsageError, InputError, OutputError."""
     path, key = existing_path(old), check_name(new)
     if path == path_of(key):
-        raise UsageError(f"voice {shown(key)}: has that name already")
+        raise UsageError(f"voice {short_repr(key)}: has that name already")
     if os.path.lexists(path_of(key)):
-        raise UsageError(f"voice {shown(key)}: kept already; choose another name, or first: qwen3tts voices rm {key}")
+        raise UsageError(
+            f"voice {short_repr(key)}: kept already; choose another name, or first: qwen3tts voices rm {key}"
+        )
     save(_with_name(read_voice(path), key))
     remove(old)
 
@@ -151,10 +153,10 @@ def write(path: Path, data: bytes, *, replace: bool) -> None:
 def existing_path(name: str) -> Path:
     """The path of a kept voice. Raises UsageError if there is none."""
     if _key(name) in PRESETS:
-        raise UsageError(f"voice name {shown(name)}: a preset of a model, not a kept voice")
+        raise UsageError(f"voice name {short_repr(name)}: a preset of a model, not a kept voice")
     key, folder = check_name(name), user_folders.voices_folder()
     if folder is None or not os.path.lexists(folder / (key + VOICE_SUFFIX)):
-        raise UsageError(f"no voice {shown(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
+        raise UsageError(f"no voice {short_repr(name)} is kept{did_you_mean(name, names())}; see: qwen3tts voices list")
     return folder / (key + VOICE_SUFFIX)
 
 

@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all: written under another name in the same folder, then renamed or linked.
+"""Atomic file writing: data goes into a temporary file in the same folder, which is then renamed or linked.
 
-Whatever ends the writing (a full disk, an interrupt, SIGTERM turned into an exception, no memory) removes what was
-written. Once a file has its name, it keeps its contents through a power cut.
+If writing fails (a full disk, an interrupt, SIGTERM turned into an exception, no memory), the temporary file is
+removed. A file that has its final name keeps its contents through a power cut.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ import os
 import stat
 from typing import BinaryIO
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-# what file systems without hard links answer
+# the errors of os.link and os.fsync on file systems that do not support them
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class Replacement:
-    """The coming contents of a file: write to `file`, then `finish` and `commit`, or `discard`.
+    """The new contents of a file: write to `file`, then call `commit` or `discard`.
 
-    As a context manager it finishes and commits where the block ends without an exception, and discards otherwise.
+    As a context manager it commits if the block ends without an exception, and discards otherwise.
 
-    path: a symbolic link is followed, so that its target is replaced and not the link; an existing file keeps its mode,
-    and one that is protected from writing is not replaced. new: the file must not exist, not even as a dangling link;
-    of two processes that create it at the same time one gets FileExistsError. mode: of a file that did not exist,
-    before the umask. durable: False for what can be made again and is checked when read; it is not waited for.
-    temporary: a name in the same folder for the time until then, whose file a killed process may have left: for who
-    holds a lock. Raises OSError, and ValueError for a path with a NUL character.
+    path: if it is a symbolic link, the link's target is replaced. An existing file keeps its mode; a write-protected
+    file is not replaced. new: the file must not exist, not even as a dangling link; of two processes that create it at
+    the same time one gets FileExistsError. mode: the permission bits of a file that did not exist, before the umask.
+    durable: False skips fsync, for a file that can be made again and is checked when it is read. temporary: the name
+    of the temporary file; a file of that name, left by a killed process, is replaced, so the caller must hold a lock.
+    Raises OSError, and ValueError for a path with a NUL character.
     """
 
     _temporary: str | None = None
@@ -48,14 +47,14 @@ class Replacement:
         if not os.path.isdir(self._folder):
             raise FileNotFoundError(errno.ENOENT, f"no folder {self._folder}")
         kept = self._kept_mode()
-        # The name is known before the file exists, so that an interrupt right after its creation finds it.
+        # The name is set before the file exists, so that `discard` removes it after an interrupt right behind os.open.
         name = temporary or f".qwen3tts-{os.urandom(8).hex()}.part"
         self._temporary = os.path.join(self._folder, name)
         try:
             if temporary is not None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._temporary)
-            descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, mode)
+            descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
             self.file: BinaryIO = open(descriptor, "w+b")  # noqa: SIM115
             if kept is not None:
                 with contextlib.suppress(OSError):  # a file system without modes
@@ -75,12 +74,12 @@ class Replacement:
             return None
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "is a folder, not a file")
-        if not os.access(self._target, os.W_OK):  # a rename would replace it all the same
+        if not os.access(self._target, os.W_OK):  # os.replace does not check this
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return stat.S_IMODE(status.st_mode)
 
     def finish(self) -> None:
-        """Write out what is buffered, down to the disk, and close the file, which still has its temporary name."""
+        """Flush the file to the disk and close it. It keeps its temporary name until `commit`. Raises OSError."""
         if self.file.closed:
             return
         self.file.flush()
@@ -89,14 +88,14 @@ class Replacement:
         self.file.close()
 
     def commit(self) -> None:
-        """Give the file its name, in one step. Raises FileExistsError where it has to be new and is not."""
+        """Give the file its final name in one atomic step. Raises OSError, and FileExistsError for `new`."""
         self.finish()
         assert self._temporary is not None, "neither committed nor discarded before"
         if self._new:
             self._link(self._temporary)
         else:
             os.replace(self._temporary, self._target)
-        self.discard()  # of a link there are two names now
+        self.discard()  # after os.link the temporary name still exists
         if self._durable:
             _sync_folder(self._folder)
 
@@ -106,8 +105,8 @@ class Replacement:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            # Without hard links the name is taken by an empty file first, which nobody else can do then.
-            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666))
+            # Without hard links, an empty file reserves the name: O_EXCL fails in any other process.
+            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             try:
                 os.replace(temporary, self._target)
             except BaseException:
@@ -115,14 +114,14 @@ class Replacement:
                 raise
 
     def discard(self) -> None:
-        """Remove what was written; nothing happens after `commit`. May be called at any time; never raises OSError."""
-        # In a forked child the temporary file is still its parent's.
+        """Remove the temporary file. Does nothing after `commit`. May be called at any time; never raises OSError."""
+        # In a forked child the temporary file belongs to the parent.
         if self._temporary is not None and self._process == os.getpid():
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary)
         self._temporary = None
         if (file := getattr(self, "file", None)) is not None:
-            with contextlib.suppress(OSError):  # a full disk: what could not be written is thrown away with the rest
+            with contextlib.suppress(OSError):  # closing flushes, which fails on a full disk; the data is not needed
                 file.close()
 
     def __enter__(self) -> BinaryIO:
@@ -136,30 +135,27 @@ class Replacement:
             self.discard()
 
     def __del__(self) -> None:
-        # An interrupt may come before the new object is in anybody's hands.
+        # An interrupt may come before the caller has stored the new object.
         self.discard()
 
 
 def write_whole(
     path: str | os.PathLike[str], data: bytes, *, new: bool = False, mode: int = 0o666, durable: bool = True
 ) -> None:
-    """Write a file of `data`; the other arguments and the errors are those of Replacement."""
+    """Write `data` to a file atomically. Arguments and errors as in Replacement."""
     with Replacement(path, new=new, mode=mode, durable=durable) as file:
         file.write(data)
 
 
 def move(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Give a file that is on the disk another name in its file system, in one step, and write the name to the disk too.
-
-    Raises OSError.
-    """
+    """Rename a file within its file system in one atomic step, and fsync the folder. Raises OSError."""
     os.replace(temporary, path)
     _sync_folder(os.path.dirname(os.path.abspath(path)))
 
 
 def _sync_folder(folder: str) -> None:
-    with contextlib.suppress(OSError):  # the file has its name; a folder that cannot be opened or synced is no failure
-        descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
+    with contextlib.suppress(OSError):  # the file is complete; a folder that cannot be opened or synced is no failure
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             _sync(descriptor)
         finally:

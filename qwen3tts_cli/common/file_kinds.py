@@ -1,4 +1,4 @@
-"""What a file is by its first bytes: to name what was given in place of a text, a recording or a model's file."""
+"""Recognise the kind of a file by its first bytes, for errors about a file given as a text, a recording or a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 HEAD_BYTES = 4096
 
-# kind, and the bytes that a file of it begins with; the first that fits counts
+# (kind, first bytes of such a file); the first match is used
 _MAGIC = (
     ("a PostScript file", b"%!PS"),
     ("an RTF document", b"{\\rtf"),
@@ -39,7 +39,7 @@ _MAGIC = (
     ("an SQLite database", b"SQLite format 3\x00"),
     ("a NumPy array", b"\x93NUMPY"),
 )
-# kind, the bytes at the start, and at another place
+# (kind, first bytes, offset of further bytes, alternatives for the bytes at that offset)
 _AT = (
     ("audio", b"RIFF", 8, (b"WAVE", b"AVI ")),
     ("audio", b"RF64", 8, (b"WAVE",)),
@@ -57,13 +57,14 @@ _MPEG = re.compile(rb"\xff[\xe2-\xef\xf2-\xff][\x00-\xef]|\xff[\xf0\xf1\xf8\xf9]
 _HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
-# of audio that ffmpeg reads and libsndfile does not
+# file extensions of audio that ffmpeg reads and libsndfile does not
 _ENCODED = (
     *(".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".aac", ".webm", ".mka", ".mkv", ".weba", ".wma", ".asf", ".amr", ".ac3"),
     *(".dts", ".ape", ".wv", ".mpc", ".tta", ".spx", ".avi", ".mpg", ".ts", ".flv", ".ra", ".dsf"),
 )
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_READS_TEXT = {
+# the command that prints the text of a file of a kind
+_TEXT_COMMANDS = {
     "a PDF file": "pdftotext {} -",
     "a PostScript file": "ps2ascii {}",
     "an EPUB book": "pandoc -t plain {}",
@@ -84,9 +85,9 @@ _READS_TEXT = {
 }
 
 
-def kind_of(head: bytes) -> str | None:
-    """ "a PDF file" and the like, from the first HEAD_BYTES of a file; None where nothing is known."""
-    if is_pointer(head):
+def file_kind(head: bytes) -> str | None:
+    """Return the kind of a file, such as "a PDF file", from its first HEAD_BYTES; None if they match no known kind."""
+    if is_lfs_pointer(head):
         return "a Git LFS pointer"
     if _PDF.match(head):
         return "a PDF file"
@@ -117,70 +118,82 @@ def _zip_kind(head: bytes) -> str:
     return next((kind for mark, kind in kinds if mark in head), "a zip archive")
 
 
-def no_text(head: bytes, name: str) -> str | None:
-    """Why a file is no text to speak, and the command that makes one of it; None for what may be text."""
-    kind = kind_of(head)
+def why_not_text(head: bytes, name: str) -> str | None:
+    """Return why a file is not a text to speak, and a command that extracts one; None if it may be a text.
+
+    head: the first HEAD_BYTES of the file. name: the file's name in the command.
+    """
+    kind = file_kind(head)
     if kind is None:
         return None
     if kind == "a Git LFS pointer":
-        return f"a Git LFS pointer, not the file itself; {_fetch(name)}"
+        return f"a Git LFS pointer, not the file itself; {_fetch_hint(name)}"
     if kind == "audio":
-        return "audio or video, expected a text; a recording to speak with the voice of is --ref FILE"
-    if reads := _READS_TEXT.get(kind):
-        return f"{kind}, expected a text; try: {reads.format(quoted(name))} | qwen3tts say"
+        return "audio or video, expected a text; to clone the voice of a recording: --ref FILE"
+    if command := _TEXT_COMMANDS.get(kind):
+        return f"{kind}, expected a text; try: {command.format(shell_quote(name))} | qwen3tts say"
     return f"{kind}, expected a text"
 
 
-def impostor(head: bytes, path: str | os.PathLike[str]) -> str | None:
-    """What stands in place of a model's or voice's file: a Git LFS pointer, a web page; with what to do about it."""
-    if is_pointer(head):
-        return f"a Git LFS pointer, not the file itself; {_fetch(path)}"
+def why_not_model_file(head: bytes, path: str | os.PathLike[str]) -> str | None:
+    """Return why a file is not the file of a model or voice, and what to do: it is a Git LFS pointer or a web page.
+
+    head: the first HEAD_BYTES of the file. Returns None for any other file.
+    """
+    if is_lfs_pointer(head):
+        return f"a Git LFS pointer, not the file itself; {_fetch_hint(path)}"
     if _HTML.match(head):
-        return f"a web page (HTML), not the file itself, as a login or error page is saved; {_again(path)}"
+        return (
+            f"a web page (HTML), not the file itself, as a login or error page is saved; {_download_again_hint(path)}"
+        )
     return None
 
 
-def no_recording(head: bytes, path: str) -> str | None:
-    """Why libsndfile reads no recording from a file, and the command that makes one of it, where that is known."""
-    if why := impostor(head, path):
+def why_not_recording(head: bytes, path: str) -> str | None:
+    """Return why libsndfile cannot read a recording from a file, and a command that converts it; None if unknown.
+
+    head: the first HEAD_BYTES of the file.
+    """
+    if why := why_not_model_file(head, path):
         return why
-    kind, (stem, suffix) = kind_of(head), os.path.splitext(path)
+    kind, (stem, suffix) = file_kind(head), os.path.splitext(path)
     if suffix.lower() == ".wav" and kind == "audio":
-        return None  # damaged, and not to be converted into itself
+        return None  # a damaged WAV file: converting it into a file of the same name would not help
     if kind == "audio" or (kind is None and suffix.lower() in _ENCODED):
-        return f"audio that libsndfile does not read; convert it: ffmpeg -i {quoted(path)} {quoted(stem + '.wav')}"
+        command = f"ffmpeg -i {shell_quote(path)} {shell_quote(stem + '.wav')}"
+        return f"audio that libsndfile does not read; convert it: {command}"
     return f"{kind}, expected a recording" if kind else None
 
 
-def is_pointer(head: bytes) -> bool:
-    """Whether these bytes begin a Git LFS pointer."""
+def is_lfs_pointer(head: bytes) -> bool:
+    """Whether a file with these first bytes is a Git LFS pointer."""
     return head.startswith(_POINTER)
 
 
-def quoted(path: str | os.PathLike[str]) -> str:
-    """A path as a shell takes it, also one that begins with a dash."""
+def shell_quote(path: str | os.PathLike[str]) -> str:
+    """Quote a path for a shell command line; a path that begins with a dash gets "./" in front."""
     text = os.fspath(path)
     import shlex
 
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
-def _fetch(path: str | os.PathLike[str]) -> str:
-    if pull := _pull(path):
+def _fetch_hint(path: str | os.PathLike[str]) -> str:
+    if pull := _pull_command(path):
         return f"fetch it with: {pull}"
     folder = os.path.dirname(os.fspath(path))
-    there = f"cd {quoted(folder)} && " if folder not in ("", ".") else ""
+    there = f"cd {shell_quote(folder)} && " if folder not in ("", ".") else ""
     return f"fetch it with: {there}git lfs pull"
 
 
-def _again(path: str | os.PathLike[str]) -> str:
-    pull = _pull(path)
+def _download_again_hint(path: str | os.PathLike[str]) -> str:
+    pull = _pull_command(path)
     return (
         f"fetch it again with: {pull}" if pull else "download it again (`qwen3tts models pull` checks what it fetches)"
     )
 
 
-def _pull(path: str | os.PathLike[str]) -> str | None:
-    """The command that fetches a file of the Hugging Face cache."""
+def _pull_command(path: str | os.PathLike[str]) -> str | None:
+    """Return the command that downloads the model again, if `path` lies in the Hugging Face cache."""
     found = re.search(r"(?:^|/)models--([^/]+?)--([^/]+)/snapshots/", os.fspath(path))
     return f"qwen3tts models pull {found[1]}/{found[2]}" if found else None

@@ -1,6 +1,6 @@
-"""Read files of an untrusted checkpoint: bounded bytes, strict JSON, and typed, ranged fields of a JSON object.
+"""Read the JSON files of an untrusted checkpoint: bounded size, strict JSON, fields checked for type and range.
 
-Whatever the file holds, the outcome is a value or one CheckpointError that names file, field, value and limit.
+Any content of a file gives either a value or one CheckpointError that names file, field, value found and limit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from ..errors import CheckpointError
 
-# a parsed value takes up to a hundred times the bytes of its text, so these bound memory and time
+# parsed values need far more memory than their text, so the number of values is bounded too
 MAX_JSON_ITEMS = 1 << 20
 MAX_JSON_CONTAINERS = 1 << 18
 _INTEGER_DIGITS = 20
@@ -24,11 +24,11 @@ _REQUIRED: Any = object()
 
 
 class _Refused(ValueError):
-    """JSON that is well formed but not accepted; the text says why."""
+    """The JSON is well-formed but refused; the message says why."""
 
 
-def shown(value: object) -> str:
-    """`value` of a parsed JSON file as short, one-line, printable text."""
+def short_repr(value: object) -> str:
+    """Return a value of a parsed JSON file as short, printable text of one line, for error messages."""
     if isinstance(value, dict):
         return f"an object of {len(value)} fields"
     if isinstance(value, list):
@@ -43,12 +43,12 @@ def shown(value: object) -> str:
 
 
 def open_regular(path: Path) -> tuple[int, int]:
-    """Open a regular file for reading; returns (file descriptor, size in bytes).
+    """Open a regular file for reading; return (file descriptor, size in bytes).
 
-    A FIFO or device never blocks: it is refused. Raises CheckpointError.
+    Raises CheckpointError, also for a FIFO or a device, which is opened without blocking.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
@@ -62,7 +62,10 @@ def open_regular(path: Path) -> tuple[int, int]:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The whole content of a regular file of at most `limit` bytes. Raises CheckpointError."""
+    """Return the contents of a regular file of at most `limit` bytes.
+
+    Raises CheckpointError, also for a Git LFS pointer or a web page in place of the file.
+    """
     descriptor, size = open_regular(path)
     with open(descriptor, "rb") as file:
         if size > limit:
@@ -73,21 +76,22 @@ def read_bytes(path: Path, limit: int) -> bytes:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     if len(data) > limit:
         raise CheckpointError(f"{path}: more than {limit} bytes")
-    if data[:1] not in (b"{", b"#"):  # as the files of a model begin
-        from .file_kinds import HEAD_BYTES, impostor
+    if data[:1] not in (b"{", b"#"):  # JSON files and merges.txt begin with these
+        from .file_kinds import HEAD_BYTES, why_not_model_file
 
-        if why := impostor(data[:HEAD_BYTES], path):
+        if why := why_not_model_file(data[:HEAD_BYTES], path):
             raise CheckpointError(f"{path}: {why}")
     return data
 
 
 def parse_json(data: bytes, path: Path, what: str = "") -> Any:
-    """Strict JSON: UTF-8, no key twice, no NaN or Infinity, no integer of more than 20 digits, and not too many values.
+    """Parse strict JSON: UTF-8, no duplicate key, no NaN or Infinity, no integer above 20 digits, a bounded number of
+    values.
 
-    `what` names the part of the file the bytes are from. Raises CheckpointError.
+    what: the part of the file that `data` comes from, for messages. Raises CheckpointError.
     """
     where = f"{path}: {what}" if what else f"{path}:"
-    # those inside strings count too: a good file is far below either limit
+    # commas and brackets inside strings are counted too; valid files stay far below either limit
     if data.count(b",") > MAX_JSON_ITEMS or data.count(b"[") + data.count(b"{") > MAX_JSON_CONTAINERS:
         limit = f"{MAX_JSON_ITEMS} commas and {MAX_JSON_CONTAINERS} opening brackets"
         raise CheckpointError(f"{where} too many JSON values, the limit is {limit}")
@@ -107,97 +111,98 @@ def parse_json(data: bytes, path: Path, what: str = "") -> Any:
 
 
 def read_object(path: Path, limit: int) -> Section:
-    """The JSON object in a file of at most `limit` bytes. Raises CheckpointError."""
+    """Read the JSON object in a file of at most `limit` bytes. Raises CheckpointError."""
     values = parse_json(read_bytes(path, limit), path)
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: found {shown(values)}, expected an object")
+        raise CheckpointError(f"{path}: found {short_repr(values)}, expected an object")
     return Section(values, path)
 
 
 class Section:
-    """A JSON object, with the file and field it stands in; each getter checks type and range.
+    """A JSON object together with its file and field name. Each getter checks the type and range of one field.
 
-    A field that is missing or null takes `default` where one is given and is an error otherwise.
+    A field that is missing or null has the value `default`; without a default it is an error. Every method raises
+    CheckpointError.
     """
 
     def __init__(self, values: dict[str, Any], path: Path, name: str = "") -> None:
         self.values, self.path, self.name = values, path, name
 
     def fail(self, key: str, found: str, expected: str) -> NoReturn:
-        """Raise the CheckpointError for a field: what stands there and what should."""
+        """Raise CheckpointError for a field, with the value found and the value expected."""
         field = f"{self.name}.{key}" if self.name else key
         raise CheckpointError(f"{self.path}: {field}: found {found}, expected {expected}")
 
     def integer(self, key: str, low: int, high: int, default: Any = _REQUIRED) -> int:
-        """An integer in [low, high]; a boolean or a float is none."""
+        """Return an integer field in [low, high]; a boolean or a float is an error."""
         expected = f"an integer from {low} to {high}"
         value = self._get(key, default, expected)
         if value is default:
             return value
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            self.fail(key, shown(value), expected)
+            self.fail(key, short_repr(value), expected)
         return value
 
     def number(self, key: str, low: float, high: float, default: Any = _REQUIRED) -> float:
-        """A finite number in [low, high]."""
+        """Return a finite number in [low, high]."""
         expected = f"a number from {low:g} to {high:g}"
         value = self._get(key, default, expected)
         if value is default:
             return value
         real = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not real or not math.isfinite(value) or not low <= value <= high:
-            self.fail(key, shown(value), expected)
+            self.fail(key, short_repr(value), expected)
         return float(value)
 
     def boolean(self, key: str, default: Any = _REQUIRED) -> bool:
-        """true or false."""
+        """Return a field that is true or false."""
         value = self._get(key, default, "true or false")
         if value is not default and not isinstance(value, bool):
-            self.fail(key, shown(value), "true or false")
+            self.fail(key, short_repr(value), "true or false")
         return value
 
     def string(self, key: str, limit: int, default: Any = _REQUIRED) -> str:
-        """A string of at most `limit` characters, all of them encodable."""
+        """Return a string of at most `limit` characters without lone surrogates."""
         value = self._get(key, default, "a string")
         if value is default:
             return value
         if not isinstance(value, str) or len(value) > limit:
-            self.fail(key, shown(value), f"a string of at most {limit} characters")
+            self.fail(key, short_repr(value), f"a string of at most {limit} characters")
         if any("\ud800" <= c <= "\udfff" for c in value):
-            self.fail(key, shown(value), "a string without lone surrogates")
+            self.fail(key, short_repr(value), "a string without lone surrogates")
         return value
 
     def choice(self, key: str, choices: tuple[str, ...], default: Any = _REQUIRED) -> str:
-        """One of `choices`."""
+        """Return a string that is one of `choices`."""
         value = self._get(key, default, " or ".join(choices))
         if value is not default and (not isinstance(value, str) or value not in choices):
-            self.fail(key, shown(value), " or ".join(choices))
+            self.fail(key, short_repr(value), " or ".join(choices))
         return value
 
     def integers(self, key: str, low: int, high: int, most: int) -> tuple[int, ...]:
-        """A list of 1 to `most` integers in [low, high]."""
+        """Return a list of 1 to `most` integers in [low, high] as a tuple."""
         expected = f"a list of 1 to {most} integers from {low} to {high}"
         value = self._get(key, _REQUIRED, expected)
         if not isinstance(value, list) or not 1 <= len(value) <= most:
-            self.fail(key, shown(value), expected)
+            self.fail(key, short_repr(value), expected)
         for item in value:
             if not isinstance(item, int) or isinstance(item, bool) or not low <= item <= high:
-                self.fail(key, shown(item), expected)
+                self.fail(key, short_repr(item), expected)
         return tuple(value)
 
     def fixed(self, key: str, value: object) -> None:
-        """The one accepted value of a field that may also be absent or null."""
+        """Check a field that must be `value`, null or missing."""
         found = self.values.get(key)
         if found is not None and (type(found) is not type(value) or found != value):
-            self.fail(key, shown(found), shown(value))
+            self.fail(key, short_repr(found), short_repr(value))
 
     def section(self, key: str, default: Any = _REQUIRED) -> Section:
-        """A field that is an object."""
+        """Return a field that is an object as a Section."""
         value = self._get(key, default, "an object")
         if value is default:
             return value
         if not isinstance(value, dict):
-            self.fail(key, shown(value), "an object")
+            self.fail(key, short_repr(value), "an object")
         return Section(value, self.path, f"{self.name}.{key}" if self.name else key)
 
     def _get(self, key: str, default: Any, expected: str) -> Any:
@@ -214,12 +219,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _Refused(f"key {shown(twice)} stands twice in one object")
+        raise _Refused(f"key {short_repr(twice)} occurs twice in one object")
     return result
 
 
 def _integer(text: str) -> int:
-    # int() of a long digit string is quadratic, and raises an unrelated error beyond a limit of the interpreter's own
+    # int() takes quadratic time for a long string of digits, and the interpreter has its own limit with another error
     if len(text) > _INTEGER_DIGITS:
         raise _Refused(f"an integer of {len(text)} digits, the limit is {_INTEGER_DIGITS}")
     return int(text)

@@ -1,12 +1,14 @@
-"""When an object may be used, and when what it owns is freed: once, in whatever order and from whatever thread.
+"""Lifetimes of objects that own native resources: the resource is freed exactly once, from any thread, in any order.
 
-Each call on the object runs inside its lifetime. `close` refuses later calls, waits for those of other threads that are
-inside, closes what was opened on the object, and frees. A thread that is itself inside a call, of this object or of any
-other (a signal handler, a finaliser or a callback runs there), never waits: whoever leaves last frees.
+Every call on an object runs inside its lifetime. `close` refuses later calls, waits until the calls of other threads
+have returned, closes the child objects that were opened on this one, and frees the resource. A thread that is inside a
+call of any lifetime (because it runs a signal handler, a finaliser or a callback) does not wait in `close`; the last
+call to return then frees the resource.
 
-A signal handler or a finaliser may run between any two instructions, also of this module, and call into it again. So no
-lock is held here while Python runs: another thread could wait for it while its holder waits for that thread. Everything
-is one step of a built-in container instead, which no thread sees half done.
+A signal handler or a finaliser may run between any two bytecode instructions, also of this module, and call this module
+again. Therefore this module holds no lock while Python code runs: a second thread could wait for the lock while the
+lock's holder waits for that thread. It changes its state only by single operations of built-in containers, which are
+atomic.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ..errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_POLL_SECONDS = 0.05  # a waiter looks again by itself: an interrupted thread or a collected child wakes nobody
+_POLL_SECONDS = 0.05  # waiting threads also poll: an interrupted thread or a collected child sends no wake-up
 _thread = threading.local()
 
 
@@ -32,7 +34,7 @@ def _nothing() -> None:
 
 
 def _calls_here() -> set[int]:
-    """The calls of any lifetime that this thread is inside."""
+    """Return the ids of the calls, of all lifetimes, that this thread is inside."""
     try:
         return _thread.calls
     except AttributeError:
@@ -43,17 +45,17 @@ def _calls_here() -> set[int]:
 class Lifetime:
     """The lifetime of one object.
 
-    what: names the object in errors. free: called once, when no call is inside and everything adopted is freed; where
-    `watch` is used it must not refer to the object. stop: asks the calls that are inside to end soon.
-    inherited: whether a forked child may go on using the object.
+    what: names the object in errors. free: frees the resource; called once, when no call is running and all adopted
+    children are freed. If `watch` is used, `free` must not refer to the object. stop: asks the running calls to return
+    early. inherited: whether a forked child process may use the object.
     """
 
     def __init__(
         self, what: str, free: Callable[[], None], *, stop: Callable[[], None] = _nothing, inherited: bool = True
     ) -> None:
         self.what, self._free, self._stop, self._inherited = what, free, stop, inherited
-        self._closed = self._freed = self._lost = False
-        self._freeing: list[object] = []  # the first one frees
+        self._closed = self._freed = self._unusable_here = False
+        self._freeing: list[object] = []  # one entry for each attempt to free; the first attempt does it
         self._parent: Callable[[], Lifetime | None] = _nothing  # type: ignore[assignment]
         self._children: set[weakref.ref[Lifetime]] = set()
         self._renew()
@@ -61,27 +63,30 @@ class Lifetime:
 
     def _renew(self) -> None:
         self._inside: dict[int, int] = {}  # id of a call -> its thread
-        self._turns: list[int] = []  # ids of the calls that take turns; the first one is alone
-        self._bells: deque[threading.Lock] = deque()  # of the waiters
+        self._turns: list[int] = []  # ids of the exclusive calls in order of arrival; the first one runs
+        self._wakeups: deque[threading.Lock] = deque()  # a lock for each waiting thread, released to wake it
 
     def check(self) -> None:
-        """Raise EngineError if the object is closed, or of a process that this one was forked from."""
+        """Raise EngineError if the object is closed, or belongs to the parent of this forked process."""
         if self._closed:
             raise EngineError(f"the {self.what} is closed")
-        if self._lost:
+        if self._unusable_here:
             raise EngineError(f"the {self.what} was opened before a fork; open it in this process")
 
     def call(self) -> _Call:
-        """A context manager for one call. Raises EngineError as `check` does."""
+        """Return a context manager for one call. Entering it raises EngineError like `check`."""
         return _Call(self, False)
 
     def alone(self) -> _Call:
-        """The same for a call that takes turns with the others of this kind, as they come. Raises EngineError also
-        where waiting would never end: inside another one of the same thread, or of one that waits for this one."""
+        """Return a context manager for one exclusive call; exclusive calls run one at a time in order of arrival.
+
+        Entering it raises EngineError like `check`, and instead of a deadlock: if this thread is inside an exclusive
+        call already, or if the thread that is inside one waits for this thread.
+        """
         return _Call(self, True)
 
     def adopt(self, child: Lifetime) -> None:
-        """Close `child` before this object is freed. Raises EngineError as `check` does, having closed the child."""
+        """Make `child` close before this object is freed. Closes the child and raises EngineError if `check` does."""
         child._parent = weakref.ref(self)
         self._children.add(weakref.ref(child, self._children.discard))
         try:
@@ -91,9 +96,9 @@ class Lifetime:
             raise
 
     def close(self) -> None:
-        """Refuse later calls, wait for the calls of other threads that are inside, and free. May be called again."""
+        """Refuse later calls, wait for the running calls of other threads, and free. May be called more than once."""
         try:
-            with self.call():  # or it could be freed before it is stopped
+            with self.call():  # keeps the object from being freed before `stop` has run
                 self._closed = True
                 self._stop()
         except EngineError:
@@ -101,35 +106,39 @@ class Lifetime:
         self._wake()
         for child in self._adopted():
             child.close()
-        self._free_if_left()
-        bell = None
+        self._free_if_unused()
+        wakeup = None
         while not self._freed and not _calls_here():
-            bell = bell or self._bell()
-            if not self._freed and bell.acquire(timeout=_POLL_SECONDS):
-                bell = None
-            self._free_if_left()
+            wakeup = wakeup or self._new_wakeup()
+            if not self._freed and wakeup.acquire(timeout=_POLL_SECONDS):
+                wakeup = None
+            self._free_if_unused()
 
     def watch(self, owner: object) -> None:
-        """Close when `owner` is collected, and at the end of the process."""
+        """Close this lifetime when `owner` is garbage-collected, and at the end of the process."""
         weakref.finalize(owner, self.close)
 
-    def forked(self) -> None:
-        """In a child: the threads that were inside do not exist, and what they were changing stays as it is."""
+    def reset_after_fork(self) -> None:
+        """Forget the calls of the parent process, whose threads do not exist in this child.
+
+        If calls were running during the fork, the resource may be in an inconsistent state, so it is never freed here.
+        """
         if self._inside or self._freeing:
             self._free, self._freed = _nothing, True
-        self._lost = self._lost or bool(self._inside) or not self._inherited
+        self._unusable_here = self._unusable_here or bool(self._inside) or not self._inherited
         self._renew()
 
     def _adopted(self) -> list[Lifetime]:
         return [child for ref in self._children.copy() if (child := ref()) is not None]
 
-    def _free_if_left(self) -> None:
-        # A call is inside before it looks whether this is closed, so none can come once both are seen in this order.
+    def _free_if_unused(self) -> None:
+        # A call registers in `_inside` before it checks `_closed`. Reading `_closed` first and `_inside` second
+        # therefore cannot miss a call that may still use the resource.
         if self._freed or not self._closed or self._inside or not all(child._freed for child in self._adopted()):
             return
         me, here = object(), _calls_here()
         try:
-            here.add(id(me))  # what frees here cannot be waited for here
+            here.add(id(me))  # a `close` that `free` calls in this thread must not wait
             self._freeing.append(me)
             if self._freeing[0] is me:
                 self._free()
@@ -142,22 +151,22 @@ class Lifetime:
                 self._wake()
                 if (parent := self._parent()) is not None:
                     parent._children.discard(weakref.ref(self))
-                    parent._free_if_left()
+                    parent._free_if_unused()
 
-    def _bell(self) -> threading.Lock:
-        """A lock that the next `_wake` releases. It is made before looking whether there is something to wait for."""
-        bell = threading.Lock()
-        bell.acquire()
-        self._bells.append(bell)
-        return bell
+    def _new_wakeup(self) -> threading.Lock:
+        """Return a lock that the next `_wake` releases. The caller tests its condition after this, not before."""
+        wakeup = threading.Lock()
+        wakeup.acquire()
+        self._wakeups.append(wakeup)
+        return wakeup
 
     def _wake(self) -> None:
-        for _ in range(len(self._bells)):
-            with suppress(IndexError):  # others ring too
-                self._bells.popleft().release()
+        for _ in range(len(self._wakeups)):
+            with suppress(IndexError):  # another thread wakes at the same time
+                self._wakeups.popleft().release()
 
     def _threads_before(self, call: int) -> set[int]:
-        """The threads that `call` waits for to have its turn."""
+        """Return the threads whose exclusive calls come before `call`."""
         turns = self._turns.copy()
         return {self._inside.get(turn, 0) for turn in turns[: turns.index(call)]} if call in turns else set()
 
@@ -165,18 +174,18 @@ class Lifetime:
         outer = _waiting.get(me)
         _waiting[me] = self, call
         try:
-            bell = None
+            wakeup = None
             while True:
-                bell = bell or self._bell()
+                wakeup = wakeup or self._new_wakeup()
                 if self._turns[0] == call:
                     return
                 self.check()
                 if me in self._threads_before(call):
                     raise EngineError(f"the {self.what} is in use by this thread, which was interrupted there")
-                if _in_a_circle(me):
+                if _is_deadlocked(me):
                     raise EngineError(f"the {self.what} is in use by a thread that waits for this one")
-                if bell.acquire(timeout=_POLL_SECONDS):
-                    bell = None
+                if wakeup.acquire(timeout=_POLL_SECONDS):
+                    wakeup = None
         finally:
             if outer is None:
                 _waiting.pop(me, None)
@@ -184,11 +193,11 @@ class Lifetime:
                 _waiting[me] = outer
 
 
-_waiting: dict[int, tuple[Lifetime, int]] = {}  # thread -> for what it waits to be alone, and its call there
+_waiting: dict[int, tuple[Lifetime, int]] = {}  # thread -> (lifetime, exclusive call) that it waits to begin
 
 
-def _in_a_circle(me: int) -> bool:
-    """Whether this thread waits for one that, by itself or through others, waits for this one."""
+def _is_deadlocked(me: int) -> bool:
+    """Whether this thread waits for a thread that, directly or through others, waits for this thread."""
     seen: set[int] = set()
     left = [me]
     while left:
@@ -202,8 +211,8 @@ def _in_a_circle(me: int) -> bool:
 
 
 class _Call:
-    """One call, inside from `__enter__` to `__exit__`. The exception of a signal handler may come before either has run
-    to its end: what they do can be done twice, and is done at the latest when the call is collected."""
+    """One call, registered from `__enter__` to `__exit__`. An exception of a signal handler may interrupt either, so
+    both may be repeated, and `__del__` unregisters a call that was not ended."""
 
     __slots__ = ("_alone", "_ended", "_here", "_lifetime")
 
@@ -214,7 +223,7 @@ class _Call:
         lifetime, call, me = self._lifetime, id(self), threading.get_ident()
         try:
             self._here.add(call)
-            # Inside before it is checked: whoever closes in between leaves the freeing to this call.
+            # Registered before `check`: a `close` in between leaves the freeing to this call.
             lifetime._inside[call] = me
             if self._alone:
                 lifetime._turns.append(call)
@@ -235,32 +244,32 @@ class _Call:
     def _end(self) -> None:
         lifetime, call = self._lifetime, id(self)
         if self._alone:
-            with suppress(ValueError):  # never begun, ended before, or forked
+            with suppress(ValueError):  # not begun, ended already, or reset after a fork
                 lifetime._turns.remove(call)
         lifetime._inside.pop(call, None)
         self._here.discard(call)
         lifetime._wake()
         if lifetime._closed:
-            lifetime._free_if_left()
+            lifetime._free_if_unused()
         self._ended = True
 
 
 class ForkedLock:
-    """A re-entrant lock that a forked child gets anew: the thread that held it does not exist there."""
+    """A re-entrant lock that is unlocked in a forked child, where the thread that held it does not exist."""
 
     def __init__(self) -> None:
-        self.forked()
+        self.reset_after_fork()
         _all.add(weakref.ref(self, _all.discard))
 
-    def forked(self) -> None:
-        """In a child: make the lock anew."""
+    def reset_after_fork(self) -> None:
+        """Replace the lock by a new one, in a forked child."""
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:
         self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        with suppress(RuntimeError):  # forked inside: the new lock was not acquired
+        with suppress(RuntimeError):  # the process was forked inside the block: the new lock is not acquired
             self._lock.release()
 
 
@@ -271,7 +280,7 @@ def _after_fork() -> None:
     _waiting.clear()
     for ref in _all.copy():
         if (each := ref()) is not None:
-            each.forked()
+            each.reset_after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,6 +1,8 @@
-"""Processors and memory that this process may use: cores, free memory, limits of control groups, and stolen time.
+"""The processors and memory that this process may use: cores, free memory, control group limits, and stolen time.
 
-Linux reports all of it in files. On other systems there are no limits to read and stolen time is unknown."""
+Linux reports these values in files below /proc and /sys. On other systems limits and stolen time are unknown.
+root, in every function: the folder that contains proc/ and sys/, for tests.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,15 @@ ROOT = Path("/")
 
 
 class CpuTimes(NamedTuple):
-    """Time of all cores since the machine started, in clock ticks. busy: wanted, stolen included; stolen: taken by the
-    host of a virtual machine for others."""
+    """CPU time of all cores since the machine started, in clock ticks. busy: all time except idle and I/O wait, stolen
+    time included. stolen: the time in which the host of a virtual machine ran other machines."""
 
     busy: int
     stolen: int
 
 
 def cores() -> int:
-    """The cores that this process may run on."""
+    """Return the number of cores that this process may run on (its affinity)."""
     try:
         return max(1, len(os.sched_getaffinity(0)))
     except AttributeError:  # macOS
@@ -29,26 +31,26 @@ def cores() -> int:
 
 
 def cgroup_limit(root: Path = ROOT) -> float | None:
-    """The cores' worth of time that control groups (v2 cpu.max, v1 cpu.cfs_quota_us) leave this process, or None."""
+    """Return the CPU limit of this process's control groups in cores (v2 cpu.max, v1 cpu.cfs_quota_us), or None."""
     limits = []
-    for version, folder in groups("cpu", root):
+    for version, folder in cgroup_folders("cpu", root):
         if version == 2:
-            quota, _, period = text_of(folder / "cpu.max").strip().partition(" ")
+            quota, _, period = read_text(folder / "cpu.max").strip().partition(" ")
         else:
-            quota, period = (text_of(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+            quota, period = (read_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
         limits += _quotient(quota, period)
     return min(limits, default=None)
 
 
 def default_threads(root: Path = ROOT) -> int:
-    """A thread for each core that this process may use: of its affinity, no more than its control group pays for."""
+    """Return the default number of threads: `cores()`, or the rounded control group limit if that is smaller."""
     limit = cgroup_limit(root)
     return cores() if limit is None else max(1, min(cores(), int(limit + 0.5)))
 
 
 def cpu_times(root: Path = ROOT) -> CpuTimes | None:
-    """Times of all cores so far, or None where they are not told. Two of them give the share stolen in between."""
-    words = text_of(root / "proc/stat").partition("\n")[0].split()
+    """Read the CPU times from /proc/stat; None if they are not available. Two readings give `stolen_share`."""
+    words = read_text(root / "proc/stat").partition("\n")[0].split()
     if len(words) < 9 or words[0] != "cpu" or not all(word.isdigit() for word in words[1:9]):
         return None
     user, nice, system, _idle, _wait, irq, softirq, stolen = (int(word) for word in words[1:9])
@@ -56,38 +58,41 @@ def cpu_times(root: Path = ROOT) -> CpuTimes | None:
 
 
 def stolen_share(before: CpuTimes | None, after: CpuTimes | None) -> float | None:
-    """Of the time wanted between two readings, the share that was stolen, 0 to 1; None where that is not told."""
+    """Return the stolen time as a share (0 to 1) of the busy time between two readings; None if it is unknown."""
     if before is None or after is None or after.busy <= before.busy:
         return None
     return max(0, after.stolen - before.stolen) / (after.busy - before.busy)
 
 
 def _quotient(quota: str, period: str) -> list[float]:
-    """`max` and -1 mean that there is no limit."""
+    """Return [quota / period], or [] if there is no limit: the quota is "max" or -1."""
     return [int(quota) / int(period)] if quota.isdigit() and period.isdigit() and int(period) > 0 else []
 
 
 def available_bytes(root: Path = ROOT) -> int | None:
-    """Bytes that programs may still take without swapping: of the machine, and of the control groups of this process
-    (v2 memory.max, memory.high; v1 memory.limit_in_bytes), whichever is less; None where the system does not say."""
+    """Return the bytes that this process can still allocate without swapping, or None if that is unknown.
+
+    This is the smallest of the machine's available memory and what the control groups of this process leave (v2
+    memory.max and memory.high, v1 memory.limit_in_bytes).
+    """
     free = []
-    for line in text_of(root / "proc/meminfo").splitlines():
+    for line in read_text(root / "proc/meminfo").splitlines():
         words = line.split()
         if words[:1] == ["MemAvailable:"] and words[1:] and words[1].isdigit():
             free.append(int(words[1]) << 10)
-    for version, folder in groups("memory", root):
+    for version, folder in cgroup_folders("memory", root):
         limits = ("memory.max", "memory.high") if version == 2 else ("memory.limit_in_bytes",)
-        used = text_of(folder / ("memory.current" if version == 2 else "memory.usage_in_bytes")).strip()
+        used = read_text(folder / ("memory.current" if version == 2 else "memory.usage_in_bytes")).strip()
         if used.isdigit():
-            taken = int(used) - _idle_cache(folder, "inactive_file" if version == 2 else "total_inactive_file")
-            known = [text for text in (text_of(folder / name).strip() for name in limits) if text.isdigit()]
-            free += [max(0, int(text) - taken) for text in known]
+            needed = int(used) - _reclaimable_bytes(folder, "inactive_file" if version == 2 else "total_inactive_file")
+            known = [text for text in (read_text(folder / name).strip() for name in limits) if text.isdigit()]
+            free += [max(0, int(text) - needed) for text in known]
     return min(free, default=None)
 
 
-def _idle_cache(folder: Path, name: str) -> int:
-    """Of what a group has taken, the bytes of files that it gives back as soon as memory is wanted."""
-    for line in text_of(folder / "memory.stat").splitlines():
+def _reclaimable_bytes(folder: Path, name: str) -> int:
+    """Return the bytes of cached file pages in a group's usage, which the kernel frees on demand."""
+    for line in read_text(folder / "memory.stat").splitlines():
         key, _, value = line.partition(" ")
         if key == name and value.isdigit():
             return int(value)
@@ -95,12 +100,12 @@ def _idle_cache(folder: Path, name: str) -> int:
 
 
 # ---------------------------------------------------------------- control groups
-def groups(controller: str, root: Path = ROOT) -> Iterator[tuple[int, Path]]:
-    """The folders where `controller` ("cpu", "memory") limits this process, each with its version, 1 or 2: those of its
-    groups and of the groups around them. In a container the path may be the host's: only the mount is there then, and
-    it is the container's own. Folders that are not there are among them."""
+def cgroup_folders(controller: str, root: Path = ROOT) -> Iterator[tuple[int, Path]]:
+    """Yield (version 1 or 2, folder) of each control group that limits this process for `controller` ("cpu", "memory"):
+    its own groups and their parents. Some of the folders may not exist: in a container the path may be the host's, and
+    then only the mount point exists, which is the container's own group."""
     mounts = root / "sys/fs/cgroup"
-    for line in text_of(root / "proc/self/cgroup").splitlines():
+    for line in read_text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = (line + "::").split(":", 2)
         path = path.removesuffix("::")
         if controllers == "":
@@ -110,8 +115,8 @@ def groups(controller: str, root: Path = ROOT) -> Iterator[tuple[int, Path]]:
                 yield from ((1, folder) for folder in _upwards(mounts / mount, path))
 
 
-def text_of(path: Path) -> str:
-    """What a file says, "" where it cannot be read."""
+def read_text(path: Path) -> str:
+    """Return the contents of a text file, or "" if it cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,15 +1,15 @@
-"""Anonymous memory mappings."""
+"""Anonymous memory mappings: zeroed memory that takes up no RAM until it is touched."""
 
 from __future__ import annotations
 
 import mmap
 
 
-def zeroed(size: int, *, huge: bool, shared: bool = False) -> mmap.mmap:
-    """`size` bytes of 0, page by page as they are touched. Raises OSError.
+def map_zeroed(size: int, *, huge: bool, shared: bool = False) -> mmap.mmap:
+    """Map `size` bytes of zeros; the system allocates each page at its first access. Raises OSError.
 
-    huge: in huge pages where the system has them, which are read a little faster. shared: a forked process has the same
-    memory, of which only what it touches counts as its own; few systems have huge pages for that.
+    huge: use huge pages if the system has them; they need fewer TLB entries. shared: a forked process shares the
+    memory, and a page counts as its own only once it touches it. Few systems have huge pages for shared memory.
     """
     memory = mmap.mmap(-1, size, flags=(mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE) | mmap.MAP_ANONYMOUS)
     advice = getattr(mmap, "MADV_HUGEPAGE" if huge else "MADV_NOHUGEPAGE", None)

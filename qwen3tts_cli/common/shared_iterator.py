@@ -1,4 +1,4 @@
-"""An iterator that any thread may read, in turns, and close."""
+"""An iterator that several threads may read in turns, and that any thread may close."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Reader(Generic[_T]):
-    """What a generator yields. Raises EngineError, at each `next` before its end, once it or its owner is closed.
+class SharedIterator(Generic[_T]):
+    """Iterates over the items of a generator. `next` raises EngineError once this object or its owner is closed, unless
+    the generator has ended before.
 
-    what: names it in errors. owner: the lifetime of what the generator reads from. Closing the owner does not wait for
-    a reader, which may be waiting for what its caller gives it.
+    what: names this object in errors. owner: the lifetime of the object that the generator reads from. Closing the
+    owner does not wait for a thread inside `next`, because that thread may itself wait for input from its caller.
     """
 
     def __init__(self, what: str, generator: Generator[_T, None, None], owner: Lifetime) -> None:
@@ -38,5 +39,5 @@ class Reader(Generic[_T]):
                 raise
 
     def close(self) -> None:
-        """Stop, once a `next` of another thread has returned, and free what it holds; see lifetime.py."""
+        """Close the generator, after a `next` in another thread has returned. See common/lifetime.py."""
         self.lifetime.close()

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._native import ffi, lib
 from ..common.arguments import refuse
-from ..common.shared_iterator import Reader
+from ..common.shared_iterator import SharedIterator
 from ..errors import EngineError, InputError
 from .binding import check_status, fill_codec
 from .standalone import Standalone
@@ -72,7 +72,7 @@ class CodecDecoder(Standalone):
         """
         if not isinstance(blocks, Iterable):
             refuse("blocks", blocks, "an iterable of integers (frames, code groups)")
-        return Reader("stream of the codec", self._stream_of(blocks), self.lifetime)
+        return SharedIterator("stream of the codec", self._stream_of(blocks), self.lifetime)
 
     def _stream_of(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         stream, restart = object(), True

@@ -47,8 +47,8 @@ class Model:
     ) -> None:
         self.checkpoint, self.config = checkpoint, checkpoint.config
         self.threads, self.cpu_mask = threads, cpu_mask
-        self._text_rows = checkpoint.text_rows()
-        tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.opened if not _is_codec_slot(t[0])]
+        self._text_rows = checkpoint.text_embedding_rows()
+        tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.collected if not _is_codec_slot(t[0])]
         if (rows := self._text_rows) is not None:
             tensors = [(s, layer, rows.array if s == "TEXT_EMBEDDING" else array) for s, layer, array in tensors]
         native, arrays = native_tensors(tensors, packed)
@@ -115,7 +115,7 @@ class Model:
             check_status(lib.q3t_step(self._handle, handles, len(sessions), status), "step")
             self.lifetime.check()
             if any(not s._stepped for s in sessions):
-                self.checkpoint.forget_text()
+                self.checkpoint.drop_text_projection_pages()
                 for s in sessions:
                     s._stepped = True
         return [refused.get(i) or status_error(code, "generation failed") for i, code in enumerate(status)]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..common import user_folders
 from ..common.atomic_write import write_whole
-from ..common.json_fields import open_regular, parse_json, read_bytes, shown
+from ..common.json_fields import open_regular, parse_json, read_bytes, short_repr
 from ..errors import CheckpointError
 
 MAX_FILE_BYTES = 16 << 20
@@ -88,7 +88,7 @@ def _pack(vocab: bytes, merges: bytes, vocab_path: Path, merges_path: Path, dige
     byte_ids = array("I")
     for byte, character in enumerate(byte_alphabet()):
         if character not in ids:
-            raise CheckpointError(f"{vocab_path}: no token {shown(character)} for the byte 0x{byte:02x}")
+            raise CheckpointError(f"{vocab_path}: no token {short_repr(character)} for the byte 0x{byte:02x}")
         byte_ids.append(ids[character])
     table = _parse_merges(merges, merges_path, ids)
     pairs = sorted(table)
@@ -100,16 +100,18 @@ def _parse_vocab(data: bytes, path: Path) -> dict[str, int]:
     """vocab.json: token -> id, each id once and in [0, MAX_ID]."""
     ids = parse_json(data, path)
     if not isinstance(ids, dict):
-        raise CheckpointError(f"{path}: found {shown(ids)}, expected an object")
+        raise CheckpointError(f"{path}: found {short_repr(ids)}, expected an object")
     for token, value in ids.items():
         if type(value) is not int or not 0 <= value <= MAX_ID:
-            found = f"token {shown(token)}: found {shown(value)}"
+            found = f"token {short_repr(token)}: found {short_repr(value)}"
             raise CheckpointError(f"{path}: {found}, expected an id from 0 to {MAX_ID}")
     if len(set(ids.values())) != len(ids):
         seen: dict[int, str] = {}
         for token, value in ids.items():
             if value in seen:
-                raise CheckpointError(f"{path}: id {value} is of both {shown(seen[value])} and {shown(token)}")
+                raise CheckpointError(
+                    f"{path}: id {value} is of both {short_repr(seen[value])} and {short_repr(token)}"
+                )
             seen[value] = token
     return ids
 
@@ -135,12 +137,12 @@ def _parse_merges(data: bytes, path: Path, ids: dict[str, int]) -> dict[int, int
         a, b, merged = get(left), get(right), get(left + right)
         if a is None or b is None or merged is None:
             if not left or not right or " " in right:
-                raise CheckpointError(f"{path}: line {number}: found {shown(line)}, expected two tokens")
+                raise CheckpointError(f"{path}: line {number}: found {short_repr(line)}, expected two tokens")
             absent = left if a is None else right if b is None else left + right
-            raise CheckpointError(f"{path}: line {number}: token {shown(absent)} is not in vocab.json")
+            raise CheckpointError(f"{path}: line {number}: token {short_repr(absent)} is not in vocab.json")
         pair = a << 32 | b
         if pair in table:
-            raise CheckpointError(f"{path}: line {number}: {shown(line)} stands twice")
+            raise CheckpointError(f"{path}: line {number}: {short_repr(line)} occurs twice")
         table[pair] = len(table) << 32 | merged
     return table
 

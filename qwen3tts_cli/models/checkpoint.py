@@ -1,4 +1,4 @@
-"""Open a checkpoint folder: config, tokenizer and every tensor the engine needs, all checked, nothing copied."""
+"""Open a checkpoint folder: the config, the tokenizer and the tensors that the engine needs, checked but not copied."""
 
 from __future__ import annotations
 
@@ -20,38 +20,41 @@ if TYPE_CHECKING:
 
 
 class Checkpoint:
-    """A checked checkpoint. `opened` has (slot name, layer, array) as weights.collect gives them, perhaps without the
-    codec's; `files` holds the mapped files. The arrays stay valid as long as anything refers to them, also after
-    close()."""
+    """The checked contents of a checkpoint folder.
+
+    config: ModelConfig. collected: (slot name, layer, array) of the tensors read when the checkpoint was opened, as
+    tensor_specs.collect returns them: all, or all but the codec's. files: the mapped files. An array stays valid while
+    anything refers to it, also after `close`.
+    """
 
     def __init__(
         self,
         config: ModelConfig,
-        opened: list[tuple[str, int, np.ndarray]],
+        collected: list[tuple[str, int, np.ndarray]],
         files: tuple[WeightSet, ...],
         codec_folder: Path | None = None,
         cache: bool = True,
     ) -> None:
-        """codec_folder: where the codec's tensors are if `opened` is without them. cache: see open_checkpoint."""
-        self.config, self.opened, self.files = config, opened, files
+        """codec_folder: the folder of the codec's tensors, if `collected` lacks them. cache: see open_checkpoint."""
+        self.config, self.collected, self.files = config, collected, files
         self._tokenizer: Tokenizer | None = None
         self._lock, self._tokenizer_lock, self._cache = ForkedLock(), ForkedLock(), cache
         self._codec_folder, self._codec_tensors = codec_folder, None if codec_folder else []  # type: ignore[var-annotated]
 
     @property
     def tensors(self) -> list[tuple[str, int, np.ndarray]]:
-        """All tensors; the codec's file is opened now if it was not yet. Raises CheckpointError."""
-        return self.opened + self.codec_tensors if self._codec_folder else self.opened
+        """(slot name, layer, array) of all tensors. Opens the codec's file if necessary. Raises CheckpointError."""
+        return self.collected + self.codec_tensors if self._codec_folder else self.collected
 
     @property
     def codec_weights(self) -> WeightSet:
-        """The codec's file, opened now if it was not yet. Raises CheckpointError."""
-        self.codec_tensors  # noqa: B018  (opens it)
+        """The codec's file. Opens it if necessary. Raises CheckpointError."""
+        self.codec_tensors  # noqa: B018  (opens the file)
         return self.files[1]
 
     @property
     def codec_tensors(self) -> list[tuple[str, int, np.ndarray]]:
-        """Those of the codec's decoder that are not among `opened`. Raises CheckpointError."""
+        """The tensors of the codec's decoder that `collected` lacks. Opens their file. Raises CheckpointError."""
         with self._lock:
             if self._codec_tensors is None:
                 assert self._codec_folder is not None
@@ -60,37 +63,38 @@ class Checkpoint:
                 self._codec_tensors = collect_decoder(self.config.codec, weights)
             return self._codec_tensors
 
-    def forget(self) -> None:
-        """Give back the memory of the tensors that were read, see TensorFile.forget."""
+    def drop_pages(self) -> None:
+        """Free the resident pages of all mapped files; the arrays stay valid. See TensorFile.drop_pages."""
         for weights in self.files:
-            weights.forget()
+            weights.drop_pages()
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The text tokenizer, read at the first use. Raises CheckpointError."""
         with self._tokenizer_lock:
             if self._tokenizer is None:
-                self._tokenizer = _checked_tokenizer(self.config, self._cache)
+                self._tokenizer = _load_checked_tokenizer(self.config, self._cache)
             return self._tokenizer
 
-    def text_rows(self) -> SparseRows | None:
-        """The text embedding, a row at a time; None where it is in memory anyway, or there is no room for its rows."""
-        source = next(array for slot, _, array in self.opened if slot == "TEXT_EMBEDDING")
+    def text_embedding_rows(self) -> SparseRows | None:
+        """The text embedding (text_vocab_size, text_hidden_size) for reading single rows. None if the embedding is in
+        memory anyway, or if its address space cannot be reserved."""
+        source = next(array for slot, _, array in self.collected if slot == "TEXT_EMBEDDING")
         if not self.files or source.flags.owndata:
             return None
         with contextlib.suppress(OSError):
-            return SparseRows(source, lambda weights=self.files[0]: weights.forget(TEXT_EMBEDDING))
+            return SparseRows(source, lambda weights=self.files[0]: weights.drop_pages(TEXT_EMBEDDING))
         return None
 
-    def forget_text(self) -> None:
-        """Give back the memory of the text projection, which only the first step of an utterance reads."""
+    def drop_text_projection_pages(self) -> None:
+        """Free the resident pages of the text projection, which only the first step of an utterance reads."""
         for weights in self.files[:1]:
             for name in TEXT_PROJECTION:
-                weights.forget(name + ".weight")
+                weights.drop_pages(name + ".weight")
 
     def close(self) -> None:
-        """Let go of the tensors and unmap the files."""
-        self.opened, self._codec_folder, self._codec_tensors = [], None, []
+        """Release the tensors and unmap the files, once no array refers to them."""
+        self.collected, self._codec_folder, self._codec_tensors = [], None, []
         for weights in self.files:
             weights.close()
 
@@ -102,10 +106,10 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path, *, codec: bool = True, cache: bool = True) -> Checkpoint:
-    """Open a folder in the layout of the released checkpoints. Raises ModelNotFoundError, CheckpointError.
+    """Open a folder with the layout of the released checkpoints. Raises ModelNotFoundError, CheckpointError.
 
-    codec: False leaves the codec's file until somebody asks for its tensors. cache: False writes nothing into the
-    user's cache folder; what is there is used.
+    codec: False opens the codec's file only when its tensors are used. cache: False writes nothing into the user's
+    cache folder; files that are in it are still read.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -124,8 +128,8 @@ def open_checkpoint(folder: Path, *, codec: bool = True, cache: bool = True) -> 
         raise
 
 
-def _checked_tokenizer(config: ModelConfig, cache: bool) -> Tokenizer:
-    """The tokenizer, if it has what a prompt relies on: ids within the embedding, a template of known length."""
+def _load_checked_tokenizer(config: ModelConfig, cache: bool) -> Tokenizer:
+    """Load the tokenizer and check what a prompt relies on: ids within the embedding, the length of the template."""
     from .chat_template import check_template
     from .tokenizer import load_tokenizer
 

@@ -72,7 +72,7 @@ def cache_folder() -> Path | None:
     if not cache:
         home = os.environ.get("HF_HOME", user_folders.huggingface_folder())
         cache = None if home is None else os.path.join(home, "hub")
-    found = None if cache is None else user_folders.expanded(cache)
+    found = None if cache is None else user_folders.expand_home(cache)
     return None if found is None else Path(os.path.expandvars(found))
 
 
@@ -110,7 +110,7 @@ def snapshot(repo: str) -> Path | None:
     return snapshots[0] if len(snapshots) == 1 else None
 
 
-def superseded(folder: Path) -> bool:
+def is_superseded(folder: Path) -> bool:
     """Whether a folder is an old revision in a Hugging Face cache: `main` of its repo is another one that is there."""
     snapshots = folder.parent
     if snapshots.name != "snapshots" or not snapshots.parent.name.startswith("models--"):
@@ -122,7 +122,7 @@ def superseded(folder: Path) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{40}", commit)) and commit != folder.name and (snapshots / commit).is_dir()
 
 
-def holds_codec_alone(folder: Path) -> bool:
+def is_codec_only(folder: Path) -> bool:
     """Whether a folder is the stand-alone tokenizer repository: the codec without a language model."""
     import json
 
@@ -135,7 +135,7 @@ def holds_codec_alone(folder: Path) -> bool:
 
 def missing_files(folder: Path) -> list[str]:
     """Files without which a checkpoint, or a codec alone, cannot be opened, and that `folder` lacks."""
-    required = REQUIRED_FILES[:1] if holds_codec_alone(folder) else REQUIRED_FILES
+    required = REQUIRED_FILES[:1] if is_codec_only(folder) else REQUIRED_FILES
     missing = [name for name in required if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in _WEIGHTS):
         missing.append(_WEIGHTS[0])
@@ -187,7 +187,7 @@ def resolve_model(model: str | os.PathLike[str] | None) -> ResolvedModel:
         raise ModelNotFoundError(f"model {name}: no such folder")
     repo = repo_of(name)
     if repo is None or is_path(name):
-        what = f"model {name}: not the name of a model" if is_path(name) else unknown_model(name)
+        what = f"model {name}: not the name of a model" if is_path(name) else unknown_model_message(name)
         raise ModelNotFoundError(f"{what}; a folder is given as pathlib.Path")
     found = snapshot(repo)
     if found is None:
@@ -206,7 +206,7 @@ def _folder_name(model: object) -> str:
     return name
 
 
-def unknown_model(name: str) -> str:
+def unknown_model_message(name: str) -> str:
     """The message for a name that is no model, with the one that may have been meant."""
     known = [EMBEDDED, *ALIASES]
     close = nearest(name.lower(), known)
@@ -227,7 +227,7 @@ def cached_repos() -> list[str]:
     return [repo for repo in known if snapshot(repo) is not None] + others
 
 
-def models_here() -> list[str]:
+def local_model_names() -> list[str]:
     """Names of the models on this machine, whole or not: the embedded voice, then what is in the cache."""
     return [EMBEDDED, *map(short_name, cached_repos())]
 

@@ -1,6 +1,6 @@
-"""safetensors files, mapped and never trusted: every size, offset and name is checked before an array is made.
+"""Map safetensors files. Every size, offset and name of the untrusted header is checked before an array is created.
 
-Layout: u64 little-endian header length, JSON header, data; the offsets of a tensor count from the start of the data.
+Layout: u64 little-endian header length, JSON header, data. The offsets of a tensor count from the start of the data.
 Source: https://github.com/huggingface/safetensors, section Format.
 """
 
@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..common.json_fields import Section, open_regular, parse_json, read_bytes, read_object, shown
+from ..common.json_fields import Section, open_regular, parse_json, read_object, short_repr
 from ..errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -24,19 +24,18 @@ MAX_DIMS = 8
 MAX_NAME_CHARACTERS = 256
 MAX_SHARDS = 256
 MAX_INDEX_BYTES = 8 << 20
-_HEAD_BYTES = 4096
-_READ_BYTES = 16 << 10  # of a tensor that is read; a mapped one would bring 64 KiB of its neighbours into memory
+HEAD_BYTES = 4096
+_READ_BYTES = 16 << 10  # smaller tensors are read: mapping them would make the pages of their neighbours resident too
 
 _ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
 }  # fmt: skip
 _ARRAY_DTYPES = {"BF16": "<u2", "F32": "<f4"}
-_SMALL_DTYPES = {"F32": "<f4", "I32": "<i4"}
 
 
 class TensorInfo(NamedTuple):
-    """Where a tensor lies: bytes [start, end) of the file, already known to hold exactly `shape` items of `dtype`."""
+    """The place of a tensor: bytes [start, end) of the file, which hold exactly `shape` items of `dtype`."""
 
     name: str
     dtype: str
@@ -46,17 +45,18 @@ class TensorInfo(NamedTuple):
 
 
 class TensorFile:
-    """A safetensors file, mapped but for its small tensors. Arrays keep the mapping alive, also after close()."""
+    """A mapped safetensors file. Small tensors are read into memory. Arrays keep the mapping alive, also after
+    `close`."""
 
     def __init__(self, path: Path, tensors: dict[str, TensorInfo], mapping: mmap.mmap, read: dict[str, bytes]) -> None:
-        """read: bytes of tensors that are not to be taken from the mapping."""
+        """read: the bytes of the tensors that were read into memory, by name."""
         self.path, self.tensors, self._mapping, self._read = path, tensors, mapping, read
 
     def array(self, name: str) -> np.ndarray:
-        """A read-only array of a tensor: F32 as float32, BF16 as uint16 of the same bits.
+        """Return a read-only array of a tensor: F32 as float32, BF16 as uint16 with the same bits.
 
-        A tensor whose bytes are not aligned to its items is copied. Raises CheckpointError for an absent tensor or
-        another dtype.
+        The array is a view of the mapping; a tensor that is not aligned to its items is copied. Raises CheckpointError
+        for a missing tensor or another dtype.
         """
         import numpy as np
 
@@ -77,15 +77,15 @@ class TensorFile:
         return view
 
     def path_of(self, name: str) -> Path:
-        """The file that holds a tensor, or would."""
+        """Return the path of this file, as in WeightSet."""
         return self.path
 
-    def forget(self, name: str | None = None) -> None:
-        """Give back the memory of what was read, of one tensor or of all: the arrays stay good and are read again where
-        they are used again."""
+    def drop_pages(self, name: str | None = None) -> None:
+        """Free the resident pages of one tensor, or of all (madvise MADV_DONTNEED). The arrays stay valid; the system
+        reads the file again when they are used."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
-        with contextlib.suppress(ValueError):  # closed, perhaps by another thread just now: nothing is held
+        with contextlib.suppress(ValueError):  # the mapping is closed, possibly by another thread at this moment
             if name is None:
                 self._mapping.madvise(mmap.MADV_DONTNEED)
             else:
@@ -93,13 +93,13 @@ class TensorFile:
                 self._mapping.madvise(mmap.MADV_DONTNEED, start, self.tensors[name].end - start)
 
     def close(self) -> None:
-        """Unmap the file, or leave that to the last array made from it."""
+        """Unmap the file; if arrays refer to it, it is unmapped with the last of them."""
         with contextlib.suppress(BufferError):
             self._mapping.close()
 
 
 class WeightSet:
-    """The tensors of one model, from a single file or from shards; the same reading interface as TensorFile."""
+    """The tensors of one model, in one file or in shards. The methods are those of TensorFile."""
 
     def __init__(self, owner: dict[str, TensorFile], index: Path) -> None:
         self.files = list(dict.fromkeys(owner.values()))
@@ -107,19 +107,19 @@ class WeightSet:
         self._owner, self._index = owner, index
 
     def array(self, name: str) -> np.ndarray:
-        """A read-only view of a tensor, see TensorFile.array."""
+        """Return a read-only array of a tensor, see TensorFile.array. Raises CheckpointError."""
         if name not in self._owner:
             raise CheckpointError(f"{self._index}: tensor {name!r} is missing")
         return self._owner[name].array(name)
 
     def path_of(self, name: str) -> Path:
-        """The file that holds a tensor; the index, or the only file, for an absent one."""
+        """Return the path of the file that holds a tensor; for a missing tensor the index, or the only file."""
         return self._owner[name].path if name in self._owner else self._index
 
-    def forget(self, name: str | None = None) -> None:
-        """See TensorFile.forget."""
+    def drop_pages(self, name: str | None = None) -> None:
+        """See TensorFile.drop_pages."""
         for file in self.files if name is None else [self._owner[name]]:
-            file.forget(name)
+            file.drop_pages(name)
 
     def close(self) -> None:
         """Close every file."""
@@ -128,7 +128,7 @@ class WeightSet:
 
 
 def open_safetensors(path: Path) -> TensorFile:
-    """Map a safetensors file and check its header against its size. Raises CheckpointError."""
+    """Map a safetensors file, after checking its header against its size. Raises CheckpointError."""
     descriptor, size = open_regular(path)
     try:
         prefix = os.pread(descriptor, 8, 0)
@@ -136,13 +136,13 @@ def open_safetensors(path: Path) -> TensorFile:
             raise CheckpointError(f"{path}: {size} bytes, too short for a safetensors file")
         length = int.from_bytes(prefix, "little")
         if length > MAX_HEADER_BYTES:
-            _refuse_other_kinds(os.pread(descriptor, _HEAD_BYTES, 0), path)
+            refuse_other_kinds(os.pread(descriptor, HEAD_BYTES, 0), path)
         if length > MAX_HEADER_BYTES:
             raise CheckpointError(f"{path}: header length {length} bytes, the limit is {MAX_HEADER_BYTES}")
         if 8 + length > size:
             raise CheckpointError(f"{path}: header length {length} bytes, but the file has {size} bytes: truncated?")
         header = os.pread(descriptor, length, 8)
-        tensors = _tensors(parse_json(header, path, "header:"), path, 8 + length, size)
+        tensors = check_header(parse_json(header, path, "header:"), path, 8 + length, size)
         mapping = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
         small = [info for info in tensors.values() if info.end - info.start <= _READ_BYTES]
         read = {info.name: os.pread(descriptor, info.end - info.start, info.start) for info in small}
@@ -153,23 +153,24 @@ def open_safetensors(path: Path) -> TensorFile:
     return TensorFile(path, tensors, mapping, read)
 
 
-def _refuse_other_kinds(head: bytes, path: Path) -> None:
-    """Raise CheckpointError where the bytes are of something that is known: a Git LFS pointer, a web page, an error."""
-    from ..common.file_kinds import impostor, kind_of
+def refuse_other_kinds(head: bytes, path: Path) -> None:
+    """Raise CheckpointError if the first HEAD_BYTES of a file show that it is no safetensors file: a Git LFS pointer, a
+    web page, a known kind of file, or the text of an error message."""
+    from ..common.file_kinds import file_kind, why_not_model_file
 
-    why = impostor(head, path)
-    if why is None and (kind := kind_of(head)):
+    why = why_not_model_file(head, path)
+    if why is None and (kind := file_kind(head)):
         why = f"{kind}, expected a safetensors file"
-    if why is None and len(head) < _HEAD_BYTES and head.isascii() and head.decode().strip().isprintable():
-        why = f"found the text {shown(head.decode().strip())}, expected a safetensors file"
+    if why is None and len(head) < HEAD_BYTES and head.isascii() and head.decode().strip().isprintable():
+        why = f"found the text {short_repr(head.decode().strip())}, expected a safetensors file"
     if why is not None:
         raise CheckpointError(f"{path}: {why}")
 
 
 def open_weights(folder: Path, stem: str = "model") -> WeightSet:
-    """Open `stem`.safetensors of a folder, or the shards that `stem`.safetensors.index.json names.
+    """Open `stem`.safetensors in a folder, or the shards that `stem`.safetensors.index.json names.
 
-    Raises CheckpointError, also where a shard lies outside the folder or lacks a tensor that the index puts there.
+    Raises CheckpointError, also if a shard is outside the folder or lacks a tensor that the index assigns to it.
     """
     single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
     if os.path.lexists(single) or not os.path.lexists(index):
@@ -188,7 +189,9 @@ def open_weights(folder: Path, stem: str = "model") -> WeightSet:
                     raise CheckpointError(f"{index}: weight_map: more than {MAX_SHARDS} shards")
                 shards[shard] = open_safetensors(folder / shard)
             if name not in shards[shard].tensors:
-                raise CheckpointError(f"{folder / shard}: tensor {shown(name)} is missing, {index.name} puts it here")
+                raise CheckpointError(
+                    f"{folder / shard}: tensor {short_repr(name)} is missing, {index.name} puts it here"
+                )
             owner[name] = shards[shard]
     except BaseException:
         for file in shards.values():
@@ -198,45 +201,48 @@ def open_weights(folder: Path, stem: str = "model") -> WeightSet:
 
 
 def _check_shard_name(weight_map: Section, name: str, shard: object) -> None:
-    """A shard is a plain file name beside its index: no folder, no way out of it."""
+    """Check that a shard is the plain name of a file beside the index, without a folder. Raises CheckpointError."""
     plain = isinstance(shard, str) and shard.endswith(".safetensors") and len(shard) <= MAX_NAME_CHARACTERS
     if not plain or any(c in "/\\:" or not c.isprintable() for c in str(shard)):
-        weight_map.fail(shown(name), shown(shard), "the plain name of a .safetensors file")
+        weight_map.fail(short_repr(name), short_repr(shard), "the plain name of a .safetensors file")
 
 
-def _tensors(header: object, path: Path, base: int, size: int) -> dict[str, TensorInfo]:
-    """Check a parsed header; its tensors must tile the data section [base, size) of the file exactly."""
+def check_header(header: object, path: Path, base: int, size: int) -> dict[str, TensorInfo]:
+    """Check a parsed header and return its tensors, which must fill the bytes [base, size) of the file without gap or
+    overlap. Raises CheckpointError."""
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: header: found {shown(header)}, expected an object")
+        raise CheckpointError(f"{path}: header: found {short_repr(header)}, expected an object")
     if len(header) > MAX_TENSORS:
         raise CheckpointError(f"{path}: header: {len(header)} tensors, the limit is {MAX_TENSORS}")
-    tensors = {name: _tensor(name, entry, path, base, size) for name, entry in header.items() if name != "__metadata__"}
+    tensors = {
+        name: _check_entry(name, entry, path, base, size) for name, entry in header.items() if name != "__metadata__"
+    }
     end, last = base, "the header"
     for info in sorted(tensors.values(), key=lambda info: (info.start, info.end)):
         if info.start != end:
             problem = "overlap" if info.start < end else "leave a hole after"
             place = f"data_offsets [{info.start - base}, {info.end - base}]"
-            raise CheckpointError(f"{path}: tensor {shown(info.name)}: {place} {problem} {last}")
-        end, last = info.end, f"tensor {shown(info.name)}"
+            raise CheckpointError(f"{path}: tensor {short_repr(info.name)}: {place} {problem} {last}")
+        end, last = info.end, f"tensor {short_repr(info.name)}"
     if end != size:
         raise CheckpointError(f"{path}: {size} bytes, but its header describes {end}")
     return tensors
 
 
-def _tensor(name: str, entry: object, path: Path, base: int, size: int) -> TensorInfo:
-    """Check one entry of a header; `base` is where the data starts."""
-    where = f"{path}: tensor {shown(name)}"
+def _check_entry(name: str, entry: object, path: Path, base: int, size: int) -> TensorInfo:
+    """Check one entry of a header. base: the offset of the data in the file. Raises CheckpointError."""
+    where = f"{path}: tensor {short_repr(name)}"
     if len(name) > MAX_NAME_CHARACTERS:
         raise CheckpointError(f"{where}: name of {len(name)} characters, the limit is {MAX_NAME_CHARACTERS}")
     if not isinstance(entry, dict):
-        raise CheckpointError(f"{where}: found {shown(entry)}, expected an object")
+        raise CheckpointError(f"{where}: found {short_repr(entry)}, expected an object")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
-        raise CheckpointError(f"{where}: dtype {shown(dtype)}, expected one of {' '.join(_ITEM_BYTES)}")
+        raise CheckpointError(f"{where}: dtype {short_repr(dtype)}, expected one of {' '.join(_ITEM_BYTES)}")
     if not isinstance(shape, list) or len(shape) > MAX_DIMS or not all(_natural(d) for d in shape):
-        raise CheckpointError(f"{where}: shape {shown(shape)}, expected at most {MAX_DIMS} sizes")
+        raise CheckpointError(f"{where}: shape {short_repr(shape)}, expected at most {MAX_DIMS} sizes")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(_natural(o) for o in offsets):
-        raise CheckpointError(f"{where}: data_offsets {shown(offsets)}, expected [start, end]")
+        raise CheckpointError(f"{where}: data_offsets {short_repr(offsets)}, expected [start, end]")
     nbytes = _ITEM_BYTES[dtype]
     for dim in shape:
         nbytes *= dim
@@ -251,48 +257,3 @@ def _tensor(name: str, entry: object, path: Path, base: int, size: int) -> Tenso
 
 def _natural(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def read_small(path: Path, limit: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """The metadata and the arrays (F32, I32) of a file of at most `limit` bytes, read into memory.
-
-    Raises CheckpointError, also for an array that is not finite and for a tensor of another dtype.
-    """
-    import numpy as np
-
-    data = read_bytes(path, limit)
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or 8 + length > len(data):
-        _refuse_other_kinds(data[:_HEAD_BYTES], path)
-        raise CheckpointError(f"{path}: {len(data)} bytes, not a whole safetensors file")
-    header = parse_json(data[8 : 8 + length], path, "header:")
-    tensors = _tensors(header, path, 8 + length, len(data))
-    metadata = header.get("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError(f"{path}: header: __metadata__: found {shown(metadata)}, expected strings by name")
-    arrays = {}
-    for name, info in tensors.items():
-        if info.dtype not in _SMALL_DTYPES:
-            raise CheckpointError(f"{path}: tensor {shown(name)}: dtype {info.dtype}, expected F32 or I32")
-        # copied: the bytes may lie at any alignment
-        array = np.frombuffer(data[info.start : info.end], _SMALL_DTYPES[info.dtype]).reshape(info.shape)
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{path}: tensor {shown(name)}: values that are not finite")
-        arrays[name] = array
-    return metadata, arrays
-
-
-def small_bytes(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> bytes:
-    """A safetensors file of float32 and int32 arrays; the same arguments give the same bytes."""
-    import json
-
-    header: dict[str, object] = {"__metadata__": metadata}
-    chunks, end = [], 0
-    for name, array in arrays.items():
-        dtype = "F32" if array.dtype.kind == "f" else "I32"
-        chunks.append(array.astype(_SMALL_DTYPES[dtype]).tobytes())
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + len(chunks[-1])]}
-        end += len(chunks[-1])
-    text = json.dumps(header, ensure_ascii=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + b"".join(chunks)

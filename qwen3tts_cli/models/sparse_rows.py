@@ -1,10 +1,10 @@
-"""A copy of those rows of a mapped matrix that were asked for."""
+"""A private copy of the requested rows of a mapped matrix."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..common.memory_mapping import zeroed
+from ..common.memory_mapping import map_zeroed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,24 +13,26 @@ if TYPE_CHECKING:
 
 
 class SparseRows:
-    """The rows of a mapped matrix that somebody asked for, in memory of their own.
+    """Private copy of the requested rows of a mapped matrix (rows, n); all other rows are 0. Thread-safe.
 
-    A mapping alone would cost more: where the system keeps a file in huge pages, a row that is looked at brings 2 MB
-    into the process, and a long text most of an embedding. array: as `source`; the rows that were not asked for are 0.
+    Reading rows from the mapping itself would need more memory: if the system caches the file in huge pages, one row
+    makes a whole huge page resident, and a long text most of the matrix.
+
+    array: (rows, n), dtype as in `source`. Zeros of the array take up no memory until a row is copied.
     """
 
-    def __init__(self, source: np.ndarray, forget: Callable[[], None]) -> None:
-        """forget: gives back the memory of what was read of `source`. Raises OSError."""
+    def __init__(self, source: np.ndarray, drop_pages: Callable[[], None]) -> None:
+        """source: the mapped matrix. drop_pages: frees the resident pages of `source`. Raises OSError."""
         import numpy as np
 
-        memory = zeroed(max(1, source.nbytes), huge=False)
+        memory = map_zeroed(max(1, source.nbytes), huge=False)
         self.array = np.frombuffer(memory, source.dtype, source.size).reshape(source.shape)
-        self._source, self._forget = source, forget
-        self._there = np.zeros(len(source), bool)
+        self._source, self._drop_pages = source, drop_pages
+        self._copied = np.zeros(len(source), bool)
 
     def read(self, rows: np.ndarray) -> None:
-        """See to it that these rows are there. Any number of threads may do so at once."""
-        for row in {int(row) for row in rows[~self._there[rows]]}:
+        """Copy the rows with these indices, (n,) integers, into `array`, unless they are there already."""
+        for row in {int(row) for row in rows[~self._copied[rows]]}:
             self.array[row] = self._source[row]
-            self._there[row] = True
-            self._forget()
+            self._copied[row] = True
+            self._drop_pages()

@@ -12,7 +12,7 @@ from .config.codec import CodecConfig
 from .config.model import ModelConfig
 from .config.transformer import TransformerConfig
 from .config.voice import GenerationConfig
-from .tensor_specs import rows_of
+from .tensor_specs import expected_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def synthetic_checkpoint(
 def _tensors(
     config: ModelConfig, values: np.ndarray, bits: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[str, int, np.ndarray]]:
-    lm, codec = rows_of(config)
+    lm, codec = expected_tensors(config)
     for row in lm:
         count = int(np.prod(row.shape))
         if len(row.shape) == 1:

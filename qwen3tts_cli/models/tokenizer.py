@@ -14,7 +14,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from ..common.json_fields import read_object, shown
+from ..common.json_fields import read_object, short_repr
 from ..errors import CheckpointError, UsageError
 from .bpe_merges import MAX_ID, MISSING, MergeTable, load_merge_table
 
@@ -99,16 +99,16 @@ def _read_added_tokens(path: Path) -> dict[str, int]:
     for key in section.values:
         # isdigit() alone also takes digits that int() reads differently or not at all
         if not (key.isascii() and key.isdigit() and len(key) <= 7 and int(key) <= MAX_ID):
-            section.fail(shown(key), "that id", f"an id from 0 to {MAX_ID}")
+            section.fail(short_repr(key), "that id", f"an id from 0 to {MAX_ID}")
         token = section.section(key)
         content = token.string("content", MAX_ADDED_CHARACTERS)
         if not content or content in added:
-            token.fail("content", shown(content), "a token that is not empty and stands once")
+            token.fail("content", short_repr(content), "a token that is not empty and stands once")
         for flag in ("lstrip", "rstrip", "single_word"):
             token.fixed(flag, False)
         added[content] = int(key)
     if len(set(added.values())) != len(added):
-        raise CheckpointError(f"{path}: added_tokens_decoder: an id stands twice")
+        raise CheckpointError(f"{path}: added_tokens_decoder: an id occurs twice")
     return added
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..common.memory_mapping import zeroed
+from ..common.memory_mapping import map_zeroed
 from ..engine.packing import CODEC_LAYOUT, codec_bytes, pack_codec
 from . import file_format, file_writer
 from .cache_lock import Lock, try_lock
@@ -112,13 +112,13 @@ def _pack(checkpoint: Checkpoint, size: int, threads: int) -> np.ndarray:
 
     The pages of the tensors are dropped while they are packed, so that tensors and block are never both in memory.
     """
-    out = np.frombuffer(zeroed(size, huge=True), np.uint8)
+    out = np.frombuffer(map_zeroed(size, huge=True), np.uint8)
     tensors = checkpoint.codec_tensors
     ended = threading.Event()
 
     def drop_pages() -> None:
         while not ended.wait(_DROP_SECONDS):
-            checkpoint.forget()
+            checkpoint.drop_pages()
 
     dropping = threading.Thread(target=drop_pages, daemon=True)
     dropping.start()
@@ -127,7 +127,7 @@ def _pack(checkpoint: Checkpoint, size: int, threads: int) -> np.ndarray:
     finally:
         ended.set()
         dropping.join()
-    checkpoint.forget()
+    checkpoint.drop_pages()
     return out
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..common.memory_mapping import zeroed
+from ..common.memory_mapping import map_zeroed
 from ..engine.packing import BLOCK_ROWS, pack_rows, packed_bytes
 from . import file_format, file_writer
 from .cache_lock import Lock, try_lock
@@ -130,7 +130,7 @@ def pack_in_memory(
     progress: called with the bytes done and the bytes in all. Raises EngineError.
     """
     places, size = _layout(checkpoint, precision)
-    whole = np.frombuffer(zeroed(size, huge=True, shared=shared), np.uint8)
+    whole = np.frombuffer(map_zeroed(size, huge=True, shared=shared), np.uint8)
     total, done, matrices = sum(place.size for place in places), 0, {}
     for place, packed in _pack(checkpoint, places, threads, lambda p: whole[p.start : p.start + p.size]):
         done += place.size
@@ -191,7 +191,7 @@ def _pack_pieces(
 def _layout(checkpoint: Checkpoint, precision: str) -> tuple[list[MatrixPlace], int]:
     """The place of each matrix in the packed file, and the size of the file in bytes."""
     places, start = [], HEADER_ROOM
-    for slot, layer, array in checkpoint.opened:
+    for slot, layer, array in checkpoint.collected:
         if (name := packed_format(slot, precision)) is None:
             continue
         size = packed_bytes(name, array.shape)
@@ -225,7 +225,7 @@ def _pack(
             parts = [(first, min(first + share, rows)) for first in range(0, rows, share)]
             packed = list(pool.map(lambda part, a=array, f=place.format, o=out: pack_rows(a, f, *part, o), parts))
             if drop_pages:
-                checkpoint.forget()
+                checkpoint.drop_pages()
             yield place, out if all(packed) else None
 
 

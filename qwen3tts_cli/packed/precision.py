@@ -34,7 +34,7 @@ def packed_format(slot: str, precision: str) -> str | None:
 
 def frame_matrices(checkpoint: Checkpoint) -> list[np.ndarray]:
     """The matrices of the language models that every frame reads, as they are in the checkpoint."""
-    return [array for slot, _, array in checkpoint.opened if slot in _LAYER_SLOTS or slot in _HEAD_SLOTS]
+    return [array for slot, _, array in checkpoint.collected if slot in _LAYER_SLOTS or slot in _HEAD_SLOTS]
 
 
 def is_large(checkpoint: Checkpoint) -> bool:

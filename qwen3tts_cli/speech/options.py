@@ -106,7 +106,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in _NUMBERS:
         return arguments.number(name, value, *_NUMBERS[name])
     if name in _SWITCHES:
-        return arguments.switch(name, value)
+        return arguments.boolean(name, value)
     if name in _TEXTS:
         return arguments.text(name, value)
     if name == "on_warning":
@@ -145,7 +145,7 @@ def check_voice_fields(text: Any, given: Mapping[str, Any]) -> tuple[str | None,
     """The transcript and the text fields of a voice to be cloned. Raises UsageError for an unknown name or type."""
     for name, value in {"text": text, **given}.items():
         if name not in ("text", *_VOICE_FIELDS):
-            raise UsageError(f"{arguments.named(name)}: no such argument; there are {', '.join(_VOICE_FIELDS)}")
+            raise UsageError(f"{arguments.describe_name(name)}: no such argument; there are {', '.join(_VOICE_FIELDS)}")
         if not isinstance(value, str) and (value is not None or name == "name"):
             arguments.refuse(name, value, "a text")
     return text, dict(given)
@@ -164,7 +164,7 @@ def iterate_items(items: Any) -> Iterator[Any]:
 def parse_item(item: Any, options: Mapping[str, Any]) -> tuple[str, SpeakOptions]:
     """The text of an item, and its options, which override `options`. Raises UsageError."""
     if not isinstance(item, (str, Mapping)):
-        raise UsageError(f"found {arguments.described(item)}, expected a text or a mapping")
+        raise UsageError(f"found {arguments.describe(item)}, expected a text or a mapping")
     given = {"text": item} if isinstance(item, str) else dict(item)
     if given.get("text") is None:
         raise UsageError("no text")
@@ -203,5 +203,5 @@ def make_options(options: Mapping[str, Any]) -> SpeakOptions:
     known = {f.name for f in fields(SpeakOptions)}
     for name in options:
         if name not in known:
-            raise UsageError(f"{arguments.named(name)}: no such option; there are {', '.join(sorted(known))}")
+            raise UsageError(f"{arguments.describe_name(name)}: no such option; there are {', '.join(sorted(known))}")
     return SpeakOptions(**options)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ def make_prompts(
 
     within: each prompt is made inside `within.alone`. A signal handler that speaks meanwhile is refused there: it would
     otherwise enter a module that is being imported or a table that is being read. split: see SpeakOptions.
-    Raises UsageError for a text that cannot be spoken, CheckpointError for a damaged tokenizer.
+    Raises UsageError for a text that cannot be fold_and_spell, CheckpointError for a damaged tokenizer.
     """
     with within.alone():
         texts = _utterance_texts(model, text, plan, split)
@@ -49,14 +49,16 @@ def make_prompts(
 def _utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> Iterator[str]:
     """The texts of the utterances, in the model's alphabet. Raises UsageError."""
     # Imported here, because only speaking needs these modules.
-    from ..text.markup import plain
-    from ..text.preparation import prepare, spoken
+    from ..text.markup import strip_markup
+    from ..text.preparation import fold_and_spell, prepare
     from ..text.script_check import check_script
     from ..text.utterances import utterance, utterances
 
     config, manifest = model.config, model.config.voice
-    rewrite = (lambda sentence: spoken(sentence, manifest)) if manifest is not None and manifest.spell_out else None
-    bare = plain(text) if rewrite else text
+    rewrite = (
+        (lambda sentence: fold_and_spell(sentence, manifest)) if manifest is not None and manifest.spell_out else None
+    )
+    bare = strip_markup(text) if rewrite else text
     check_script(bare, config)
     limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
     if not split:

@@ -15,7 +15,7 @@ from ..cloning.resolve_voice import CloneCache
 from ..common import arguments
 from ..common.lifetime import Lifetime
 from ..common.machine import default_threads
-from ..common.shared_iterator import Reader
+from ..common.shared_iterator import SharedIterator
 from ..engine.cpu import kernels_text
 from ..engine.model import Model
 from ..errors import UsageError
@@ -104,7 +104,7 @@ class Synthesizer(PackingMixin):
             threads = arguments.integer("threads", threads, 1, 1024)
         if progress is not None and not callable(progress):
             arguments.refuse("progress", progress, "a function of two integers")
-        cache = arguments.switch("cache", cache)
+        cache = arguments.boolean("cache", cache)
         cloning.check_on_warning(on_warning)
         resolved = hub_cache.resolve_model(None if model is None else arguments.name_or_path("model", model))
         checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded, cache=cache)
@@ -269,4 +269,4 @@ class Synthesizer(PackingMixin):
                     yield speech.index, pcm
             self._writer.begin()
 
-        return Reader("stream", chunks(), self.lifetime)
+        return SharedIterator("stream", chunks(), self.lifetime)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from .english.rewrite_rules import set_of
-from .english.sentence_ends import is_inside, is_word
+from .english.rewrite_rules import word_set
+from .english.sentence_ends import is_inside_sentence, is_lowercase_word
 
 _WORD_START = re.compile(r"\S")
 _SPACE = re.compile(r"\s+")
@@ -42,7 +42,7 @@ _NUMBER_AT_END = (
 )
 _WORD_AHEAD = r"([^\W\d_]+)"
 # Words behind a number that go on with the sentence; others are counted by it, or named.
-_FUNCTION_WORDS = set_of(
+_FUNCTION_WORDS = word_set(
     "a an the and or nor but to in on at of for from with by as is are was were be been has have had will would can "
     "could may might must should if that than then when while who which it he she they we you i this these those not "
     "so because before after until into over under about per via und oder et ou y o e и или il la le les der die das"
@@ -87,7 +87,7 @@ _MARKUP = (
 _LONGEST_MARKUP = 1024
 
 
-def is_whole(text: str, position: int, code: str) -> bool:
+def would_divide(text: str, position: int, code: str) -> bool:
     """Whether a cut of the text at a position, behind whitespace, would divide what is read in one go.
 
     Such are an abbreviation and what belongs to it, the groups of a number, a range, a number and what it counts, a
@@ -145,9 +145,11 @@ def _is_abbreviation(before: str, after: str, code: str) -> bool:
     if after[:1].isdigit():
         return True
     if after[:1].islower():
-        return not is_word(before) if code == "en" else not re.search(r"(?<![^\W_])[^\W\d_]{5,}\.\s+$", before)
+        return (
+            not is_lowercase_word(before) if code == "en" else not re.search(r"(?<![^\W_])[^\W\d_]{5,}\.\s+$", before)
+        )
     if code == "en":
-        return is_inside(before, after)
+        return is_inside_sentence(before, after)
     if re.search(_INITIAL_AT_END, before) or (code == "de" and re.search(r"(?<!\d)\d{1,2}\.\s+$", before)):
         return True
     found = re.search(_LAST_WORD, before)
@@ -179,7 +181,7 @@ def _is_in_markup(text: str, position: int) -> bool:
     return found is not None and start + found.end() > position
 
 
-def pieces(sentence: str, limit: int, code: str) -> Iterator[str]:
+def cut_sentence(sentence: str, limit: int, code: str) -> Iterator[str]:
     """Cut a sentence so that each piece, without the whitespace around it, fits the limit."""
     start = 0
     while len(sentence[start:].strip()) > limit:
@@ -199,7 +201,7 @@ def _cut(sentence: str, start: int, limit: int, code: str) -> int:
             for match in pattern.finditer(sentence, start, stop)
             if match.start() + len(match.group().rstrip()) <= start + limit
         ]
-        best = next((end for end in reversed(ends) if not is_whole(sentence, end, code)), start)
+        best = next((end for end in reversed(ends) if not would_divide(sentence, end, code)), start)
         # A mark in the first third would leave a stump.
         if best - start >= max(1, limit // 3):
             return best
@@ -212,7 +214,7 @@ def _cut(sentence: str, start: int, limit: int, code: str) -> int:
         # Two pieces are left: cut near the middle, so that no stray last word is spoken alone.
         spaces.sort(key=lambda end: (start + rest - end > limit, abs(2 * (end - start) - rest), end))
     # Where nothing but numbers or abbreviations fits, one of them is divided.
-    return next((end for end in spaces if not is_whole(sentence, end, code)), spaces[0])
+    return next((end for end in spaces if not would_divide(sentence, end, code)), spaces[0])
 
 
 @lru_cache(maxsize=1)

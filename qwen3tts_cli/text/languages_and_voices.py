@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..common.json_fields import shown
+from ..common.json_fields import short_repr
 from ..common.suggest import did_you_mean
 from ..errors import UsageError
 from ..models.config.model import ModelConfig
@@ -37,7 +37,7 @@ def spoken_languages(config: ModelConfig) -> list[str]:
     return [name for name in config.languages if "dialect" not in name]
 
 
-def named_language(name: str) -> str:
+def language_name(name: str) -> str:
     """The English name, lower-case, that a code or a locale name such as en_US.UTF-8 stands for; others unchanged."""
     key = name.strip().lower()
     return CODES.get(_code(key), key)
@@ -63,7 +63,7 @@ def resolve_language(config: ModelConfig, name: str | None) -> str:
     key = name.strip().lower()
     if key == "auto" or key in spoken:
         return key
-    full = named_language(key)
+    full = language_name(key)
     for found in (full, _code(key)):
         if found in spoken:
             return found
@@ -71,13 +71,15 @@ def resolve_language(config: ModelConfig, name: str | None) -> str:
     if key in config.languages:
         speakers = [speaker for speaker, dialect in config.dialects.items() if dialect == key]
         hint = f"use the voice {' or '.join(speakers)}" if speakers else "no voice of this model has it"
-        raise UsageError(f"language {shown(name)} is a dialect: {hint}; languages: {known}")
+        raise UsageError(f"language {short_repr(name)} is a dialect: {hint}; languages: {known}")
     if full in CODES.values():
-        raise UsageError(f"language {shown(name)}: this model has {known}; {PRESET_VOICE_MODELS} speak {full}")
+        raise UsageError(f"language {short_repr(name)}: this model has {known}; {PRESET_VOICE_MODELS} speak {full}")
     if re.fullmatch(_NO_LANGUAGE, key):
-        raise UsageError(f"language {shown(name)}: this locale names no language; known: {known}")
+        raise UsageError(f"language {short_repr(name)}: this locale names no language; known: {known}")
     codes = [code for code, language in CODES.items() if language in spoken]
-    raise UsageError(f"unknown language {shown(name)}{did_you_mean(key, ['auto', *spoken, *codes])}; known: {known}")
+    raise UsageError(
+        f"unknown language {short_repr(name)}{did_you_mean(key, ['auto', *spoken, *codes])}; known: {known}"
+    )
 
 
 def resolve_speaker(config: ModelConfig, name: str | None) -> str | None:
@@ -100,6 +102,6 @@ def resolve_speaker(config: ModelConfig, name: str | None) -> str | None:
             "voice_design": "a voice_design model takes a description instead (instruct)",
         }
         reason = reasons.get(config.model_type, "this model has none")
-        raise UsageError(f"voice {shown(name)}: {reason}; models with preset voices: {PRESET_VOICE_MODELS}")
+        raise UsageError(f"voice {short_repr(name)}: {reason}; models with preset voices: {PRESET_VOICE_MODELS}")
     known = ", ".join(config.speakers)
-    raise UsageError(f"unknown voice {shown(name)}{did_you_mean(key, config.speakers)}; known: {known}")
+    raise UsageError(f"unknown voice {short_repr(name)}{did_you_mean(key, config.speakers)}; known: {known}")

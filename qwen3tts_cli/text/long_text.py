@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from ..errors import UsageError
-from .cut_points import is_whole, pieces
+from .cut_points import cut_sentence, would_divide
 from .speakable import SPEAKABLE
 
 # sentencex is quadratic in the number of quotations of a paragraph, hence bounded windows; a window holds several
@@ -22,7 +22,7 @@ _PARAGRAPH_BREAK = re.compile(r"\n\s*\n|[\f\u2029]")
 _WORD_START = re.compile(r"\S")
 
 
-def split(text: str, limit: int, code: str, prepare: Callable[[str], str] | None) -> Iterator[str]:
+def split_long_text(text: str, limit: int, code: str, prepare: Callable[[str], str] | None) -> Iterator[str]:
     """Utterances of a text whose lines end in LF; see splitting.utterances. code: of a language, or "auto"."""
     spoke = False
     window = max(_MIN_WINDOW_CHARACTERS, _WINDOW_PER_LIMIT * limit)
@@ -55,7 +55,7 @@ def _sentences(text: str, start: int, end: int, window: int, limit: int, code: s
         if stop < end:
             # The window cuts its last sentence: keep what is complete, look again from there.
             if len(sentences) == 1:
-                sentences = list(pieces(sentences[0], limit, code))
+                sentences = list(cut_sentence(sentences[0], limit, code))
             # One piece in a whole window is followed by whitespace alone: it is complete.
             if len(sentences) > 1:
                 sentences.pop()
@@ -84,7 +84,7 @@ def _segment(window: str, code: str) -> list[str]:
         part = window[position : position + length]
         # Without a space, a mark of ASCII is one inside a word: ./configure, 20.-
         inside = position and not window[position - 1].isspace() and window[position - 1 : position + 1].isascii()
-        if sentences and (inside or is_whole(window, position, code)):
+        if sentences and (inside or would_divide(window, position, code)):
             sentences[-1] += part
         else:
             sentences.append(part)
@@ -105,7 +105,7 @@ def _packed(sentences: Iterator[str], limit: int, code: str) -> Iterator[str]:
     """Join neighbours greedily while they fit: whatever comes later never changes an utterance that is out."""
     packed = ""
     for sentence in sentences:
-        for piece in pieces(sentence, limit, code):
+        for piece in cut_sentence(sentence, limit, code):
             if len((packed + piece).rstrip()) <= limit:
                 packed += piece
             else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .english.rewrite_rules import set_of
+from .english.rewrite_rules import word_set
 
 # Escape sequences of terminals (ECMA-48): CSI, strings such as OSC up to their end, and the short ones.
 _ESCAPES = (
@@ -35,7 +35,7 @@ _TAG = (
     rf"(?:\s+[\w:.-]{{1,50}}\s?=\s?{_VALUE}|\s+{_FLAG}(?=[\s/>]))*\s*/?>"
 )
 # Cells stand beside each other.
-_CELLS = set_of("td th option")
+_CELLS = word_set("td th option")
 # What is between these is for machines.
 _UNREAD = r"<(script|style|template)(?:\s[^<>]{0,500})?>"
 _DECLARATION = r"<(?:!(?i:doctype)|\?[A-Za-z])[^<>]{0,500}>|<!\[CDATA\[|\]\]>"
@@ -73,7 +73,7 @@ _MARKS = (
 )
 _DIVIDED = r"(?<=[^\W_])[-\u2010\u00ad][^\S\n]{0,8}\n[^\S\n]*(?=[^\W_])"
 # First parts of words that have a hyphen in the middle of a line as well.
-_COMPOUNDS = set_of(
+_COMPOUNDS = word_set(
     "all anti co cross eight eighty ever ex far fifty five first forty four free full great half hand hard high ill "
     "left long low mid much multi near nine ninety non off old one open part post pre pro quasi right second self semi "
     "seven seventy short single six sixty small so soft state sub ten third thirty three top twenty two ultra up well "
@@ -81,7 +81,7 @@ _COMPOUNDS = set_of(
 )
 
 
-def plain(text: str) -> str:
+def strip_markup(text: str) -> str:
     """The words of a text, its paragraphs and lists; lines end in a line feed, entities are characters."""
     bare = text.replace("\r\n", "\n").replace("\r", "\n")
     if re.search(r"[\x08\x1b\x90-\x9f]|\^\[\[|\\(?:x1[bB]|033|e)\[", bare):

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .markup import plain
+from .markup import strip_markup
 
 if TYPE_CHECKING:
     from ..models.config.model import VoiceManifest
@@ -92,10 +92,10 @@ def prepare(text: str, manifest: VoiceManifest | None) -> str:
     already as declared, spaces included. Otherwise the result holds `allowed_characters` alone, and is empty where none
     of the text can be said.
     """
-    return spoken(plain(text), manifest) if manifest is not None and manifest.spell_out else text
+    return fold_and_spell(strip_markup(text), manifest) if manifest is not None and manifest.spell_out else text
 
 
-def spoken(text: str, manifest: VoiceManifest) -> str:
+def fold_and_spell(text: str, manifest: VoiceManifest) -> str:
     """The same for a text, or a sentence of one, that `plain` has been through."""
     allowed = frozenset(manifest.allowed_characters or _PRINTABLE_ASCII)
     folded = fold(text, allowed | _SPELLED_SYMBOLS | frozenset(_PRINTABLE_ASCII))

@@ -47,9 +47,9 @@ def utterances(
         if len(whole) <= limit:
             return iter((whole,))
     # Imported here: most texts are one utterance.
-    from .long_text import split
+    from .long_text import split_long_text
 
-    parts = split(flat, limit, _LANGUAGE_CODES.get(language.lower(), language.lower()), prepare)
+    parts = split_long_text(flat, limit, _LANGUAGE_CODES.get(language.lower(), language.lower()), prepare)
     return parts if prepare or flat == text else _with_own_line_ends(parts, flat, text)
 
 

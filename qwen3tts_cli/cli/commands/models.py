@@ -88,14 +88,14 @@ def _repo(name: str) -> str:
         if os.path.isdir(os.path.expanduser(name)):
             raise ModelNotFoundError(f"{name} is a folder outside the cache; there is nothing to pull or remove")
         expected = f"model {name}: expected an alias or the id of a repository"
-        raise ModelNotFoundError(expected if hub_cache.is_path(name) else hub_cache.unknown_model(name))
+        raise ModelNotFoundError(expected if hub_cache.is_path(name) else hub_cache.unknown_model_message(name))
     return repo
 
 
 def _open(folder: Path, cache: bool = True) -> None:
     from ...models.checkpoint import open_checkpoint
 
-    if hub_cache.holds_codec_alone(folder):
+    if hub_cache.is_codec_only(folder):
         from ...audio.codec import Codec
 
         with Codec(folder, str(folder), threads=1) as codec:
@@ -200,7 +200,7 @@ def verify(context: click.Context, name: str | None, quiet: bool) -> None:
       qwen3tts models verify
       qwen3tts models verify 0.6b
     """
-    names = [name] if name is not None else hub_cache.models_here()
+    names = [name] if name is not None else hub_cache.local_model_names()
     good = [_verify(each, quiet) for each in names]
     if not all(good):
         context.exit(1)

@@ -135,7 +135,7 @@ def _packs_of(name: str) -> list[Any]:
     try:
         folder = hub_cache.resolve_model(names_and_paths.model(name)).path
     except ModelNotFoundError as error:
-        folder, missing = Path(user_folders.expanded(name) or name), error
+        folder, missing = Path(user_folders.expand_home(name) or name), error
     found = cleanup.packed_files_of(folder)
     if (repo := hub_cache.repo_of(name)) is not None and (name.lower() in hub_cache.ALIASES or not Path(name).is_dir()):
         more = cleanup.packed_files_of(hub_cache.repo_folder(repo), below=True)

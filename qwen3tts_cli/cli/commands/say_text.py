@@ -62,7 +62,9 @@ def only_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str |
     if os.path.splitext(texts[-1])[1].lower() in _AUDIO and len(texts[-1].split()) == 1:
         from ...common import file_kinds
 
-        raise UsageError(f"{len(texts)} texts are given; to write to {texts[-1]}: -o {file_kinds.quoted(texts[-1])}")
+        raise UsageError(
+            f"{len(texts)} texts are given; to write to {texts[-1]}: -o {file_kinds.shell_quote(texts[-1])}"
+        )
     line = as_one()
     raise UsageError(f"{len(texts)} texts are given, put quotes around one{f': {line}' if line else ''}")
 
@@ -73,7 +75,7 @@ def file_hint(text: str | None) -> str | None:
         return None
     from ...common import file_kinds
 
-    line = f"qwen3tts say -f {file_kinds.quoted(text)}"
+    line = f"qwen3tts say -f {file_kinds.shell_quote(text)}"
     return f"note: the text is {text!r}; to speak what is in that file: {line}"
 
 
@@ -122,7 +124,7 @@ def decode(name: str, data: bytes) -> str:
     shown = "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
     from ...common import file_kinds
 
-    if why := file_kinds.no_text(data[: file_kinds.HEAD_BYTES], shown):
+    if why := file_kinds.why_not_text(data[: file_kinds.HEAD_BYTES], shown):
         raise UsageError(f"{name}: {why}")
     if len(data) > LIMIT_BYTES:
         raise UsageError(f"{name}: more than {LIMIT_BYTES:,} bytes of text, the limit")
@@ -138,7 +140,7 @@ def decode(name: str, data: bytes) -> str:
             raise UsageError(f"{name}: not valid {encoding.upper()} at offset {error.start}") from None
         from ...common import file_kinds
 
-        found, other = error.object[error.start], file_kinds.quoted(shown)
+        found, other = error.object[error.start], file_kinds.shell_quote(shown)
         hint = f"; if it is Latin-1: iconv -f CP1252 -t UTF-8 {other} | qwen3tts say"
         raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}{hint}") from None
 

@@ -63,7 +63,7 @@ def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
     """
     console = Console(quiet)
     rows: list[dict[str, Any]] = []
-    for name in [model] if model is not None else hub_cache.models_here():
+    for name in [model] if model is not None else hub_cache.local_model_names():
         try:
             rows += _voices(name, console, model is not None)
         except (CheckpointError, LookupError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from ...common.json_fields import shown
+from ...common.json_fields import short_repr
 from ...common.suggest import did_you_mean
 from ...errors import CheckpointError, ModelNotFoundError, UsageError
 from ...models import hub_cache
@@ -122,7 +122,7 @@ def _preset(name: str) -> dict[str, Any]:
     from ...text.languages_and_voices import PRESET_VOICE_MODELS
 
     key = name.strip().lower()
-    for model in hub_cache.models_here():
+    for model in hub_cache.local_model_names():
         try:
             config = load_config(hub_cache.resolve_model(model).path)
         except (CheckpointError, ModelNotFoundError):
@@ -134,4 +134,4 @@ def _preset(name: str) -> dict[str, Any]:
         hint = hub_cache.pull_hint(hub_cache.ALIASES["0.6b"])
         raise ModelNotFoundError(f"voice {key} is a preset of {PRESET_VOICE_MODELS}, and neither is here; {hint}")
     close = did_you_mean(name, [*voice_store.names(), *voice_store.PRESETS])
-    raise UsageError(f"no voice {shown(name)} is kept{close}; see: qwen3tts voices list")
+    raise UsageError(f"no voice {short_repr(name)} is kept{close}; see: qwen3tts voices list")

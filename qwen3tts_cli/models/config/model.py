@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...common.json_fields import Section, read_object, shown
+from ...common.json_fields import Section, read_object, short_repr
 from .codec import CODEC_TYPE, MAX_CODE_GROUPS, MAX_CODEBOOK_SIZE, MAX_CONFIG_BYTES, CodecConfig, load_codec_config
 from .transformer import MAX_HIDDEN, MAX_POSITIONS, TransformerConfig, read_transformer
 from .voice import GenerationConfig, VoiceManifest, load_generation_config, load_manifest
@@ -125,15 +125,17 @@ def _ids(talker: Section, key: str) -> dict[str, int]:
     if section is None:
         return {}
     if len(section.values) > _MAX_NAMES:
-        talker.fail(key, shown(section.values), f"at most {_MAX_NAMES} names")
+        talker.fail(key, short_repr(section.values), f"at most {_MAX_NAMES} names")
     last = talker.integer("vocab_size", RESERVED_IDS + 1, _MAX_VOCAB) - 1
     ids: dict[str, int] = {}
     for name in section.values:
         lower = name.lower()
         if not name.strip() or len(name) > _MAX_NAME_CHARACTERS or not name.isprintable():
-            talker.fail(key, f"the name {shown(name)}", f"printable names of at most {_MAX_NAME_CHARACTERS} characters")
+            talker.fail(
+                key, f"the name {short_repr(name)}", f"printable names of at most {_MAX_NAME_CHARACTERS} characters"
+            )
         if lower in ids:
-            talker.fail(key, f"{shown(name)} twice", "names that differ in more than case")
+            talker.fail(key, f"{short_repr(name)} twice", "names that differ in more than case")
         ids[lower] = section.integer(name, 0, last)
     return ids
 
@@ -146,7 +148,11 @@ def _dialects(talker: Section, speakers: dict[str, int], languages: dict[str, in
         if dialect is None or dialect is False:
             continue
         if not isinstance(dialect, str) or dialect.lower() not in languages:
-            talker.fail("spk_is_dialect", f"{shown(dialect)} for {shown(name)}", "false or a name in codec_language_id")
+            talker.fail(
+                "spk_is_dialect",
+                f"{short_repr(dialect)} for {short_repr(name)}",
+                "false or a name in codec_language_id",
+            )
         if name.lower() in dialects:
             dialects[name.lower()] = dialect.lower()
     return dialects

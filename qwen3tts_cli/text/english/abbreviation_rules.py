@@ -17,14 +17,14 @@ from .abbreviation_tables import (
     TITLES,
     WEEKDAYS,
 )
-from .rewrite_rules import Steps, any_of, set_of, tokens
-from .sentence_ends import ends_sentence, is_inside
+from .rewrite_rules import RewriteRules, any_of, word_set, words_and_signs
+from .sentence_ends import ends_sentence, is_inside_sentence
 
 _PHRASE = any_of((*PHRASES, *(key.capitalize() for key in PHRASES if key[0].islower())))
 _DAY = any_of((*WEEKDAYS, *WEEKDAYS.values()))
 _MONTH = any_of((*MONTHS, *units_and_signs.MONTHS))
 # Streets whose names come without a number of a house and are no place that a saint gave the name to.
-_STREET_NAMES = set_of(
+_STREET_NAMES = word_set(
     "Main Wall Elm Oak Maple Pine Cedar High Market Church Fleet Oxford Baker Bourbon Broad Front Water State Park "
     "Washington Bond Regent Downing Lombard Canal Bleecker Mulberry Pearl Spring King Queen Bridge Mill School Center"
 )
@@ -57,7 +57,7 @@ def _street(match: re.Match[str]) -> str:
     _, after = _around(match)
     ends = ends_sentence("St.", after)
     if not named or (word in TITLES and not numbered and not ends and re.match(r"\s[\"']?[A-Z]", after)):
-        return "Doctor" + dates_and_amounts.kept_period(match) if word == "Dr" and not named else match.group()
+        return "Doctor" + dates_and_amounts.sentence_period(match) if word == "Dr" and not named else match.group()
     return STREETS[word] + ("." if ends else "")
 
 
@@ -88,7 +88,9 @@ def _number(match: re.Match[str]) -> str:
 def _named(match: re.Match[str]) -> str:
     """A month, a day of the week or a state."""
     name = match.group(1)
-    return (MONTHS.get(name) or WEEKDAYS.get(name) or STATES.get(name) or name) + dates_and_amounts.kept_period(match)
+    return (MONTHS.get(name) or WEEKDAYS.get(name) or STATES.get(name) or name) + dates_and_amounts.sentence_period(
+        match
+    )
 
 
 def _compass(match: re.Match[str]) -> str:
@@ -119,7 +121,7 @@ def _span(match: re.Match[str]) -> str:
 def _abbreviation(match: re.Match[str]) -> str:
     found = match.group()
     spoken = PHRASES.get(found) or PHRASES[found.lower()].capitalize()
-    return spoken + dates_and_amounts.kept_period(match)
+    return spoken + dates_and_amounts.sentence_period(match)
 
 
 def _initials(match: re.Match[str]) -> str:
@@ -127,101 +129,101 @@ def _initials(match: re.Match[str]) -> str:
         r"\d ?$", match.string[max(match.start() - 2, 0) : match.start()]
     ):
         return match.group()
-    return " ".join(match.group().replace(".", "")) + dates_and_amounts.kept_period(match)
+    return " ".join(match.group().replace(".", "")) + dates_and_amounts.sentence_period(match)
 
 
 def _initial(match: re.Match[str]) -> str:
-    return match.group(1) if is_inside(*_around(match)) else match.group()
+    return match.group(1) if is_inside_sentence(*_around(match)) else match.group()
 
 
-ABBREVIATIONS = Steps(
+ABBREVIATIONS = RewriteRules(
     ("-", rf"(?<![A-Za-z])({_DAY})\.?-({_DAY})(?![A-Za-z])\.?(?=[\s,;:)]|$)", _span),
     ("-", rf"(?<![A-Za-z])({_MONTH})\.?-({_MONTH})(?![A-Za-z])\.?(?=[\s,;:)]|$)", _span),
-    (tokens(STREETS), rf"{_BEGIN}({any_of(STREETS)})\.(?![A-Za-z])", _street),
+    (words_and_signs(STREETS), rf"{_BEGIN}({any_of(STREETS)})\.(?![A-Za-z])", _street),
     (
-        set_of("Ave Blvd Rd Hwy Pkwy"),
+        word_set("Ave Blvd Rd Hwy Pkwy"),
         r"(?<=[A-Za-z] )(Ave|Blvd|Rd|Hwy|Pkwy)(?![A-Za-z.'])",
         lambda match: STREETS[match.group(1)],
     ),
-    (set_of("St"), r"(?<=[a-z] )St(?=[,;)]|$)", STREETS["St"]),
+    (word_set("St"), r"(?<=[a-z] )St(?=[,;)]|$)", STREETS["St"]),
     (
-        tokens((*BOOKS, *BOOKS.values(), "Acts")),
+        words_and_signs((*BOOKS, *BOOKS.values(), "Acts")),
         rf"{_BEGIN}({any_of((*BOOKS, *BOOKS.values(), 'Acts'))})\.? "
         r"(\d{1,3}):(\d{1,3})(?:-(\d{1,3}))?(?![\d:]|\s?[AaPp]\.?[Mm])",
         _verse,
     ),
     (
-        tokens(TITLES),
+        words_and_signs(TITLES),
         rf"{_BEGIN}({any_of(TITLES)})\.(?=\s?[\"']?[A-Z]|\s(?:&|and|or)\s|-elect|\s\d(?:st|nd))",
         _title,
     ),
-    (set_of("Mr Mrs Ms Dr"), rf"{_BEGIN}(Mr|Mrs|Ms|Dr)(?=\s[A-Z])", _title),
-    (tokens(NUMBERED), rf"(?<![A-Za-z])({any_of(NUMBERED)})\.\s{{0,2}}(?=\(?\+?\d)", _numbered),
+    (word_set("Mr Mrs Ms Dr"), rf"{_BEGIN}(Mr|Mrs|Ms|Dr)(?=\s[A-Z])", _title),
+    (words_and_signs(NUMBERED), rf"(?<![A-Za-z])({any_of(NUMBERED)})\.\s{{0,2}}(?=\(?\+?\d)", _numbered),
     (
-        tokens(NUMBERED),
+        words_and_signs(NUMBERED),
         rf"(?<![A-Za-z])({any_of(key for key in NUMBERED if key.istitle() and key != 'No')})\.\s?"
         r"(?=(?:[IVXLC]{1,7}|[A-Z]\d{0,3})(?![A-Za-z]))",
         _numbered,
     ),
-    (set_of("p pp"), r"(?<![A-Za-z])(pp?)\.\s?(?=[ivxl]{1,7}(?![A-Za-z]))", _numbered),
-    (set_of("no"), r"(?<![A-Za-z.])no\.\s?(?=\d)", _number),
-    (set_of("b d"), r"(?<![A-Za-z.])([bd])\.\s(?=\d{4}(?!\d))", lambda match: _LIFE[match.group(1)]),
-    (set_of("Tel tel"), r"(?<![A-Za-z])(Tel|tel)\.(?=:)", r"\1ephone"),
-    (set_of("est Est"), r"(?<![A-Za-z])([Ee])st\.(?=\s[a-z])", r"\1stimated"),
-    (set_of("est Est"), r"(?<![A-Za-z])([Ee])st\.\s?(?=\d{4}(?!\d))", r"\1stablished "),
-    (tokens(MONTHS), rf"{_BEGIN}({any_of(MONTHS)})\.(?![A-Za-z])", _named),
+    (word_set("p pp"), r"(?<![A-Za-z])(pp?)\.\s?(?=[ivxl]{1,7}(?![A-Za-z]))", _numbered),
+    (word_set("no"), r"(?<![A-Za-z.])no\.\s?(?=\d)", _number),
+    (word_set("b d"), r"(?<![A-Za-z.])([bd])\.\s(?=\d{4}(?!\d))", lambda match: _LIFE[match.group(1)]),
+    (word_set("Tel tel"), r"(?<![A-Za-z])(Tel|tel)\.(?=:)", r"\1ephone"),
+    (word_set("est Est"), r"(?<![A-Za-z])([Ee])st\.(?=\s[a-z])", r"\1stimated"),
+    (word_set("est Est"), r"(?<![A-Za-z])([Ee])st\.\s?(?=\d{4}(?!\d))", r"\1stablished "),
+    (words_and_signs(MONTHS), rf"{_BEGIN}({any_of(MONTHS)})\.(?![A-Za-z])", _named),
     (
-        tokens(MONTHS),
+        words_and_signs(MONTHS),
         rf"{_BEGIN}({any_of(MONTHS)})(?= \d)|(?<=\d )({any_of(MONTHS)})(?![A-Za-z.'])",
         _month,
     ),
     (
-        tokens(WEEKDAYS),
+        words_and_signs(WEEKDAYS),
         rf"{_BEGIN}({any_of(set(WEEKDAYS) - {'Sat', 'Sun'})})\.(?![A-Za-z])",
         _named,
     ),
     (
-        set_of("Sat Sun"),
+        word_set("Sat Sun"),
         r"(?:(?<=\bon )|(?<=ext )|(?<=ast )|(?<=ery )|(?<=his )|(?<=and )|(?<=or )|(?<=til )|(?<=pen )|(?<=sed )"
         r"|(?=S[a-z]{2}\.(?:,| ?[-&]| (?:and|or|to) (?:Mon|Sun)| \d)))"
         r"(Sat|Sun)\.(?![A-Za-z])",
         _named,
     ),
     (
-        tokens(WEEKDAYS),
+        words_and_signs(WEEKDAYS),
         rf"{_BEGIN}({any_of(WEEKDAYS)})(?=, \d|(?:,| \d{{1,2}}(?:st|nd|rd|th)?) {_MONTH}(?![A-Za-z]))",
         _named,
     ),
     (
-        tokens(MONTHS),
+        words_and_signs(MONTHS),
         rf"{_BEGIN}({any_of(MONTHS)})(?=/{_MONTH}(?![A-Za-z]))|(?<=[a-z]/)({any_of(MONTHS)})(?![A-Za-z.])",
         _month,
     ),
     (
-        tokens(WEEKDAYS),
+        words_and_signs(WEEKDAYS),
         rf"{_BEGIN}{_DAY}(?:(?:, (?:and |& )?|/| & | and | or ){_DAY}){{1,6}}(?![A-Za-z.])",
         _days,
     ),
     (
-        tokens(STATES),
+        words_and_signs(STATES),
         rf"{_BEGIN}(Ala|Ariz|Calif|Conn|Fla|Mich|Minn|Okla|Tenn|Wis|Wyo)\.(?![A-Za-z])",
         _named,
     ),
-    (tokens(STATES), rf"(?<=, )({any_of(STATES)})\.(?![A-Za-z])", _named),
-    (set_of("g e"), r"(?<![A-Za-z.])(?:(e)\. ?(g)|(i)\. ?(e))\.(?: (?=[A-Za-z])|(?=[A-Za-z,]))", _spaced),
+    (words_and_signs(STATES), rf"(?<=, )({any_of(STATES)})\.(?![A-Za-z])", _named),
+    (word_set("g e"), r"(?<![A-Za-z.])(?:(e)\. ?(g)|(i)\. ?(e))\.(?: (?=[A-Za-z])|(?=[A-Za-z,]))", _spaced),
     (
-        tokens((*PHRASES, *map(str.capitalize, PHRASES))) - {"."},
+        words_and_signs((*PHRASES, *map(str.capitalize, PHRASES))) - {"."},
         rf"(?<![A-Za-z.])(?:{_PHRASE}|(?i:e\.g\.|i\.e\.))(?![A-Za-z])",
         _abbreviation,
     ),
-    (set_of("v"), r"(?<=[A-Za-z] )v\.(?=\s[A-Z])", "versus"),
+    (word_set("v"), r"(?<=[A-Za-z] )v\.(?=\s[A-Z])", "versus"),
     ("/", r"(?<![A-Za-z])w/(?=\s?[A-Za-z])", "with "),
     (".", r"(?<![A-Za-z.])(?:[A-Z]\.){2,9}(?:[A-Z](?![A-Za-z]))?|(?<![A-Za-z.\d])(?<!\d )[ap]\.m\.", _initials),
     (".", r"(?<=\d )([NSEW])\.(?= [A-Z])", _compass),
-    (set_of("N S E W"), rf"{_BEGIN}([NSEW])\.(?= \d{{1,3}}(?:st|nd|rd|th)(?![A-Za-z]))", _compass),
+    (word_set("N S E W"), rf"{_BEGIN}([NSEW])\.(?= \d{{1,3}}(?:st|nd|rd|th)(?![A-Za-z]))", _compass),
     (".", rf"{_BEGIN}([A-Z])\.(?=\s+[A-Z\"'(&]|\s+(?:and|or|van|von|de)\s)", _initial),
-    (roman_numerals.COUNTED, roman_numerals.COUNTED_NUMBER, roman_numerals.counted),
-    (roman_numerals.RANKS, roman_numerals.NAMED_NUMBER, roman_numerals.named),
+    (roman_numerals.COUNTED, roman_numerals.COUNTED_NUMBER, roman_numerals.numbered_noun),
+    (roman_numerals.RANKS, roman_numerals.NAMED_NUMBER, roman_numerals.numbered_name),
     (".", r"(?<=[a-z0-9])\.(?=[a-z]{2})", " dot "),
     (".", r"(?<![\w.])\.(?=[a-z]{2,4}(?![a-z])|NET(?![A-Za-z]))", "dot "),
     (".", r"(?<=[a-z])\.(?=[A-Z])", ". "),

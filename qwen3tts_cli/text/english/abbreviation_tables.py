@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .rewrite_rules import set_of
+from .rewrite_rules import word_set
 
 # In front of a name.
 TITLES = {
@@ -212,7 +212,7 @@ STATES = {
     "Que": "Quebec",
 }
 
-STATE_CODES = set_of(
+STATE_CODES = word_set(
     "AL AK AZ AR CA CO CT DC DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR "
     "PA RI SC SD TN TX UT VT VA WA WV WI WY"
 )
@@ -275,6 +275,6 @@ PHRASES = {
 }
 
 # Units of recipes and measuring tapes are written with a period; others have one at the end of a sentence only.
-DOTTED_UNITS = set_of(
+DOTTED_UNITS = word_set(
     "in c ft yd yds mi oz lb lbs gal gals qt qts pt pts tbsp tsp doz hr hrs min mins sec secs wk wks mo mos yr yrs"
 )

@@ -76,11 +76,11 @@ def time(match: re.Match[str]) -> str:
         amount = number_words.decimal(f"{int(second)}.{part}" if part else str(int(second)))
         spoken += f" and {amount} second" + ("s" if part or int(second) != 1 else "")
     if half:
-        spoken += f" {half.lower()} m" + kept_period(match)
+        spoken += f" {half.lower()} m" + sentence_period(match)
     return spoken
 
 
-def kept_period(match: re.Match[str]) -> str:
+def sentence_period(match: re.Match[str]) -> str:
     """The period of an abbreviation that ends a sentence too."""
     if not match.group().endswith("."):
         return ""
@@ -174,7 +174,7 @@ def dotted_quantity(match: re.Match[str]) -> str:
     number, unit = match.group("number", "unit")
     one, many = units_and_signs.UNITS.get(unit) or units_and_signs.DOTTED[unit]
     named = f"-{one}" if "-" in match.group() else f" {one if _is_one(number) else many}"
-    return (number_words.decimal(number) if "." in number else number) + named + kept_period(match)
+    return (number_words.decimal(number) if "." in number else number) + named + sentence_period(match)
 
 
 def minutes(match: re.Match[str]) -> str:
@@ -218,7 +218,7 @@ def fraction(match: re.Match[str]) -> str:
 
 def _fraction(match: re.Match[str], unit: str) -> str:
     whole, top, bottom = match.group(1), int(match.group(2)), int(match.group(3))
-    one, many = (f" {name}{kept_period(match)}" if name else "" for name in _names(unit))
+    one, many = (f" {name}{sentence_period(match)}" if name else "" for name in _names(unit))
     if top == bottom > 1 and not whole:
         return f"{top} {'' if top in (20, 50) else 'out of '}{bottom}{many}"
     if not 0 < top < bottom or (bottom > 10 and bottom not in (16, 32, 64, 100)):

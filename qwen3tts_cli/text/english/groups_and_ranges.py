@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from . import number_words, units_and_signs
-from .rewrite_rules import set_of
+from .rewrite_rules import word_set
 
 # In front of numbers that are counted through rather than subtracted.
 _COUNTED = (
@@ -13,7 +13,7 @@ _COUNTED = (
     r"\b(?:pp?\.?|pages?|chapters?|verses?|sections?|volumes?|figures?|lines?|steps?|parts?|rows?|levels?|items?|"
     r"questions?|ages?|aged|grades?|years?|from|between|about|around|numbers?)\s$"
 )
-_VERBS = set_of("is are was were equals equal makes make gives give leaves leave plus minus times and or to")
+_VERBS = word_set("is are was were equals equal makes make gives give leaves leave plus minus times and or to")
 _LEFT = r"([$£€¥₹]?)(\d[\d,]{0,18}(?:[.:]\d{1,15})?)(\s?[A-Za-z°%.]{0,12})$"
 _RIGHT = r"([$£€¥₹]?)(\.?\d[\d,]{0,18}(?:[.:]\d{1,15})?)(\s?[A-Za-z°%.]{0,12})"
 _HALF = r"\s?[AaPp]\.?[Mm]\.?\s?"
@@ -30,7 +30,7 @@ _DECADE_BEHIND = (
     r"(?:\b(?:the|his|her|my|your|our|their|its|early|mid|late|low|high|upper|lower|roaring|swinging|[a-z]{2,}'s)[ -]|'"
     r"|ties(?:,? (?:and|or|to|through)|,| to) )$"
 )
-_SECONDS_AHEAD = set_of(
+_SECONDS_AHEAD = word_set(
     "later ago before after left remaining delay timeout into per or and at on in to was is are were long for from "
     "with until if when then but as of each more total max min maximum minimum"
 )
@@ -41,7 +41,7 @@ def with_commas(match: re.Match[str]) -> str:
     return ",".join(re.findall(r"\d+", match.group()))
 
 
-def grouped(match: re.Match[str]) -> str:
+def spaced_groups(match: re.Match[str]) -> str:
     """Groups of three digits with spaces between: one number, unless they may be several."""
     number, _, fraction = match.group().partition(",")
     groups = number.split()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import dates_and_amounts, groups_and_ranges, number_words, units_and_signs
 from .abbreviation_tables import DOTTED_UNITS, MONTHS, STATE_CODES
-from .rewrite_rules import END, HYPHEN, INT, NUMBER, START, Steps, any_of, set_of, tokens
+from .rewrite_rules import END, HYPHEN, INT, NUMBER, START, RewriteRules, any_of, word_set, words_and_signs
 
 _MONTH = any_of(units_and_signs.MONTHS)
 _ANY_MONTH = any_of((*MONTHS, *units_and_signs.MONTHS))
@@ -28,7 +28,7 @@ _BARE_SIGNS = any_of(key for key in units_and_signs.CURRENCIES if not key[0].isa
 _SIGN = rf"(?P<currency>(?<![A-Za-z]){_LETTERED_SIGNS}|{_BARE_SIGNS})"
 _MONEY_SIGNS = frozenset(sign for key in units_and_signs.CURRENCIES for sign in key if not sign.isalpha())
 _MONEY_CODES = frozenset(key for key in units_and_signs.CURRENCIES if key.isalpha())
-_HALVES = set_of("a p A P am pm AM PM Am Pm aM pM")
+_HALVES = word_set("a p A P am pm AM PM Am Pm aM pM")
 _AMOUNT = rf"(?P<number>{NUMBER}|\.\d{{1,2}}(?!\d))"
 # In front of the hyphen of a range: 9am-5pm, 5%-10%, $1M-$2M, 1st-3rd, 20s-30s.
 _SUFFIX = (
@@ -52,17 +52,17 @@ _PHONE = "|".join(
 
 # Other spellings of what the steps of NUMBERS know; they run before them all, whose needs are looked up once.
 _SPELLINGS = (
-    (set_of("Rs"), r"(?<![A-Za-z])Rs\.?\s?(?=\d)", "₹"),
-    (set_of("CHF"), r"(?<=CHF)(\s?\d[\d',]{0,18})\.-{1,2}(?!\d)", r"\1"),
+    (word_set("Rs"), r"(?<![A-Za-z])Rs\.?\s?(?=\d)", "₹"),
+    (word_set("CHF"), r"(?<=CHF)(\s?\d[\d',]{0,18})\.-{1,2}(?!\d)", r"\1"),
     (
-        set_of("USD AUD CAD NZD HKD SGD"),
+        word_set("USD AUD CAD NZD HKD SGD"),
         rf"(?<![A-Za-z])({any_of(_DOLLARS)})\s?\$(?=\.?\d)",
         lambda match: _DOLLARS[match.group(1)],
     ),
     (",", rf"{START}\d{{1,2}}(?:,\d\d){{1,5}},\d{{3}}(?![\d,])", groups_and_ranges.lakhs),
     (_HALVES, rf"{START}(\d{{1,2}})\.([0-5]\d)(?={_HALF.replace('?P<half>', '')})", r"\1:\2"),
     (HYPHEN, rf"{START}(\d{{1,2}})a-(\d{{1,2}})p{END}", r"\1am-\2pm"),
-    (set_of("Z"), r"(?<=\d:\d\d:\d\d)(\.\d{1,9})?Z(?![A-Za-z0-9])", r"\1 UTC"),
+    (word_set("Z"), r"(?<=\d:\d\d:\d\d)(\.\d{1,9})?Z(?![A-Za-z0-9])", r"\1 UTC"),
     (
         "+-",
         r"(?:(?<=\d:\d\d:\d\d)|(?<=T\d\d:\d\d))(\.\d{1,9})? ?([+-])(\d\d):?(\d\d)(?![\d:])",
@@ -70,7 +70,7 @@ _SPELLINGS = (
     ),
     (HYPHEN, rf"{START}(\d{{1,2}})-({_ANY_MONTH})-(\d{{4}})(?![\d-])", dates_and_amounts.day_month_year),
     (
-        tokens((*MONTHS, *units_and_signs.MONTHS)),
+        words_and_signs((*MONTHS, *units_and_signs.MONTHS)),
         rf"{START}0([1-9]) (?=Jan|Feb|Ma[ry]|Apr|Ju[nl]|Aug|Sep|Oct|Nov|Dec)",
         r"\1 ",
     ),
@@ -103,7 +103,7 @@ _WRITTEN_OUT = (
     (
         None,
         rf"{_ALONE}\d{{1,3}}(?: \d{{3}}){{1,4}}(?!\d)(?![ -]\d)(?:,\d{{1,2}}(?!,?\d))?",
-        groups_and_ranges.grouped,
+        groups_and_ranges.spaced_groups,
     ),
     ("'_", rf"{START}\d{{1,3}}(?:(?:'\d{{3}}){{1,4}}|(?:_\d{{3}}){{1,4}})(?![\d'_])", groups_and_ranges.with_commas),
     ("-", rf"{START}1-8\d\d-(?=[A-Z])", groups_and_ranges.toll_free),
@@ -200,12 +200,12 @@ _AMOUNTS = (
     ("s", rf"{START}(10{{1,3}})s(?= of\b)", groups_and_ranges.tens),
     ("s", rf"(?<![A-Za-z0-9_,.])(')?((?:1\d|20)\d0|[1-9]0)'?s{END}", groups_and_ranges.decade),
     (
-        tokens(units_and_signs.MONTHS),
+        words_and_signs(units_and_signs.MONTHS),
         rf"({_MONTH}) (\d{{1,2}})(?=, ?\d{{4}}|[.,;:!?]|$| to [A-Z])(?![.,:]\d)",
         dates_and_amounts.month_day,
     ),
     (
-        set_of("st nd rd th ST ND RD TH"),
+        word_set("st nd rd th ST ND RD TH"),
         rf"{START}(?P<number>{INT})(?:st|nd|rd|th|ST|ND|RD|TH){END}",
         dates_and_amounts.ordinal,
     ),
@@ -214,11 +214,11 @@ _AMOUNTS = (
         r"(?<=\d°)(?:\s?(\d{1,2})'(?:\s?(\d{1,2})(?:\"|''))?)?(?:\s?([NSEW])(?![A-Za-z]))?",
         dates_and_amounts.arc,
     ),
-    (set_of("in"), r"(?<=\d)\s?(ft\.?|feet|foot) ?(\d{1,2}) ?in\.?(?=[\s,;:!?)]|$)", r" \1 \2 inches"),
+    (word_set("in"), r"(?<=\d)\s?(ft\.?|feet|foot) ?(\d{1,2}) ?in\.?(?=[\s,;:!?)]|$)", r" \1 \2 inches"),
     ("'", r"(\d)'\s?(\d{1,2})(?:\"|'')", r"\1 feet \2"),
     ('"', r"(?<=\d)\"(?!\w)", dates_and_amounts.inches),
-    (set_of("sq cu fl"), r"(\d\s?)(sq|cu|fl)\.\s(?=ft|mi|oz|m|km)", r"\1\2 "),
-    (set_of("T t"), rf"{START}({NUMBER}) ([Tt])\.(?= (?!rex)[a-z])", dates_and_amounts.spoons),
+    (word_set("sq cu fl"), r"(\d\s?)(sq|cu|fl)\.\s(?=ft|mi|oz|m|km)", r"\1\2 "),
+    (word_set("T t"), rf"{START}({NUMBER}) ([Tt])\.(?= (?!rex)[a-z])", dates_and_amounts.spoons),
     ("p", rf"{START}([1-9]\d?)p{END}(?! (?:video|film|mode|at))", r"\1 pence"),
     (
         "m",
@@ -232,12 +232,12 @@ _AMOUNTS = (
         dates_and_amounts.dotted_quantity,
     ),
     (
-        tokens(units_and_signs.UNITS),
+        words_and_signs(units_and_signs.UNITS),
         rf"{START}(?P<number>{NUMBER})\s?(?P<unit>{_UNIT})(?P<power>[23²³])?{END}{_PER}",
         dates_and_amounts.quantity,
     ),
     (HYPHEN, rf"{START}({NUMBER})-({_LONG_UNIT}){END}", dates_and_amounts.compound),
-    (set_of("k M B bn tn"), rf"{START}({NUMBER})(k|M|B(?! [A-Z])|bn|tn){END}", dates_and_amounts.magnitude),
+    (word_set("k M B bn tn"), rf"{START}({NUMBER})(k|M|B(?! [A-Z])|bn|tn){END}", dates_and_amounts.magnitude),
 )
 
 _REST = (
@@ -252,5 +252,5 @@ _REST = (
     ("#", r"#(?=\d)", "number "),
 )
 
-SPELLINGS = Steps(*_SPELLINGS)
-NUMBERS = Steps(*_WRITTEN_OUT, *_RANGES, *_AMOUNTS, *_REST)
+SPELLINGS = RewriteRules(*_SPELLINGS)
+NUMBERS = RewriteRules(*_WRITTEN_OUT, *_RANGES, *_AMOUNTS, *_REST)

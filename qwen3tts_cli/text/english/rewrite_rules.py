@@ -20,12 +20,12 @@ HYPHEN = frozenset(("0-",))
 _TOKEN = re.compile(r"[^\W\d_²³µΩ]+|[^\w\s]|[_\n²³µΩ]")
 
 
-def set_of(words: str) -> frozenset[str]:
+def word_set(words: str) -> frozenset[str]:
     """The words of a string."""
     return frozenset(words.split())
 
 
-def tokens(keys: Iterable[str]) -> frozenset[str]:
+def words_and_signs(keys: Iterable[str]) -> frozenset[str]:
     """The words and the signs that the keys consist of, as a step needs them."""
     return frozenset(token for key in keys for token in _TOKEN.findall(key))
 
@@ -35,7 +35,7 @@ def any_of(keys: Iterable[str]) -> str:
     return "(?:" + "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True)) + ")"
 
 
-class Steps:
+class RewriteRules:
     """Replacements in order: (what it needs, pattern, wording).
 
     A step is passed over, and its pattern not even compiled, where the text has none of the words and signs that it

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from . import number_words
-from .rewrite_rules import any_of, set_of
+from .rewrite_rules import any_of, word_set
 
 # Rulers and popes are counted: the Eighth. Other names and words have a number behind them.
-_RULERS = set_of(
+_RULERS = word_set(
     "Henry Louis Charles Edward George Elizabeth James William Richard Philip Philippe Pius Paul Benedict Leo "
     "Gregory Napoleon Alexander Catherine Nicholas Frederick Wilhelm Friedrich Ferdinand Francis Peter Ivan Mary "
     "Robert Alfonso Carlos Juan Ramses Ramesses Clement Innocent Urban Sixtus Boniface Celestine Constantine "
@@ -18,26 +18,26 @@ _RULERS = set_of(
     "Callixtus Eugene Hadrian Julius Martin Victor Umberto Humbert Amadeus Carol Hassan Mohammed Abdullah Emmanuel"
 )
 # What has its number behind it, I among them.
-COUNTED = set_of(
+COUNTED = word_set(
     "War Part Chapter Volume Book Act Scene Section Article Phase Type Class Title Bowl Level Stage Figure Table "
     "Appendix Grade Schedule Apollo Category Tier Group Division Mark Amendment Canto Psalm Step Unit Lesson Episode "
     "Season Vatican"
 )
 COUNTED_NUMBER = rf"(?<![A-Za-z'])({any_of(COUNTED)})\s([IVXLC]{{1,8}})(?![A-Za-z0-9&-]|'(?!s))"
 # Behind other names, numbers that are no other word.
-RANKS = set_of("II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI XXII XXIII")
+RANKS = word_set("II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI XXII XXIII")
 NAMED_NUMBER = rf"(?<![A-Za-z'])([A-Z][a-z]{{2,20}})\s({any_of(RANKS)})(?!\.[A-Z])(?![A-Za-z0-9&-]|'(?!s))"
 _VALID = r"(?=.)(?:XC|XL|L?X{0,4})(?:IX|IV|V?I{0,4})"
 _WORTH = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 
-def counted(match: re.Match[str]) -> str:
+def numbered_noun(match: re.Match[str]) -> str:
     """World War II, Part I."""
     noun, number = match.groups()
     return f"{noun} {_value(number)}" if re.fullmatch(_VALID, number) else match.group()
 
 
-def named(match: re.Match[str]) -> str:
+def numbered_name(match: re.Match[str]) -> str:
     """The number behind a name, as digits, or as a rank where the name is a ruler's."""
     name, rank = match.groups()
     if name in _RULERS:

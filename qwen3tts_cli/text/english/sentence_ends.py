@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from .abbreviation_tables import DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
-from .rewrite_rules import set_of
+from .rewrite_rules import word_set
 
 # Whatever follows belongs to them.
-_LEADING = frozenset(TITLES).difference({"St", "Dr", "Mt", "Ft"}) | set_of(
+_LEADING = frozenset(TITLES).difference({"St", "Dr", "Mt", "Ft"}) | word_set(
     "Mr Mrs Ms Dr Mt Ft vs v e.g i.e cf viz approx ca c esp incl excl avg pp p Nos nos Fig Figs fig figs "
     "Vol Vols vol vols Ch Chap ch chap Eq Eqs eq eqs Asst Messrs Mme Mlle Ste Mx P.S N.B"
 )
@@ -19,7 +19,7 @@ _INNER = (
     | frozenset(WEEKDAYS).difference({"Sun", "Sat"})
     | frozenset(STATES)
     | frozenset(phrase.rstrip(".").split()[-1] for phrase in PHRASES if phrase.endswith("."))
-    | set_of(
+    | word_set(
         "Sec sec Art App Apt Rm Ext Tel Pt Ph.D M.D B.A M.A B.Sc M.Sc M.B.A Ph D.D.S R.N L.L.C P.C "
         "Proc Acad Sci Phys Chem Biol Educ Med Lett Appl Trans Bd Dist Cir Supp Hist Phil Cor Thess"
     )
@@ -31,11 +31,11 @@ _FINAL = frozenset(("etc", "a.m", "p.m", "A.M", "P.M"))
 _LOWER = (
     frozenset(NUMBERED)
     | frozenset(phrase.rstrip(".").split()[-1] for phrase in PHRASES if phrase.endswith("."))
-    | set_of("temp pop abbr adj adv lit orig pl sing usu prob ref refs para paras ed eds repr illus dim max min")
+    | word_set("temp pop abbr adj adv lit orig pl sing usu prob ref refs para paras ed eds repr illus dim max min")
 ).difference({"No", "no"})
 
 # Words that begin a sentence with a capital, and hardly ever a name.
-_OPENERS = set_of(
+_OPENERS = word_set(
     "he she it they we you i the a an this that these those there here his her their our my your its but and or so yet "
     "nor if when while after before because since although though however then thus therefore meanwhile moreover "
     "furthermore also in on at by for from with without to as what why how who whom whose where which is are was were "
@@ -64,7 +64,7 @@ _ARTICLE_AND_TIME = r"\b(?:[Tt]he|[Aa]n?)\s+\d{1,2}(?::\d\d)?\s?[AaPp]\.\s?[Mm]\
 _REACH = 48
 
 
-def is_word(before: str) -> bool:
+def is_lowercase_word(before: str) -> bool:
     """Whether the word in front of the period at the end of `before` is in small letters, and no abbreviation.
 
     In texts without capitals such periods end sentences.
@@ -76,7 +76,7 @@ def is_word(before: str) -> bool:
     return word not in _LEADING | _INNER | _FINAL | _LOWER and not re.search(_DOTTED_UNIT, before[-_REACH:])
 
 
-def is_inside(before: str, after: str) -> bool:
+def is_inside_sentence(before: str, after: str) -> bool:
     """Whether the period at the end of `before` belongs to an abbreviation, and the sentence goes on with `after`."""
     before = before[-_REACH:]
     found = re.search(_LAST_WORD, before)

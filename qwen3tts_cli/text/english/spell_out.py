@@ -10,7 +10,7 @@ import re
 
 from . import number_words, units_and_signs
 from .abbreviation_rules import ABBREVIATIONS
-from .rewrite_rules import INT, Steps, any_of, tokens
+from .rewrite_rules import INT, RewriteRules, any_of, words_and_signs
 
 _ADDRESS_SIGNS = {
     "@": "at",
@@ -46,7 +46,7 @@ def _sign(match: re.Match[str]) -> str:
 _PLACES = {".": "dot slash ", "..": "dot dot slash ", "~": "tilde slash "}
 _WWW = ("www", "Www", "WWW")
 
-_LAYOUT = Steps(
+_LAYOUT = RewriteRules(
     # A blank line or a list item ends what was before; other line ends are spaces.
     ("\n", r"(?<=[A-Za-z0-9)%\"'])[^\S\n]?\n\s*(?:\n\s*|[-*+] |(?=\d{1,3}[.)]\s))", ". "),
     ("\n-*+>", r"\n\s*(?:[-*+>] )?|^[-*+>] ", " "),
@@ -54,12 +54,12 @@ _LAYOUT = Steps(
     (":;", r"(?<![A-Za-z0-9])[:;]-?[()DP](?![A-Za-z0-9])", " "),
 )
 
-_ADDRESSES = Steps(
+_ADDRESSES = RewriteRules(
     (frozenset((":", *_WWW)), r"(?<![A-Za-z])(?:(?:[Hh][Tt][Tt][Pp][Ss]?|ftp)://|[Ww][Ww][Ww]\.)[^\s<>\"]+", _address),
     ("@", r"(?<![\w.%+-])[\w.%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}", _address),
 )
 
-_SIGNS = Steps(
+_SIGNS = RewriteRules(
     ("-", r"-{2,}", ", "),
     ("#", r"(?<![A-Za-z])([CF])#", r"\1 sharp"),
     ("+", r"(?<=[A-Za-z])\+\+", " plus plus "),
@@ -74,7 +74,7 @@ _SIGNS = Steps(
     ("/", r"(?<![A-Za-z])km/h(?![A-Za-z])", "kilometers per hour"),
     ("/", r"(?<=[A-Za-z0-9])/(?=[A-Za-z0-9])", " slash "),
     ("\\", r"(?<=[A-Za-z0-9:])\\(?=[A-Za-z0-9])", " backslash "),
-    (tokens(units_and_signs.SIGNS), any_of(units_and_signs.SIGNS), _sign),
+    (words_and_signs(units_and_signs.SIGNS), any_of(units_and_signs.SIGNS), _sign),
     ("<", r"<(?=[^\s\d=-])([^<>\n]{1,80})(?<!\s)>", r" \1 "),
     ("<", r"(?<=[A-Za-z0-9])<(?=[A-Za-z0-9])", " less than "),
     (">", r"(?<=[A-Za-z0-9])>(?=[A-Za-z0-9])", " greater than "),
