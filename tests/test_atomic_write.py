@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from array import array
 from pathlib import Path
 
 import pytest
@@ -269,7 +270,7 @@ def _kept_voice():
 def _table():
     from qwen3tts_cli.models import bpe_merges
 
-    bpe_merges._write_cache(Path("data/table"), b"table")
+    bpe_merges._write_cache(Path("data/table"), array("Q", range(300)), b"digest")
 
 
 def _output():

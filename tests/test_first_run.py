@@ -414,7 +414,7 @@ def test_no_cache_uses_what_is_there(model, monkeypatch):
     for stamp in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.ok"):
         stamp.unlink()
     monkeypatch.setattr(packed_matrices, "pack_in_memory", None)
-    monkeypatch.setattr(bpe_merges, "_pack", None)
+    monkeypatch.setattr(bpe_merges, "_build_table", None)
     with Synthesizer.open(model, precision="int8", cache=False) as voice:
         np.testing.assert_array_equal(spoken(voice), want)
     assert cache_files() == [name for name in names if not name.endswith(".ok")]
@@ -589,7 +589,7 @@ def test_what_was_packed_of_the_checkpoint_does_not_stay_in_memory(model, monkey
 
 def test_the_tokenizers_table_is_made_while_weights_are_packed(model, monkeypatch):
     made, pack = threading.Event(), packed_codec.pack_codec
-    monkeypatch.setattr(bpe_merges, "_pack", lambda *a, inner=bpe_merges._pack: made.set() or inner(*a))
+    monkeypatch.setattr(bpe_merges, "_build_table", lambda *a, inner=bpe_merges._build_table: made.set() or inner(*a))
 
     def wait(*given):
         assert made.wait(allowed(30))

@@ -189,8 +189,8 @@ def cached(folder, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setattr(bpe_merges, "CACHE_MERGES", 0)
-    builds, pack = [], bpe_merges._pack
-    monkeypatch.setattr(bpe_merges, "_pack", lambda *a: builds.append(1) or pack(*a))
+    builds, pack = [], bpe_merges._build_table
+    monkeypatch.setattr(bpe_merges, "_build_table", lambda *a: builds.append(1) or pack(*a))
     return folder, cache / "qwen3tts", builds
 
 

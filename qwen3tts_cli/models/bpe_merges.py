@@ -1,13 +1,13 @@
-"""The merge table of a byte-level BPE vocabulary, packed so that a large one opens without building dictionaries.
+"""The merge table of a byte-level BPE vocabulary, and its cache file.
 
-The packed form is what the cache file holds: a header, the token id of each byte, and one sorted array of pairs.
-Start-up with a vocabulary of 150,000 entries is then two hashes and one read.
+Building the table of a large vocabulary takes dictionaries of all tokens and merges. The finished table is one array of
+integers, which a cache file keeps for later processes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import struct
+import hashlib
 import zlib
 from array import array
 from bisect import bisect_left
@@ -21,28 +21,25 @@ from ..errors import CheckpointError
 MAX_FILE_BYTES = 16 << 20
 MAX_ID = (1 << 20) - 1
 MAX_MERGES = 1 << 20
-CACHE_MERGES = 8192  # building fewer is as fast as reading them back
+CACHE_MERGES = 8192  # smaller tables are built as fast as they are read from a file
 MISSING = (1 << 63) - 1  # above every rank << 32 | id
-_MAGIC = b"Q3TBPE01"
-# magic, digest of the sources, CRC-32 of what follows, byte order, number of merges, largest id
-_HEADER = struct.Struct("=8s32sIIII")
-_BYTE_ORDER = 0x01020304
 _PAIR_CACHE = 1 << 15
+_FIXED_ITEMS = 257  # a table: the token id of each byte (256), the largest id (1), pairs (n), merges (n)
 
 
 class MergeTable(dict):  # type: ignore[type-arg]
-    """pair of token ids (left << 32 | right) -> rank << 32 | merged id, MISSING where the pair never merges.
+    """pair of token ids (left << 32 | right) -> rank << 32 | merged id, or MISSING if the pair never merges.
 
-    The dictionary is a bounded cache in front of the packed arrays; `byte_ids` has the token of each byte value.
+    The dictionary caches a bounded number of lookups in the sorted pairs of `table`, an array("Q") as `_build_table`
+    returns it. byte_ids: the token id of each byte value. max_id: the largest token id.
     """
 
-    def __init__(self, packed: bytes) -> None:
+    def __init__(self, table: array[int]) -> None:
         super().__init__()
-        count, self.max_id = _HEADER.unpack_from(packed)[4:]
-        view, start = memoryview(packed), _HEADER.size + 1024
-        self.byte_ids = view[_HEADER.size : start].cast("I").tolist()
-        self._pairs = view[start : start + 8 * count].cast("Q")
-        self._merges = view[start + 8 * count : start + 16 * count].cast("Q")
+        items = memoryview(table)
+        count = (len(items) - _FIXED_ITEMS) // 2
+        self.byte_ids, self.max_id = items[:256].tolist(), items[256]
+        self._pairs, self._merges = items[_FIXED_ITEMS : _FIXED_ITEMS + count], items[_FIXED_ITEMS + count :]
 
     def __missing__(self, pair: int) -> int:
         at = bisect_left(self._pairs, pair)
@@ -54,50 +51,50 @@ class MergeTable(dict):  # type: ignore[type-arg]
 
 
 def load_merge_table(folder: Path, *, keep: bool = True) -> MergeTable:
-    """The table of vocab.json and merges.txt in a folder, from the cache where it holds one for exactly these contents.
+    """Load the merge table of vocab.json and merges.txt in a folder, from the cache if that has a table of these files.
 
-    keep: put one there where there is none. A cache that cannot be read or written is done without. Raises
-    CheckpointError for malformed sources.
+    keep: write the table into the cache if it is not there. A cache that cannot be read or written is ignored. Raises
+    CheckpointError for malformed files.
     """
-    import hashlib
-
     vocab_path, merges_path = folder / "vocab.json", folder / "merges.txt"
     vocab, merges = read_bytes(vocab_path, MAX_FILE_BYTES), read_bytes(merges_path, MAX_FILE_BYTES)
     if merges.count(b"\n") < CACHE_MERGES:
-        return MergeTable(_pack(vocab, merges, vocab_path, merges_path, bytes(32)))
+        return MergeTable(_build_table(vocab, merges, vocab_path, merges_path))
     digest = hashlib.sha256(hashlib.sha256(vocab).digest() + hashlib.sha256(merges).digest()).digest()
     cached = _cache_path(digest)
-    packed = _read_cache(cached, digest) if cached else None
-    if packed is None:
-        packed = _pack(vocab, merges, vocab_path, merges_path, digest)
+    table = _read_cache(cached, digest) if cached else None
+    if table is None:
+        table = _build_table(vocab, merges, vocab_path, merges_path)
         if cached and keep:
-            _write_cache(cached, packed)
-    return MergeTable(packed)
+            _write_cache(cached, table, digest)
+    return MergeTable(table)
 
 
 def byte_alphabet() -> list[str]:
-    """The printable character that stands for each byte value in the two files. Source: GPT-2, encoder.py."""
+    """Return the printable character that represents each byte value in the two files. Source: GPT-2, encoder.py."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))
     return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
 
 
-def _pack(vocab: bytes, merges: bytes, vocab_path: Path, merges_path: Path, digest: bytes) -> bytes:
-    """Build the packed table from the contents of the two files. Raises CheckpointError."""
+def _build_table(vocab: bytes, merges: bytes, vocab_path: Path, merges_path: Path) -> array[int]:
+    """Build the table from the contents of the two files: array("Q") of 257 + 2 n items. Raises CheckpointError."""
     ids = _parse_vocab(vocab, vocab_path)
-    byte_ids = array("I")
+    table = array("Q")
     for byte, character in enumerate(byte_alphabet()):
         if character not in ids:
             raise CheckpointError(f"{vocab_path}: no token {short_repr(character)} for the byte 0x{byte:02x}")
-        byte_ids.append(ids[character])
-    table = _parse_merges(merges, merges_path, ids)
-    pairs = sorted(table)
-    body = byte_ids.tobytes() + array("Q", pairs).tobytes() + array("Q", map(table.__getitem__, pairs)).tobytes()
-    return _HEADER.pack(_MAGIC, digest, zlib.crc32(body), _BYTE_ORDER, len(pairs), max(ids.values())) + body
+        table.append(ids[character])
+    table.append(max(ids.values()))
+    merged = _parse_merges(merges, merges_path, ids)
+    pairs = sorted(merged)
+    table.extend(pairs)
+    table.extend(map(merged.__getitem__, pairs))
+    return table
 
 
 def _parse_vocab(data: bytes, path: Path) -> dict[str, int]:
-    """vocab.json: token -> id, each id once and in [0, MAX_ID]."""
+    """Parse vocab.json: token -> id, each id once and in [0, MAX_ID]. Raises CheckpointError."""
     ids = parse_json(data, path)
     if not isinstance(ids, dict):
         raise CheckpointError(f"{path}: found {short_repr(ids)}, expected an object")
@@ -109,17 +106,16 @@ def _parse_vocab(data: bytes, path: Path) -> dict[str, int]:
         seen: dict[int, str] = {}
         for token, value in ids.items():
             if value in seen:
-                raise CheckpointError(
-                    f"{path}: id {value} is of both {short_repr(seen[value])} and {short_repr(token)}"
-                )
+                both = f"{short_repr(seen[value])} and {short_repr(token)}"
+                raise CheckpointError(f"{path}: id {value} is of both {both}")
             seen[value] = token
     return ids
 
 
 def _parse_merges(data: bytes, path: Path, ids: dict[str, int]) -> dict[int, int]:
-    """merges.txt: pair -> rank << 32 | merged id, in the encoding of MergeTable. The rank is the place in the file.
+    """Parse merges.txt: pair -> rank << 32 | merged id, as in MergeTable. The rank is the position in the file.
 
-    Only a first line may be a comment: genuine merges begin with '#' too.
+    Only the first line may be a comment, because merges may begin with '#' too. Raises CheckpointError.
     """
     try:
         lines = data.decode("utf-8").split("\n")
@@ -148,29 +144,33 @@ def _parse_merges(data: bytes, path: Path, ids: dict[str, int]) -> dict[int, int
 
 
 def _cache_path(digest: bytes) -> Path | None:
-    """Where the packed table of these sources is cached; None where there is no such place."""
+    """Return the path of the cached table of these sources, or None if there is no cache folder."""
     root = user_folders.cache_folder()
     return None if root is None else root / f"tokenizer-{digest.hex()[:32]}.bin"
 
 
-def _read_cache(path: Path, digest: bytes) -> bytes | None:
-    """The packed table in a cache file, None unless it is whole, of this machine's byte order and of these sources."""
+def _read_cache(path: Path, digest: bytes) -> array[int] | None:
+    """Read a table from a cache file; None if it is missing, damaged, or made on another machine or of other files."""
+    items = array("Q")
     try:
         descriptor, size = open_regular(path)
         with open(descriptor, "rb") as file:
-            packed = file.read(size) if size <= _HEADER.size + 1024 + 16 * MAX_MERGES else b""
-    except (CheckpointError, OSError):
+            if size % 8 == 0 and size <= 8 * (_FIXED_ITEMS + 2 * MAX_MERGES + 1):
+                items.frombytes(file.read(size))
+        checksum = items.pop()
+    except (CheckpointError, OSError, ValueError, IndexError):
         return None
-    if len(packed) < _HEADER.size + 1024:
-        return None
-    magic, sources, checksum, order, count, _ = _HEADER.unpack_from(packed)
-    if (magic, sources, order) != (_MAGIC, digest, _BYTE_ORDER) or len(packed) != _HEADER.size + 1024 + 16 * count:
-        return None
-    return packed if zlib.crc32(memoryview(packed)[_HEADER.size :]) == checksum else None
+    return items if len(items) >= _FIXED_ITEMS and checksum == _checksum(items, digest) else None
 
 
-def _write_cache(path: Path, packed: bytes) -> None:
-    """Put a packed table in place in one step, or leave it: the cache only saves time."""
+def _write_cache(path: Path, table: array[int], digest: bytes) -> None:
+    """Write a table and its checksum to a cache file. Errors are ignored: the next process builds the table again."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(path, packed, mode=0o600, durable=False)
+        data = table.tobytes() + array("Q", [_checksum(table, digest)]).tobytes()
+        write_whole(path, data, mode=0o600, durable=False)
+
+
+def _checksum(table: array[int], digest: bytes) -> int:
+    """CRC-32 of the digest of the sources and of the table. It also tells a table of the other byte order."""
+    return zlib.crc32(table, zlib.crc32(digest))
