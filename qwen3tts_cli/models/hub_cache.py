@@ -1,7 +1,7 @@
-"""Which models there are on this machine: the embedded voice, the Hugging Face cache, folders. No network.
+"""Resolve the name of a model to a folder on this machine: the embedded voice, the Hugging Face cache, or a path.
 
-The cache is read as it lies on disk (`models--org--name/{refs,snapshots,blobs}`), so that speaking never waits for
-the import of huggingface_hub.
+Nothing here uses the network. The layout of the cache (`models--org--name/{refs,snapshots,blobs}`) is read directly,
+without the slow import of huggingface_hub.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CODEC_TYPE = "qwen3_tts_tokenizer_12hz"
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model on this machine: its folder, the name to show, and whether it is the one in this package."""
+    """A model on this machine. path: its folder. name: the name to show. embedded: whether it is the embedded voice."""
 
     path: Path
     name: str
@@ -49,24 +49,25 @@ class ResolvedModel:
 
 
 def embedded_path() -> Path:
-    """Folder of the embedded voice."""
+    """The folder of the embedded voice."""
     return Path(__file__).parents[1] / "voices" / EMBEDDED
 
 
 def is_offline() -> bool:
-    """Whether the Hub must not be asked, as huggingface_hub reads it: a variable is set to 1, on, yes or true."""
+    """Whether the Hub must not be contacted: `offline_variable()` is 1, on, yes or true, as in huggingface_hub."""
     return os.environ.get(offline_variable(), "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def offline_variable() -> str:
-    """The variable that says whether the Hub may be asked: HF_HUB_OFFLINE, where it is empty that of transformers."""
+    """The name of the variable that forbids contacting the Hub: HF_HUB_OFFLINE, or TRANSFORMERS_OFFLINE if the first
+    is empty."""
     return "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
 
 
 def cache_folder() -> Path | None:
     """The Hugging Face cache: HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub.
 
-    None where none of these, nor a home folder, is known.
+    None if no variable is set and no home folder is known.
     """
     cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if not cache:
@@ -77,13 +78,13 @@ def cache_folder() -> Path | None:
 
 
 def repo_folder(repo: str) -> Path | None:
-    """Folder in the cache of a repo `org/name`; None where there is no cache."""
+    """The folder of a repository `org/name` in the cache, which may not exist. None if no cache folder is known."""
     cache = cache_folder()
     return None if cache is None else cache / f"models--{repo.replace('/', '--')}"
 
 
 def repo_of(name: str) -> str | None:
-    """The repo id that an alias (case-insensitive) or repo id means, else None."""
+    """The repository id of an alias (in any case) or of a repository id; None for any other name."""
     repo = ALIASES.get(name.lower())
     if repo is None and _REPO_ID.fullmatch(name) and "--" not in name and ".." not in name:
         repo = name
@@ -91,12 +92,15 @@ def repo_of(name: str) -> str | None:
 
 
 def short_name(repo: str) -> str:
-    """The alias of a repo where it has one, else its id."""
+    """The alias of a repository, or its id if it has no alias."""
     return next((alias for alias, known in ALIASES.items() if known.lower() == repo.lower()), repo)
 
 
 def snapshot(repo: str) -> Path | None:
-    """Folder of the cached `main` of a repo (or of its only snapshot), whole or not; None where there is none."""
+    """The cached folder of revision `main` of a repository, or of its only revision; None if there is none.
+
+    The folder may lack files, see `missing_files`.
+    """
     folder = repo_folder(repo)
     if folder is None:
         return None
@@ -111,7 +115,7 @@ def snapshot(repo: str) -> Path | None:
 
 
 def is_superseded(folder: Path) -> bool:
-    """Whether a folder is an old revision in a Hugging Face cache: `main` of its repo is another one that is there."""
+    """Whether a folder is an old revision in a Hugging Face cache: the cache also has a newer `main`."""
     snapshots = folder.parent
     if snapshots.name != "snapshots" or not snapshots.parent.name.startswith("models--"):
         return False
@@ -123,18 +127,18 @@ def is_superseded(folder: Path) -> bool:
 
 
 def is_codec_only(folder: Path) -> bool:
-    """Whether a folder is the stand-alone tokenizer repository: the codec without a language model."""
+    """Whether a folder holds a codec without a language model, like the stand-alone tokenizer repository."""
     import json
 
     try:
         with open(folder / "config.json", "rb") as file:
             return json.loads(file.read(_READ_BYTES)).get("model_type") == _CODEC_TYPE
     except (OSError, ValueError, AttributeError, RecursionError):
-        return False  # whoever opens the folder says what is wrong with it
+        return False  # opening the folder reports the error
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Files without which a checkpoint, or a codec alone, cannot be opened, and that `folder` lacks."""
+    """Return the names of the files that `folder` lacks to be opened as a checkpoint or as a stand-alone codec."""
     required = REQUIRED_FILES[:1] if is_codec_only(folder) else REQUIRED_FILES
     missing = [name for name in required if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in _WEIGHTS):
@@ -151,25 +155,25 @@ def _shards(index: Path) -> list[str]:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         return sorted({name for name in names if isinstance(name, str) and "/" not in name})
     except (OSError, ValueError, LookupError, AttributeError, TypeError):
-        return []  # an index that cannot be read is named when the checkpoint is opened
+        return []  # opening the checkpoint reports the unreadable index
 
 
 def is_path(name: str) -> bool:
-    """Whether a name looks like a path, and not like a repo id."""
+    """Whether a name looks like a path: it begins with "." or "~", or has a "/" and is not a repository id."""
     return name.startswith((".", "~")) or ("/" in name and repo_of(name) is None)
 
 
 def pull_hint(repo: str) -> str:
-    """The command that downloads a repo."""
+    """Return "get it with: COMMAND", for a message about a repository that is not on this machine."""
     return f"get it with: qwen3tts models pull {short_name(repo)}"
 
 
 def resolve_model(model: str | os.PathLike[str] | None) -> ResolvedModel:
-    """The model that a name means: None or `pocket`, an alias, or a repo id in the cache. A folder is given as a path
-    object, such as pathlib.Path: a string never names one.
+    """Resolve a model. A string is a name: `pocket`, an alias, or the id of a repository in the cache. A path object,
+    such as pathlib.Path, is a folder. None is the embedded voice.
 
-    Raises ModelNotFoundError with the command that downloads it, or with the name that may have been meant, and
-    UsageError for what is no model.
+    Raises ModelNotFoundError, with the command that downloads the model or with a similar name, and UsageError for a
+    value that is neither.
     """
     if model is None or (isinstance(model, str) and model.lower() == EMBEDDED):
         return ResolvedModel(embedded_path(), EMBEDDED, True)
@@ -207,7 +211,7 @@ def _folder_name(model: object) -> str:
 
 
 def unknown_model_message(name: str) -> str:
-    """The message for a name that is no model, with the one that may have been meant."""
+    """Return the message for an unknown name, with the most similar known name."""
     known = [EMBEDDED, *ALIASES]
     close = nearest(name.lower(), known)
     hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}, repo ids and folders"
@@ -215,7 +219,7 @@ def unknown_model_message(name: str) -> str:
 
 
 def cached_repos() -> list[str]:
-    """Repo ids of this family in the cache: the aliases' first, then any other that has a speech tokenizer."""
+    """Return the ids of the cached repositories: first those with an alias, then others with a speech tokenizer."""
     known = list(ALIASES.values())
     others = []
     cache = cache_folder()
@@ -228,26 +232,26 @@ def cached_repos() -> list[str]:
 
 
 def local_model_names() -> list[str]:
-    """Names of the models on this machine, whole or not: the embedded voice, then what is in the cache."""
+    """Return the names of the models on this machine, also incomplete ones: the embedded voice, then cached models."""
     return [EMBEDDED, *map(short_name, cached_repos())]
 
 
 def size_bytes(folder: Path) -> int:
-    """Bytes of all files of a folder, links followed."""
+    """Return the size of all files in a folder, in bytes; symbolic links are followed."""
     total = 0
     for base, _, files in os.walk(folder):
         for file in files:
             try:
                 total += os.stat(os.path.join(base, file)).st_size
             except OSError:
-                continue  # a link whose blob is gone
+                continue  # a dangling link
     return total
 
 
 def file_digest(path: Path, recorded: str) -> str | None:
-    """The digest of a file in the manner of `recorded`, the name of its blob; None where that is no known digest.
+    """Hash a file with the function that made `recorded`, the name of its blob; None if `recorded` is not a digest.
 
-    64 hexadecimal digits are the SHA-256 of a large file, 40 the SHA-1 that git gives a blob.
+    64 hexadecimal digits are the SHA-256 of a file in Git LFS, 40 the SHA-1 of a Git blob. Raises OSError.
     """
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", recorded):
         return None
@@ -262,14 +266,14 @@ def file_digest(path: Path, recorded: str) -> str | None:
 
 
 def damaged_files(folder: Path) -> Iterator[tuple[str, str | None]]:
-    """Re-hash every file of a snapshot against the name of its blob: pairs of name and what is wrong, if anything."""
+    """Hash every file of a snapshot and compare it with the name of its blob. Yields (file name, error or None)."""
     for base, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):
             path = Path(base, file)
             name = path.relative_to(folder).as_posix()
             try:
-                # A file that is no link lies in a cache without links: its digest is not recorded anywhere.
+                # A cache without links stores plain files, whose digest is not recorded.
                 recorded = os.path.basename(os.readlink(path)) if path.is_symlink() else ""
                 digest = file_digest(path, recorded)
             except OSError as error:

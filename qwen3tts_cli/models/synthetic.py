@@ -1,4 +1,4 @@
-"""Random weights in memory with the sizes of the released models: for measuring a machine without any download."""
+"""Checkpoints of random weights with the dimensions of the released models, to measure a machine without a download."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .config.codec import CodecConfig
+from .config.generation import GenerationConfig
 from .config.model import ModelConfig
 from .config.transformer import TransformerConfig
-from .config.voice import GenerationConfig
 from .tensor_specs import expected_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SIZES = ("0.6b", "1.7b")
-_TEXT_VOCAB = 512  # the text embedding is read a row at a time: its size does not matter
-_POOL = 1 << 22  # random values that the matrices are cut from
+_TEXT_VOCAB = 512  # single rows of the text embedding are read, so its size does not affect the speed
+_POOL = 1 << 22  # number of random values; every matrix repeats them from another offset
 
 
 def synthetic_checkpoint(
     size: str, *, seed: int = 0, small_codec: bool = False, place: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> Checkpoint:
-    """A model of random weights, bf16 and float32 as released, with the dimensions of size "0.6b" or "1.7b".
+    """Make a checkpoint of random weights with the dimensions of size "0.6b" or "1.7b".
 
-    Greedy decoding never ends by itself: the row of the end token in the codec head is zero. small_codec: a codec of
-    few channels, where only the language models are looked at. place: returns the copy of an array to be kept.
+    Dtypes as released: BF16 (uint16) for the language models, float32 for the codec. Greedy decoding never reaches the
+    end token, whose row in the codec head is zero. small_codec: a codec of few channels, if only the language models
+    are measured. place: is called with each array and returns the array to use, such as a copy in other memory.
     """
     config = synthetic_config(size, small_codec)
     rng = np.random.default_rng(seed)
@@ -42,30 +42,31 @@ def synthetic_checkpoint(
 def _tensors(
     config: ModelConfig, values: np.ndarray, bits: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield (slot, layer, array) of every tensor. values: (_POOL,) float32. bits: (_POOL,) uint16, BF16."""
     lm, codec = expected_tensors(config)
-    for row in lm:
-        count = int(np.prod(row.shape))
-        if len(row.shape) == 1:
-            array = np.full(count, 0x3F80 if row.slot.endswith("NORM") else 0, np.uint16)
+    for spec in lm:
+        count = int(np.prod(spec.shape))
+        if len(spec.shape) == 1:
+            array = np.full(count, 0x3F80 if spec.slot.endswith("NORM") else 0, np.uint16)
         else:
             array = np.resize(np.roll(bits, int(rng.integers(_POOL))), count)
-        array = array.reshape(row.shape)
-        if row.slot == "CODEC_HEAD":
+        array = array.reshape(spec.shape)
+        if spec.slot == "CODEC_HEAD":
             array[config.codec_eos_id] = 0
-        yield row.slot, row.layer, array
-    for row in codec:
-        count, fan_in = int(np.prod(row.shape)), int(np.prod(row.shape[1:]))
-        if len(row.shape) == 1:
+        yield spec.slot, spec.layer, array
+    for spec in codec:
+        count, fan_in = int(np.prod(spec.shape)), int(np.prod(spec.shape[1:]))
+        if len(spec.shape) == 1:
             array = np.full(
-                count, 0 if row.slot.endswith(("BIAS", "ALPHA", "BETA", "ALPHA1", "ALPHA2")) else 1, np.float32
+                count, 0 if spec.slot.endswith(("BIAS", "ALPHA", "BETA", "ALPHA1", "ALPHA2")) else 1, np.float32
             )
         else:
             array = np.resize(np.roll(values, int(rng.integers(_POOL))), count) * np.float32(fan_in**-0.5)
-        yield row.slot, row.layer, array.reshape(row.shape)
+        yield spec.slot, spec.layer, array.reshape(spec.shape)
 
 
 def synthetic_config(size: str, small_codec: bool = False) -> ModelConfig:
-    """The dimensions of size "0.6b" or "1.7b".
+    """Return the config of size "0.6b" or "1.7b".
 
     Source: config.json and speech_tokenizer/config.json of the released CustomVoice checkpoints.
     """

@@ -1,6 +1,6 @@
-"""Text to token ids: the byte-level BPE of Qwen2 with a checkpoint's vocab.json, merges.txt and added tokens.
+"""The tokenizer: byte-level BPE of Qwen2 with a checkpoint's vocab.json, merges.txt and added tokens.
 
-Steps: cut out added tokens, NFC, split into words, UTF-8 bytes, merge pairs by rank.
+text -> added tokens cut out -> NFC -> words -> UTF-8 bytes -> pairs merged by rank -> token ids.
 Source: transformers tokenization_qwen2.py, Qwen2Tokenizer; the pattern is its PRETOKENIZE_REGEX.
 """
 
@@ -21,7 +21,7 @@ from .bpe_merges import MAX_ID, MISSING, MergeTable, load_merge_table
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# the same of ASCII text: re has what that needs, and is there already, unlike the slow import of regex
+# the same for ASCII text: `re` can match it, so that the slow import of `regex` is not needed
 ASCII_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\na-zA-Z0-9]?[a-zA-Z]+|[0-9]| ?[^\sa-zA-Z0-9]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -29,43 +29,47 @@ MAX_ADDED_TOKENS = 1024
 MAX_ADDED_CHARACTERS = 128
 _MAX_CONFIG_BYTES = 1 << 20
 _LOW, _HIGH = 0xFFFFFFFF, 0xFFFFFFFF << 32
-_SHORT_PARTS = 48  # below this the plain scan is faster than the heap
+_SHORT_PARTS = 48  # up to this length a scan is faster than a heap
 _WORD_CACHE = 1 << 13
 _WORD_CACHE_CHARACTERS = 32
 _LONG_MARKS = 32
 
 
 class Tokenizer:
-    """Encodes text. One instance may be used by several threads at once."""
+    """Encodes text. Several threads may use an instance at the same time.
+
+    table: the merges. added: added token -> id. max_id: the largest id that `encode` can return.
+    """
 
     def __init__(self, table: MergeTable, added: dict[str, int]) -> None:
         self._table, self._words = table, {}  # type: MergeTable, dict[str, tuple[int, ...]]
         self.added = added
         self.max_id = max(table.max_id, *added.values(), 0)
-        # longest first, so that of two tokens that begin alike the longer one is cut out
+        # longest first: if one added token is the beginning of another, the longer one is cut out
         longest_first = sorted(added, key=len, reverse=True)
         self._added_pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if added else None
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, added tokens in it included. Raises UsageError for lone surrogates."""
+        """Return the token ids of `text`; added tokens in the text become their ids. Raises UsageError for lone
+        surrogates."""
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             found = f"lone surrogate U+{ord(text[error.start]):04X} at character {error.start + 1}"
             raise UsageError(f"text: {found}: not valid Unicode") from None
-        pieces = self._added_pattern.split(text) if self._added_pattern else [text]
+        parts = self._added_pattern.split(text) if self._added_pattern else [text]
         ids: list[int] = []
-        for number, piece in enumerate(pieces):
+        for number, part in enumerate(parts):
             if number % 2:
-                ids.append(self.added[piece])
-            elif piece:
-                self._encode_piece(piece, ids)
+                ids.append(self.added[part])
+            elif part:
+                self._encode_plain(part, ids)
         return ids
 
-    def _encode_piece(self, piece: str, ids: list[int]) -> None:
-        """Append the ids of text without added tokens."""
+    def _encode_plain(self, text: str, ids: list[int]) -> None:
+        """Append the ids of a text without added tokens to `ids`."""
         cache = self._words
-        for match in _word_pattern(piece.isascii()).finditer(_nfc(piece)):
+        for match in _word_pattern(text.isascii()).finditer(_nfc(text)):
             word = match.group()
             known = cache.get(word)
             if known is None:
@@ -77,27 +81,27 @@ class Tokenizer:
             ids += known
 
     def _encode_word(self, word: str) -> list[int]:
-        """Merge the bytes of one word, lowest rank first, leftmost first of one rank."""
+        """Merge the bytes of one word: the pair of the lowest rank first, the leftmost of equal ranks first."""
         byte_ids = self._table.byte_ids
         parts = [byte_ids[byte] for byte in word.encode("utf-8")]
         return _merge_short(parts, self._table) if len(parts) <= _SHORT_PARTS else _merge_long(parts, self._table)
 
 
 def load_tokenizer(folder: Path, *, keep: bool = True) -> Tokenizer:
-    """The tokenizer of a checkpoint folder. keep: as of load_merge_table. Raises CheckpointError."""
+    """Load the tokenizer of a checkpoint folder. keep: see load_merge_table. Raises CheckpointError."""
     folder = Path(folder)
     return Tokenizer(load_merge_table(folder, keep=keep), _read_added_tokens(folder / "tokenizer_config.json"))
 
 
 def _read_added_tokens(path: Path) -> dict[str, int]:
-    """added_tokens_decoder of tokenizer_config.json: content -> id."""
+    """Read added_tokens_decoder of tokenizer_config.json: content -> id. Raises CheckpointError."""
     section = read_object(path, _MAX_CONFIG_BYTES).section("added_tokens_decoder")
     if len(section.values) > MAX_ADDED_TOKENS:
         found = f"{len(section.values)} tokens"
         raise CheckpointError(f"{path}: added_tokens_decoder: {found}, the limit is {MAX_ADDED_TOKENS}")
     added: dict[str, int] = {}
     for key in section.values:
-        # isdigit() alone also takes digits that int() reads differently or not at all
+        # isdigit() also accepts other digits, which int() reads differently or not at all
         if not (key.isascii() and key.isdigit() and len(key) <= 7 and int(key) <= MAX_ID):
             section.fail(short_repr(key), "that id", f"an id from 0 to {MAX_ID}")
         token = section.section(key)
@@ -129,10 +133,10 @@ def _marks_pattern() -> Any:
 
 
 def _nfc(text: str) -> str:
-    """NFC of `text`, in time near-linear also for long runs of combining marks.
+    """Return the NFC of `text`, in near-linear time also for long runs of combining marks.
 
-    unicodedata orders such a run by insertion, which is quadratic; a stable sort by combining class first leaves it
-    nothing to do and is the same canonical ordering.
+    unicodedata sorts such a run by insertion, which takes quadratic time. A stable sort by combining class gives the
+    same canonical order, and the insertion sort of a sorted run takes linear time.
     """
     if text.isascii():
         return text
@@ -140,7 +144,8 @@ def _nfc(text: str) -> str:
 
 
 def _ordered(marks: str) -> str:
-    """Combining marks in canonical order; those of class 0 stay where they are and separate the others."""
+    """Sort combining marks into canonical order. A mark of class 0 keeps its place, and only the marks between two
+    such marks are sorted."""
     result: list[str] = []
     run: list[str] = []
     for mark in marks:
@@ -154,7 +159,7 @@ def _ordered(marks: str) -> str:
 
 
 def _merge_short(parts: list[int], table: MergeTable) -> list[int]:
-    """Merge `parts` in place by scanning for the lowest rank; quadratic, with a small constant."""
+    """Merge `parts` in place, scanning all pairs for the lowest rank after each merge: quadratic time."""
     merges = [table[left << 32 | right] for left, right in itertools.pairwise(parts)]
     while merges:
         best = min(merges)
@@ -171,7 +176,7 @@ def _merge_short(parts: list[int], table: MergeTable) -> list[int]:
 
 
 def _merge_long(parts: list[int], table: MergeTable) -> list[int]:
-    """The same merges by a heap of rank << 32 | position over a linked list: n log n, for words without end."""
+    """Do the merges of _merge_short with a heap of rank << 32 | position and a linked list: n log n time."""
     count = len(parts)
     following, preceding = list(range(1, count + 1)), list(range(-1, count - 1))
     heap: list[int] = []
@@ -188,7 +193,7 @@ def _merge_long(parts: list[int], table: MergeTable) -> list[int]:
         if parts[at] < 0 or right == count:
             continue
         merge = table[parts[at] << 32 | parts[right]]
-        # an entry is stale once either part has been merged into another
+        # the entry is stale: one of its two parts was merged with another part
         if merge ^ entry > _LOW:
             continue
         merged = parts[at] = merge & _LOW

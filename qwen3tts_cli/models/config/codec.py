@@ -1,4 +1,4 @@
-"""speech_tokenizer/config.json: the dimensions of the codec."""
+"""speech_tokenizer/config.json: the dimensions of the codec's decoder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ _MAX_SAMPLES_PER_FRAME = 65536
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """The speech decoder. A vector of the codebooks has codebook_dim / 2 elements; `encoder` is unchecked JSON."""
+    """The dimensions of the codec's decoder. transformer: the one before upsampling; its RMS norm has rms_norm_eps.
+
+    num_quantizers: the number of codebooks (code groups), each (codebook_size, codebook_dim / 2). decoder_dim: channels
+    behind the vocoder's input convolution; every block halves them. samples_per_frame: the product of upsampling_ratios and
+    upsample_rates. encoder: JSON of the encoder that is not checked yet, see encoders.py.
+    Source: configuration_qwen3_tts_tokenizer_v2.py.
+    """
 
     transformer: TransformerConfig
     codebook_size: int
@@ -41,14 +47,14 @@ class CodecConfig:
 
     @property
     def frame_seconds(self) -> float:
-        """Seconds of audio that one frame of codes becomes: 0.08 in the released models."""
+        """The length of a frame in seconds: 0.08 in the released models."""
         return self.samples_per_frame / self.sample_rate
 
 
 def load_codec_config(path: Path) -> CodecConfig:
     """Read speech_tokenizer/config.json. Raises CheckpointError.
 
-    The encoder's part serves cloning alone, so a checkpoint speaks without a valid one.
+    The encoder's fields are not checked: only cloning uses them.
     """
     root = read_object(path, MAX_CONFIG_BYTES)
     root.fixed("model_type", CODEC_TYPE)

@@ -1,7 +1,8 @@
-"""The dimensions of the two encoders that cloning needs: a recording to a speaker vector, a recording to codes.
+"""The dimensions of the two encoders for cloning: the speaker encoder (recording -> speaker vector) and the codec's
+encoder (recording -> codes).
 
-Their settings stand beside those of the model and of the codec; a model speaks without them, so that they are read and
-checked only when a recording is to be encoded. Fields that are absent have the reference's defaults.
+Their settings are in config.json and speech_tokenizer/config.json. Speaking does not use them, so they are read and
+checked only when a recording is encoded. Missing fields have the reference's defaults.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _MEL_BINS = 128
 
 @dataclass(frozen=True)
 class SpeakerConfig:
-    """ECAPA-TDNN. channels, kernels, dilations: the first convolution, the SE-Res2Net blocks, the one that joins them.
+    """The dimensions of the speaker encoder, an ECAPA-TDNN.
+
+    channels, kernels, dilations: for the first convolution, for each SE-Res2Net block, and for the convolution that
+    joins the outputs of the blocks. scale: branches of a Res2Net block. embedding: elements of the speaker vector.
 
     Source: configuration_qwen3_tts.py, Qwen3TTSSpeakerEncoderConfig.
     """
@@ -40,8 +44,12 @@ class SpeakerConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The codec's encoder: convolutions with strides `rates`, a transformer (rms_norm_eps is its layer norm's), a
-    stride of `halving`, and the first num_quantizers codebooks. Source: configuration_mimi.py, MimiConfig."""
+    """The dimensions of the codec's encoder: convolutions with strides `rates`, a transformer, a convolution with
+    stride `halving`, and the first num_quantizers codebooks, each (codebook_size, codebook_dim).
+
+    transformer: rms_norm_eps is the epsilon of its layer norm. filters: channels of the first convolution.
+    Source: configuration_mimi.py, MimiConfig.
+    """
 
     transformer: TransformerConfig
     filters: int
@@ -60,7 +68,7 @@ class EncoderConfig:
 
 
 def load_speaker_config(folder: Path) -> SpeakerConfig | None:
-    """speaker_encoder_config of config.json; None where a model has no speaker encoder. Raises CheckpointError."""
+    """Read speaker_encoder_config of config.json; None if the model has no speaker encoder. Raises CheckpointError."""
     section = read_object(folder / "config.json", MAX_CONFIG_BYTES).section("speaker_encoder_config", None)
     if section is None:
         return None
@@ -89,7 +97,7 @@ def load_speaker_config(folder: Path) -> SpeakerConfig | None:
 
 
 def load_encoder_config(path: Path) -> EncoderConfig:
-    """encoder_config of the codec's config.json. Raises CheckpointError, also where there is none."""
+    """Read encoder_config of speech_tokenizer/config.json. Raises CheckpointError, also if it is missing."""
     root = read_object(path, MAX_CONFIG_BYTES)
     section = root.section("encoder_config")
     for key, value in _FIXED.items():
@@ -126,7 +134,7 @@ def load_encoder_config(path: Path) -> EncoderConfig:
     )
 
 
-# what the engine implements, where the file says anything about it
+# the only values that the engine implements; each field may also be missing
 _FIXED: dict[str, Any] = {
     "sampling_rate": SAMPLE_RATE,
     "audio_channels": 1,

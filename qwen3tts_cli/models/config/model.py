@@ -1,7 +1,7 @@
-"""config.json of a checkpoint, and the small JSON files beside it, as one frozen ModelConfig.
+"""config.json of a checkpoint, and the JSON files beside it, as one frozen ModelConfig.
 
-Every field is typed and ranged, and checked against the others, before anything is sized by it. Fields this package
-does not use are ignored. The names of the fields are those of the files.
+The type and range of every field, and the relations between fields, are checked before memory is allocated by them.
+Unused fields of the files are ignored. Fields have the names that they have in the files.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any
 
 from ...common.json_fields import Section, read_object, short_repr
 from .codec import CODEC_TYPE, MAX_CODE_GROUPS, MAX_CODEBOOK_SIZE, MAX_CONFIG_BYTES, CodecConfig, load_codec_config
+from .generation import GenerationConfig, load_generation_config
 from .transformer import MAX_HIDDEN, MAX_POSITIONS, TransformerConfig, read_transformer
-from .voice import GenerationConfig, VoiceManifest, load_generation_config, load_manifest
+from .voice_manifest import VoiceManifest, load_voice_manifest
 
 __all__ = ["CodecConfig", "GenerationConfig", "ModelConfig", "TransformerConfig", "VoiceManifest", "load_config"]
 
 MODEL_TYPES = ("custom_voice", "base", "voice_design")
-# the last ids of the talker's vocabulary are never codes. Source: modeling_qwen3_tts.py, generate(), suppress_tokens
+# the last 1024 ids of the talker's vocabulary are not codes. Source: modeling_qwen3_tts.py, generate, suppress_tokens
 RESERVED_IDS = 1024
 _MAX_TEXT_VOCAB = 1 << 20
 _MAX_VOCAB = MAX_CODEBOOK_SIZE + RESERVED_IDS
@@ -29,8 +30,11 @@ _MAX_NAME_CHARACTERS = 64
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A checkpoint's settings. Names in `languages`, `speakers` and `dialects` are lower-case; `speakers` keeps the
-    file's order; `dialects` has the dialect of each speaker, None for most. `speaker_encoder` is unchecked JSON."""
+    """The settings of a checkpoint. path: its folder.
+
+    languages, speakers: lower-case name -> id in the talker's vocabulary, in the file's order. dialects: speaker -> the
+    language that is the speaker's dialect, or None. speaker_encoder: JSON that is not checked yet, see encoders.py.
+    """
 
     path: Path
     model_type: str
@@ -66,9 +70,9 @@ class ModelConfig:
 
 
 def load_config(folder: Path) -> ModelConfig:
-    """Read config.json, generation_config.json, speech_tokenizer/config.json and, where there is one, voice.json.
+    """Read config.json, speech_tokenizer/config.json and, if they exist, generation_config.json and voice.json.
 
-    Raises CheckpointError naming file, field, value found and what was expected.
+    Raises CheckpointError with the file, the field, the value found and the value expected.
     """
     folder = Path(folder)
     root = read_object(folder / "config.json", MAX_CONFIG_BYTES)
@@ -98,21 +102,21 @@ def load_config(folder: Path) -> ModelConfig:
         dialects=_dialects(talker, speakers, languages),
         speaker_encoder=None if speaker_encoder is None else speaker_encoder.values,
         generation=load_generation_config(folder / "generation_config.json"),
-        voice=load_manifest(folder / "voice.json", speakers, languages),
+        voice=load_voice_manifest(folder / "voice.json", speakers, languages),
     )
     _check(config, talker, predictor)
     return config
 
 
 def _text_ids(root: Section, talker: Section) -> dict[str, int]:
-    """Ids of the text vocabulary that config.json names, by field of ModelConfig."""
+    """Return the ids of the text vocabulary in config.json as fields of ModelConfig."""
     last = talker.integer("text_vocab_size", 1, _MAX_TEXT_VOCAB) - 1
     names = ("im_start", "im_end", "assistant", "tts_pad", "tts_bos", "tts_eos")
     return {f"{name}_id": root.integer(f"{name}_token_id", 0, last) for name in names}
 
 
 def _codec_ids(talker: Section) -> dict[str, int]:
-    """Ids of the talker's vocabulary that are neither speaker nor language, by field of ModelConfig."""
+    """Return the special ids of the talker's vocabulary as fields of ModelConfig."""
     last = talker.integer("vocab_size", RESERVED_IDS + 1, _MAX_VOCAB) - 1
     names = ("pad", "bos", "think", "nothink", "think_bos", "think_eos")
     ids = {f"codec_{name}_id": talker.integer(f"codec_{name}_id", 0, last) for name in names}
@@ -120,7 +124,7 @@ def _codec_ids(talker: Section) -> dict[str, int]:
 
 
 def _ids(talker: Section, key: str) -> dict[str, int]:
-    """A table of names and ids of the talker's vocabulary, with lower-case names in the file's order."""
+    """Read a table of names and ids of the talker's vocabulary: lower-case name -> id, in the file's order."""
     section = talker.section(key, None)
     if section is None:
         return {}
@@ -141,7 +145,7 @@ def _ids(talker: Section, key: str) -> dict[str, int]:
 
 
 def _dialects(talker: Section, speakers: dict[str, int], languages: dict[str, int]) -> dict[str, str | None]:
-    """The dialect of each speaker: spk_is_dialect has false or the name of a dialect."""
+    """Return the dialect of each speaker, or None. In spk_is_dialect a speaker has false or the name of a dialect."""
     section = talker.section("spk_is_dialect", None)
     dialects: dict[str, str | None] = dict.fromkeys(speakers)
     for name, dialect in section.values.items() if section is not None else ():
@@ -159,7 +163,8 @@ def _dialects(talker: Section, speakers: dict[str, int], languages: dict[str, in
 
 
 def _check(config: ModelConfig, talker: Section, predictor: Section) -> None:
-    """Fields that must agree with each other. Codes of every group index a codebook of the codec."""
+    """Check the fields that depend on each other: every code must index a codebook of the codec. Raises
+    CheckpointError."""
     codes, codec = config.vocab_size - RESERVED_IDS, config.codec
     if codes > codec.codebook_size:
         limit = codec.codebook_size + RESERVED_IDS

@@ -1,4 +1,4 @@
-"""The dimensions of one decoder-only transformer: the talker, the code predictor, or the one inside the codec."""
+"""The dimensions of a decoder-only transformer: the talker, the code predictor, and the one in the codec."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ MAX_LAYERS = 256
 MAX_HEADS = 256
 MAX_HEAD_DIM = 512
 MAX_POSITIONS = 1 << 20
-# so that rows * columns of every matrix stays below 2^31
+# keeps rows * columns of every matrix below 2^31
 MAX_WIDTH = 65536
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Sizes of a stack of identical layers. Queries are num_attention_heads * head_dim wide, whatever hidden_size."""
+    """The dimensions of a transformer. num_attention_heads * head_dim may differ from hidden_size."""
 
     hidden_size: int
     intermediate_size: int
@@ -30,9 +30,9 @@ class TransformerConfig:
 
 
 def read_transformer(section: Section) -> TransformerConfig:
-    """Read and range the transformer fields of a config section. Raises CheckpointError.
+    """Read the fields of a transformer and check their types and ranges. Raises CheckpointError.
 
-    What the engine does not implement (biases, other activations, tied embeddings, scaled RoPE) is refused.
+    Features that the engine lacks (biases, other activations, tied embeddings, scaled RoPE) are refused.
     Source: modeling_qwen3_tts.py, Qwen3TTSTalkerModel; configuration_qwen3_tts.py.
     """
     config = TransformerConfig(
