@@ -123,11 +123,11 @@ def test_a_run_without_spaces_is_cut_between_grapheme_clusters():
         parts = list(utterances(text, 50, "auto"))
         assert "".join(parts) == text
         assert all(len(part) <= 50 and not part.startswith(("\u200d", "\u0301", "\u1161", "\u093f")) for part in parts)
-    flags = list(cut_points.pieces("🇩🇪" * 60, 49, "en"))
+    flags = list(cut_points.cut_sentence("🇩🇪" * 60, 49, "en"))
     assert [len(piece) for piece in flags] == [48, 48, 24]
     assert [len(part) for part in utterances("字" * 700, 300, "zh")] == [300, 300, 100]
     # A cluster longer than the limit is cut all the same.
-    assert [len(piece) for piece in cut_points.pieces("a" + "\u0301" * 700, 300, "en")] == [300, 300, 101]
+    assert [len(part) for part in cut_points.cut_sentence("a" + "\u0301" * 700, 300, "en")] == [300, 300, 101]
 
 
 def test_parts_without_speech_are_dropped_or_joined():

@@ -1,4 +1,7 @@
-"""Where a text may be cut: never inside what is read in one go, and a sentence longer than the limit at its clauses."""
+"""Where a text may be cut into utterances: which positions would divide a unit, and how a long sentence is cut.
+
+A unit is read without a pause: an abbreviation and its word, a number and what it counts, a date, a link.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ from .english.sentence_ends import is_inside_sentence, is_lowercase_word
 _WORD_START = re.compile(r"\S")
 _SPACE = re.compile(r"\s+")
 _CLOSERS = "\"'”’»）)\\]】」』》〉"
-# How far behind the limit the whitespace of a cut, or a grapheme cluster, is followed.
+# Characters after the limit that are searched for the whitespace behind a cut, or for the end of a grapheme cluster.
 _LOOKAHEAD = 64
-# How much of the text on either side of a cut tells whether it may be one.
+# Characters on each side of a position that are examined by would_divide.
 _REACH = 64
 
 # A period that ends no sentence in any language: initials ("M. Dupont").
 _INITIAL_AT_END = r"(?:^|[^\w])[^\W\d_]\.\s+$"
-# Abbreviations in front of a capital, beside those that the splitter of sentences knows.
+# Abbreviations that precede a capitalised word, in addition to those that sentencex knows.
 _LEADING = {
     "de": "Hr Hrn Fr Frl Dr Prof Dipl Ing St Nr Abs Art Bd Hrsg bzw ca vgl evtl ggf inkl Tel Mio Mrd Chr Jh Jhs Str Fa",
     "fr": "M MM Mme Mlle Mgr Me Dr Pr St Ste p pp art chap fig vol av bd boul env cf ex réf tél",
@@ -28,7 +31,7 @@ _LEADING = {
     "pt": "Sr Sra Srs Srta Dr Dra Prof Profa Eng D Av R núm pág págs art fig vol ex aprox tel",
     "ru": "г гг ул д кв пр пл им проф акад доц гос стр рис табл т е и п тыс млн млрд руб коп см ср напр св",
 }
-# English names stand in texts of other languages too.
+# English titles, which occur in texts of other languages too.
 _TITLES = "Mr Mrs Ms Dr Prof St"
 _LAST_WORD = r"([^\W\d_]+)\.\s+$"
 
@@ -41,7 +44,7 @@ _NUMBER_AT_END = (
     r"(?:(?:\d|\(\d{1,5}\)|(?<!\w)[A-Z]{3})\s+|(?:\d(?:\s?[A-Za-z%°.]{1,5}|['\"′″])?\s?[-–—−+×÷=~/*xX]|[$£€¥₹₩#])\s*)$"
 )
 _WORD_AHEAD = r"([^\W\d_]+)"
-# Words behind a number that go on with the sentence; others are counted by it, or named.
+# Words behind a number that it does not count or name.
 _FUNCTION_WORDS = word_set(
     "a an the and or nor but to in on at of for from with by as is are was were be been has have had will would can "
     "could may might must should if that than then when while who which it he she they we you i this these those not "
@@ -52,7 +55,7 @@ _NOUN_AND_NUMBER = (
     r"[Rr]ooms?|[Vv]ersions?|[Ll]ines?|[Vv]ol(?:ume)?\.?|[Gg]ates?|[Pp]hases?|[Ll]evels?|[Nn]o\.)[^\S\n]+$"
 )
 _ROMAN_OR_NUMBER = r"(?:\d|[IVX]{1,5}(?![^\W_]))"
-# Abbreviations that belong to what stands in front of them.
+# Abbreviations that belong to the word in front of them.
 _BEHIND_NAMES = (
     r"(?:(?:Inc|Ltd|Corp|Co|Jr|Sr|Esq|LLC|PLC|plc|GmbH|AG|KG|OHG|Bros|Ph\.?D|M\.D|MD|vs?\.|vs|al\.|Ave|Blvd|Rd|Ln|Hwy|"
     r"[ECMP][SD]T|GMT|UTC|CES?T|BST|AM|PM|[ap]\.m|[AP]\.M|BC|AD|BCE|CE|B\.C|A\.D)(?![^\W_])|"
@@ -61,7 +64,7 @@ _BEHIND_NAMES = (
 _OPERATORS = "=+×÷≤≥≈≠"
 _SAID = r"[?!…][\"'”’»]+\s+$"
 _DASH_AND_SAID = r"[?!…\"”»]\s*[—–]\s?$"
-# Dates whose month is a word: 5 mai 2024, 5 de mayo de 2024, 6th of May.
+# Dates with the month as a word: 5 mai 2024, 5 de mayo de 2024, 6th of May.
 _DATE_AT_END = r"(?<!\d)\d{1,2}(?:st|nd|rd|th)?\.?\s(?:(?:de|of)\s$|(?:(?:de|of)\s)?[^\W\d_]{3,12}\s(?:de\s)?$)"
 _DAY_AT_END = r"\d(?:st|nd|rd|th)?\s(?:(?:de|of)\s)?$"
 _DAY_AHEAD = r".{0,4}(?<![^\W_])(?:de|of)\s[^\W\d_]"
@@ -79,7 +82,7 @@ _MONTH_AT_END = (
     r"(?<![^\W\d_])(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|January|February|March|April|June|July|August|"
     r"September|October|November|December)\.?\s(?:\d{1,2}(?:st|nd|rd|th)?,\s)?\s*$"
 )
-# Links and tags, which are one thing however many words they hold.
+# Links and tags, which are one unit however many words they contain.
 _TAG = r"<[/!?]?[A-Za-z][^<>]{0,1000}>"
 _MARKUP = (
     r"!?\[[^\[\]]{0,300}\](?:\((?:<[^<>\n]{0,500}>|[^()\s]{0,500})(?:\s\"[^\"\n]{0,100}\")?\)|\[[^\[\]\n]{0,100}\])"
@@ -88,11 +91,11 @@ _LONGEST_MARKUP = 1024
 
 
 def would_divide(text: str, position: int, code: str) -> bool:
-    """Whether a cut of the text at a position, behind whitespace, would divide what is read in one go.
+    """Whether a cut at `position`, which is behind whitespace, would divide a unit.
 
-    Such are an abbreviation and what belongs to it, the groups of a number, a range, a number and what it counts, a
-    noun and its number, the terms of a formula, a word that a line end divides, the label of a list item, a question
-    and who asks it, a Markdown link, and a tag. code: the language, "en" for English.
+    Units: an abbreviation and its word, the groups of a number, a range, a number and what it counts, a noun and its
+    number, a formula, a word hyphenated at a line end, a list label and its item, quoted speech and its "he said", a
+    Markdown link, a tag. code: the two-letter code of the language.
     """
     before, after = text[max(position - _REACH, 0) : position], text[position : position + _REACH]
     mark = before.rstrip()[-1:]
@@ -132,7 +135,8 @@ def _is_number(before: str, after: str) -> bool:
 
 
 def _is_speech(before: str, after: str) -> bool:
-    """Whether a cut would divide a question from who asks it, or a mark from its words, as in French."""
+    """Whether a cut would divide quoted speech from its "he said", or a spaced punctuation mark, as in French, from its
+    word."""
     if before.rstrip()[-1] in "«‹" or after[0] in "»›" or (after[0] in "?!;:" and not after[1:2].isalnum()):
         return True
     if after[0] in "—–" and after[1:].lstrip()[:1].islower():
@@ -141,7 +145,7 @@ def _is_speech(before: str, after: str) -> bool:
 
 
 def _is_abbreviation(before: str, after: str, code: str) -> bool:
-    # Sentences seldom begin with a small letter or a digit; an end that is missed makes one cut disappear.
+    # Sentences seldom begin with a lower-case letter or a digit; if one does, only a possible cut is lost.
     if after[:1].isdigit():
         return True
     if after[:1].islower():
@@ -157,7 +161,7 @@ def _is_abbreviation(before: str, after: str, code: str) -> bool:
 
 
 def _counts(before: str, after: str) -> bool:
-    """Whether a number in front of a space counts, or names, what the word behind it says."""
+    """Whether the number before a space counts or names the word after it."""
     word = re.match(_WORD_AHEAD, after)
     return word is not None and "\n" not in before[len(before.rstrip()) :] and word.group() not in _FUNCTION_WORDS
 
@@ -170,7 +174,7 @@ def _leading(code: str) -> frozenset[str]:
 def _is_in_markup(text: str, position: int) -> bool:
     start = text.rfind("[", max(position - _LONGEST_MARKUP, 0), position)
     if start < 0 or text.find("]", position, position + _LONGEST_MARKUP) < 0:
-        # The words of a link are behind; its target may go on.
+        # The position may be inside the target of a link.
         start = text.rfind("](", max(position - _LONGEST_MARKUP, 0), position)
         start = text.rfind("[", max(start - _LONGEST_MARKUP, 0), start) if start >= 0 else -1
     found = re.match(_MARKUP, text[start : start + _LONGEST_MARKUP]) if start >= 0 else None
@@ -182,7 +186,8 @@ def _is_in_markup(text: str, position: int) -> bool:
 
 
 def cut_sentence(sentence: str, limit: int, code: str) -> Iterator[str]:
-    """Cut a sentence so that each piece, without the whitespace around it, fits the limit."""
+    """Cut a sentence into parts that fit the limit, not counting the whitespace around them. Joined, the parts are the
+    sentence again."""
     start = 0
     while len(sentence[start:].strip()) > limit:
         end = _cut(sentence, _WORD_START.search(sentence, start).start(), limit, code)
@@ -192,17 +197,17 @@ def cut_sentence(sentence: str, limit: int, code: str) -> Iterator[str]:
 
 
 def _cut(sentence: str, start: int, limit: int, code: str) -> int:
-    """Where to end the piece that begins with the word at `start`: past the whitespace that follows it."""
+    """Return the end of the part that begins with the word at `start`, behind the whitespace that follows the part."""
     stop = min(start + limit + _LOOKAHEAD, len(sentence))
     for pattern in _cuts():
-        # The mark must fit, the whitespace behind it need not.
+        # The punctuation mark must fit the limit; the whitespace behind it need not.
         ends = [
             match.end()
             for match in pattern.finditer(sentence, start, stop)
             if match.start() + len(match.group().rstrip()) <= start + limit
         ]
         best = next((end for end in reversed(ends) if not would_divide(sentence, end, code)), start)
-        # A mark in the first third would leave a stump.
+        # A cut in the first third of the limit would leave a short part.
         if best - start >= max(1, limit // 3):
             return best
     spaces = [match.end() for match in _SPACE.finditer(sentence, start, stop) if match.start() <= start + limit]
@@ -211,17 +216,17 @@ def _cut(sentence: str, start: int, limit: int, code: str) -> int:
     rest = len(sentence.rstrip()) - start
     spaces.reverse()
     if rest <= 2 * limit:
-        # Two pieces are left: cut near the middle, so that no stray last word is spoken alone.
+        # The rest fits two parts: cut near the middle, so that the last part is not a single word.
         spaces.sort(key=lambda end: (start + rest - end > limit, abs(2 * (end - start) - rest), end))
-    # Where nothing but numbers or abbreviations fits, one of them is divided.
+    # If every space is inside a unit, a unit is divided.
     return next((end for end in spaces if not would_divide(sentence, end, code)), spaces[0])
 
 
 @lru_cache(maxsize=1)
 def _cuts() -> tuple[re.Pattern[str], ...]:
-    """Where a sentence longer than the limit is cut, best first: ends inside a quotation, then clauses.
+    """Return the patterns of cuts within a sentence, best first: sentence ends in a quotation, clause marks, commas.
 
-    ASCII marks count only before whitespace (1,000 and 7:30 stay whole), full-width ones anywhere.
+    An ASCII mark must be followed by whitespace (1,000 and 7:30 stay whole), a full-width mark need not.
     """
     return (
         re.compile(rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*\s+|[。！？｡।]+[{_CLOSERS}]*\s*"),
@@ -231,7 +236,7 @@ def _cuts() -> tuple[re.Pattern[str], ...]:
 
 
 def _grapheme_cut(sentence: str, start: int, limit: int) -> int:
-    """The last boundary of an extended grapheme cluster (UAX 29) within the limit."""
+    """Return the last boundary of an extended grapheme cluster (UAX 29) within the limit."""
     import regex
 
     cut = start

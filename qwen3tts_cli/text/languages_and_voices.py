@@ -1,4 +1,4 @@
-"""Names of languages and speakers: what a user types against what the opened checkpoint has."""
+"""Resolve the names of languages and voices that a user gives to the names in a checkpoint's config."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODES = {
     "fr": "french",
     "ru": "russian",
 }
-# three-letter codes of ISO 639-2 and 639-3, as some locale names begin
+# three-letter codes of ISO 639-2 and 639-3, with which some locale names begin
 _LONG_CODES = {
     "zho": "zh", "chi": "zh", "cmn": "zh", "eng": "en", "deu": "de", "ger": "de", "ita": "it", "por": "pt",
     "spa": "es", "jpn": "ja", "kor": "ko", "fra": "fr", "fre": "fr", "rus": "ru",
@@ -33,27 +33,28 @@ PRESET_VOICE_MODELS = "0.6b and 1.7b"
 
 
 def spoken_languages(config: ModelConfig) -> list[str]:
-    """The languages that can be asked for: dialects belong to a speaker. Source: qwen3_tts_model.py."""
+    """Return the languages that a user can choose; dialects are chosen by a voice. Source: qwen3_tts_model.py."""
     return [name for name in config.languages if "dialect" not in name]
 
 
 def language_name(name: str) -> str:
-    """The English name, lower-case, that a code or a locale name such as en_US.UTF-8 stands for; others unchanged."""
+    """Return the lower-case English name of a language code or locale name (en_US.UTF-8); other names in lower case."""
     key = name.strip().lower()
     return CODES.get(_code(key), key)
 
 
 def _code(key: str) -> str:
-    """The two-letter code of a locale name where there is one; others unchanged."""
+    """Return the two-letter code of a language code or locale name; any other name unchanged."""
     locale = re.fullmatch(_LOCALE, key)
     code = locale[1] if locale else key
     return _LONG_CODES.get(code, code)
 
 
 def resolve_language(config: ModelConfig, name: str | None) -> str:
-    """The key of config.languages, or "auto", that a name, a code or a locale name stands for, in any case.
+    """Return the key of config.languages, or "auto", for a language name, code or locale name in any case.
 
-    None is what the model declares, else its only language, else "auto". Raises UsageError.
+    None is the voice manifest's default_language, else the model's only language, else "auto". Raises UsageError for an
+    unknown language and for a dialect.
     """
     spoken = spoken_languages(config)
     if name is None:
@@ -83,9 +84,10 @@ def resolve_language(config: ModelConfig, name: str | None) -> str:
 
 
 def resolve_speaker(config: ModelConfig, name: str | None) -> str | None:
-    """The key of config.speakers that a name stands for, in any case; None is no speaker row, asked for by "none".
+    """Return the key of config.speakers for the name of a preset voice in any case.
 
-    No name is the voice that the model declares as its default, else its first speaker. Raises UsageError.
+    None is the voice manifest's default_voice, else the first speaker. "none" and a model without speakers give None:
+    the prompt then has no speaker row. Raises UsageError for an unknown voice.
     """
     if name is None:
         if config.voice is not None and config.voice.default_voice is not None:

@@ -1,9 +1,10 @@
-"""Split a text into utterances of bounded length.
+"""Split a text that is longer than one utterance.
 
-text -> paragraphs (blank lines) -> sentences (sentencex) -> pieces no longer than the limit -> greedy packing.
+text -> paragraphs (at blank lines) -> sentences (sentencex) -> parts within the limit -> neighbours joined while they
+fit.
 
-Every stage is a generator over bounded slices, so memory stays flat and time linear for any input. An utterance never
-crosses a blank line: a change in one paragraph leaves the utterances of every other paragraph as they were.
+Each stage is a generator over bounded slices: constant memory and linear time for any input. An utterance never crosses
+a blank line, so a change in one paragraph does not change the utterances of another.
 """
 
 import re
@@ -13,8 +14,8 @@ from ..errors import UsageError
 from .cut_points import cut_sentence, would_divide
 from .speakable import SPEAKABLE
 
-# sentencex is quadratic in the number of quotations of a paragraph, hence bounded windows; a window holds several
-# utterances, so that few sentences are looked at twice.
+# sentencex takes quadratic time in the number of quotations, so it gets windows of bounded length. A window holds
+# several utterances, so that few sentences are segmented twice.
 _WINDOW_PER_LIMIT = 4
 _MIN_WINDOW_CHARACTERS = 2000
 
@@ -23,18 +24,21 @@ _WORD_START = re.compile(r"\S")
 
 
 def split_long_text(text: str, limit: int, code: str, prepare: Callable[[str], str] | None) -> Iterator[str]:
-    """Utterances of a text whose lines end in LF; see splitting.utterances. code: of a language, or "auto"."""
-    spoke = False
+    """Split a text whose lines end in LF, as described in utterances.utterances.
+
+    code: the two-letter code of a language, or "auto". Raises UsageError at the end if no utterance was yielded.
+    """
+    is_silent = True
     window = max(_MIN_WINDOW_CHARACTERS, _WINDOW_PER_LIMIT * limit)
     code = "en" if code == "auto" else code
     for start, end in _paragraphs(text):
         units = _sentences(text, start, end, window, limit, code)
         if prepare:
-            units = _prepared(units, prepare)
-        for utterance in _packed(units, limit, code):
-            spoke = True
+            units = _prepare_sentences(units, prepare)
+        for utterance in _join_neighbours(units, limit, code):
+            is_silent = False
             yield utterance
-    if not spoke:
+    if is_silent:
         raise UsageError("nothing to speak: the text holds no letter or digit that this voice can say")
 
 
@@ -47,16 +51,16 @@ def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _sentences(text: str, start: int, end: int, window: int, limit: int, code: str) -> Iterator[str]:
-    """Sentences of text[start:end] with the whitespace that follows them; none is longer than the window."""
+    """Yield the sentences of text[start:end], each with the whitespace behind it. None is longer than the window."""
     while first := _WORD_START.search(text, start, end):
         start = first.start()
         stop = min(start + window, end)
         sentences = _segment(text[start:stop], code)
         if stop < end:
-            # The window cuts its last sentence: keep what is complete, look again from there.
+            # The window may cut its last sentence, which therefore begins the next window.
             if len(sentences) == 1:
                 sentences = list(cut_sentence(sentences[0], limit, code))
-            # One piece in a whole window is followed by whitespace alone: it is complete.
+            # A single part that fills the window is followed by whitespace only, so it is complete.
             if len(sentences) > 1:
                 sentences.pop()
         yield from sentences
@@ -64,25 +68,25 @@ def _sentences(text: str, start: int, end: int, window: int, limit: int, code: s
 
 
 def _segment(window: str, code: str) -> list[str]:
-    """Cut a string into sentences that joined give it back."""
-    # Imported here: it costs 20 ms, and most texts are one utterance.
+    """Cut a string into sentences. Joined, they are the string again."""
+    # Imported here: the import is slow, and most texts are one utterance.
     import sentencex
 
-    # One character for one: whitespace other than ASCII makes sentencex slice inside a character and panic, a lone
-    # surrogate has no UTF-8 form.
+    # Non-ASCII whitespace makes sentencex slice inside a character and panic, and a lone surrogate has no UTF-8
+    # encoding. Each such character is replaced by one other character, which keeps all positions.
     clean = re.sub(r"[^\S\n]", " ", window)
     clean = re.sub(r"[\x00-\x08\x0e-\x1f\ud800-\udfff]", "\ufffd", clean)
     try:
         lengths = [len(part) for part in sentencex.segment(code, clean)]
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # pyo3's PanicException is no Exception
+    except BaseException:  # pyo3's PanicException is not derived from Exception
         return [window]
     sentences: list[str] = []
     position = 0
     for length in lengths:
         part = window[position : position + length]
-        # Without a space, a mark of ASCII is one inside a word: ./configure, 20.-
+        # An ASCII mark without a space behind it is inside a word: ./configure, 20.-
         inside = position and not window[position - 1].isspace() and window[position - 1 : position + 1].isascii()
         if sentences and (inside or would_divide(window, position, code)):
             sentences[-1] += part
@@ -94,23 +98,24 @@ def _segment(window: str, code: str) -> list[str]:
     return sentences
 
 
-def _prepared(sentences: Iterator[str], prepare: Callable[[str], str]) -> Iterator[str]:
+def _prepare_sentences(sentences: Iterator[str], prepare: Callable[[str], str]) -> Iterator[str]:
     for sentence in sentences:
         spoken = prepare(sentence).strip()
         if spoken:
             yield spoken + " " if sentence[-1:].isspace() else spoken
 
 
-def _packed(sentences: Iterator[str], limit: int, code: str) -> Iterator[str]:
-    """Join neighbours greedily while they fit: whatever comes later never changes an utterance that is out."""
-    packed = ""
+def _join_neighbours(sentences: Iterator[str], limit: int, code: str) -> Iterator[str]:
+    """Join neighbouring sentences while they fit the limit. Later sentences never change an utterance already yielded.
+    A sentence above the limit is cut first."""
+    joined = ""
     for sentence in sentences:
-        for piece in cut_sentence(sentence, limit, code):
-            if len((packed + piece).rstrip()) <= limit:
-                packed += piece
+        for part in cut_sentence(sentence, limit, code):
+            if len((joined + part).rstrip()) <= limit:
+                joined += part
             else:
-                if SPEAKABLE.search(packed):
-                    yield packed.strip()
-                packed = piece.lstrip()
-    if SPEAKABLE.search(packed):
-        yield packed.strip()
+                if SPEAKABLE.search(joined):
+                    yield joined.strip()
+                joined = part.lstrip()
+    if SPEAKABLE.search(joined):
+        yield joined.strip()

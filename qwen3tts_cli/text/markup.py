@@ -1,7 +1,7 @@
-"""Take from a text what is not said: escape sequences, HTML, Markdown, and the line ends that divide words.
+"""Strip from a text what is not spoken: escape sequences, HTML, Markdown, and hyphens at line ends.
 
-Every pattern is bounded or ends at the character that begins it, and lines are looked at one by one: linear for any
-input.
+Linear time for any input: every pattern is bounded, or cannot match across its own first character, and block marks are
+matched line by line.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 from .english.rewrite_rules import word_set
 
-# Escape sequences of terminals (ECMA-48): CSI, strings such as OSC up to their end, and the short ones.
+# Terminal escape sequences (ECMA-48): CSI, strings such as OSC up to their terminator, and two-character sequences.
 _ESCAPES = (
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"
@@ -21,7 +21,7 @@ _BLOCKS = (
     "form h1 h2 h3 h4 h5 h6 head header hr html li main nav ol p pre section summary table tbody tfoot thead title tr "
     "ul break"
 )
-# Elements of HTML and SSML; other words in angle brackets are words.
+# Inline elements of HTML and SSML; any other word in angle brackets is kept.
 _INLINES = (
     "a abbr acronym audio b bdi bdo big button canvas cite code col colgroup data datalist del dfn em embed emphasis "
     "font i iframe img input ins kbd label lang legend link map mark meta meter noscript object option output param "
@@ -34,9 +34,9 @@ _TAG = (
     rf"</?(?P<name>{'|'.join((_BLOCKS + ' ' + _INLINES).split())})"
     rf"(?:\s+[\w:.-]{{1,50}}\s?=\s?{_VALUE}|\s+{_FLAG}(?=[\s/>]))*\s*/?>"
 )
-# Cells stand beside each other.
+# Elements that are separated by a comma.
 _CELLS = word_set("td th option")
-# What is between these is for machines.
+# Elements whose contents are not spoken.
 _UNREAD = r"<(script|style|template)(?:\s[^<>]{0,500})?>"
 _DECLARATION = r"<(?:!(?i:doctype)|\?[A-Za-z])[^<>]{0,500}>|<!\[CDATA\[|\]\]>"
 _AUTOLINK = r"<((?:https?|ftp|mailto):[^<>\s]{1,2000}|[\w.%+-]{1,64}@[\w.-]{1,255})>"
@@ -56,9 +56,9 @@ _TASK = r"^(\s*(?:[-*+]|\d{1,9}[.)])\s+)\[[ xX]\]\s+"
 _HEADING = r"\s{0,3}#{1,6}\s+"
 _QUOTE = r"\s{0,3}(?:>(?![=\d$£€.])\s?)+"
 _ALERT = r"^\s*\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*$"
-# A command behind the prompt of a shell.
+# A shell prompt in front of a command.
 _PROMPT = r"\s{0,8}\$ (?=[a-z./~])(?!(?:is|are|was|and|or|to|sign|amount|value|values|per|in)\b)"
-# The words behind a fence name a language where another fence closes it.
+# A fence may be followed by the name of a language, if a later fence closes the block.
 _FENCE = r"\s*(?:`{3,}|~{3,})\s*$"
 _OPENING = r"\s*(?:`{3,}|~{3,})\s*[\w+#.-]*\s*$"
 _MARKS = (
@@ -72,7 +72,7 @@ _MARKS = (
     (r"\\(?=[!-/:-@\[-`{-~]|\n)", ""),
 )
 _DIVIDED = r"(?<=[^\W_])[-\u2010\u00ad][^\S\n]{0,8}\n[^\S\n]*(?=[^\W_])"
-# First parts of words that have a hyphen in the middle of a line as well.
+# First parts of compounds that keep their hyphen.
 _COMPOUNDS = word_set(
     "all anti co cross eight eighty ever ex far fifty five first forty four free full great half hand hard high ill "
     "left long low mid much multi near nine ninety non off old one open part post pre pro quasi right second self semi "
@@ -82,7 +82,7 @@ _COMPOUNDS = word_set(
 
 
 def strip_markup(text: str) -> str:
-    """The words of a text, its paragraphs and lists; lines end in a line feed, entities are characters."""
+    """Return the text without markup. Paragraphs and lists stay, lines end in LF, HTML entities become characters."""
     bare = text.replace("\r\n", "\n").replace("\r", "\n")
     if re.search(r"[\x08\x1b\x90-\x9f]|\^\[\[|\\(?:x1[bB]|033|e)\[", bare):
         bare = re.sub(_ESCAPES, "", bare)
@@ -91,14 +91,14 @@ def strip_markup(text: str) -> str:
         bare = re.sub(_AUTOLINK, r" \1 ", bare)
         bare = re.sub(_POWER, r"^\1", bare)
         bare = re.sub(_DECLARATION, "", _without_scripts(bare))
-        bare = re.sub(_TAG, _between, bare, flags=re.I)
+        bare = re.sub(_TAG, _tag_replacement, bare, flags=re.I)
         bare = re.sub(r"(^|\n)[^\S\n]{0,80}, ", r"\1", bare)
     if re.search(r"[#>|=`~*_\[\\-]|\$(?![\d.]| [^a-z./~])", bare):
         bare = _without_markdown(bare)
     if "&" in bare:
-        bare = re.sub(_ENTITY, _character, bare)
+        bare = re.sub(_ENTITY, _entity_character, bare)
     if "\n" in bare:
-        bare = re.sub(_DIVIDED, _undivided, bare)
+        bare = re.sub(_DIVIDED, _join_divided, bare)
     return text if bare == text else re.sub(" {2,}", " ", bare).strip()
 
 
@@ -116,7 +116,7 @@ def _without_scripts(text: str) -> str:
     low = text.lower()
     for begin in re.finditer(_UNREAD, low):
         name = begin.group(1)
-        # An end that is not there is looked for once.
+        # A missing end tag is searched for only once.
         if begin.start() < position or ends.get(name) == -1:
             continue
         ends[name] = end = low.find(f"</{name}>", begin.end())
@@ -126,20 +126,20 @@ def _without_scripts(text: str) -> str:
     return " ".join([*kept, text[position:]])
 
 
-def _between(tag: re.Match[str]) -> str:
+def _tag_replacement(tag: re.Match[str]) -> str:
     name = tag["name"].lower()
     return "\n" if name in _BLOCKS.split() else ", " if name in _CELLS and tag.group()[1] != "/" else ""
 
 
-def _character(entity: re.Match[str]) -> str:
-    # Imported here: the names of all entities take some milliseconds.
+def _entity_character(entity: re.Match[str]) -> str:
+    # Imported here, because its table of all entities is slow to load.
     import html
 
     return html.unescape(entity.group())
 
 
-def _undivided(division: re.Match[str]) -> str:
-    """A hyphen at the end of a line divides a word, or belongs to it: seventy-five, non-zero, Anglo-Saxon."""
+def _join_divided(division: re.Match[str]) -> str:
+    """Replace a hyphen at a line end: by nothing if it divides a word, by "-" in a compound (seventy-five)."""
     text = division.string
     before = re.search(r"-?[^\W_]+$", text[max(division.start() - 40, 0) : division.start()])
     head = before.group() if before else ""
@@ -202,7 +202,7 @@ def _without_block_marks(text: str) -> str:
         header = index + 1 < len(lines) and "|" in line and "|" in lines[index + 1] and _is_rule(lines[index + 1])
         in_table = "|" in line and (in_table or header or (mark == "|" and line.rstrip().endswith("|")))
         if in_table:
-            out.append(_row(line))
+            out.append(_table_row(line))
         elif mark == "#" and re.match(_HEADING, line):
             out += ["", re.sub(_HEADING, "", line, count=1).rstrip("# "), ""]
         elif mark in ("`", "~") and re.match(_OPENING if index < last_fence else _FENCE, line):
@@ -213,7 +213,7 @@ def _without_block_marks(text: str) -> str:
 
 
 def _is_rule(line: str) -> bool:
-    """Whether a line is a rule, the underlining of a heading, or the line below the header of a table."""
+    """Whether a line is a horizontal rule, the underline of a heading, or the separator below a table header."""
     marks = set(line) - set(" \t")
     if "+" in marks:
         return marks <= set("+|-=:") and line.count("-") + line.count("=") >= 3
@@ -222,6 +222,7 @@ def _is_rule(line: str) -> bool:
     return len(marks) == 1 and marks <= set("-=*_") and sum(line.count(mark) for mark in marks) >= 3
 
 
-def _row(line: str) -> str:
+def _table_row(line: str) -> str:
+    """Return the cells of a table row, separated by commas, as a sentence."""
     cells = ", ".join(cell.strip() for cell in line.strip().strip("|").split("|") if cell.strip())
     return cells if cells.endswith((".", "!", "?")) or not cells else cells + "."

@@ -1,11 +1,12 @@
-"""A prompt as rows of ids: each row of the talker's input is a text embedding plus a codec embedding.
+"""Build the prompt of an utterance as rows of ids. Each row of the talker's input is the sum of a text embedding and a
+codec embedding, which the engine looks up.
 
-    [instruct] role tags [speaker] bos, then one of
-    A  streaming text: the first text token; the others follow as `trailing`, one with each frame
-    B  full text: every text token, its end, then a row that starts the speech
-    C  continuing a recording: the texts of both beside the codes of the recording
-The engine gathers and sums the embeddings. Source: modeling_qwen3_tts.py, Qwen3TTSForConditionalGeneration.generate and
-generate_icl_prompt; qwen3_tts_model.py, _build_assistant_text, _build_ref_text, _build_instruct_text.
+    [instruct] role tags [speaker] bos, followed by one of
+    A  streaming text: the first text token; the others are `trailing_ids`, one is added to each frame
+    B  full text: all text tokens and the end of text, then a row that starts the speech
+    C  continuation of a reference: its text and the new text, together with the codes of the reference
+Source: modeling_qwen3_tts.py, Qwen3TTSForConditionalGeneration.generate and generate_icl_prompt; qwen3_tts_model.py,
+_build_assistant_text, _build_ref_text, _build_instruct_text.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..models.tokenizer import Tokenizer
 
-# codec parts of a row that are no token id; the values of q3t_row
+# codec parts of a row that are not token ids, as in q3t_row of q3t.h
 NONE, SPEAKER, REFERENCE = -1, -2, -3
 
 _Rows = list[tuple[int, int]]
@@ -31,9 +32,13 @@ _Rows = list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Prompt:
-    """text_ids, codec_ids: (rows,) int32, -1 for no text part or no codec part, codec -2 for the speaker vector and
-    -3 - f for reference frame f. trailing_ids: (n,) int32, text for the first frames. The first prefix_rows rows come
-    before the text; where the text begins with line breaks its first token takes the role's line break in."""
+    """The rows of a prompt.
+
+    text_ids, codec_ids: (rows,) int32; -1 for no text or no codec part. In codec_ids, -2 is the speaker vector and
+    -3 - f is frame f of the reference. trailing_ids: (n,) int32, the text parts of the first n frames. prefix_rows: the
+    number of rows before the text. (Line breaks at the beginning of the text are merged into the role's last token.)
+    input_ids: the token ids of the text in the chat template. instruct_ids: the token ids of the instruction.
+    """
 
     text_ids: np.ndarray
     codec_ids: np.ndarray
@@ -56,13 +61,13 @@ def build_prompt(
     reference_codes: np.ndarray | None = None,
     reference_text: str | None = None,
 ) -> Prompt:
-    """The prompt for one utterance; `text` is taken as it is, empty too.
+    """Build the prompt of one utterance. `text` is used unchanged and may be empty.
 
-    language: a name as resolve_language takes it, None for "auto". speaker: None for no speaker row.
-    text_mode: "full" or "streaming", None for the reference's default. speaker_row: a row for a speaker vector.
-    reference_codes: (frames, num_code_groups) integers of a recording that says reference_text.
-    Raises UsageError for what the model has not or would ignore, or has no positions for; InputError for codes out of
-    range.
+    language: a name for resolve_language; None means "auto". speaker: a name for resolve_speaker; None adds no speaker
+    row. text_mode: "full" or "streaming"; None means default_text_mode. speaker_row: add a row for a speaker vector.
+    reference_codes: (frames, num_code_groups) integers, the codes of a recording that says reference_text.
+    Raises UsageError if the model lacks or would ignore an argument, or has too few positions; InputError for codes out
+    of range.
     """
     lang = "auto" if language is None else resolve_language(config, language)
     voice = None if speaker is None else resolve_speaker(config, speaker)
@@ -97,14 +102,14 @@ def build_prompt(
 
 
 def default_text_mode(config: ModelConfig) -> str:
-    """What the model declares, else the reference's default: the whole text first, but "streaming" for a base model."""
+    """Return text_mode of the voice manifest, or the reference's default: "streaming" for a base model, else "full"."""
     if config.voice is not None and config.voice.text_mode is not None:
         return config.voice.text_mode
     return "streaming" if config.model_type == "base" else "full"
 
 
 def _tags(config: ModelConfig, language: str, speaker: str | None) -> list[int]:
-    """The codec ids that say which language follows; a dialect speaker's own under "chinese" and "auto"."""
+    """Return the codec ids of the language. With "chinese" or "auto" a dialect speaker gets the id of the dialect."""
     language_id = None if language == "auto" else config.languages[language]
     dialect = config.dialects[speaker] if speaker is not None and language in ("chinese", "auto") else None
     if dialect is not None:
@@ -115,7 +120,8 @@ def _tags(config: ModelConfig, language: str, speaker: str | None) -> list[int]:
 
 
 def _continuation(config: ModelConfig, texts: list[int], frames: int, full: bool) -> tuple[_Rows, list[int]]:
-    """Path C: rows and trailing text for `texts` (the reference's and the new one, with the end) beside `frames`."""
+    """Return the rows and trailing ids of path C. texts: the token ids of the reference's text, the new text, and the
+    end of text. frames: the number of frames of the reference."""
     codes = [config.codec_bos_id, *(REFERENCE - frame for frame in range(frames))]
     pad = config.tts_pad_id
     if full:
@@ -125,7 +131,7 @@ def _continuation(config: ModelConfig, texts: list[int], frames: int, full: bool
 
 
 def _check_request(config: ModelConfig, instruct: str | None, speaker_row: bool, codes: bool, text: str | None) -> None:
-    """Refuse what the model would ignore, naming one that would not."""
+    """Raise UsageError for an argument that the model would ignore, and name a model that uses it."""
     if instruct and config.model_type == "base":
         raise UsageError("instruct: a base model ignores it; 1.7b (preset voices) and 1.7b-design follow it")
     if instruct and config.model_type == "custom_voice" and config.model_size == "0b6":
@@ -137,7 +143,7 @@ def _check_request(config: ModelConfig, instruct: str | None, speaker_row: bool,
 
 
 def _check_codes(config: ModelConfig, codes: np.ndarray) -> int:
-    """The number of frames of reference codes whose shape and values are good."""
+    """Check shape and values of reference codes; return the number of frames. Raises InputError."""
     import numpy as np
 
     codes = np.asarray(codes)
@@ -157,7 +163,7 @@ def _check_codes(config: ModelConfig, codes: np.ndarray) -> int:
 def _prompt(
     config: ModelConfig, rows: _Rows, trailing: list[int], prefix_rows: int, ids: list[int], instruct_ids: list[int]
 ) -> Prompt:
-    """The arrays of a prompt, if the model has positions for it and at least one frame."""
+    """Make the arrays of a prompt. Raises UsageError if the model has too few positions for it and one frame."""
     import numpy as np
 
     if len(rows) >= config.max_position_embeddings:

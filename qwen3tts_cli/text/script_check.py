@@ -1,4 +1,4 @@
-"""Refuse a text whose script the opened model does not speak, and name a model that does."""
+"""Refuse a text in a script that the opened model cannot speak, and name a model that can."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..models.config.model import ModelConfig
 
-# First word of a character's Unicode name -> what users call the text, and whether a large model speaks it.
+# First word of a character's Unicode name -> (name of such a text for users, whether the large models speak it).
 _SCRIPTS = {
     "CJK": ("Chinese", True),
     "HIRAGANA": ("Japanese", True),
@@ -20,19 +20,17 @@ _SCRIPTS = {
     "CYRILLIC": ("Cyrillic", True),
 }
 
-# Letters of no script, and symbols that look like letters, which folding knows.
+# Letters of no script, and symbols that are letters in Unicode; character_folding.py replaces them.
 _SYMBOLS = frozenset("\u00b5\u03bc\u2126\u03a9ʹʻʼʽˈˌːªº")
-
-
-# A Greek letter by itself is a symbol (alpha rays, delta t); two make a word.
+# A single Greek letter is a symbol (alpha rays, delta t); two or more are a Greek word.
 _GREEK = "[\u0391-\u03a9\u03b1-\u03c9]"
 
 
 def check_script(text: str, config: ModelConfig) -> None:
-    """Raise UsageError where the text holds letters that the opened model cannot say.
+    """Raise UsageError if the text contains letters that the opened model cannot say.
 
-    Only a model that declares English as its one language refuses anything: letters outside the Latin script, except
-    Greek letters that stand alone as symbols. The large models may try what they are given.
+    Only a model with a voice manifest and English as its only language refuses letters: all outside the Latin script,
+    except single Greek letters. Other models accept any text.
     """
     if text.isascii() or config.voice is None or set(config.languages) != {"english"}:
         return
@@ -55,7 +53,7 @@ def check_script(text: str, config: ModelConfig) -> None:
 
 
 def _is_latin(char: str) -> bool:
-    """Whether the character is no letter, or one that folds to Latin letters."""
+    """Whether a character is not a letter, or can be folded to Latin letters."""
     if char in _SYMBOLS or not unicodedata.category(char).startswith("L"):
         return True
     for part in unicodedata.normalize("NFKD", char):

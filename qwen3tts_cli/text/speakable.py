@@ -1,4 +1,4 @@
-"""Which characters can be spoken at all."""
+"""The characters that can be spoken."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The steps that write abbreviations out in English."""
+"""The rewrite rules that replace English abbreviations by words."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from .sentence_ends import ends_sentence, is_inside_sentence
 _PHRASE = any_of((*PHRASES, *(key.capitalize() for key in PHRASES if key[0].islower())))
 _DAY = any_of((*WEEKDAYS, *WEEKDAYS.values()))
 _MONTH = any_of((*MONTHS, *units_and_signs.MONTHS))
-# Streets whose names come without a number of a house and are no place that a saint gave the name to.
+# Names before "St." that make it a street even without a house number.
 _STREET_NAMES = word_set(
     "Main Wall Elm Oak Maple Pine Cedar High Market Church Fleet Oxford Baker Bourbon Broad Front Water State Park "
     "Washington Bond Regent Downing Lombard Canal Bleecker Mulberry Pearl Spring King Queen Bridge Mill School Center"
 )
-# Where an abbreviation begins: in no word, and behind no other period.
+# The beginning of an abbreviation: not inside a word, and not behind another period.
 _BEGIN = r"(?<![A-Za-z.])(?<![A-Za-z]')"
 _REACH = 64
 _LIFE = {"b": "born ", "d": "died "}
-# In front of a no that is a word.
+# Text before a "no" that is the word and not "number".
 _NO_BEHIND = (
     r"(?:[!?\"'.-]|\b(?:said|say|says|saying|answered|replied|voted|vote|votes|with|me|him|her|them|us|is|was|are|be|a|an|"
     r"just|simply|yes|or|than|probably|still|definitely))\s?[\"']?$"
@@ -40,13 +40,13 @@ _NO_BEHIND = (
 
 
 def _around(match: re.Match[str]) -> tuple[str, str]:
-    """What stands in front of the end of a match, the match included, and behind it."""
+    """Return up to _REACH characters of the text that ends with a match, and of the text behind it."""
     text, end = match.string, match.end()
     return text[max(end - _REACH, 0) : end], text[end : end + _REACH]
 
 
 def _street(match: re.Match[str]) -> str:
-    """Elm St., 5th Ave.; in front of a name St. and Dr. are titles, unless a house or a street has its number."""
+    """Elm St., 5th Ave. Before a name, St. and Dr. are titles, unless the number of a house or street precedes."""
     word = match.group(1)
     before = match.string[max(match.start() - _REACH, 0) : match.start()]
     named = re.search(r"(?:\d(?:st|nd|rd|th)?|\b[A-Z][\w'-]*\.?) $", before)
@@ -79,14 +79,14 @@ def _numbered(match: re.Match[str]) -> str:
 
 
 def _number(match: re.Match[str]) -> str:
-    """Bus no. 5; a refusal ends its sentence."""
+    """Bus no. 5. After words such as "said", "no." is the word no at the end of a sentence."""
     before = match.string[max(match.start() - _REACH, 0) : match.start()]
     first = re.match(r"1(?!\d)", match.string[match.end() : match.end() + 2])
     return match.group() if re.search(_NO_BEHIND, before) and not first else "number "
 
 
 def _named(match: re.Match[str]) -> str:
-    """A month, a day of the week or a state."""
+    """The name of a month, weekday or state."""
     name = match.group(1)
     return (MONTHS.get(name) or WEEKDAYS.get(name) or STATES.get(name) or name) + dates_and_amounts.sentence_period(
         match

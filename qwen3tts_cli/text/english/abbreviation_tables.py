@@ -1,10 +1,10 @@
-"""What English abbreviations stand for, by the place where they stand."""
+"""English abbreviations and their words, grouped by the place where they are used."""
 
 from __future__ import annotations
 
 from .rewrite_rules import word_set
 
-# In front of a name.
+# Before a name.
 TITLES = {
     "Mr": "Mister",
     "Mrs": "Missus",
@@ -48,7 +48,7 @@ TITLES = {
     "Det": "Detective",
 }
 
-# Behind the name of a street.
+# After the name of a street.
 STREETS = {
     "St": "Street",
     "Dr": "Drive",
@@ -95,7 +95,7 @@ WEEKDAYS = {
     "Sun": "Sunday",
 }
 
-# In front of a number; those with a capital in front of a Roman number or a letter too.
+# Before a number; the capitalised ones also before a Roman numeral or a letter.
 NUMBERED = {
     "No": "number",
     "Nos": "numbers",
@@ -141,7 +141,7 @@ NUMBERED = {
     "Ser": "Series",
 }
 
-# Of the Bible, in front of a chapter and a verse.
+# Books of the Bible, before chapter and verse.
 BOOKS = {
     "Gen": "Genesis",
     "Ex": "Exodus",
@@ -217,7 +217,7 @@ STATE_CODES = word_set(
     "PA RI SC SD TN TX UT VT VA WA WV WI WY"
 )
 
-# Anywhere; the key is the whole abbreviation.
+# Anywhere. The key is the whole abbreviation, with its periods.
 PHRASES = {
     "e.g.": "for example",
     "i.e.": "that is",
@@ -274,7 +274,7 @@ PHRASES = {
     "N/A": "not applicable",
 }
 
-# Units of recipes and measuring tapes are written with a period; others have one at the end of a sentence only.
+# Units that are written with a period, as in recipes. A period behind another unit ends the sentence.
 DOTTED_UNITS = word_set(
     "in c ft yd yds mi oz lb lbs gal gals qt qts pt pts tbsp tsp doz hr hrs min mins sec secs wk wks mo mos yr yrs"
 )

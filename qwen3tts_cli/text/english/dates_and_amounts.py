@@ -1,4 +1,7 @@
-"""How an English speaker says dates, times, money, quantities and the like: one function for each match."""
+"""The wording of dates, times, telephone numbers, money, quantities and fractions in English.
+
+Each public function takes the match of a rule in number_rules.py and returns its replacement, which may be the matched
+text unchanged."""
 
 from __future__ import annotations
 
@@ -10,16 +13,17 @@ from .sentence_ends import ends_sentence
 
 
 def flood(match: re.Match[str]) -> str:
-    """A run of digits too long to be a number."""
+    """A run of digits that is too long for a number: each digit by name."""
     return f" {'point ' if match.group().startswith('.') else ''}{number_words.digits(match.group())} "
 
 
 def iso_date(match: re.Match[str]) -> str:
+    """2024-05-24 and 2024/05/24: year, month, day."""
     return _date(match, *match.group(1, 2, 3))
 
 
 def slash_date(match: re.Match[str]) -> str:
-    """Month first, as in the United States, unless only the other order makes a date."""
+    """05/24/2024: the month first, as in the United States, unless only the other order is a date."""
     first, second, year = match.group(1, 2, 3)
     if len(year) == 2:
         year = f"{'19' if int(year) > 69 else '20'}{year}"
@@ -27,6 +31,7 @@ def slash_date(match: re.Match[str]) -> str:
 
 
 def dotted_date(match: re.Match[str]) -> str:
+    """24.05.2024: day, month, year."""
     return _date(match, match.group(3), match.group(2), match.group(1))
 
 
@@ -42,7 +47,7 @@ def month_year(match: re.Match[str]) -> str:
 
 
 def offset(match: re.Match[str]) -> str:
-    """The distance to UTC behind a time."""
+    """The offset from UTC after a time: +02:00."""
     fraction, sign, hours, minutes = match.groups()
     if not int(hours + minutes):
         return f"{fraction or ''} UTC"
@@ -51,7 +56,7 @@ def offset(match: re.Match[str]) -> str:
 
 
 def month_day(match: re.Match[str]) -> str:
-    """May 5 at the end of a phrase, or in front of a year."""
+    """May 5, at the end of a phrase or before a year."""
     return f"{match.group(1)} {number_words.ordinal(match.group(2))}" if int(match.group(2)) <= 31 else match.group()
 
 
@@ -62,6 +67,7 @@ def _date(match: re.Match[str], year: str, month: str, day: str) -> str:
 
 
 def time(match: re.Match[str]) -> str:
+    """A time of day, with seconds and am or pm if present: 7:05, 19:30:15, 7 p.m."""
     hour, minute, second, part, half = map(match.groupdict().get, ("hour", "minute", "second", "part", "half"))
     if int(hour) > 24 or (int(hour) == 24 and minute != "00"):
         return match.group()
@@ -81,7 +87,7 @@ def time(match: re.Match[str]) -> str:
 
 
 def sentence_period(match: re.Match[str]) -> str:
-    """The period of an abbreviation that ends a sentence too."""
+    """Return "." if the match ends with a period that also ends the sentence, else ""."""
     if not match.group().endswith("."):
         return ""
     text, end = match.string, match.end()
@@ -89,7 +95,7 @@ def sentence_period(match: re.Match[str]) -> str:
 
 
 def phone(match: re.Match[str]) -> str:
-    """Telephone and other numbers in groups, unless they are few digits or a range of round numbers."""
+    """Telephone and other numbers in groups of digits. Few digits and ranges of round numbers are left unchanged."""
     groups = re.findall(r"\d+", match.group())
     if sum(map(len, groups)) < 7 or (len(groups) == 2 and all(group.endswith("0") for group in groups)):
         return match.group()
@@ -98,7 +104,7 @@ def phone(match: re.Match[str]) -> str:
 
 
 def money(match: re.Match[str]) -> str:
-    """An amount with a currency: $5.20, £3m, 5 EUR, $4/kg."""
+    """An amount of money: $5.20, £3m, 5 EUR, $4/kg."""
     spoken = _amount(*match.group("number", "currency"), (match.groupdict().get("magnitude") or "").strip().lower())
     per = match.group("per")
     glued = match.string[match.end() : match.end() + 1].isalpha()
@@ -106,7 +112,7 @@ def money(match: re.Match[str]) -> str:
 
 
 def money_range(match: re.Match[str]) -> str:
-    """Two amounts that share their sign or magnitude: $5-10, £1-2 million, $1.2-$1.5 billion, €5m-10m."""
+    """Two amounts with a common sign or magnitude: $5-10, £1-2 million, $1.2-$1.5 billion, €5m-10m."""
     low, number, currency = match.group("low", "number", "currency")
     magnitude, per = (match.group("magnitude") or "").strip().lower(), match.group("per")
     if match.group("first"):
@@ -137,14 +143,14 @@ def _amount(number: str, currency: str, magnitude: str) -> str:
 
 
 def spoons(match: re.Match[str]) -> str:
-    """1 T. sugar, 2 t. salt."""
+    """Spoons in recipes: 1 T. sugar, 2 t. salt."""
     number, unit = match.groups()
     one, many = units_and_signs.UNITS["tbsp" if unit == "T" else "tsp"]
     return f"{number} {one if _is_one(number) else many}"
 
 
 def magnitude(match: re.Match[str]) -> str:
-    """A number with a magnitude and no currency: 10k, 3.5M; an apartment 5B has none."""
+    """A number with a magnitude and no currency: 10k, 3.5M. Apartment 5B is left unchanged."""
     if re.search(
         r"(?:Apartment|Room|Suite|Unit|Flat|Gate|Seat|Section) $",
         match.string[max(match.start() - 12, 0) : match.start()],
@@ -158,6 +164,7 @@ def _is_one(number: str) -> bool:
 
 
 def quantity(match: re.Match[str]) -> str:
+    """A number and its unit: 5 km, 3 m², 80 km/h."""
     number, unit, power, per = match.group("number", "unit", "power", "per")
     one, many = units_and_signs.UNITS[unit]
     name = one if _is_one(number) else many
@@ -165,12 +172,12 @@ def quantity(match: re.Match[str]) -> str:
         name = f"{'square' if power in '2²' else 'cubic'} {name}"
     if per:
         name += f" per {_each(per)}"
-    # Whole numbers are left for the last step, which knows which of them may stay digits.
+    # Whole numbers stay digits here; Speller replaces them last.
     return f"{number_words.decimal(number) if '.' in number else number} {name}"
 
 
 def dotted_quantity(match: re.Match[str]) -> str:
-    """A quantity whose unit has a period of its own: 5 ft. 10 in. tall."""
+    """A quantity whose unit is written with a period: 5 ft. 10 in. tall."""
     number, unit = match.group("number", "unit")
     one, many = units_and_signs.UNITS.get(unit) or units_and_signs.DOTTED[unit]
     named = f"-{one}" if "-" in match.group() else f" {one if _is_one(number) else many}"
@@ -178,30 +185,31 @@ def dotted_quantity(match: re.Match[str]) -> str:
 
 
 def minutes(match: re.Match[str]) -> str:
-    """Minutes in front of seconds: 1m 30s."""
+    """The minutes before seconds: 1m 30s."""
     return f"{match.group(1)} minute{'' if _is_one(match.group(1)) else 's'} "
 
 
 def inches(match: re.Match[str]) -> str:
-    """A double quote behind a number: inches, unless one before it opens a quotation."""
+    """A double quote after a number: inches, unless it closes a quotation."""
     before = match.string[max(match.start() - 100, 0) : match.end() - 1]
     return match.group() if '"' in re.sub(r"\d\"", "", before) else " inches"
 
 
 def arc(match: re.Match[str]) -> str:
-    """Minutes, seconds and the point of the compass behind degrees."""
+    """The minutes, seconds and compass point after degrees: 52°30'15"N."""
     minute, second, compass = match.groups()
     spoken = (f" {minute} minutes" if minute else "") + (f" {second} seconds" if second else "")
     return spoken + (f" {COMPASS[compass].lower()}" if compass else "")
 
 
 def compound(match: re.Match[str]) -> str:
-    """A quantity in front of what it measures: a 5-km run."""
+    """A quantity as an adjective: a 5-km run."""
     number, unit = match.groups()
     return f"{number_words.decimal(number) if '.' in number else number}-{units_and_signs.UNITS[unit][0]}"
 
 
 def hexadecimal(match: re.Match[str]) -> str:
+    """A hexadecimal number: 0xFF."""
     return "zero x " + " ".join(number_words.digits(sign) or sign for sign in match.group(1).upper())
 
 
@@ -210,7 +218,7 @@ def _names(unit: str) -> tuple[str, ...]:
 
 
 def fraction(match: re.Match[str]) -> str:
-    """A fraction, and its unit; a double quote behind it may close a quotation instead."""
+    """A fraction with its unit. A double quote after it means inches, unless it closes a quotation."""
     if match.group("inch") and inches(match) == match.group():
         return _fraction(match, "") + '"'
     return _fraction(match, match.group("unit") or match.group("dotted") or ("in" if match.group("inch") else ""))
@@ -234,12 +242,15 @@ def _fraction(match: re.Match[str], unit: str) -> str:
 
 
 def ordinal(match: re.Match[str]) -> str:
+    """An ordinal in digits: 21st."""
     return number_words.ordinal(match.group("number"))
 
 
 def decimal(match: re.Match[str]) -> str:
+    """A number with a fraction: 3.14."""
     return number_words.decimal(match.group())
 
 
 def version(match: re.Match[str]) -> str:
+    """A version number: 1.2.3."""
     return " point ".join(match.group().split("."))

@@ -1,4 +1,7 @@
-"""Numbers in groups, ranges of numbers, and numbers in the plural: one function for each match."""
+"""Numbers written in groups of digits, ranges of numbers, and decades.
+
+Each public function takes the match of a rule in number_rules.py and returns its replacement, which may be the matched
+text unchanged."""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import re
 from . import number_words, units_and_signs
 from .rewrite_rules import word_set
 
-# In front of numbers that are counted through rather than subtracted.
+# Words before two numbers that make them a range, not a subtraction.
 _COUNTED = (
     "(?i)"
     r"\b(?:pp?\.?|pages?|chapters?|verses?|sections?|volumes?|figures?|lines?|steps?|parts?|rows?|levels?|items?|"
@@ -19,7 +22,7 @@ _RIGHT = r"([$£€¥₹]?)(\.?\d[\d,]{0,18}(?:[.:]\d{1,15})?)(\s?[A-Za-z°%.]{0
 _HALF = r"\s?[AaPp]\.?[Mm]\.?\s?"
 _REACH = 48
 
-# A number of seconds stands behind one of these, and a decade behind one of the others.
+# Text before "30s" that makes it seconds, or a decade.
 _SECONDS_BEHIND = (
     "(?i)"
     r"(?:^|[:=(~,]|\d\s?[a-z]{1,5}|\b(?:in|for|after|within|every|wait|waits|waited|takes?|took|only|least|most|than|"
@@ -37,12 +40,12 @@ _SECONDS_AHEAD = word_set(
 
 
 def with_commas(match: re.Match[str]) -> str:
-    """Digits in groups of three, whatever stands between the groups."""
+    """Groups of three digits with any separator: with commas between the groups."""
     return ",".join(re.findall(r"\d+", match.group()))
 
 
 def spaced_groups(match: re.Match[str]) -> str:
-    """Groups of three digits with spaces between: one number, unless they may be several."""
+    """Groups of three digits separated by spaces: one number with commas, unless they may be several numbers."""
     number, _, fraction = match.group().partition(",")
     groups = number.split()
     several = all(group.endswith("00") for group in groups) and "000" not in groups
@@ -52,17 +55,17 @@ def spaced_groups(match: re.Match[str]) -> str:
 
 
 def lakhs(match: re.Match[str]) -> str:
-    """Digits in the groups of India, 12,34,567: in groups of three."""
+    """Digits in Indian groups, 12,34,567: in groups of three."""
     return f"{int(match.group().replace(',', '')):,}"
 
 
 def postal(match: re.Match[str]) -> str:
-    """A ZIP code, digit by digit."""
+    """A ZIP code: digit by digit."""
     return ", ".join(number_words.digits(group).replace(",", "") for group in match.group().split("-"))
 
 
 def dotted_groups(match: re.Match[str]) -> str:
-    """Groups of three digits with points between: one number, unless they are an IP address."""
+    """Groups of three digits separated by points: one number with commas, unless they are an IP address."""
     groups = match.group().split(".")
     if len(groups) == 4 and all(int(group) < 256 for group in groups):
         return match.group()
@@ -70,14 +73,14 @@ def dotted_groups(match: re.Match[str]) -> str:
 
 
 def with_point(match: re.Match[str]) -> str:
-    """A number whose fraction stands behind a comma: €1.234,50."""
+    """A number with a decimal comma, €1.234,50: with a decimal point."""
     fraction = match.group("fraction").strip("-")
     number = match.group("whole").replace(".", "") + ("." + fraction if fraction else "")
     return match.groupdict().get("currency", "") + number
 
 
 def card(match: re.Match[str]) -> str:
-    """Digits that are copied in groups of four, unless they are years."""
+    """Groups of four digits, as on a card: digit by digit, unless they are years."""
     groups = match.group().split()
     if all(1100 <= int(group) < 2100 for group in groups):
         return match.group()
@@ -85,18 +88,18 @@ def card(match: re.Match[str]) -> str:
 
 
 def toll_free(match: re.Match[str]) -> str:
-    """1-800 in front of letters."""
+    """1-800 before letters: digit by digit."""
     return ", ".join(number_words.digits(group) for group in re.findall(r"\d+", match.group())) + ", "
 
 
 def tilde(match: re.Match[str]) -> str:
-    """A range where a number stands in front, else an estimate."""
+    """A tilde: "to" after a number, else "about"."""
     found = re.search(_LEFT, match.string[max(match.start() - _REACH, 0) : match.start()])
     return " to " if found and _is_measure(found.group(3)) else " about "
 
 
 def spaced_hyphen(match: re.Match[str]) -> str:
-    """A hyphen with spaces between numbers: a difference, unless times, years, pages or measures make it a range."""
+    """A hyphen with spaces between numbers: "to" for times, years, pages and measures, else "minus"."""
     behind = match.string[max(match.start() - _REACH, 0) : match.start()]
     ahead = match.string[match.end() : match.end() + _REACH]
     left, right = re.search(_LEFT, behind), re.match(_RIGHT, ahead)
@@ -130,7 +133,7 @@ def _is_range(left: re.Match[str], right: re.Match[str], behind: str, ahead: str
 
 
 def decade(match: re.Match[str]) -> str:
-    """Years or ages in tens; 30s may be seconds, which are left to the units."""
+    """A decade of years or ages: 1990s, 30s. Seconds (30s) are left unchanged for the rule of units."""
     quote, number = match.group(1, 2)
     if len(number) == 2 and not quote and match.group()[2] != "'" and not _is_decade(match):
         return match.group()
@@ -141,17 +144,17 @@ def _is_decade(match: re.Match[str]) -> bool:
     behind = match.string[max(match.start() - _REACH, 0) : match.start()]
     row = re.search(r"(?:(?:\d\d)?\d0'?s(?:,? (?:and|or|to|through)|,) ){1,4}$", behind)
     if row:
-        # The first of "20s and 30s" says what they are.
+        # In "20s and 30s" the text before the first decides for both.
         return row.group()[:4].isdigit() or bool(re.search(_DECADE_BEHIND, behind[: row.start()]))
     if re.search(_DECADE_BEHIND, behind):
         return True
     following = re.match(r" ([a-z]+)", match.string[match.end() : match.end() + 24])
-    # At the beginning of a text, what follows tells: 70s music, 30s later.
+    # At the beginning of a text, the next word decides: 70s music, 30s later.
     if re.search(_SECONDS_BEHIND, behind) and (behind or not following):
         return False
     return following is not None and following.group(1) not in _SECONDS_AHEAD
 
 
 def tens(match: re.Match[str]) -> str:
-    """10s of, 100s of, 1000s of."""
+    """10s of, 100s of, 1000s of: tens, hundreds, thousands."""
     return {"10": "tens", "100": "hundreds"}.get(match.group(1), "thousands")

@@ -1,7 +1,7 @@
-"""The steps that put dates, telephone numbers, money, ranges, times, quantities and decimals into words.
+"""The rewrite rules for dates, telephone numbers, money, ranges, times, quantities and decimals in English.
 
-Specific before general; whole numbers are left for the last step, which knows which of them may stay digits. Every
-pattern is bounded, or eats the run it begins in, so a step costs linear time whatever the text is.
+Specific rules come before general ones. Whole numbers stay digits; Speller replaces them last. Each pattern is bounded
+or consumes the whole run it begins in, so that a rule takes linear time for any text.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _MONEY_SIGNS = frozenset(sign for key in units_and_signs.CURRENCIES for sign in 
 _MONEY_CODES = frozenset(key for key in units_and_signs.CURRENCIES if key.isalpha())
 _HALVES = word_set("a p A P am pm AM PM Am Pm aM pM")
 _AMOUNT = rf"(?P<number>{NUMBER}|\.\d{{1,2}}(?!\d))"
-# In front of the hyphen of a range: 9am-5pm, 5%-10%, $1M-$2M, 1st-3rd, 20s-30s.
+# What may follow the first number of a range: 9am-5pm, 5%-10%, $1M-$2M, 1st-3rd, 20s-30s.
 _SUFFIX = (
     rf"(?:\s?(?:[AaPp]\.?[Mm]\.?|{_UNIT})|st|nd|rd|th|[kKMB]|bn|'s|[²³]| (?:hundred|thousand|million|billion|trillion))"
 )
-# Numbers with a comma for the point: with a currency, or a unit that says that they are one number.
+# Numbers with a decimal comma, which need a currency or a unit to be recognised.
 _WHOLE = r"(?P<whole>\d{1,3}(?:\.\d{3}){1,4}|\d{1,15})"
 _MEASURE = r"(?:[%‰°]|km|kg|cm|mm|mg|ml|[kMGT]B|[kMG]Hz|kWh?|mph)"
-# Where groups of digits begin that no other group stands in front of.
+# The beginning of the first of several groups of digits.
 _ALONE = rf"{START}(?<!\d )(?<!\) )"
 _PHONE = "|".join(
     (
@@ -50,7 +50,7 @@ _PHONE = "|".join(
     )
 )
 
-# Other spellings of what the steps of NUMBERS know; they run before them all, whose needs are looked up once.
+# Rules that normalise the notations which NUMBERS matches. They are applied before NUMBERS collects its tokens.
 _SPELLINGS = (
     (word_set("Rs"), r"(?<![A-Za-z])Rs\.?\s?(?=\d)", "₹"),
     (word_set("CHF"), r"(?<=CHF)(\s?\d[\d',]{0,18})\.-{1,2}(?!\d)", r"\1"),
@@ -108,7 +108,7 @@ _WRITTEN_OUT = (
     ("'_", rf"{START}\d{{1,3}}(?:(?:'\d{{3}}){{1,4}}|(?:_\d{{3}}){{1,4}})(?![\d'_])", groups_and_ranges.with_commas),
     ("-", rf"{START}1-8\d\d-(?=[A-Z])", groups_and_ranges.toll_free),
     (None, rf"(?:{_PHONE})(?![\d-]){END}", dates_and_amounts.phone),
-    # 4-4-2, 9-1-1 and 50-50 are no ranges.
+    # 4-4-2, 9-1-1 and 50-50 are not ranges.
     (
         HYPHEN,
         rf"{START}(?:\d{{1,3}}(?:-\d{{1,3}}){{2,5}}|50-50)(?![\d-]){END}",

@@ -1,24 +1,23 @@
-"""English number words, from the Unicode CLDR rules (unicode-rbnf)."""
+"""English number words, by the Unicode CLDR rules (unicode-rbnf)."""
 
 from functools import lru_cache
 
-# The library has rules below 10^18; beyond a thousand of its last named unit nobody follows a cardinal anyway.
-_MAX_NAMED = 10**15
+_NAMED_DIGITS = 15  # longer numbers are read digit by digit
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_DIGITS_PER_BREATH = 4
+_DIGITS_PER_GROUP = 4
 _COPIED_DIGITS = 10
 _YEARS = range(1100, 2100)
 
 
 @lru_cache(maxsize=1)
 def _engine():
-    # Imported here: it costs about 30 ms, and most texts hold no number that needs a name.
+    # Imported here: the import is slow, and most texts contain no number that needs words.
     from unicode_rbnf import RbnfEngine
 
     return RbnfEngine.for_language("en")
 
 
-# The library takes 100 us for a name; texts repeat their numbers.
+# Cached, because the library is slow and texts repeat their numbers.
 @lru_cache(maxsize=1024)
 def _named(number: int, purpose: str) -> str:
     from unicode_rbnf import FormatPurpose
@@ -27,40 +26,40 @@ def _named(number: int, purpose: str) -> str:
 
 
 def digits(text: str) -> str:
-    """Each digit by name, with a pause after every few: "one two three four, five"."""
+    """Return the name of each digit, with a comma after every four: "one two three four, five"."""
     names = [_DIGITS[int(char)] for char in text if char in "0123456789"]
-    groups = [" ".join(names[i : i + _DIGITS_PER_BREATH]) for i in range(0, len(names), _DIGITS_PER_BREATH)]
+    groups = [" ".join(names[i : i + _DIGITS_PER_GROUP]) for i in range(0, len(names), _DIGITS_PER_GROUP)]
     return ", ".join(groups)
 
 
 def cardinal(text: str) -> str:
-    """A whole number in ASCII digits, commas allowed, by name; read digit by digit where it has none."""
+    """Return a whole number (digits and commas) in words; digit by digit if it begins with 0 or is too long."""
     text = text.replace(",", "")
-    if len(text) > 15 or (len(text) > 1 and text[0] == "0"):
+    if len(text) > _NAMED_DIGITS or (len(text) > 1 and text[0] == "0"):
         return digits(text)
     return _named(int(text), "CARDINAL")
 
 
 def ordinal(text: str) -> str:
-    """A whole number as a rank: "21" is "twenty-first"."""
+    """Return the ordinal of a whole number: "21" is "twenty-first"."""
     text = text.replace(",", "")
-    return _named(int(text), "ORDINAL") if len(text) <= 15 else digits(text)
+    return _named(int(text), "ORDINAL") if len(text) <= _NAMED_DIGITS else digits(text)
 
 
 def year(text: str) -> str:
-    """Four digits as a year is read; other numbers as cardinal() does."""
+    """Return four digits from 1100 to 2099 as a year ("nineteen ninety"), any other number as `cardinal` does."""
     return _named(int(text), "YEAR") if len(text) == 4 and int(text) in _YEARS else cardinal(text)
 
 
 def whole(text: str) -> str:
-    """A whole number in running text: a year, a count, or, from ten digits on, a number that is dialled or copied."""
+    """Return a whole number in running text as a year or a count; from ten digits on, digit by digit."""
     if len(text) >= _COPIED_DIGITS and "," not in text and not text.endswith("000"):
         return digits(text)
     return year(text)
 
 
 def decimal(text: str) -> str:
-    """A number with or without a fraction: "3.14" is "three point one four"."""
+    """Return a number with or without a fraction: "3.14" is "three point one four"."""
     whole, point, fraction = text.partition(".")
     if not point:
         return cardinal(whole)
@@ -68,7 +67,7 @@ def decimal(text: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """The regular plural, for the nouns of number words and units."""
+    """Return the regular plural of a noun."""
     if noun.endswith("y"):
         return noun[:-1] + "ies"
     if noun.endswith(("x", "ch")):

@@ -1,4 +1,4 @@
-"""Whether the period of an English abbreviation ends a sentence too."""
+"""Decide whether the period of an English abbreviation also ends the sentence."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from .abbreviation_tables import DOTTED_UNITS, MONTHS, NUMBERED, PHRASES, STATES, STREETS, TITLES, WEEKDAYS
 from .rewrite_rules import word_set
 
-# Whatever follows belongs to them.
+# Abbreviations that always belong to the following word.
 _LEADING = frozenset(TITLES).difference({"St", "Dr", "Mt", "Ft"}) | word_set(
     "Mr Mrs Ms Dr Mt Ft vs v e.g i.e cf viz approx ca c esp incl excl avg pp p Nos nos Fig Figs fig figs "
     "Vol Vols vol vols Ch Chap ch chap Eq Eqs eq eqs Asst Messrs Mme Mlle Ste Mx P.S N.B"
 )
-# A sentence may end with them, and seldom does so in front of a capital.
+# Abbreviations that may end a sentence, but seldom do before a capitalised word.
 _INNER = (
     frozenset(STREETS)
     | frozenset(MONTHS)
@@ -24,17 +24,17 @@ _INNER = (
         "Proc Acad Sci Phys Chem Biol Educ Med Lett Appl Trans Bd Dist Cir Supp Hist Phil Cor Thess"
     )
 )
-# A sentence often ends with them.
+# Abbreviations that often end a sentence.
 _FINAL = frozenset(("etc", "a.m", "p.m", "A.M", "P.M"))
 
-# In front of a small letter.
+# Abbreviations before a lower-case letter.
 _LOWER = (
     frozenset(NUMBERED)
     | frozenset(phrase.rstrip(".").split()[-1] for phrase in PHRASES if phrase.endswith("."))
     | word_set("temp pop abbr adj adv lit orig pl sing usu prob ref refs para paras ed eds repr illus dim max min")
 ).difference({"No", "no"})
 
-# Words that begin a sentence with a capital, and hardly ever a name.
+# Words that, if capitalised, begin a sentence and are hardly ever names.
 _OPENERS = word_set(
     "he she it they we you i the a an this that these those there here his her their our my your its but and or so yet "
     "nor if when while after before because since although though however then thus therefore meanwhile moreover "
@@ -52,7 +52,7 @@ _TIME_WORDS = (
 )
 _LAST_WORD = r"(?<![^\W\d_])(?<!\.)([^\W\d_]+(?:\.[^\W\d_]+)*)\.[\s\"'”’)\]]*$"
 _DOTTED_UNIT = rf"\d[\s-]?(?:sq\.?\s|cu\.?\s)?(?:{'|'.join(sorted(DOTTED_UNITS))}|sq|cu)\.\s*$"
-# Letters that are words of the sentence, and no initials.
+# Single letters that are words of the sentence and not initials.
 _LETTER_BEHIND = (
     r"\b(?:(?:[Pp]lan|[Oo]ption|[Vv]itamin|[Pp]art|[Gg]rade|[Tt]ype|[Gg]roup|[Ss]ection|[Cc]lass|[Tt]eam|[Ee]xhibit|[Rr]oom|"
     r"[Gg]ate|[Rr]ow|[Ff]igure|[Tt]able|[Pp]oint|[Ss]tep|[Ss]ide|[Ss]ize|[Kk]ey|[Ll]evel|[Uu]nit|[Bb]lock|[Zz]one|"
@@ -65,7 +65,7 @@ _REACH = 48
 
 
 def is_lowercase_word(before: str) -> bool:
-    """Whether the word in front of the period at the end of `before` is in small letters, and no abbreviation.
+    """Whether `before` ends with a period behind a lower-case word that is not an abbreviation.
 
     In texts without capitals such periods end sentences.
     """
@@ -77,7 +77,7 @@ def is_lowercase_word(before: str) -> bool:
 
 
 def is_inside_sentence(before: str, after: str) -> bool:
-    """Whether the period at the end of `before` belongs to an abbreviation, and the sentence goes on with `after`."""
+    """Whether the period at the end of `before` belongs to an abbreviation and the sentence continues with `after`."""
     before = before[-_REACH:]
     found = re.search(_LAST_WORD, before)
     if found is None:
@@ -91,10 +91,10 @@ def is_inside_sentence(before: str, after: str) -> bool:
 
 
 def ends_sentence(before: str, after: str) -> bool:
-    """Whether an abbreviation with a period, the last word of `before`, is the last one of its sentence too.
+    """Whether the abbreviation with a period at the end of `before` is the last word of its sentence.
 
-    after: what follows. A small letter or a digit goes on with the sentence, a word that opens sentences ends it, and
-    otherwise the abbreviation decides: a name follows more often than a sentence does.
+    after: the text behind it. A lower-case letter or a digit continues the sentence. A word that usually begins
+    sentences ends it. Otherwise the abbreviation decides, because a name follows more often than a new sentence.
     """
     after = after[:_REACH]
     start = after.lstrip("\n \t\r\u00a0\"'“”’‘()[]*_")

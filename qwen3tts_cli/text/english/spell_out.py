@@ -1,7 +1,7 @@
-"""Spell out what an English voice cannot read from signs and digits.
+"""Write the abbreviations, numbers, addresses and signs of an English text as words.
 
-A text runs through a fixed list of (pattern, wording) steps, specific before general; whole numbers come last. Every
-pattern is bounded, or eats the run it begins in, so a step costs linear time whatever the text is.
+The rules are applied in a fixed order, specific rules before general ones, and whole numbers last. Each pattern is
+bounded or consumes the whole run it begins in, so that a rule takes linear time for any text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ADDRESS_SIGNS = {
 
 
 def _address(match: re.Match[str]) -> str:
-    """A URL or mail address read aloud; the marks behind it belong to the sentence."""
+    """Write a URL or mail address as words. Punctuation marks at its end belong to the sentence and are kept."""
     address = re.sub(r"^(?:[a-z]+://)?(?:www\.)?", "", match.group(), flags=re.IGNORECASE)
     spoken = address.rstrip(".,;:!?)'/")
     behind = address[len(spoken) :].replace("/", "")
@@ -47,7 +47,7 @@ _PLACES = {".": "dot slash ", "..": "dot dot slash ", "~": "tilde slash "}
 _WWW = ("www", "Www", "WWW")
 
 _LAYOUT = RewriteRules(
-    # A blank line or a list item ends what was before; other line ends are spaces.
+    # A blank line or a list item ends the sentence before it; any other line end becomes a space.
     ("\n", r"(?<=[A-Za-z0-9)%\"'])[^\S\n]?\n\s*(?:\n\s*|[-*+] |(?=\d{1,3}[.)]\s))", ". "),
     ("\n-*+>", r"\n\s*(?:[-*+>] )?|^[-*+>] ", " "),
     ("+", r"\+\s?/\s?-", "±"),
@@ -85,17 +85,17 @@ _SIGNS = RewriteRules(
 
 
 class Speller:
-    """Rewrites English text; whole numbers up to `as_digits_up_to` (-1: none) that stand alone stay digits."""
+    """Rewrites English text. Whole numbers up to `as_digits_up_to` stay digits (-1: none do)."""
 
     def __init__(self, as_digits_up_to: int) -> None:
         self._as_digits_up_to = as_digits_up_to
 
     def spell(self, text: str) -> str:
-        """The text with numbers, money, times, units, abbreviations, addresses and signs in words."""
-        for steps in (_LAYOUT, _ADDRESSES, ABBREVIATIONS):
-            text = steps.apply(text)
+        """Return the text with numbers, money, times, units, abbreviations, addresses and signs as words."""
+        for rules in (_LAYOUT, _ADDRESSES, ABBREVIATIONS):
+            text = rules.apply(text)
         if re.search(r"\d", text):
-            # Imported here: most sentences hold no number.
+            # Imported here, because most sentences contain no number.
             from .number_rules import NUMBERS, SPELLINGS
 
             text = NUMBERS.apply(SPELLINGS.apply(text))

@@ -1,6 +1,6 @@
-"""What English calls the units, currencies and signs of everyday text."""
+"""English names of units, currencies, months and signs."""
 
-# Sign or code -> (one, many, hundredth).
+# Sign or code -> (singular, plural, hundredth).
 CURRENCIES = {
     "US$": ("dollar", "dollars", "cent"),
     "$": ("dollar", "dollars", "cent"),
@@ -72,7 +72,7 @@ MAGNITUDES = {
     "crore": "crore",
 }
 
-# Symbol -> (one, many). Symbols that are common words or initials (in, A, K) are left out on purpose.
+# Symbol -> (singular, plural). Symbols that are also common words or initials (in, A, K) are missing.
 UNITS = {
     "km": ("kilometer", "kilometers"),
     "m": ("meter", "meters"),
@@ -182,7 +182,7 @@ UNITS = {
     "°": ("degree", "degrees"),
 }
 
-# Symbols that are units with a period alone.
+# Symbols that are units only with a period.
 DOTTED = {
     "in": ("inch", "inches"),
     "c": ("cup", "cups"),
@@ -192,7 +192,7 @@ DOTTED = {
     "pts": ("pint", "pints"),
 }
 
-# What amounts are for one of, beside the units.
+# Nouns that may follow the slash of an amount ($5/day), in addition to the units.
 PER = (
     "day",
     "night",
@@ -234,7 +234,7 @@ MONTHS = (
     "December",
 )
 
-# Signs between or around words, longest first.
+# Signs between words, the longest first.
 SIGNS = {
     "->": "to",
     "=>": "to",
