@@ -1,4 +1,4 @@
-"""Types of the Python API's arguments: NumPy's scalars are taken, everything else is refused by name and type."""
+"""The types of the Python API's arguments: NumPy scalars are accepted, other types are refused with name and type."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Loud:
 
 
 def type_word(value):
-    """What an error calls the type of a value."""
+    """The word for the type of a value in an error."""
     return {np.ndarray: "array", type(None): "None"}.get(type(value), type(value).__name__)
 
 
@@ -72,7 +72,7 @@ def refused(make, *words):
 
 @pytest.mark.parametrize("value", [7, np.int64(7), np.uint8(7), np.int32(7), np.array(7), Seven()])
 @pytest.mark.parametrize("name", INTEGERS)
-def test_integers_are_taken_from_numpy(name, value):
+def test_integers_are_accepted_from_numpy(name, value):
     taken = getattr(SpeakOptions(**{name: value}), name)
     assert (taken, type(taken)) == (7, int)
 
@@ -81,13 +81,13 @@ def test_integers_are_taken_from_numpy(name, value):
     "value", [1, 0.5, np.float32(0.5), np.float64(0.5), np.float16(0.5), np.int8(1), Fraction(1, 2)]
 )
 @pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_are_taken_from_numpy(name, value):
+def test_numbers_are_accepted_from_numpy(name, value):
     taken = getattr(SpeakOptions(**{name: value}), name)
     assert (taken, type(taken)) == (float(value), float)
 
 
 @pytest.mark.parametrize("name", SWITCHES)
-def test_switches_and_texts_are_taken_from_numpy(name):
+def test_booleans_and_texts_are_accepted_from_numpy(name):
     taken = getattr(SpeakOptions(**{name: np.bool_(True)}), name)
     assert taken is True
     for text in TEXTS:
@@ -98,7 +98,7 @@ def test_switches_and_texts_are_taken_from_numpy(name):
     "value", [*WRONG.values(), True, np.bool_(True), 7.0, np.float64(7), "7", np.nan], ids=type_word
 )
 @pytest.mark.parametrize("name", INTEGERS)
-def test_what_is_no_integer_is_refused_by_name_and_type(name, value):
+def test_a_wrong_integer_is_refused_by_name_and_type(name, value):
     refused(lambda: SpeakOptions(**{name: value}), f"{name}: found ", type_word(value), "expected an integer from ")
 
 
@@ -106,25 +106,25 @@ def test_what_is_no_integer_is_refused_by_name_and_type(name, value):
     "value", [*WRONG.values(), True, np.bool_(True), "0.5", np.nan, np.inf, -1, 10**400], ids=type_word
 )
 @pytest.mark.parametrize("name", NUMBERS)
-def test_what_is_no_number_is_refused_by_name_and_type(name, value):
+def test_a_wrong_number_is_refused_by_name_and_type(name, value):
     refused(lambda: SpeakOptions(**{name: value}), f"{name}: found ", type_word(value), "expected a number from ")
 
 
 @pytest.mark.parametrize("value", [*WRONG.values(), 1, 0.0, "yes", None], ids=type_word)
 @pytest.mark.parametrize("name", SWITCHES)
-def test_what_is_no_switch_is_refused_by_name_and_type(name, value):
+def test_a_wrong_boolean_is_refused_by_name_and_type(name, value):
     refused(lambda: SpeakOptions(**{name: value}), f"{name}: found ", type_word(value), "expected True or False")
 
 
 @pytest.mark.parametrize("value", [*WRONG.values(), 1, 0.5, True, Path("x")], ids=type_word)
 @pytest.mark.parametrize("name", TEXTS)
-def test_what_is_no_text_is_refused_by_name_and_type(name, value):
+def test_a_wrong_text_is_refused_by_name_and_type(name, value):
     refused(lambda: SpeakOptions(**{name: value}), f"{name}: found ", type_word(value), "expected a string")
 
 
 @pytest.mark.parametrize("value", [*WRONG.values(), 1, 0.5, True], ids=type_word)
 @pytest.mark.parametrize("name", ["voice", "ref_audio"])
-def test_what_is_no_voice_and_no_recording_is_refused_by_name_and_type(name, value):
+def test_a_wrong_voice_or_recording_is_refused_by_name_and_type(name, value):
     refused(lambda: SpeakOptions(**{name: value}), f"{name}: found ", type_word(value))
 
 
@@ -176,7 +176,7 @@ def test_a_text_of_a_wrong_type_is_refused(voice, method, value):
     "value", ["Hello.", np.str_("Hello."), b"Hello.", {"text": "Hello."}, None, 5, np.array("a")], ids=type_word
 )
 @pytest.mark.parametrize("method", ["say_many", "stream_many"])
-def test_items_that_are_none_are_refused_at_once(voice, method, value):
+def test_items_that_are_not_iterable_are_refused_at_once(voice, method, value):
     expected = "expected an iterable of texts or mappings"
     refused(lambda: getattr(voice, method)(value), "items: found ", type_word(value), expected)
 
@@ -235,7 +235,7 @@ def test_arguments_of_open_are_refused_by_name_and_type(options, message):
         refused(lambda: Codec.open(**{"model": POCKET, **options}), message)
 
 
-def test_open_takes_numpy_scalars():
+def test_open_accepts_numpy_scalars():
     with Synthesizer.open(np.str_("pocket"), threads=np.int64(1), precision=np.str_("bf16")) as opened:
         assert opened.threads == 1
     with Codec.open(CHECKPOINTS / "tiny-base", threads=np.int32(1)) as codec:
@@ -258,6 +258,6 @@ def test_facts_of_a_clone_are_refused_by_name_and_type(base, facts, message):
     refused(lambda: base.clone((SAMPLES, 24000), **facts), message)
 
 
-def test_what_is_found_is_described_shortly():
+def test_any_value_is_described_shortly():
     for value in (*WRONG.values(), "x" * 10_000, 10**5000, -(10**5000), np.zeros(10**6), {i: i for i in range(9999)}):
         assert len(arguments.describe(value)) < 120

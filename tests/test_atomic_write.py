@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever ends their writing."""
+"""Atomic file writing: a file appears complete or not at all, whatever ends the writing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qwen3tts_cli.common.atomic_write import Replacement, write_whole
 
 
 class _Terminated(BaseException):
-    """What a handler of SIGTERM raises."""
+    """The exception that a handler of SIGTERM raises."""
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_file_is_there_whole_once_it_is_committed():
+def test_a_file_appears_when_it_is_committed():
     with Replacement("a") as file:
         file.write(b"1234")
         assert not os.path.exists("a")
@@ -38,7 +38,7 @@ def test_a_file_is_there_whole_once_it_is_committed():
     assert os.listdir() == ["a"]
 
 
-def test_a_temporary_file_that_a_killed_process_left_is_in_nobodys_way():
+def test_a_temporary_file_of_a_killed_process_is_replaced():
     Path("a.part").write_bytes(b"what was left of it")
     with Replacement("a", temporary="a.part") as file:
         file.write(b"12")
@@ -49,14 +49,14 @@ def test_a_temporary_file_that_a_killed_process_left_is_in_nobodys_way():
 
 @pytest.mark.parametrize("step", ["open", "fsync", "replace", "link"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, _Terminated, OSError(28, "full")])
-def test_any_exception_leaves_what_was_there(monkeypatch, step, error):
+def test_any_exception_leaves_the_old_file(monkeypatch, step, error):
     Path("a").write_bytes(b"old")
     function = getattr(os, step)
 
     def interrupted(*arguments, **options):
         if step == "open" and arguments[0] == os.getcwd():
             return function(*arguments, **options)
-        if step != "replace":  # a signal after the call, before its result is in anybody's hands
+        if step != "replace":  # the signal comes after the call and before its result is stored
             function(*arguments, **options)
         raise error
 
@@ -68,7 +68,7 @@ def test_any_exception_leaves_what_was_there(monkeypatch, step, error):
     assert Path("a").read_bytes() == b"old"
 
 
-def test_an_exception_in_the_block_leaves_what_was_there():
+def test_an_exception_in_the_block_leaves_the_old_file():
     Path("a").write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt), Replacement("a") as file:  # noqa: PT012
         file.write(b"new")
@@ -77,7 +77,7 @@ def test_an_exception_in_the_block_leaves_what_was_there():
     assert Path("a").read_bytes() == b"old"
 
 
-def test_a_replacement_that_nobody_holds_is_discarded():
+def test_a_collected_replacement_is_discarded():
     replacement = Replacement("a")
     replacement.file.write(b"new")
     del replacement
@@ -105,7 +105,7 @@ def test_discard_after_commit_and_twice_does_nothing():
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
-def test_of_many_that_create_a_file_one_wins(monkeypatch, links):
+def test_one_of_several_creators_succeeds(monkeypatch, links):
     if not links:
 
         def refused(*_):
@@ -136,7 +136,7 @@ def test_of_many_that_create_a_file_one_wins(monkeypatch, links):
     assert os.listdir() == ["a"]
 
 
-def test_no_empty_file_is_left_where_there_are_no_links(monkeypatch):
+def test_no_empty_file_is_left_without_hard_links(monkeypatch):
     def refused(*_):
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
@@ -173,7 +173,7 @@ def test_a_link_stays_and_its_target_is_replaced():
     assert os.listdir("other") == ["b"]
 
 
-def test_a_file_keeps_its_mode_and_a_new_one_has_that_of_the_umask():
+def test_a_file_keeps_its_mode_and_a_new_file_follows_the_umask():
     write_whole("a", b"")
     os.chmod("a", 0o640)
     write_whole("a", b"new")
@@ -191,7 +191,7 @@ def test_a_file_keeps_its_mode_and_a_new_one_has_that_of_the_umask():
     ("path", "error"),
     [("no/a", FileNotFoundError), (".", IsADirectoryError), ("a" * 300, OSError), ("a\0", ValueError)],
 )
-def test_what_cannot_be_written_is_known_before_it_is(path, error):
+def test_an_unwritable_path_fails_at_once(path, error):
     with pytest.raises(error):
         Replacement(path)
     assert os.listdir() == []
@@ -223,7 +223,7 @@ def test_file_and_folder_reach_the_disk_in_order(monkeypatch, folder):
 
 
 @pytest.mark.parametrize(("code", "fails"), [(errno.EINVAL, False), (errno.EIO, True), (errno.ENOSPC, True)])
-def test_a_disk_that_fails_is_an_error_and_one_that_does_not_sync_is_none(monkeypatch, code, fails):
+def test_a_failing_fsync_is_an_error_and_a_missing_one_is_not(monkeypatch, code, fails):
     def sync(_):
         raise OSError(code, os.strerror(code))
 
@@ -242,7 +242,7 @@ from qwen3tts_cli.common.atomic_write import Replacement
 def stop(*_):
     raise SystemExit(3)
 signal.signal(signal.SIGTERM, stop)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in a background job of a script
+signal.signal(signal.SIGINT, signal.default_int_handler)  # SIGINT is ignored in background jobs of a script
 with Replacement("a") as file:
     file.write(b"half")
     file.flush()

@@ -1,4 +1,4 @@
-"""Opening a whole folder: good ones open without copying, damaged ones fail soon and in one line."""
+"""Opening a checkpoint folder: a valid one opens without copies, a damaged one fails early with one line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_checkpoints_open(name):
 
 
 def test_sharded_checkpoint(folder):
-    """Each tensor in a shard of its own kind, as larger models are stored."""
+    """The tensors are spread over several shards, as in larger models."""
     whole = (folder / "model.safetensors").read_bytes()
     length = int.from_bytes(whole[:8], "little")
     header, data = json.loads(whole[8 : 8 + length]), whole[8 + length :]
@@ -92,7 +92,7 @@ def test_damaged_files(folder, name):
 def test_codec_of_another_model(folder):
     shutil.rmtree(folder / "speech_tokenizer")
     shutil.copytree(POCKET / "speech_tokenizer", folder / "speech_tokenizer")
-    # its codebooks are larger, which would do; the tensors of the codec itself fit its own config
+    # its larger codebooks are accepted by the model; its tensors fit its own config
     assert open_checkpoint(folder).config.codec.codebook_size == 256
     shutil.copy(CHECKPOINTS / "tiny-base/speech_tokenizer/config.json", folder / "speech_tokenizer/config.json")
     refused(lambda: open_checkpoint(folder), "speech_tokenizer/model.safetensors", "expected BF16 or F32 [64, 16]")
@@ -109,7 +109,7 @@ def test_tokenizer_of_another_model(folder):
 
 
 def test_tokenizer_without_the_role(folder):
-    """Without `assistant` as one token the prompt would be cut in the wrong places."""
+    """The prompt is sliced by position, so `assistant` must be one token."""
     lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
     kept = [line for line in lines if line.replace(" ", "") != "assistant"]
     assert len(kept) < len(lines)
@@ -124,7 +124,7 @@ def test_tokenizer_is_read_at_its_first_use(folder):
 
 
 def test_damaged_json_never_leaks_another_error(folder, request):
-    """Random bytes changed in each JSON file: it opens, or one of our errors on one line."""
+    """With random bytes changed in a JSON file, the checkpoint opens or raises CheckpointError with one line."""
     rng, deadline = random.Random(3), time.monotonic() + request.config.getoption("--fuzz-seconds")
     names = ["config.json", "generation_config.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
     names.append("speech_tokenizer/config.json")

@@ -1,4 +1,4 @@
-"""config.json and its companions: what real checkpoints hold is read, what is absurd is one line."""
+"""config.json and the other JSON files of a checkpoint: released values are read, wrong values give one-line errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {
 
 
 class Folder:
-    """A copy of the JSON files of a checkpoint, to change one field at a time."""
+    """A copy of the JSON files of a checkpoint in which single fields are changed."""
 
     def __init__(self, path, source):
         self.path, self.source = path, source
@@ -33,7 +33,7 @@ class Folder:
                 shutil.copy(source / name, path / name)
 
     def edit(self, file, field, value):
-        """Load with one field (dotted) set, or removed for `...`; the file is put back afterwards."""
+        """Load with one field (dotted name) set, or removed if `value` is `...`, and restore the file afterwards."""
         name = FILES[file]
         source = self.source / name
         root = json.loads(source.read_text()) if source.exists() else {}
@@ -116,7 +116,7 @@ def test_base_and_pocket():
 
 
 def real_config(size, kind):
-    """config.json with the sizes and ids of the released checkpoints, and the unknown fields that they carry."""
+    """config.json with the sizes, ids and unused fields of the released checkpoints."""
     root = json.loads((CHECKPOINTS / "tiny-customvoice" / "config.json").read_text())
     talker, wide = root["talker_config"], size == "1b7"
     root.update(im_start_token_id=151644, im_end_token_id=151645, assistant_token_id=77091, tts_pad_token_id=151671)
@@ -151,7 +151,7 @@ def test_sizes_of_the_released_models(folder, size, kind):
 
 
 def test_fine_tuned_speaker(folder):
-    """What the official fine-tuning script writes: one speaker, in its own spelling, over a base model's config."""
+    """The official fine-tuning script writes one speaker, with upper-case letters, into the config of a base model."""
     root = json.loads((CHECKPOINTS / "tiny-base" / "config.json").read_text())
     root["tts_model_type"] = "custom_voice"
     root["talker_config"]["spk_id"] = {"Speaker_Test": 1000}
@@ -200,7 +200,7 @@ def test_missing_generation_config_has_the_references_defaults(folder):
     assert g.max_new_tokens == 2048
 
 
-def test_temperature_of_nothing_is_greedy(folder):
+def test_temperature_of_zero_is_greedy(folder):
     assert folder.edit("generation", "temperature", 0).generation.do_sample is False
     assert folder.edit("generation", "subtalker_temperature", 0.0).generation.subtalker_dosample is False
 
@@ -374,7 +374,7 @@ def test_embedding_beyond_int32(folder):
         ('"' + "x" * 1000 + '"', "xxx..."),
     ],
 )
-def test_what_is_no_json_object(folder, file, text, words):
+def test_files_without_a_json_object(folder, file, text, words):
     folder.refused(lambda: folder.write(file, text), FILES[file], words)
 
 
@@ -394,7 +394,7 @@ def test_generation_config_that_is_a_directory(folder):
 
 
 def test_every_field_of_the_files_in_turn(pocket):
-    """Each field of each file replaced by some hostile values: a config, or one CheckpointError."""
+    """Each field of each file is replaced by hostile values: a config loads, or CheckpointError is raised."""
     hostile = [0, -1, 2**40, 1.5, 1e308, True, None, "x", [[]], {}, "\ud800"]
     rng = random.Random(4)
     for file, name in FILES.items():

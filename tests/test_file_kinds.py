@@ -1,4 +1,4 @@
-"""Files that are not what their name says: Git LFS pointers, web pages, recordings that have to be converted."""
+"""Files with other contents than expected: Git LFS pointers, web pages, recordings in other formats."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_git_lfs_pointer_in_the_cache_names_models_pull(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("name", MODEL_FILES)
 @pytest.mark.parametrize("page", PAGES)
-def test_a_web_page_in_place_of_a_file_is_named(folder, name, page):
+def test_a_web_page_instead_of_a_file_is_named(folder, name, page):
     (folder / name).write_bytes(PAGES[page])
     line = refusal(folder)
     assert line.startswith(f"{folder / name}: a web page (HTML), not the file itself")
@@ -92,7 +92,7 @@ def test_other_contents_of_a_weight_file_are_named(folder, data, message):
 
 
 @pytest.mark.parametrize("data", [POINTER, PAGES["page"]])
-def test_voices_and_codes_that_are_something_else_are_named(tmp_path, data):
+def test_the_kind_of_a_wrong_voice_or_codes_file_is_named(tmp_path, data):
     kind = "Git LFS pointer" if data is POINTER else "web page"
     for name, read in (("a.safetensors", read_voice), ("a.safetensors", read_codes), ("a.npy", read_codes)):
         (tmp_path / name).write_bytes(data)
@@ -151,7 +151,7 @@ def test_a_recording_over_ten_minutes_is_one_clear_line(tmp_path, monkeypatch, c
         assert line.endswith("for a part of it: ffmpeg -ss 0 -t 30 -i 'a talk.wav' part.wav")
 
 
-def test_good_files_do_not_import_what_names_others():
+def test_valid_files_do_not_import_file_kinds():
     code = (
         "import sys\nfrom pathlib import Path\nfrom qwen3tts_cli.models.checkpoint import open_checkpoint\n"
         f"open_checkpoint(Path({str(CHECKPOINTS / 'tiny-customvoice')!r})).tokenizer\n"

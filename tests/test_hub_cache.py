@@ -1,4 +1,4 @@
-"""What a model name means on this machine, without a network."""
+"""Resolving model names to folders on this machine, without a network."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_folders(cache, monkeypatch):
         ("someone/model", "qwen3tts models pull someone/model"),
     ],
 )
-def test_not_there(cache, name, pull):
+def test_model_not_on_this_machine(cache, name, pull):
     with pytest.raises(ModelNotFoundError, match=f"{pull}$"):
         hub_cache.resolve_model(name)
 
@@ -95,7 +95,7 @@ def test_no_name(name):
 
 
 @pytest.mark.parametrize("file", [*hub_cache.REQUIRED_FILES, "model.safetensors"])
-def test_a_download_that_did_not_end(cache, file):
+def test_incomplete_download(cache, file):
     path = cached(REPO)
     (path / file).unlink()
     with pytest.raises(ModelNotFoundError, match=f"{file} is missing; finish it with: qwen3tts models pull 0.6b$"):
@@ -125,7 +125,7 @@ def test_references(cache):
     assert hub_cache.snapshot(REPO) == old
 
 
-def test_where_the_cache_is(monkeypatch, tmp_path):
+def test_cache_folder(monkeypatch, tmp_path):
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
     for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
@@ -158,7 +158,7 @@ def test_resolving_needs_no_network_and_no_huggingface_hub():
 
 
 def test_damage_without_links(cache):
-    """A cache on a file system without symbolic links records no digests: only what is missing can be told."""
+    """A cache on a file system without symbolic links has no digests, so only missing files are detected."""
     path = cached(REPO)
     assert {problem for _, problem in hub_cache.damaged_files(path)} == {None}
     (path / "vocab.json").unlink()
@@ -166,7 +166,7 @@ def test_damage_without_links(cache):
 
 
 @pytest.mark.parametrize("value", ["0", "no", "false", "off", "", "1", "ON", "yes", "True"])
-def test_offline_is_what_huggingface_hub_takes_it_for(monkeypatch, value):
+def test_is_offline_agrees_with_huggingface_hub(monkeypatch, value):
     code = "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"
     monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
     env = {**os.environ, "HF_HUB_OFFLINE": value}
@@ -176,7 +176,7 @@ def test_offline_is_what_huggingface_hub_takes_it_for(monkeypatch, value):
 
 
 @pytest.mark.parametrize("value", ["0", "", "1"])
-def test_offline_of_transformers_counts_where_the_other_is_empty(monkeypatch, value):
+def test_transformers_offline_is_used_if_the_other_is_empty(monkeypatch, value):
     monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     code = "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"

@@ -1,4 +1,4 @@
-"""Names of languages: codes, locale names, and what is no language."""
+"""Language names, codes and locale names, and names that are not languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts against the ids and embeddings that the official package makes, and what a model refuses."""
+"""Prompts compared with the ids and embeddings of the official package, and arguments that a model refuses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def opened():
 
 
 class Embeddings:
-    """Rows of ids to the talker's inputs, in NumPy."""
+    """Computes the talker's inputs from the rows of a prompt, in NumPy."""
 
     def __init__(self, checkpoint):
         self.arrays = {}
@@ -87,7 +87,7 @@ def golden_prompt(config, tokenizer, row, arrays):
 
 
 @pytest.mark.parametrize(("folder", "file"), GOLDENS)
-def test_prompt_is_the_references(opened, folder, file):
+def test_prompt_equals_the_reference(opened, folder, file):
     config, tokenizer, embeddings = opened(folder)
     row = next(row for row in golden_rows(folder) if row["file"] == file)
     arrays = load_golden(folder, row)
@@ -104,7 +104,7 @@ def test_prompt_is_the_references(opened, folder, file):
     assert relative_error(embeddings.text([config.tts_pad_id])[0], arrays["tts_pad_embed"]) < 1e-5
 
 
-def test_default_text_mode_is_the_references():
+def test_default_text_mode_equals_the_reference():
     modes = {name: default_text_mode(load_config(checkpoint_of(name))) for name in FOLDERS}
     assert modes == {"tiny-customvoice": "full", "tiny-voicedesign": "full", "tiny-base": "streaming", "pocket": "full"}
 
@@ -245,13 +245,13 @@ def test_prompt_longer_than_the_positions(opened):
         build_prompt(config, tokenizer, "word " * 5000)
 
 
-def test_instruct_of_nothing_is_none(opened):
+def test_empty_instruct_is_none(opened):
     config, tokenizer, _ = opened("pocket")
     assert build_prompt(config, tokenizer, "Hi", instruct="").instruct_ids == []
 
 
 def test_template_is_checked():
-    """A vocabulary in which the role is not one token would be sliced in the wrong places."""
+    """The prompt is sliced by position, so the role must be one token."""
     config = load_config(checkpoint_of("tiny-customvoice"))
     tokenizer = load_tokenizer(config.path)
     check_template(config, tokenizer)

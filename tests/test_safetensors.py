@@ -1,4 +1,4 @@
-"""safetensors files and sharded sets, good and hostile: an array, or one CheckpointError on one line, soon."""
+"""safetensors files and shards, valid and hostile: each gives arrays, or quickly CheckpointError with one line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tensors(path, **arrays):
 
 
 def refused(action, *words):
-    """The action fails soon, in one line that has all the words."""
+    """The action fails quickly, with one line that contains all the words."""
     start = time.monotonic()
     with pytest.raises(CheckpointError) as caught:
         action()
@@ -60,7 +60,7 @@ def test_arrays_are_read_only_views(tmp_path):
     assert np.array_equal(one, want)
 
 
-def test_bf16_comes_as_its_bits(tmp_path):
+def test_bf16_is_returned_as_bits(tmp_path):
     data = np.array([0x3F80, 0xC000], "<u2")
     file = open_safetensors(write(tmp_path / "a.safetensors", {"x": entry(0, [2], "BF16", 2)}, data.tobytes()))
     assert file.array("x").dtype == np.uint16
@@ -77,7 +77,7 @@ def test_unaligned_data_is_copied(tmp_path, count):
     assert not file.array("x").flags.writeable
 
 
-def test_small_tensors_are_not_left_to_the_mapping(tmp_path):
+def test_small_tensors_are_read_into_memory(tmp_path):
     path = write(tmp_path / "a.safetensors", {"x": entry(0, [2])}, np.array([1, 2], "<f4").tobytes())
     file = open_safetensors(path)
     os.truncate(path, 0)
@@ -152,14 +152,14 @@ def test_header_length_over_the_file(tmp_path):
     refused(lambda: open_safetensors(path), "header length 1000 bytes, but the file has 10 bytes")
 
 
-def test_dtypes_that_are_not_read(tmp_path):
+def test_unsupported_dtypes(tmp_path):
     header = {"half": entry(0, [2], "F16", 2), "flag": entry(4, [4], "BOOL", 1)}
     file = open_safetensors(write(tmp_path / "a.safetensors", header, bytes(8)))
     refused(lambda: file.array("half"), "tensor 'half': dtype F16, expected BF16 or F32")
     refused(lambda: file.array("absent"), "tensor 'absent' is missing")
 
 
-def test_what_is_no_file(tmp_path):
+def test_paths_that_are_not_files(tmp_path):
     refused(lambda: open_safetensors(tmp_path), "a directory, expected a file")
     refused(lambda: open_safetensors(tmp_path / "absent"), "no such file")
     refused(lambda: open_safetensors(tmp_path / ("x" * 500)), "cannot be read: File name too long")
@@ -197,7 +197,7 @@ def test_every_truncation_of_a_real_file(tmp_path):
 
 
 def test_damaged_headers_never_leak_another_error(tmp_path):
-    """Random bytes changed in a real header: it opens with the same sizes, or fails as a CheckpointError."""
+    """With random bytes changed in a header, the file opens with the same sizes or raises CheckpointError."""
     whole = bytearray((CHECKPOINTS / "tiny-base" / "model.safetensors").read_bytes())
     header = int.from_bytes(whole[:8], "little") + 8
     path, rng = tmp_path / "model.safetensors", random.Random(0)
@@ -277,8 +277,8 @@ def test_too_many_shards(tmp_path):
     refused(lambda: open_weights(tmp_path), f"more than {MAX_SHARDS} shards")
 
 
-def test_a_thread_that_gives_back_memory_when_the_file_is_closed_is_quiet(tmp_path):
-    """Opening a model does so on a thread of its own, under which an interrupt closes the file."""
+def test_dropping_pages_of_a_closed_file_is_no_error(tmp_path):
+    """Opening a model drops pages in another thread, while an interrupt may close the file."""
     file = open_safetensors(tensors(tmp_path / "a.safetensors", one=np.ones(3, "<f4")))
     file.drop_pages()
     file.close()

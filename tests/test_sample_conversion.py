@@ -1,4 +1,4 @@
-"""The conversions of samples."""
+"""Conversion of samples to float32 and to 16-bit PCM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qwen3tts_cli.common.sample_conversion import to_float32, to_pcm16
 WAVE = np.sin(np.arange(1000) / 7).astype(np.float32) * np.float32(0.9)
 
 
-def test_ends_of_the_scale():
+def test_full_scale():
     samples = np.array([0, 1, -1, 2, -2, 1e30, -1e30, np.inf, -np.inf], np.float32)
     expected = [0, 32767, -32767, 32767, -32768, 32767, -32768, 32767, -32768]
     assert to_pcm16(samples).tolist() == expected
@@ -55,7 +55,7 @@ def check(found, expected=WAVE, atol=1e-7):
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g"])
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("layout", ["plain", "strided", "reversed", "read-only", "stereo", "fortran", "column"])
-def test_any_array_is_the_same_samples(dtype, order, layout):
+def test_all_dtypes_give_the_same_samples(dtype, order, layout):
     kind, width = np.dtype(dtype).kind, np.dtype(dtype).itemsize
     if kind == "f":
         samples, atol = WAVE.astype(dtype), 1e-3 if width == 2 else 1e-7
@@ -80,7 +80,7 @@ def test_any_array_is_the_same_samples(dtype, order, layout):
     check(to_float32(samples), atol=atol)
 
 
-def test_integers_are_those_of_libsndfile():
+def test_integers_convert_as_in_libsndfile():
     assert to_float32(np.array([-32768, 0, 16384, 32767], np.int16)).tolist() == [-1, 0, 0.5, 32767 / 32768]
     assert to_float32(np.array([0, 128, 255], np.uint8)).tolist() == [-1, 0, 127 / 128]
     assert to_float32(np.array([0, 1 << 31, (1 << 32) - 1], np.uint32)).tolist() == [-1, 0, 1]
@@ -95,7 +95,7 @@ def test_float_samples_are_not_copied():
     assert to_float32(WAVE) is WAVE
 
 
-def test_what_numpy_makes_an_array_of():
+def test_lists_and_array_likes():
     check(to_float32(WAVE.tolist()))
     check(to_float32(tuple(WAVE.tolist())))
     check(to_float32(array.array("f", WAVE.tolist())))

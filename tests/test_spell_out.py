@@ -1,4 +1,4 @@
-"""What the embedded voice is given to read: folding to its alphabet, numbers and signs in words."""
+"""Preparing text for the embedded voice: characters folded to its alphabet, numbers and signs as words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of tensor names: complete, of the right shapes, and strict about what a checkpoint holds."""
+"""The expected tensors: complete, with the right shapes, and strict about the contents of a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASE = CHECKPOINTS / "tiny-base"
 
 
 class Rewritten:
-    """A copy of a safetensors file with tensors replaced: name -> array, (dtype, array), or None to leave out."""
+    """A copy of a safetensors file with some tensors replaced: name -> array, (dtype, array), or None to remove it."""
 
     def __init__(self, folder, source):
         self.folder = folder
@@ -146,7 +146,7 @@ def test_wrong_tensors_of_the_language_model(config, sets, lm):
     refused(config, lm.open(**{GATE: ("I16", gate)}), sets[1], "found I16")
 
 
-def test_either_dtype_is_taken(config, sets, lm):
+def test_both_dtypes_are_accepted(config, sets, lm):
     wide = (lm.array(GATE).astype(np.uint32) << 16).view(np.float32)
     found = {(slot, layer): array for slot, layer, array in collect(config, lm.open(**{GATE: ("F32", wide)}), sets[1])}
     assert found["TALKER_GATE", 1].dtype == np.float32

@@ -1,4 +1,4 @@
-"""Splitting into utterances, and the scripts that a voice speaks."""
+"""Splitting a text into utterances, and the check of its script."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def letters(text: str) -> list[str]:
 
 
 def assert_parts_of(text: str, parts: list[str], limit: int) -> None:
-    """Every letter and digit once, in order; every part a stripped slice of the text, within the limit."""
+    """Check that the parts are stripped slices within the limit, with each letter and digit of the text once."""
     position = 0
     for part in parts:
         assert 0 < len(part.replace("\r\n", "\n")) <= limit
@@ -56,7 +56,7 @@ def test_text_that_fits_is_unchanged(text):
     assert list(utterances(text, 300, "english")) == [text]
 
 
-def test_the_splitter_is_loaded_for_long_texts_only():
+def test_sentencex_is_imported_for_long_texts_only():
     code = (
         "import sys; from qwen3tts_cli.text.utterances import utterances; list(utterances('A. B.', 9, 'en'));"
         "assert not {'sentencex', 'regex', 'unicode_rbnf', 'numpy'} & set(sys.modules)"
@@ -74,7 +74,7 @@ def test_long_text_is_cut_at_sentence_ends(language, limit):
     assert all(re.search(r"[.!?。！？][”」]?$", part) for part in parts)
     if limit == 300:
         assert sum(map(len, parts)) / len(parts) > 200
-    # Abbreviations and initials end no utterance.
+    # Abbreviations and initials do not end an utterance.
     assert not any(re.search(r"(?:\b(?:Mr|J|R|Dr|z|B|M|Sig|art|Sr|EE)|EE\.UU| 3|2024 г)\.$", part) for part in parts)
 
 
@@ -96,7 +96,7 @@ def test_a_change_in_one_paragraph_leaves_the_others_alone():
     assert after[first - len(before) :][last - first :] == before[last:]
 
 
-def test_packing_falls_back_into_step_after_an_insertion():
+def test_utterances_after_an_insertion_become_the_same_again():
     numbered = [f"Sentence {i} is {'rather ' * (i * 7 % 5)}long." for i in range(200)]
     before = set(utterances(" ".join(numbered), 120, "english"))
     after = list(utterances(" ".join([*numbered[:20], "Inserted here.", *numbered[20:]]), 120, "english"))
@@ -126,7 +126,7 @@ def test_a_run_without_spaces_is_cut_between_grapheme_clusters():
     flags = list(cut_points.cut_sentence("🇩🇪" * 60, 49, "en"))
     assert [len(piece) for piece in flags] == [48, 48, 24]
     assert [len(part) for part in utterances("字" * 700, 300, "zh")] == [300, 300, 100]
-    # A cluster longer than the limit is cut all the same.
+    # A cluster longer than the limit is cut.
     assert [len(part) for part in cut_points.cut_sentence("a" + "\u0301" * 700, 300, "en")] == [300, 300, 101]
 
 
@@ -194,7 +194,7 @@ def test_no_letter_is_lost_at_the_edges_of_windows(sentences):
     assert_parts_of(text, list(utterances(text, 300, "english")), 300)
 
 
-def test_a_crash_of_the_splitter_costs_nothing_but_good_cuts(monkeypatch):
+def test_a_crash_of_sentencex_loses_no_text(monkeypatch):
     import sentencex
 
     class Panic(BaseException):
@@ -238,7 +238,7 @@ def test_a_megabyte_takes_linear_time_and_flat_memory(flood):
     first = next(utterances(text, 300, "english"))
     assert time.process_time() - start < allowed(1.0)
     assert first
-    # A sixteenth of the text gives the time per character without making the suite wait.
+    # A sixteenth of the text is enough to detect quadratic time, and keeps the test short.
     count = sum(len(letters(part)) for part in utterances(text[: MEGABYTE // 16], 300, "english"))
     assert count == len(letters(text[: MEGABYTE // 16]))
     assert time.process_time() - start < allowed(5.0)
@@ -256,7 +256,7 @@ def test_memory_is_flat():
 
 
 @pytest.mark.parametrize("text", [" " * MEGABYTE, "!?" * (MEGABYTE // 2), "\n" * MEGABYTE, "— " * (MEGABYTE // 2)])
-def test_a_megabyte_of_nothing(text):
+def test_a_megabyte_without_letters(text):
     start = time.process_time()
     with pytest.raises(UsageError):
         utterances(text, 300, "english")
@@ -306,7 +306,7 @@ def test_a_script_the_embedded_voice_does_not_speak(text, named):
         "\ud800",
     ],
 )
-def test_text_the_embedded_voice_takes(text):
+def test_text_the_embedded_voice_accepts(text):
     check_script(text, english_only())
 
 

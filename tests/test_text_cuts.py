@@ -1,4 +1,4 @@
-"""Where a text is never cut, and that the line ends of CRLF and CR files are cut like those of LF files."""
+"""Positions where a text is never cut, and line ends CR LF and CR, which are cut like LF."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ MORE_THAT_STAY_TOGETHER = [
 
 @pytest.mark.parametrize("whole", MORE_THAT_STAY_TOGETHER)
 @pytest.mark.parametrize("limit", [60, 300])
-def test_splitting_never_divides_what_belongs_together(whole, limit):
+def test_splitting_never_divides_a_unit(whole, limit):
     for padding in range(limit // 3 - 15, limit // 3 + 2):
         text = f"{'ab ' * padding}{whole} went on and on and then it was over. " + "Another sentence is here. " * 6
         assert any(whole in part for part in utterances(text, limit, "english")), padding
@@ -117,7 +117,7 @@ def test_a_text_without_capitals_is_cut_at_its_sentence_ends():
         assert all(part.endswith(("there.", "hours.", "me.")) for part in utterances(text, limit, "english"))
 
 
-def test_nothing_but_what_belongs_together_is_still_cut():
+def test_a_unit_above_the_limit_is_divided():
     text = "Alpha 1 Beta 2 Gamma 3 " * 40
     assert "".join("".join(utterances(text, 60, "english")).split()) == "".join(text.split())
 

@@ -1,4 +1,4 @@
-"""Everyday text as the embedded voice reads it: abbreviations, ranges, groups of digits, HTML, Markdown, terminals."""
+"""Everyday text prepared for the embedded voice: abbreviations, ranges, groups of digits, HTML, Markdown, terminals."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ LINES = (
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r"])
-def test_line_ends_say_the_same_to_the_embedded_voice(end):
+def test_all_line_ends_give_the_same_utterances(end):
     def said(text: str) -> list[str]:
         return list(
             utterances(strip_markup(text), 140, "english", lambda sentence: fold_and_spell(sentence, POCKET_MANIFEST))
@@ -395,6 +395,6 @@ def test_markup_across_paragraphs_and_sentences_is_gone_before_the_text_is_split
         *("a|b\n-|-\n", "- [ ] ", "&", "&#", "&a", "&amp;", "a-\n", "-\n", "\r", "\r\n"),
     ],
 )
-def test_hostile_markup_ends(flood):
+def test_hostile_markup_keeps_the_text_behind_it(flood):
     text = flood * (MEGABYTE // 8 // len(flood))
     assert strip_markup(text + "\n\nmango").endswith("mango")

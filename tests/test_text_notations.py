@@ -1,4 +1,4 @@
-"""Notations of news, letters, chats, recipes, logs and web pages, as the embedded voice reads them."""
+"""Notations of news, letters, chats, recipes, logs and web pages, prepared for the embedded voice."""
 
 from __future__ import annotations
 

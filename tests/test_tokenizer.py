@@ -1,4 +1,4 @@
-"""Token ids against the official tokenizer's, long and odd texts, the cache, and hostile vocabularies."""
+"""The tokenizer: ids compared with the official tokenizer, long and odd texts, the cache file, hostile vocabularies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 
 class Reference:
-    """The textbook algorithm, quadratic and on strings."""
+    """The textbook algorithm: quadratic time, on strings."""
 
     def __init__(self, path):
         self.vocab = json.loads((path / "vocab.json").read_text(encoding="utf-8"))
@@ -109,8 +109,8 @@ def test_random_texts(path):
         assert tokenizer.encode(text) == reference.encode(text), ascii(text)
 
 
-def test_long_words_merge_as_short_ones(tokenizer):
-    """The heap and the scan agree, on words around the length where one takes over and far beyond."""
+def test_long_words_are_merged_like_short_words(tokenizer):
+    """The heap and the scan give the same ids, for lengths around the switch and far above."""
     reference, rng = Reference(TINY), random.Random(6)
     for length in (47, 48, 49, 50, 300):
         for alphabet in ("the", "x", "aeiou t", "abcdefghijklmnopqrstuvwxyz"):
@@ -136,7 +136,7 @@ def test_long_words_merge_as_short_ones(tokenizer):
 def test_long_texts_take_seconds(tokenizer, name, text):
     start = time.monotonic()
     ids = tokenizer.encode(text)
-    assert time.monotonic() - start < allowed(30)  # quadratic is hours
+    assert time.monotonic() - start < allowed(30)  # quadratic time would be hours
     assert ids
     assert max(ids) <= tokenizer.max_id
 
@@ -185,7 +185,7 @@ def test_caches_in_memory_are_bounded(monkeypatch):
 
 @pytest.fixture
 def cached(folder, tmp_path, monkeypatch):
-    """The cache for a small vocabulary too, in a folder of its own; returns (sources, cache folder, builds so far)."""
+    """Cache also small vocabularies. Returns (checkpoint folder, cache folder, list with an item for each build)."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setattr(bpe_merges, "CACHE_MERGES", 0)
@@ -205,7 +205,7 @@ def test_cache_is_written_once_and_read(cached):
     assert [path.suffix for path in cache.iterdir()] == [".bin"]
 
 
-def test_cache_is_of_the_contents(cached):
+def test_cache_depends_on_the_contents(cached):
     folder, cache, builds = cached
     ids_of(folder)
     before = (folder / "merges.txt").stat()
@@ -348,7 +348,7 @@ def test_hostile_vocabulary(folder, change, words):
         ('{"a":' * 300_000, "too many JSON values"),
     ],
 )
-def test_vocabulary_that_is_no_vocabulary(folder, text, words):
+def test_malformed_vocabulary(folder, text, words):
     (folder / "vocab.json").write_text(text)
     refused(folder, "vocab.json", words)
 
@@ -378,7 +378,7 @@ def test_hostile_merges(folder, lines, words):
 @pytest.mark.parametrize("version", ["", "#version: 0.2\n"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_first_line_may_be_a_comment_and_merges_may_begin_with_it(folder, version, end):
-    """Genuine merges begin with '#': only a '#version' line, and only the first, is none."""
+    """A merge may begin with '#': only a first line that begins with '#version' is a comment."""
     vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     vocab["##"] = 2000
     (folder / "vocab.json").write_text(json.dumps(vocab))
@@ -405,8 +405,8 @@ def added(folder, change):
         (lambda a: a | {"0936": {"content": "y"}}, "an id occurs twice"),
         (lambda a: a | {"990": "y"}, "an object"),
         (lambda a: a | {"990": {}}, "990.content: found nothing"),
-        (lambda a: a | {"990": {"content": ""}}, "not empty"),
-        (lambda a: a | {"990": {"content": "<tts_pad>"}}, "stands once"),
+        (lambda a: a | {"990": {"content": ""}}, "non-empty"),
+        (lambda a: a | {"990": {"content": "<tts_pad>"}}, "occurs once"),
         (lambda a: a | {"990": {"content": "\ud800"}}, "lone surrogates"),
         (lambda a: a | {"990": {"content": "x" * 129}}, "128 characters"),
         (lambda a: a | {"990": {"content": "y", "lstrip": True}}, "990.lstrip: found true, expected false"),
@@ -430,7 +430,7 @@ def test_no_added_tokens(folder):
     assert len(tokenizer.encode("<|im_end|>")) > 1
 
 
-def test_ascii_is_cut_into_the_same_words_without_regex():
+def test_the_ascii_pattern_gives_the_same_words():
     rng = random.Random(3)
     usual = "aZ09 '\n\r\t.-stl"
     for _ in range(20000):

@@ -1,4 +1,4 @@
-"""The user's folders: where they are, what is ignored, and life without any."""
+"""The user's folders: where they are, which variables are ignored, and commands without any folder."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def nobody(monkeypatch):
-    """A user without an entry and without HOME."""
+    """A user without an entry in the user database and without HOME."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
 
 
 @pytest.mark.parametrize("variable", FUNCTIONS)
-def test_a_folder_is_that_of_its_variable_or_in_the_home_folder(variable, home, tmp_path, monkeypatch):
+def test_a_folder_is_in_its_variable_or_in_the_home_folder(variable, home, tmp_path, monkeypatch):
     function, below_home, below_variable = FUNCTIONS[variable]
     assert function() == home / below_home
     monkeypatch.setenv(variable, str(tmp_path / "xdg"))
@@ -59,7 +59,7 @@ def test_a_relative_variable_is_ignored(variable, value, home, monkeypatch):
 
 
 @pytest.mark.parametrize("value", [None, "", "relative", "."])
-def test_a_relative_home_is_ignored_for_that_of_the_entry(value, monkeypatch):
+def test_a_relative_home_is_ignored(value, monkeypatch):
     if value is None:
         monkeypatch.delenv("HOME")
     else:
@@ -78,7 +78,7 @@ def test_without_a_home_there_are_no_folders(nobody):
     assert (user_folders.expand_home("~/a"), user_folders.expand_home("a~")) == (None, "a~")
 
 
-def test_an_entry_with_a_relative_home_is_none(nobody, monkeypatch):
+def test_a_relative_home_of_the_entry_is_ignored(nobody, monkeypatch):
     monkeypatch.setattr(pwd, "getpwuid", lambda _: type("", (), {"pw_dir": ""}))
     assert user_folders.home_folder() is None
 
@@ -90,7 +90,7 @@ def test_without_a_home_the_variables_still_name_folders(nobody, tmp_path, monke
     assert hub_cache.cache_folder() == tmp_path / "hf/hub"
 
 
-# ---- the command, as a user without an entry and without HOME
+# ---- the command, run by a user without an entry and without HOME
 
 _STRANGER = 54321
 _AS_STRANGER = """
@@ -114,7 +114,7 @@ def _known(uid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def effective():
-    """The effective user of those commands: root where nobody else can read Python or this checkout."""
+    """The effective user of these commands: root if no other user can read Python or this checkout."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     if _known(_STRANGER):
@@ -125,7 +125,7 @@ def effective():
 
 @pytest.fixture
 def stranger(effective, monkeypatch):
-    """Run the command as a user who has no entry and no home folder."""
+    """Run the command as a user without an entry and without a home folder."""
     monkeypatch.delenv("HOME")
 
     def run(*arguments, code=0, **environment):
@@ -164,7 +164,7 @@ def test_a_user_without_a_home_speaks_with_a_model_that_is_packed(stranger):
 
 
 @pytest.mark.parametrize("home", ["relative", "", "/nonexistent", "/root"])
-def test_a_user_with_a_home_that_is_of_no_use_speaks(stranger, effective, home):
+def test_a_user_with_an_unusable_home_speaks(stranger, effective, home):
     if home == "/root" and effective == 0:
         pytest.skip("other users cannot read Python or this checkout")
     assert stranger("say", "Hello.", "--max-frames", "4", "-o", "-", HOME=home)[0]
@@ -177,7 +177,7 @@ def test_a_user_without_a_home_has_lists(stranger, command):
     assert err == ""
 
 
-def test_what_needs_a_folder_says_so_in_one_line(stranger):
+def test_a_command_that_needs_a_folder_fails_with_one_line(stranger):
     wav, base = str(DATA / "wavs" / "ref24k.wav"), str(CHECKPOINTS / "tiny-base")
     create = ("voices", "create", "anna", "--from", wav, "--x-vector", "-m", base)
     for arguments, code, words in (
@@ -195,7 +195,7 @@ def test_what_needs_a_folder_says_so_in_one_line(stranger):
         assert words in line
 
 
-def test_a_file_in_place_of_a_folder_is_one_line(stranger):
+def test_a_file_instead_of_a_folder_gives_a_one_line_error(stranger):
     wav, base = str(DATA / "wavs" / "ref24k.wav"), str(CHECKPOINTS / "tiny-base")
     create = ("voices", "create", "anna", "--from", wav, "--x-vector", "-m", base, "-q")
     (line,) = stranger(*create, code=1, XDG_DATA_HOME="/dev/null")[1].splitlines()

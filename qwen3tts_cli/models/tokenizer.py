@@ -107,7 +107,7 @@ def _read_added_tokens(path: Path) -> dict[str, int]:
         token = section.section(key)
         content = token.string("content", MAX_ADDED_CHARACTERS)
         if not content or content in added:
-            token.fail("content", short_repr(content), "a token that is not empty and stands once")
+            token.fail("content", short_repr(content), "a non-empty token that occurs once")
         for flag in ("lstrip", "rstrip", "single_word"):
             token.fixed(flag, False)
         added[content] = int(key)
