@@ -1,6 +1,5 @@
-/* base/arena.c - see base/arena.h. The block comes from mmap-backed calloc-like memory:
- * large blocks are zero pages until touched, so reserving for the longest
- * utterance costs only what the utterance uses. */
+/* base/arena.c - see base/arena.h. The block comes from calloc: a large block is pages of zeros that take no memory until
+ * they are written to, so that reserving for the longest utterance takes only what the utterance uses. */
 #include "base/arena.h"
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +43,7 @@ void *q3t_carve(q3t_arena *a, size_t count, size_t bytes) {
 q3t_status q3t_arena_reserve(q3t_arena *a) {
     if (a->overflow) return Q3T_E_SIZE;
     size_t size = a->used + ALIGN;
-    /* calloc, not aligned_alloc: it leaves fresh pages untouched. The block's start is kept just below the base. */
+    /* not aligned_alloc, whose memory would have to be zeroed; the start of the block is stored just below the base */
     unsigned char *block = calloc(size + ALIGN, 1);
     if (!block) return Q3T_E_MEMORY;
     unsigned char *base = (unsigned char *)(((uintptr_t)block + 2 * ALIGN - 1) / ALIGN * ALIGN);

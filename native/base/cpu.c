@@ -1,5 +1,5 @@
-/* base/cpu.c - which instruction sets this processor and kernel let us use: cpuid and
- * xgetbv, HWCAP, or sysctl, since __builtin_cpu_supports is not reliable everywhere. */
+/* base/cpu.c - the instruction sets that processor and operating system support, from cpuid and xgetbv, HWCAP or sysctl:
+ * __builtin_cpu_supports is not reliable everywhere. */
 #include "q3t.h"
 #if defined(__x86_64__)
 #include <cpuid.h>

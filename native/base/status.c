@@ -13,7 +13,7 @@ const char *q3t_status_text(q3t_status status) {
         [Q3T_E_TALKER_NONFINITE] = "the talker's logits are not finite",
         [Q3T_E_PREDICTOR_NONFINITE] = "the code predictor's logits are not finite",
         [Q3T_E_CODEC_NONFINITE] = "the speech decoder's samples are not finite",
-        [Q3T_E_ENCODER_NONFINITE] = "what the encoder made of the recording is not finite",
+        [Q3T_E_ENCODER_NONFINITE] = "the output of the encoder is not finite",
         [Q3T_E_STOPPED] = "stopped by another thread",
     };
     if ((unsigned)status >= sizeof text / sizeof *text) return "unknown status";

@@ -1,4 +1,4 @@
-/* base/status.h - how errors travel: as return values, forwarded by Q3T_TRY. */
+/* base/status.h - errors are return values; Q3T_TRY returns them to the caller. */
 #ifndef Q3T_STATUS_H
 #define Q3T_STATUS_H
 #include "q3t.h"
