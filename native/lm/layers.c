@@ -1,17 +1,18 @@
-/* lm/layers.c - one pre-norm Qwen3 layer over `cols` columns:
+/* lm/layers.c - one pre-norm Qwen3 layer over `cols` columns, in five fork-joins:
  *
- *   h = rmsnorm(x)          q, k, v = Wq h, Wk h, Wv h          (phase 1: rows)
- *   q, k = rope(norm(q)), rope(norm(k)); k, v -> cache; attend  (phase 2: column x kv head)
- *   x += Wo attention                                           (phase 3: rows)
- *   h = rmsnorm(x)          g = silu(Wgate h) * (Wup h)         (phase 4: rows)
- *   x += Wdown g                                                (phase 5: rows)
+ *   h = rmsnorm(x); q, k, v = Wq h, Wk h, Wv h                       split by rows of the matrices
+ *   q, k = rope(norm(q)), rope(norm(k)); k, v -> KV cache; attend    by columns and KV heads
+ *   x += Wo attention                                                by rows
+ *   h = rmsnorm(x); g = silu(Wgate h) * (Wup h)                      by rows
+ *   x += Wdown g                                                     by rows
  *
+ * In addition the input of each matrix is prepared for its kernel, split by columns.
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerDecoderLayer and Qwen3TTSTalkerCodePredictorModel. */
 #include "lm/layers.h"
 #include "base/small.h"
 #include <math.h>
 
-enum { ROW_GRAIN = 32 };   /* rows of a matrix handed out at a time: about 64 KB of bf16 weights */
+enum { ROW_GRAIN = 32 };   /* rows of a matrix handed to a thread at a time: about 64 KB of bf16 weights */
 
 static int32_t q_width(const q3t_transformer_config *c) { return c->heads * c->head_dim; }
 static int32_t kv_width(const q3t_transformer_config *c) { return c->kv_heads * c->head_dim; }
@@ -53,7 +54,7 @@ void q3t_add_row(const q3t_kernels *k, const q3t_tensor *table, int32_t row, flo
 }
 
 /* ------------------------------------------------------------ phases
- * Everything a phase needs; each task reads what it is meant to. */
+ * The arguments of all tasks; each task reads some of them. */
 typedef struct phase {
     const q3t_transformer *t;
     q3t_workspace *w;
@@ -103,7 +104,7 @@ static void prepare_task(void *arg, int32_t begin, int32_t end, int32_t worker) 
     }
 }
 
-/* Prepare for m, and for those that q3t_model_open checked to be of the same format: q, k, v, and gate, up. */
+/* Prepare the input of m; the other matrices with this input (k, v; up) read the same format, as q3t_model_open checks. */
 static void prepare(phase *p, const q3t_matrix *m, const float *norm, const float *in, size_t ldin) {
     p->m = m;
     p->k = m->k;
@@ -113,7 +114,7 @@ static void prepare(phase *p, const q3t_matrix *m, const float *norm, const floa
     q3t_pool_run(p->w->pool, p->cols, 4, prepare_task, p);
 }
 
-/* Rows [begin, end) of q, k and v taken as one tall matrix. */
+/* Rows [begin, end) of the matrices q, k and v, stacked. */
 static void qkv_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
     (void)worker;

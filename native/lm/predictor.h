@@ -1,4 +1,4 @@
-/* lm/predictor.h - the small model that makes codes 1 .. 15 of a frame. */
+/* lm/predictor.h - the code predictor: the language model that makes codes 1 .. 15 of each frame. */
 #ifndef Q3T_PREDICTOR_H
 #define Q3T_PREDICTOR_H
 #include "lm/layers.h"
@@ -6,7 +6,7 @@
 
 typedef struct q3t_predictor {
     q3t_transformer t;
-    q3t_matrix projection;              /* talker hidden -> hidden; data NULL where it is the identity */
+    q3t_matrix projection;              /* (hidden, talker hidden); data NULL: the identity */
     const float *projection_bias;
     q3t_matrix *heads;                  /* (code_groups - 1,) */
     const q3t_tensor *codec_embedding;  /* of code 0 */
@@ -17,19 +17,20 @@ typedef struct q3t_predictor {
     int32_t *order;                     /* (code vocab,) */
 } q3t_predictor;
 
-/* One frame of one sequence. */
+/* One frame of one session. */
 typedef struct q3t_prediction {
-    const q3t_kv_cache *cache;             /* room for code_groups positions; emptied by each frame */
-    const float *hidden;                /* (talker hidden,): what the talker made code 0 from */
+    const q3t_kv_cache *cache;          /* of code_groups positions; overwritten by each frame */
+    const float *hidden;                /* (talker hidden,): the talker's normed output, from which code 0 was chosen */
     const q3t_sampling *sampling;
     uint64_t seed, key;
     uint32_t frame;
-    int32_t *codes;                     /* (code_groups,): code 0 in, the others out */
-    float *logits;                      /* (code_groups - 1, code vocab) out */
+    int32_t *codes;                     /* (code_groups,): in: code 0; out: the other codes */
+    float *logits;                      /* out: (code_groups - 1, code vocab) */
     q3t_status status;                  /* out: Q3T_OK or Q3T_E_PREDICTOR_NONFINITE */
 } q3t_prediction;
 
+/* Carve the scratch. q3t_model_open sets the weights. */
 void q3t_predictor_carve(q3t_predictor *p, q3t_arena *a);
-/* Predict the frames of n (<= Q3T_COLUMNS / 2) sequences together. */
+/* Make codes 1 .. of one frame for each of n <= Q3T_COLUMNS / 2 sessions together. */
 void q3t_predictor_frames(q3t_predictor *p, q3t_workspace *w, q3t_prediction *frames, int32_t n);
 #endif

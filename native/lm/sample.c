@@ -1,4 +1,4 @@
-/* lm/sample.c - logits -> penalties -> temperature -> top-k -> top-p -> one draw. */
+/* lm/sample.c - logits -> repetition penalty -> temperature -> top-k -> top-p -> one code. See lm/sample.h. */
 #include "lm/sample.h"
 #include "checkpoint/weights.h"
 #include <math.h>
@@ -27,7 +27,7 @@ void q3t_talker_scores(float *s, int32_t n, float penalty, const unsigned char *
     s[eos] = kept;
 }
 
-/* The k-th largest (k >= 1) of x (n,), which is reordered. Quickselect with the middle as pivot. */
+/* The k-th largest, k >= 1, of x (n,), which is reordered: quickselect with the middle element as pivot. */
 static float kth_largest(float *x, int32_t n, int32_t k) {
     int32_t lo = 0, hi = n - 1, want = k - 1;
     while (lo < hi) {
@@ -49,8 +49,8 @@ static float kth_largest(float *x, int32_t n, int32_t k) {
     return x[want];
 }
 
-/* The k-th largest of scores. Each of LANES interleaved lanes has a maximum; the k-th largest of these bounds the answer
- * from below, and few scores reach it: only those are selected among. */
+/* The k-th largest of scores. The k-th largest of the maxima of LANES interleaved lanes is a lower bound of it; the few
+ * scores that reach the bound are the candidates. */
 static float threshold(const float *scores, int32_t n, int32_t k, float *scratch) {
     if (k > LANES || n < 4 * LANES) {
         memcpy(scratch, scores, (size_t)n * sizeof(float));
@@ -74,10 +74,10 @@ typedef struct ranked {
     int32_t index;
 } ranked;
 
-/* Order by score; equal scores by index, as a stable sort leaves them. */
+/* Ascending by score, equal scores by index: the order of a stable sort. */
 static int before(ranked x, ranked y) { return x.score != y.score ? x.score < y.score : x.index < y.index; }
 
-/* Heapsort, ascending: in place, where qsort may allocate. */
+/* Heapsort, ascending. Not qsort, which may allocate. */
 static void sort(ranked *a, int32_t n) {
     for (int32_t start = n / 2, end = n; end > 1;) {
         if (start > 0) {
@@ -99,8 +99,8 @@ static void sort(ranked *a, int32_t n) {
     }
 }
 
-/* Of the m candidates in order, drop the least likely whose cumulated probability stays within 1 - p; the largest is
- * always kept. pair, prob: scratch of m. Source: transformers TopPLogitsWarper. */
+/* Remove from order (m,), the indices of the candidates, the least likely ones whose cumulative probability is at most 1 - p;
+ * the most likely one always stays. Returns how many stay. pair, prob: scratch (m,). Source: transformers TopPLogitsWarper. */
 static int32_t top_p(const q3t_kernels *k, float p, const float *scores, int32_t *order, int32_t m, ranked *pair, float *prob) {
     for (int32_t i = 0; i < m; i++) pair[i] = (ranked){scores[order[i]], order[i]};
     sort(pair, m);
@@ -124,7 +124,7 @@ int32_t q3t_choose(const q3t_kernels *k, const q3t_sampling *s, float *scores, i
     if (s->greedy || max == -INFINITY) return best;
     if (s->temperature != 1.0f) {
         max /= s->temperature;
-        if (!isfinite(max)) return best; /* so cold that only the largest is left */
+        if (!isfinite(max)) return best; /* a temperature near 0: only the largest score is left */
         for (int32_t i = 0; i < n; i++) scores[i] /= s->temperature;
     }
     float low = s->top_k > 0 && s->top_k < n ? threshold(scores, n, s->top_k, scratch) : -INFINITY;

@@ -21,7 +21,7 @@ void q3t_talker_close(q3t_talker *t) {
     for (int i = 0; i < Q3T_PREFIXES; i++) q3t_arena_free(&t->prefixes[i].arena);
 }
 
-/* Project up to Q3T_COLUMNS ids at once: out (n, hidden). */
+/* Compute the rows of n <= Q3T_COLUMNS ids: out (n, hidden). */
 static void project(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_t n, float *out) {
     const q3t_kernels *k = w->kernels;
     size_t text = (size_t)t->fc1.k, hidden = (size_t)t->t.c.hidden;
@@ -37,7 +37,7 @@ void q3t_talker_text(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_
     int32_t missing[Q3T_COLUMNS], count = 0, from = 0;
     for (int32_t i = 0; i <= n; i++) {
         if (count > 0 && (i == n || count == Q3T_COLUMNS)) {
-            /* Another id of this round may have taken the same place in the cache: copy out before it can. */
+            /* copy to `out` before the cache: two ids of this round may share a row of the cache */
             project(t, w, missing, count, t->x);
             for (int32_t j = from; j < i; j++)
                 for (int32_t m = 0; m < count; m++)
@@ -70,7 +70,7 @@ void q3t_talker_codes(const q3t_talker *t, const q3t_kernels *k, const int32_t *
 void q3t_talker_embed(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p, float *out) {
     const q3t_kernels *k = w->kernels;
     int32_t hidden = t->t.c.hidden;
-    for (int32_t i = 0; i < p->rows;) {  /* runs of rows with a text part, then the others */
+    for (int32_t i = 0; i < p->rows;) {  /* rows with a text part up to j, then rows without one */
         int32_t j = i;
         while (j < p->rows && p->text_ids[j] >= 0) j++;
         q3t_talker_text(t, w, p->text_ids + i, j - i, out + (size_t)i * (size_t)hidden);
@@ -111,13 +111,13 @@ static void carve_prefix(q3t_prefix *e, const q3t_transformer *t, int speaker) {
     q3t_transformer_carve_cache(t, &e->cache, &e->arena, e->rows);
 }
 
-/* Keep the prefix of a prompt that has just been run. Without memory for it nothing is kept. */
-static void keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
+/* Cache the prefix of a prompt after its prefill; if the memory cannot be allocated, nothing is cached. */
+static void cache_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
     if (p->prefix_rows < 1 || p->prefix_rows > Q3T_PREFIX_ROWS || p->prefix_rows >= p->rows) return;
     q3t_prefix *e = &t->prefixes[0];
     int speaker = 0;
     for (int32_t i = 0; i < p->prefix_rows; i++) {
-        if (p->codec_ids[i] <= Q3T_ROW_REFERENCE) return; /* codes are not part of the key */
+        if (p->codec_ids[i] <= Q3T_ROW_REFERENCE) return; /* entries are not compared by reference codes */
         speaker |= p->codec_ids[i] == Q3T_ROW_SPEAKER;
     }
     for (int i = 1; i < Q3T_PREFIXES; i++)
@@ -156,7 +156,7 @@ int32_t q3t_talker_prefill(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p,
         if (done == p->rows) w->kernels->rmsnorm(hidden, t->x + (size_t)(cols - 1) * width, t->t.norm, (int32_t)width, t->t.c.rms_eps);
     }
     q3t_linear(w, &t->head, NULL, hidden, width, 1, logits, (size_t)t->head.rows);
-    if (!e || e->rows < p->prefix_rows) keep_prefix(t, p, cache);
+    if (!e || e->rows < p->prefix_rows) cache_prefix(t, p, cache);
     return cached;
 }
 

@@ -1,11 +1,11 @@
-/* lm/talker.h - the language model that makes code 0: embeddings, prefill, step. */
+/* lm/talker.h - the talker: the language model that makes code 0 of each frame. Embeddings, prefill, step. */
 #ifndef Q3T_TALKER_H
 #define Q3T_TALKER_H
 #include "lm/layers.h"
 
-enum { Q3T_TEXT_ROWS = 2048,    /* projected text rows kept, direct-mapped by id */
-       Q3T_PREFIXES = 4,        /* prompt prefixes whose keys and values are kept */
-       Q3T_PREFIX_ROWS = 64 };  /* longest of them */
+enum { Q3T_TEXT_ROWS = 2048,    /* rows of the cache of projected text embeddings: id % Q3T_TEXT_ROWS */
+       Q3T_PREFIXES = 4,        /* entries of the prefix cache */
+       Q3T_PREFIX_ROWS = 64 };  /* longest prefix that is cached */
 
 /* The rows of a prompt, as in q3t_session_params. */
 typedef struct q3t_prompt {
@@ -15,9 +15,10 @@ typedef struct q3t_prompt {
     const int32_t *reference_codes;
 } q3t_prompt;
 
+/* An entry of the prefix cache: the first rows of a prompt, and their keys and values. */
 typedef struct q3t_prefix {
-    int32_t rows;               /* 0: free */
-    uint64_t used;              /* by age, the smallest is replaced */
+    int32_t rows;               /* 0: empty */
+    uint64_t used;              /* time of the last use; the oldest entry is replaced */
     int32_t *text_ids, *codec_ids;
     float *speaker;             /* NULL unless a row is Q3T_ROW_SPEAKER */
     q3t_kv_cache cache;
@@ -33,26 +34,28 @@ typedef struct q3t_talker {
     int32_t code_groups;
     float *text_in, *text_mid;          /* (Q3T_COLUMNS, text_hidden) */
     float *text_rows;                   /* (Q3T_TEXT_ROWS, hidden) */
-    int32_t *text_keys;                 /* (Q3T_TEXT_ROWS,): id + 1; 0 = empty */
+    int32_t *text_keys;                 /* (Q3T_TEXT_ROWS,): id + 1 of the cached row; 0: empty */
     float *x, *logits;                  /* (Q3T_COLUMNS, hidden), (Q3T_COLUMNS, vocab) */
-    uint64_t clock;
+    uint64_t clock;                     /* counts uses of the prefix cache */
     q3t_prefix prefixes[Q3T_PREFIXES];
 } q3t_talker;
 
-/* Carve the caches and scratch. The weights are set by q3t_model_open. */
+/* Carve caches and scratch. q3t_model_open sets the weights. */
 void q3t_talker_carve(q3t_talker *talker, q3t_arena *a);
 void q3t_talker_close(q3t_talker *talker);
-/* out (n, hidden) = fc2(silu(fc1(text_embedding[id]))), from the cache where it is there; the same bits either way. */
+/* out (n, hidden) = fc2(silu(fc1(text_embedding[id]))) for ids (n,) >= 0; cached rows have the same bits as computed ones. */
 void q3t_talker_text(q3t_talker *talker, q3t_workspace *w, const int32_t *ids, int32_t n, float *out);
-/* y (hidden,) = sum of the code_groups embeddings of one frame. */
+/* y (hidden,) = sum of the embeddings of the codes (code_groups,) of one frame. */
 void q3t_talker_codes(const q3t_talker *talker, const q3t_kernels *k, const int32_t *codes, float *y);
-/* out (rows, hidden): the prompt's input rows. */
+/* out (rows, hidden): the talker's input for a prompt. */
 void q3t_talker_embed(q3t_talker *talker, q3t_workspace *w, const q3t_prompt *prompt, float *out);
-/* Run the prompt through the model; embeds as q3t_talker_embed made them. Keys and values go to cache at 0 .. rows - 1.
- * hidden (hidden,), logits (vocab,): of the last row. Returns how many rows came from the prefix cache. */
+/* Prefill: run a prompt, whose input rows q3t_talker_embed made, through all layers. Its keys and values go to the positions
+ * 0 .. rows - 1 of the KV cache. hidden (hidden,), logits (vocab,): outputs of the last row. Returns how many rows came from
+ * the prefix cache. */
 int32_t q3t_talker_prefill(q3t_talker *talker, q3t_workspace *w, const q3t_prompt *prompt, const float *embeds, const q3t_kv_cache *cache,
                            float *hidden, float *logits);
-/* One position of each of cols (<= Q3T_COLUMNS) sequences; inputs, hidden, logits: one pointer a column. */
+/* Advance cols <= Q3T_COLUMNS sequences by one position. inputs (hidden,), hidden (hidden,) and logits (vocab,): one pointer
+ * for each column. */
 void q3t_talker_step(q3t_talker *talker, q3t_workspace *w, const q3t_column *columns, int32_t cols, const float *const *inputs,
                      float *const *hidden, float *const *logits);
 #endif
