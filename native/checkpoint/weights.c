@@ -133,7 +133,6 @@ static int64_t dim_of(const q3t_config *c, int d, int32_t layer) {
     return 0;
 }
 
-
 static int transformer_ok(const q3t_transformer_config *t) {
     return q3t_in_range(t->hidden, 1, MAX_DIM) && q3t_in_range(t->intermediate, 1, MAX_DIM) &&
            q3t_in_range(t->layers, 1, MAX_LAYERS) && q3t_in_range(t->heads, 1, 4096) && q3t_in_range(t->kv_heads, 1, t->heads) &&

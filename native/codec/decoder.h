@@ -1,9 +1,9 @@
-/* codec/decoder.h - the streaming speech decoder: frames of codes to samples.
+/* codec/decoder.h - the streaming decoder of the codec: frames of codes in, samples out.
  *
- * Exact and causal: any split of the frames into calls, with any other streams
- * beside them, gives the same samples as one call. Weights are packed once
- * (q3t_codec); the tails that one stream carries between calls are its
- * q3t_codec_state; everything else is scratch (q3t_codec_work). */
+ * The decoder is causal and exact: however the frames of a stream are split into calls, and whatever other streams are
+ * decoded in the same calls, the samples have the same bits. q3t_codec holds the packed weights, q3t_codec_state the history
+ * that one stream carries from call to call, q3t_codec_work the scratch.
+ * Source: modeling_qwen3_tts_tokenizer_v2.py, Qwen3TTSTokenizerV2Decoder. */
 #ifndef Q3T_CODEC_H
 #define Q3T_CODEC_H
 #include "base/arena.h"
@@ -11,44 +11,45 @@
 #include "base/pool.h"
 #include "checkpoint/weights.h"
 
-enum { Q3T_CODEC_MAX_CHUNK = 64, /* of q3t_session_params */
-       Q3T_CODEC_PIECE = 8,      /* frames of a stream worked on at a time */
-       Q3T_CODEC_FRAMES = 32 };  /* of all streams */
+enum { Q3T_CODEC_MAX_CHUNK = 64,       /* largest chunk_frames of q3t_session_params */
+       Q3T_CODEC_STREAM_FRAMES = 8,    /* frames of one stream that are decoded at a time at most */
+       Q3T_CODEC_BATCH_FRAMES = 32 };  /* frames of all streams that are decoded at a time at most */
 
-typedef struct q3t_codec q3t_codec;              /* packed weights; const after open */
-typedef struct q3t_codec_state q3t_codec_state;  /* the tails of one stream */
+typedef struct q3t_codec q3t_codec;              /* packed weights; immutable once open */
+typedef struct q3t_codec_state q3t_codec_state;  /* the history of one stream */
 typedef struct q3t_codec_work q3t_codec_work;    /* scratch */
 
-/* Pack the weights, in parallel on the pool, into `packed`, or where it is NULL into memory of its own. weights NULL: they
- * are in `packed` already and only read. packed is 64-byte aligned, q3t_codec_packed_bytes long, and outlives the codec, as
- * kernels do; config and weights need not. */
+/* Pack the weights on the pool into `packed`, or into memory of the codec's own if it is NULL. weights NULL: `packed` holds
+ * packed weights already and is only read. packed: q3t_codec_packed_bytes bytes, 64-byte aligned; it and kernels must outlive
+ * the codec, config and weights need not. Returns Q3T_E_ARGUMENT, Q3T_E_SIZE or Q3T_E_MEMORY on failure. */
 q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, void *packed, const q3t_kernels *kernels,
                           q3t_pool *pool, q3t_codec **codec);
 void q3t_codec_close(q3t_codec *codec);
-/* Bytes of the packed weights: one block without a pointer in it, which any process may map anywhere. */
+/* Bytes of the packed weights: one block without pointers, which any process may map at any address. */
 q3t_status q3t_codec_packed_bytes(const q3t_config *config, size_t *bytes);
-/* A stream before its first frame. */
+/* The state of a stream before its first frame. */
 q3t_status q3t_codec_state_open(const q3t_codec *codec, q3t_codec_state **state);
 void q3t_codec_state_close(q3t_codec_state *state);
-/* The rows that are worked on: of up to `frames` (1 .. Q3T_CODEC_FRAMES) at a time, of any streams. One call uses it at a time. */
+/* Scratch to decode up to `frames`, 1 .. Q3T_CODEC_BATCH_FRAMES, frames of all streams at a time. One call at a time uses it. */
 q3t_status q3t_codec_work_open(const q3t_codec *codec, int32_t frames, q3t_codec_work **work);
 void q3t_codec_work_close(q3t_codec_work *work);
 
 typedef struct q3t_codec_call {
     q3t_codec_state *state;
-    const int32_t *codes;        /* (frames, code_groups) int32 in range */
+    const int32_t *codes;        /* (frames, code_groups), each 0 .. codebook_size - 1 */
     int32_t frames;              /* >= 1 */
-    float *samples;              /* (frames * samples per frame,), clamped to [-1, 1] */
-    int32_t done;                /* set: frames of them; all where the status is Q3T_OK */
-    q3t_status status;           /* set: Q3T_E_CODEC_NONFINITE when a sample was NaN or infinite before the clamp */
+    float *samples;              /* out: (frames * samples of a frame,), clamped to [-1, 1] */
+    int32_t done;                /* out: frames decoded; all of them if the status is Q3T_OK */
+    q3t_status status;           /* out: Q3T_E_CODEC_NONFINITE if a sample was NaN or infinite before it was clamped */
 } q3t_codec_call;
 
-/* Decode the next frames of n streams, all different: their weights are read once for all. The same bits as one by one, and
- * with pool NULL, on the caller alone. */
+/* Decode the next frames of n different streams together, which reads the weights once for all of them. pool NULL: on the
+ * calling thread alone. */
 void q3t_codec_run(const q3t_codec *codec, q3t_codec_work *work, q3t_pool *pool, q3t_codec_call *calls, int32_t n);
-/* Take in the next frames of a stream, whose samples nobody wants: of the work only the transformer's is done, which looks far
- * back. Samples are right again once q3t_codec_reach frames have been decoded after the last skipped one. */
+/* Pass over the next frames of a stream without computing their samples (call->samples is not used): only the transformer
+ * runs, whose window is long. From q3t_codec_reach frames after the last skipped one on, samples are what they would be
+ * without skipping. */
 void q3t_codec_skip(const q3t_codec *codec, q3t_codec_work *work, q3t_pool *pool, q3t_codec_call *call);
-/* How many frames back the convolutions behind the transformer see. */
+/* Frames before a frame that change its samples through the convolutions after the transformer. */
 int32_t q3t_codec_reach(const q3t_codec *codec);
 #endif

@@ -1,5 +1,5 @@
-/* codec/layers.c - the parallel steps of the decoder that are no plain convolution. In: windows of rows; out:
- * rows, in the window of the step that comes next. */
+/* codec/layers.c - the steps of the decoder on the thread pool that are not plain convolutions: residual units, attention,
+ * depthwise convolutions. */
 #include "codec/internal.h"
 #include "base/small.h"
 
@@ -61,7 +61,7 @@ typedef struct depthwise {
     int32_t stage, rows;  /* rows: for each frame */
 } depthwise;
 
-/* Rows [begin, end) of one stream, whose window is at x as that of the first would be. */
+/* Rows [begin, end), of one stream; row 0's oldest input would be at x. */
 static void depthwise_rows(const depthwise *p, const float *x, int32_t begin, int32_t end) {
     const q3t_upsample *u = &p->c->up[p->stage];
     int32_t n = p->c->config.latent_dim;

@@ -1,11 +1,12 @@
-/* codec/open.c - opening the decoder: what follows from its sizes, and its packed weights. */
+/* codec/open.c - open the decoder: derived sizes, and memory for the packed weights. */
 #include "codec/internal.h"
 #include <stdlib.h>
 
-enum { STEP_BYTES = 1 << 20 };  /* of a block's rows worked on at a time */
+enum { STEP_BYTES = 1 << 20 };  /* output rows of a block in one call at most */
 
-/* From the samples of a frame back through every window to the oldest frame that has a part in them. In samples:
- * `row` is one row, each window adds its history, and a row of several at most one row for where in it the need begins. */
+/* See q3t_codec_reach. Backward from a sample through all windows, in samples: `row` is the length of a row, and `back` how far
+ * back the input of the convolutions begins. Each window adds its history; where rows of one step are made from a row of the
+ * step before, up to one such row more is needed. */
 static int32_t reach(const q3t_codec *c) {
     int64_t row = 1, back = Q3T_TAPS - 1;
     for (int32_t i = c->config.rates - 1; i >= 0; i--) {
@@ -22,13 +23,13 @@ static int32_t reach(const q3t_codec *c) {
     return (int32_t)((back - 1) / row) + 1;
 }
 
-static void plan(q3t_codec *c) {
+static void derive_sizes(q3t_codec *c) {
     const q3t_config *f = &c->config;
     c->frame_samples = q3t_frame_samples(f);
     c->q_width = f->codec.heads * f->codec.head_dim;
     c->kv_width = f->codec.kv_heads * f->codec.head_dim;
     c->qkv_width = c->q_width + 2 * c->kv_width;
-    int32_t rows = 1, frames = Q3T_CODEC_PIECE;
+    int32_t rows = 1, frames = Q3T_CODEC_STREAM_FRAMES;
     for (int32_t i = 0; i < f->upsampling; i++) rows *= f->upsampling_ratios[i];
     for (int32_t i = 0; i < f->rates; i++) {
         q3t_vocoder_block *b = &c->block[i];
@@ -40,18 +41,18 @@ static void plan(q3t_codec *c) {
         size_t bytes = (size_t)rows * (size_t)b->out * sizeof(float);
         b->frames = frames = bytes * (size_t)frames <= STEP_BYTES ? frames : bytes < STEP_BYTES ? (int32_t)(STEP_BYTES / bytes) : 1;
     }
-    while (c->joint + 1 < f->rates && c->block[c->joint].frames == Q3T_CODEC_PIECE) c->joint++;
+    while (c->batched_blocks + 1 < f->rates && c->block[c->batched_blocks].frames == Q3T_CODEC_STREAM_FRAMES) c->batched_blocks++;
     c->channels = f->decoder_dim >> f->rates;
     c->reach = reach(c);
 }
 
-/* A codec that has been measured. */
-static q3t_status measured(const q3t_config *config, q3t_codec **codec) {
+/* Allocate a codec and run the measuring run of its arenas. */
+static q3t_status measure(const q3t_config *config, q3t_codec **codec) {
     q3t_codec *c = calloc(1, sizeof *c);
     if (!c) return Q3T_E_MEMORY;
     c->config = *config;
     c->weights.dense = 1;
-    plan(c);
+    derive_sizes(c);
     q3t_codec_carve(c);
     *codec = c;
     return Q3T_OK;
@@ -70,7 +71,7 @@ q3t_status q3t_codec_open(const q3t_config *config, const q3t_weights *weights, 
                           q3t_pool *pool, q3t_codec **codec) {
     q3t_codec *c = NULL;
     if (!weights && !packed) return Q3T_E_ARGUMENT;
-    Q3T_TRY(measured(config, &c));
+    Q3T_TRY(measure(config, &c));
     c->kernels = kernels;
     c->threads = q3t_pool_threads(pool);
     q3t_status status = c->weights.overflow ? Q3T_E_SIZE : reserve(c, packed);
@@ -93,7 +94,7 @@ void q3t_codec_close(q3t_codec *c) {
 
 q3t_status q3t_codec_packed_bytes(const q3t_config *config, size_t *bytes) {
     q3t_codec *c = NULL;
-    Q3T_TRY(measured(config, &c));
+    Q3T_TRY(measure(config, &c));
     q3t_status status = c->weights.overflow ? Q3T_E_SIZE : Q3T_OK;
     if (status == Q3T_OK) *bytes = c->weights.used;
     q3t_codec_close(c);

@@ -1,19 +1,14 @@
-/* codec/pack.c - the decoder's weights, from the checkpoint's layout to the
- * one its kernels read. Everything that depends on weights alone is done here,
- * once: codebook vectors divided by their usage, exponentials of SnakeBeta,
- * projections that share an input side by side.
+/* codec/pack.c - the decoder's weights, from the layout of the checkpoint to the layout that the kernels read. What depends on
+ * weights alone is computed here: codebook vectors divided by their usage, exponentials of SnakeBeta, matrices with the same
+ * input stacked.
  *
- * The packed weights lie in one dense arena, in the order of q3t_codec_carve,
- * and are the same on every CPU: a file keeps them from one run to the next.
- * Whoever changes what is carved or packed raises Q3T_CODEC_LAYOUT.
- *
- * A q3t_conv is packed in panels of Q3T_BLOCK outputs, [panel][tap][in][lane]:
- * a kernel reads one panel from front to back, once for each tile of rows. */
+ * The packed weights are one dense arena, in the order of q3t_codec_carve, the same bytes on every CPU; a cache file may hold
+ * them. A change of what is carved or packed must raise Q3T_CODEC_LAYOUT. */
 #include "codec/internal.h"
 #include "base/small.h"
 #include <math.h>
 
-enum { STAGE = 4096,   /* floats widened at a time */
+enum { STAGE = 4096,   /* floats that are widened at a time */
        DIVISOR_GRAIN = 64 };
 
 /* ------------------------------------------------------------ carving */
@@ -66,7 +61,7 @@ static void carve_block(q3t_arena *a, q3t_vocoder_block *b) {
     q3t_conv_carve(a, &b->expand, b->in, b->rate * b->out, 2, 1);
     for (int32_t u = 0, dilation = 1; u < Q3T_UNITS; u++, dilation *= 3) {
         carve_snake(a, &b->unit[u].act1, b->out);
-        if (q3t_toom_pays(b->out, dilation, b->frame_rows * b->rate)) carve_toom(a, &b->unit[u].conv1, b->out, dilation);
+        if (q3t_toom_is_faster(b->out, dilation, b->frame_rows * b->rate)) carve_toom(a, &b->unit[u].conv1, b->out, dilation);
         else q3t_conv_carve(a, &b->unit[u].conv1, b->out, b->out, Q3T_TAPS, dilation);
         carve_snake(a, &b->unit[u].act2, b->out);
         q3t_conv_carve(a, &b->unit[u].conv2, b->out, b->out, 1, 1);
@@ -91,7 +86,7 @@ void q3t_codec_carve(q3t_codec *c) {
 }
 
 /* ------------------------------------------------------------ small tensors
- * The arena hands out memory of ours, so that the casts only undo the const of the finished codec. */
+ * The arena's memory is writable: the casts undo the const of the finished codec. */
 static void copy_vector(const float *to, const q3t_tensor *t) {
     q3t_tensor_widen(t, 0, (size_t)t->shape[0], (float *)to);
 }
@@ -122,7 +117,7 @@ typedef struct job {
     int32_t stride;      /* of a transposed convolution */
 } job;
 
-/* A (rows, n) codebook of sums and its (rows,) usage -> vectors. */
+/* A codebook's sums (rows, n), divided by its usage (rows,), are its vectors. */
 static void book_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     size_t n = (size_t)j->t->shape[1];
@@ -130,7 +125,7 @@ static void book_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     for (int32_t r = begin; r < end; r++) {
         float *row = j->to + (size_t)r * n, usage = q3t_tensor_at(j->usage, (size_t)r);
         q3t_tensor_widen(j->t, (size_t)r * n, n, row);
-        /* a NaN must stay one */
+        /* not fmaxf: a NaN must remain */
         float divisor = usage < 1e-5f ? 1e-5f : usage;
         for (size_t i = 0; i < n; i++) row[i] /= divisor;
     }
@@ -144,7 +139,7 @@ static void pack_book(q3t_codec *c, const q3t_weights *w, q3t_pool *pool, int32_
     q3t_pool_run(pool, c->config.codebook_size, DIVISOR_GRAIN, book_task, &j);
 }
 
-/* Item: a panel of (channels, channels, Q3T_TOOM_TAPS), each input's taps brought to the points. */
+/* Item: a panel of a tensor (channels, channels, Q3T_TOOM_TAPS); the taps of each input become weights at the points. */
 static void toom_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     enum { SOME = STAGE / Q3T_BLOCK / Q3T_TOOM_TAPS };
     const job *j = arg;
@@ -168,12 +163,12 @@ static void toom_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* Put an (outputs, inputs[, taps]) tensor at output out0 and input in0 of conv; bias may be NULL. */
+/* Pack a tensor (outputs, inputs[, taps]) from output out0 and input in0 of conv on; bias (outputs,) or NULL. */
 static void pack_dense(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t, const q3t_tensor *bias, int32_t out0, int32_t in0) {
     q3t_conv_pack(conv, pool, t, bias, out0, in0, 1);
 }
 
-/* A convolution that is run by its points, or directly where it has none. */
+/* The first convolution of a residual unit: by Toom-Cook if it has points. */
 static void pack_unit_conv(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t, const q3t_tensor *bias) {
     job j = {.t = t, .conv = conv};
     if (!conv->points) {
@@ -184,8 +179,9 @@ static void pack_unit_conv(const q3t_conv *conv, q3t_pool *pool, const q3t_tenso
     copy_vector(conv->bias, bias);
 }
 
-/* Input rows of (inputs, outputs, kernel), kernel = taps * stride: output n of the packed convolution is output
- * n % outputs of row n / outputs; its tap 0 reads the oldest input and so the last `stride` of the kernel. */
+/* Item: an input of a transposed convolution (inputs, outputs, kernel), kernel = taps * stride. Output n of the packed
+ * convolution is output n % outputs of row n / outputs; tap 0 reads the oldest input, so it gets the last `stride` elements
+ * of the kernel. */
 static void transposed_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv *c = j->conv;

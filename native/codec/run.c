@@ -1,4 +1,4 @@
-/* codec/run.c - the streaming speech decoder, strictly causal. One frame of codes:
+/* codec/run.c - the streaming decoder of the codec, strictly causal. One frame of codes:
  *
  *   16 codebook vectors -> 2 projections -> pre_conv k3 -> (1, latent)
  *   transformer: in -> layers of windowed attention and SwiGLU -> norm -> out
@@ -6,25 +6,22 @@
  *   vocoder: conv k7 -> blocks: snake, transposed k = 2 stride, 3 residual units   (rows: * rate each)
  *   snake -> conv k7 -> clamp -> samples
  *
- * Each convolution reads a window: the rows of this call behind the last rows
- * of the one before, which are the stream's tail in between. The rows of all
- * streams go together as far as weights are many and rows are few, then those
- * of one after another.
+ * Each convolution reads a window: a stream's history, then its rows of this call. Up to the first vocoder blocks, where
+ * weights are many and rows few, the rows of all streams go together; the later blocks go stream by stream.
  * Source: modeling_qwen3_tts_tokenizer_v2.py, Qwen3TTSTokenizerV2Decoder. */
 #include "codec/internal.h"
 #include "base/small.h"
 #include <math.h>
 
-
 /* ------------------------------------------------------------ windows */
-/* Bring the tails of all streams in front of their rows, `rows` for each frame; from: those rows one after another, or NULL
- * where they are yet to be made. */
-static void load(const q3t_codec *c, q3t_codec_work *w, int32_t window, int32_t rows, const float *from) {
+/* Copy the histories of all streams into a window, before the places of their rows, `rows` for each frame. from: the rows of
+ * all streams, copied too; NULL: they will be written in place. */
+static void load_history(const q3t_codec *c, q3t_codec_work *w, int32_t window, int32_t rows, const float *from) {
     size_t history = q3t_window_history(c, window), row = (size_t)q3t_window_channels(c, window);
     float *to = w->window[window];
     for (int32_t i = 0; i < w->streams.count; i++) {
         size_t n = (size_t)q3t_stream_frames(w, i) * (size_t)rows * row;
-        memcpy(to, w->call[i]->state->tail[window], history * sizeof *to);
+        memcpy(to, w->call[i]->state->history[window], history * sizeof *to);
         if (from) {
             memcpy(to + history, from, n * sizeof *to);
             from += n;
@@ -33,13 +30,13 @@ static void load(const q3t_codec *c, q3t_codec_work *w, int32_t window, int32_t 
     }
 }
 
-/* The last rows of each stream become its tail. */
-static void save(const q3t_codec *c, const q3t_codec_work *w, int32_t window, int32_t rows) {
+/* The last rows of each stream in a window become its history. */
+static void save_history(const q3t_codec *c, const q3t_codec_work *w, int32_t window, int32_t rows) {
     size_t history = q3t_window_history(c, window), row = (size_t)q3t_window_channels(c, window);
     const float *x = w->window[window];
     for (int32_t i = 0; i < w->streams.count; i++) {
         x += (size_t)q3t_stream_frames(w, i) * (size_t)rows * row;
-        memcpy(w->call[i]->state->tail[window], x, history * sizeof *x);
+        memcpy(w->call[i]->state->history[window], x, history * sizeof *x);
         x += history;
     }
 }
@@ -48,7 +45,7 @@ static float *rows_of(const q3t_codec *c, const q3t_codec_work *w, int32_t windo
     return w->window[window] + q3t_window_history(c, window);
 }
 
-/* In a window of one stream: its last rows go to the front. */
+/* In a window of one stream: move its last rows to the front, as the history of the next call. */
 static void advance(const q3t_codec *c, const q3t_codec_work *w, int32_t window, int32_t rows) {
     size_t moved = (size_t)rows * (size_t)q3t_window_channels(c, window);
     memmove(w->window[window], w->window[window] + moved, q3t_window_history(c, window) * sizeof(float));
@@ -71,7 +68,7 @@ static void sum_vectors(const q3t_codec *c, const int32_t *code, float *first) {
         c->kernels->add(rest, c->books + (size_t)g * book + (size_t)code[g] * (size_t)n, n);
 }
 
-/* The next codes of every stream -> w->latent. */
+/* The next codes of every stream -> w->latent (frames, latent). */
 static void quantize(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     int32_t dim = c->config.codebook_dim, frames = all_frames(w);
     for (int32_t i = 0; i < w->streams.count; i++)
@@ -79,14 +76,14 @@ static void quantize(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
             sum_vectors(c, w->call[i]->codes + (size_t)(w->call[i]->done + t) * (size_t)c->config.code_groups,
                         w->codes + (size_t)(w->first[i] + t) * (size_t)dim);
     linear(c, pool, &c->project, w->codes, (size_t)dim, w->quantized, frames);
-    load(c, w, Q3T_WIN_QUANTIZED, 1, w->quantized);
+    load_history(c, w, Q3T_WIN_QUANTIZED, 1, w->quantized);
     q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &c->pre, .x = w->window[Q3T_WIN_QUANTIZED], .ldx = (size_t)dim, .y = w->latent,
                                                     .rows = frames, .frame_rows = 1, .streams = &w->streams,
                                                     .x_gap = q3t_window_history(c, Q3T_WIN_QUANTIZED)});
-    save(c, w, Q3T_WIN_QUANTIZED, 1);
+    save_history(c, w, Q3T_WIN_QUANTIZED, 1);
 }
 
-/* Make room for `frames` more positions. Whole blocks of keys move, so that a position keeps its place in its block. */
+/* Make room for `frames` more positions in the KV cache, by removing whole blocks of keys that have left the window. */
 static void make_room(const q3t_codec *c, q3t_codec_state *s, int32_t frames) {
     int32_t used = (int32_t)(s->position - s->base), keep = c->config.sliding_window - 1;
     if (used + frames <= s->cache.capacity) return;
@@ -95,8 +92,8 @@ static void make_room(const q3t_codec *c, q3t_codec_state *s, int32_t frames) {
     s->base += drop;
 }
 
-/* Positions are absolute. The product is exact in double, so that the angle between two positions depends on their
- * distance alone, however long the stream. */
+/* The angles of absolute positions. The product is exact in double, so that the angle between two positions depends on their
+ * distance alone, however long the stream is. */
 static void rotations(const q3t_codec *c, q3t_codec_work *w, int32_t stream) {
     int32_t half = c->config.codec.head_dim / 2;
     for (int32_t t = 0; t < q3t_stream_frames(w, stream); t++)
@@ -120,7 +117,7 @@ static void add_linear(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, co
                                                     .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = scale, .residual = w->x});
 }
 
-/* w->latent -> w->latent, through the transformer. */
+/* Run the transformer over w->latent (frames, latent), in place. */
 static void transform(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     const q3t_transformer_config *f = &c->config.codec;
     size_t hidden = (size_t)f->hidden, inter = (size_t)f->intermediate;
@@ -150,22 +147,22 @@ static void transform(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
 }
 
 /* ------------------------------------------------------------ latent rows to samples */
-/* Stage i over rows of x, `rows` for each frame: x = transposed(x); y = x + gamma * narrow(gelu(widen(norm(depthwise(x))))). */
+/* Upsampling stage i over x, `rows` rows for each frame: x = transposed(x); y = x + gamma * narrow(gelu(widen(norm(depthwise(x))))). */
 static void upsample(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t rows, float *y) {
     const q3t_upsample *u = &c->up[i];
     size_t latent = (size_t)c->config.latent_dim;
     int32_t all = all_frames(w) * rows * u->ratio;
     linear(c, pool, &u->expand, x, latent, y, all_frames(w) * rows);
-    load(c, w, Q3T_WIN_UP + i, rows * u->ratio, y);
+    load_history(c, w, Q3T_WIN_UP + i, rows * u->ratio, y);
     q3t_codec_depthwise(c, w, pool, i, rows * u->ratio);
-    save(c, w, Q3T_WIN_UP + i, rows * u->ratio);
+    save_history(c, w, Q3T_WIN_UP + i, rows * u->ratio);
     q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &u->widen, .x = w->up_h, .ldx = latent, .y = w->up_wide, .rows = all,
                                                     .epilogue = Q3T_EPILOGUE_GELU});
     q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &u->narrow, .x = w->up_wide, .ldx = 4 * latent, .y = w->up_h, .rows = all,
                                                     .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = u->gamma, .residual = y});
 }
 
-/* The frames in the last window -> samples. */
+/* The last convolution, over `frames` frames of one stream in its window -> samples, clamped. */
 static q3t_status finish(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t frames, float *samples) {
     int32_t n = frames * c->frame_samples;
     linear(c, pool, &c->samples, w->window[Q3T_WIN_SAMPLES], (size_t)c->channels, samples, n);
@@ -175,8 +172,8 @@ static q3t_status finish(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, 
     return Q3T_OK;
 }
 
-/* Block i over `frames` frames, of these streams or of one, in its window from x on; the result is in the window of what
- * comes next. */
+/* Vocoder block i over `frames` frames, which begin at x in its window, of these streams or of one (streams NULL). The output
+ * goes to the window of the next block or of the last convolution. */
 static void run_block(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t frames,
                       const q3t_streams *streams) {
     const q3t_vocoder_block *b = &c->block[i];
@@ -204,23 +201,24 @@ static void run_block(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int
     }
 }
 
-/* The blocks of all streams at once. What they make is in the window of the first block of the others. */
-static void join(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
-    for (int32_t i = 0; i <= c->joint; i++) {
+/* The vocoder blocks [0, batched_blocks), for all streams together. Their output goes to the window of the next block. */
+static void run_batched_blocks(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
+    for (int32_t i = 0; i <= c->batched_blocks; i++) {
         const q3t_vocoder_block *b = &c->block[i];
-        if (i) load(c, w, Q3T_WIN_BLOCK + i, b->frame_rows, NULL);
-        for (int32_t u = 0; u < Q3T_UNITS && i < c->joint; u++) load(c, w, Q3T_WIN_UNIT + i * Q3T_UNITS + u, b->frame_rows * b->rate, NULL);
+        if (i) load_history(c, w, Q3T_WIN_BLOCK + i, b->frame_rows, NULL);
+        for (int32_t u = 0; u < Q3T_UNITS && i < c->batched_blocks; u++)
+            load_history(c, w, Q3T_WIN_UNIT + i * Q3T_UNITS + u, b->frame_rows * b->rate, NULL);
     }
-    for (int32_t i = 0; i < c->joint; i++) {
+    for (int32_t i = 0; i < c->batched_blocks; i++) {
         const q3t_vocoder_block *b = &c->block[i];
         run_block(c, w, pool, i, w->window[Q3T_WIN_BLOCK + i], all_frames(w), &w->streams);
-        for (int32_t u = 0; u < Q3T_UNITS; u++) save(c, w, Q3T_WIN_UNIT + i * Q3T_UNITS + u, b->frame_rows * b->rate);
+        for (int32_t u = 0; u < Q3T_UNITS; u++) save_history(c, w, Q3T_WIN_UNIT + i * Q3T_UNITS + u, b->frame_rows * b->rate);
     }
-    for (int32_t i = 0; i <= c->joint; i++) save(c, w, Q3T_WIN_BLOCK + i, c->block[i].frame_rows);
+    for (int32_t i = 0; i <= c->batched_blocks; i++) save_history(c, w, Q3T_WIN_BLOCK + i, c->block[i].frame_rows);
 }
 
-/* Block i and all that follow it, over `frames` frames of one stream in its window from x on: a block takes as many at a
- * time as its rows allow, and what it makes of them goes all the way to samples before it takes the next. */
+/* Block i and all that follows it, over `frames` frames of one stream, which begin at x in the block's window. A block takes
+ * as many frames at a time as its `frames` says; they go all the way to samples before it takes the next ones. */
 static q3t_status vocode(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t frames,
                          float *samples) {
     if (i == c->config.rates) return finish(c, w, pool, frames, samples);
@@ -234,27 +232,27 @@ static q3t_status vocode(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, 
         samples += (size_t)n * (size_t)c->frame_samples;
         left -= n;
     }
-    if (i > c->joint) advance(c, w, Q3T_WIN_BLOCK + i, frames * b->frame_rows);
+    if (i > c->batched_blocks) advance(c, w, Q3T_WIN_BLOCK + i, frames * b->frame_rows);
     return Q3T_OK;
 }
 
-/* The tails of the windows that see one stream at a time, to their fronts or back. */
-static void swap_tails(const q3t_codec *c, const q3t_codec_work *w, const q3t_codec_state *s, int in) {
+/* Copy a stream's histories into the windows of the steps that run stream by stream (in 1), or back (in 0). */
+static void copy_histories(const q3t_codec *c, const q3t_codec_work *w, const q3t_codec_state *s, int in) {
     for (int32_t i = 0; i < Q3T_WINDOWS; i++) {
         int32_t block = i >= Q3T_WIN_UNIT ? (i - Q3T_WIN_UNIT) / Q3T_UNITS : i - Q3T_WIN_BLOCK - 1;
         size_t bytes = q3t_window_history(c, i) * sizeof(float);
-        if (i != Q3T_WIN_SAMPLES && (i < Q3T_WIN_BLOCK || block < c->joint || bytes == 0)) continue;
-        if (in) memcpy(w->window[i], s->tail[i], bytes);
-        else memcpy(s->tail[i], w->window[i], bytes);
+        if (i != Q3T_WIN_SAMPLES && (i < Q3T_WIN_BLOCK || block < c->batched_blocks || bytes == 0)) continue;
+        if (in) memcpy(w->window[i], s->history[i], bytes);
+        else memcpy(s->history[i], w->window[i], bytes);
     }
 }
 
 /* ------------------------------------------------------------ rounds */
-/* Take the next frames of as many calls as there is room for; 0: there are none. */
-static int begin(q3t_codec_work *w, q3t_codec_call *calls, int32_t n) {
+/* Choose the next frames of as many calls as there is room for. Returns 0 if no frames are left. */
+static int begin_round(q3t_codec_work *w, q3t_codec_call *calls, int32_t n) {
     int32_t frames = 0, count = 0;
     for (int32_t i = 0; i < n; i++) {
-        int32_t part = q3t_min(q3t_min(calls[i].frames - calls[i].done, Q3T_CODEC_PIECE), w->frames - frames);
+        int32_t part = q3t_min(q3t_min(calls[i].frames - calls[i].done, Q3T_CODEC_STREAM_FRAMES), w->frames - frames);
         if (part <= 0 || calls[i].status != Q3T_OK) continue;
         w->call[count] = &calls[i];
         w->first[count++] = frames;
@@ -265,10 +263,11 @@ static int begin(q3t_codec_work *w, q3t_codec_call *calls, int32_t n) {
     return count > 0;
 }
 
-static void end(q3t_codec_work *w) {
+static void end_round(q3t_codec_work *w) {
     for (int32_t i = 0; i < w->streams.count; i++) w->call[i]->done += q3t_stream_frames(w, i);
 }
 
+/* Decode the frames of a round. */
 static void run_round(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     int32_t stages = c->config.upsampling, rows = 1;
     const float *x = w->latent;
@@ -280,8 +279,8 @@ static void run_round(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
         rows *= c->up[i].ratio;
         x = y;
     }
-    load(c, w, Q3T_WIN_VOCODER, rows, x);
-    load(c, w, Q3T_WIN_BLOCK, rows, NULL);
+    load_history(c, w, Q3T_WIN_VOCODER, rows, x);
+    load_history(c, w, Q3T_WIN_BLOCK, rows, NULL);
     float *to = rows_of(c, w, Q3T_WIN_BLOCK);
     size_t gap = q3t_window_history(c, Q3T_WIN_BLOCK);
     q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = &c->vocoder_in, .x = w->window[Q3T_WIN_VOCODER],
@@ -290,17 +289,18 @@ static void run_round(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
                                                     .x_gap = q3t_window_history(c, Q3T_WIN_VOCODER), .y_gap = gap, .out_gap = gap,
                                                     .epilogue = Q3T_EPILOGUE_SNAKE, .channels = c->config.decoder_dim,
                                                     .snake = c->block[0].act, .out = to});
-    save(c, w, Q3T_WIN_VOCODER, rows);
-    join(c, w, pool);
-    const q3t_vocoder_block *b = &c->block[c->joint];
-    x = w->window[Q3T_WIN_BLOCK + c->joint];
+    save_history(c, w, Q3T_WIN_VOCODER, rows);
+    run_batched_blocks(c, w, pool);
+    const q3t_vocoder_block *b = &c->block[c->batched_blocks];
+    int32_t window = Q3T_WIN_BLOCK + c->batched_blocks;
+    x = w->window[window];
     for (int32_t i = 0; i < w->streams.count; i++) {
         q3t_codec_call *call = w->call[i];
-        swap_tails(c, w, call->state, 1);
+        copy_histories(c, w, call->state, 1);
         float *samples = call->samples + (size_t)call->done * (size_t)c->frame_samples;
-        call->status = vocode(c, w, pool, c->joint, x, q3t_stream_frames(w, i), samples);
-        swap_tails(c, w, call->state, 0);
-        x += (size_t)q3t_stream_frames(w, i) * (size_t)b->frame_rows * (size_t)b->in + q3t_window_history(c, Q3T_WIN_BLOCK + c->joint);
+        call->status = vocode(c, w, pool, c->batched_blocks, x, q3t_stream_frames(w, i), samples);
+        copy_histories(c, w, call->state, 0);
+        x += (size_t)q3t_stream_frames(w, i) * (size_t)b->frame_rows * (size_t)b->in + q3t_window_history(c, window);
     }
 }
 
@@ -308,17 +308,17 @@ int32_t q3t_codec_reach(const q3t_codec *c) { return c->reach; }
 
 void q3t_codec_run(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, q3t_codec_call *calls, int32_t n) {
     for (int32_t i = 0; i < n; i++) calls[i].done = 0, calls[i].status = Q3T_OK;
-    while (begin(w, calls, n)) {
+    while (begin_round(w, calls, n)) {
         run_round(c, w, pool);
-        end(w);
+        end_round(w);
     }
 }
 
 void q3t_codec_skip(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, q3t_codec_call *call) {
     call->done = 0, call->status = Q3T_OK;
-    while (begin(w, call, 1)) {
+    while (begin_round(w, call, 1)) {
         quantize(c, w, pool);
         transform(c, w, pool);
-        end(w);
+        end_round(w);
     }
 }

@@ -1,5 +1,5 @@
-/* codec/standalone.c - the codec's decoder as a thing of its own: codes in, samples out, no language model; and its weights, packed
- * for a model to be opened with. */
+/* codec/standalone.c - the codec's decoder without a language model, for one stream (q3t_decoder); and packing the decoder's
+ * weights ahead of opening a model (q3t_pack_codec). */
 #include "codec/decoder.h"
 #include <stdlib.h>
 
@@ -10,14 +10,14 @@ struct q3t_decoder {
     q3t_pool *pool;
     q3t_codec *codec;
     q3t_codec_work *work;
-    q3t_codec_state *state;      /* NULL before the first frame of the first stream */
+    q3t_codec_state *state;      /* of the current stream; NULL before the first one */
 };
 
 static q3t_status open_parts(q3t_decoder *d, const q3t_tensor *tensors, size_t count, int32_t threads) {
     Q3T_TRY(q3t_codec_weights_open(&d->config, tensors, count, &d->weights));
     Q3T_TRY(q3t_pool_open(threads, &d->pool));
     Q3T_TRY(q3t_codec_open(&d->config, &d->weights, NULL, &d->kernels, d->pool, &d->codec));
-    return q3t_codec_work_open(d->codec, Q3T_CODEC_PIECE, &d->work);
+    return q3t_codec_work_open(d->codec, Q3T_CODEC_STREAM_FRAMES, &d->work);
 }
 
 q3t_status q3t_decoder_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,

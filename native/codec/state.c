@@ -1,11 +1,9 @@
-/* codec/state.c - the memory of the decoder: what a stream carries from call to
- * call, and the rows that are worked on, of several streams at a time. */
+/* codec/state.c - memory of the decoder: the history of a stream, and the scratch for the rows of several streams. */
 #include "codec/internal.h"
 #include "base/small.h"
 #include <stdlib.h>
 
-enum { MAX_PARTS = 16 };  /* threads with scratch of their own */
-
+enum { MAX_PARTS = 16 };  /* parts of the Toom-Cook scratch */
 
 int32_t q3t_window_channels(const q3t_codec *c, int32_t window) {
     if (window >= Q3T_WIN_UNIT) return c->block[(window - Q3T_WIN_UNIT) / Q3T_UNITS].out;
@@ -26,10 +24,10 @@ size_t q3t_window_history(const q3t_codec *c, int32_t window) {
 /* ------------------------------------------------------------ the state of a stream */
 static void carve_state(const q3t_codec *c, q3t_codec_state *s) {
     const q3t_transformer_config *t = &c->config.codec;
-    /* the window before the first new position, the new ones, and room to move them rarely */
-    int32_t capacity = ((c->config.sliding_window + Q3T_CODEC_PIECE) / Q3T_KEYS + 4) * Q3T_KEYS;
+    /* the attention window, the new positions, and some more, so that positions are rarely removed */
+    int32_t capacity = ((c->config.sliding_window + Q3T_CODEC_STREAM_FRAMES) / Q3T_KEYS + 4) * Q3T_KEYS;
     q3t_kv_carve(&s->cache, &s->arena, Q3T_FORMAT_F32, t->layers * t->kv_heads, t->head_dim, capacity);
-    for (int32_t i = 0; i < Q3T_WINDOWS; i++) s->tail[i] = q3t_carve(&s->arena, q3t_window_history(c, i), sizeof(float));
+    for (int32_t i = 0; i < Q3T_WINDOWS; i++) s->history[i] = q3t_carve(&s->arena, q3t_window_history(c, i), sizeof(float));
 }
 
 q3t_status q3t_codec_state_open(const q3t_codec *c, q3t_codec_state **state) {
@@ -52,12 +50,12 @@ void q3t_codec_state_close(q3t_codec_state *s) {
     free(s);
 }
 
-/* ------------------------------------------------------------ the rows that are worked on */
+/* ------------------------------------------------------------ scratch */
 static float *carve_rows(q3t_codec_work *w, int32_t rows, int32_t channels) {
     return q3t_carve(&w->arena, (size_t)rows, (size_t)channels * sizeof(float));
 }
 
-/* `rows` rows of as many streams. */
+/* A window for `rows` rows of `streams` streams. */
 static void carve_window(const q3t_codec *c, q3t_codec_work *w, int32_t window, int32_t rows, int32_t streams) {
     size_t floats = (size_t)rows * (size_t)q3t_window_channels(c, window);
     w->window[window] = q3t_carve(&w->arena, floats + (size_t)streams * q3t_window_history(c, window), sizeof(float));
@@ -81,21 +79,22 @@ static void carve_transformer(const q3t_codec *c, q3t_codec_work *w) {
     w->scores = q3t_carve(&w->arena, (size_t)w->frames * (size_t)t->kv_heads, w->score_floats * sizeof(float));
 }
 
-/* The joint blocks see the frames of all streams at once; the others those of one, as many as the block before hands over. */
+/* The batched blocks take the frames of all streams; each later one takes frames of one stream, at most as many as the block
+ * before it. */
 static void carve_vocoder(const q3t_codec *c, q3t_codec_work *w) {
     size_t widest = 0;
     int32_t from = w->frames, streams = w->frames;
     for (int32_t i = 0; i < c->config.rates; i++) {
         const q3t_vocoder_block *b = &c->block[i];
         carve_window(c, w, Q3T_WIN_BLOCK + i, from * b->frame_rows, streams);
-        if (i >= c->joint) {
+        if (i >= c->batched_blocks) {
             from = q3t_min(from, b->frames);
             streams = 1;
         }
         int32_t rows = from * b->frame_rows * b->rate;
         for (int32_t u = 0; u < Q3T_UNITS; u++) {
             carve_window(c, w, Q3T_WIN_UNIT + i * Q3T_UNITS + u, rows, streams);
-            q3t_toom_measure(&b->unit[u].conv1, b->frame_rows * b->rate, from, &w->toom);
+            q3t_toom_reserve(&b->unit[u].conv1, b->frame_rows * b->rate, from, &w->toom);
         }
         widest = q3t_max_size(widest, (size_t)rows * (size_t)b->out);
     }
@@ -120,7 +119,7 @@ static void carve_work(const q3t_codec *c, q3t_codec_work *w) {
 }
 
 q3t_status q3t_codec_work_open(const q3t_codec *c, int32_t frames, q3t_codec_work **work) {
-    if (frames < 1 || frames > Q3T_CODEC_FRAMES) return Q3T_E_ARGUMENT;
+    if (frames < 1 || frames > Q3T_CODEC_BATCH_FRAMES) return Q3T_E_ARGUMENT;
     q3t_codec_work *w = calloc(1, sizeof *w);
     if (!w) return Q3T_E_MEMORY;
     w->frames = frames;

@@ -1,42 +1,40 @@
-/* codec/toom.c - the first convolution of a residual unit by Toom-Cook F(4, 7)
- * (kernels/table.h): 10 products where 28 would be. In and out as for any other step.
+/* codec/toom.c - the first convolution of a residual unit by Toom-Cook F(4, 7) (kernels/table.h): 10 products in place of 28.
  *
- *   rows -> toom_in -> at each of 10 points: tiles x panel -> toom_out -> what follows
+ *   rows -> toom_in -> at each of 10 points: tiles x panel -> toom_out -> epilogue
  *
- * Tiles begin anew with each frame, so that an output's tile, and with it its
- * bits, never depend on how many frames come in one call. Small weights: each
- * part of the rows goes through all of the unit, a block of tiles at a time.
- * Large ones: all tiles are made first, then each panel meets all of them. */
+ * The first tile of a frame begins at its first row, so that the bits of an output do not depend on how many frames are in
+ * the call. With small weights each part of the rows goes through the whole unit, one block of tiles at a time; with large
+ * weights all tiles are made first, then each panel is multiplied with all of them. */
 #include "codec/internal.h"
 #include "base/small.h"
 
-enum { SHARES = 4,            /* of the rows for each thread: what one is late with the others take */
-       BLOCK_TILES = 48,      /* of a block, where a part of the rows goes through all panels */
-       PANEL_TILES = 96,      /* of a block, where the rows go through one panel */
-       LEAST_ROWS = 16,       /* of a frame: with fewer the time goes in reading weights, of which there are 10 / 7 */
-       LEAST_CHANNELS = 16,   /* with fewer it goes in the two ends */
-       SLICE = 128,           /* channels of a piece of toom_in */
-       RESIDENT = 2 << 20,    /* bytes of weights that each thread may go through for a block */
-       SHARED = 5 << 18 };    /* bytes of tiles made at a time for all panels */
+enum { SHARES = 4,            /* parts of the rows for each thread: other threads take the parts of a late one */
+       BLOCK_TILES = 48,      /* tiles of a block that goes through all panels */
+       PANEL_TILES = 96,      /* tiles of a block that goes through one panel */
+       LEAST_ROWS = 16,       /* of a frame; with fewer, reading the weights, 10 / 7 of a direct convolution's, dominates */
+       LEAST_CHANNELS = 16,   /* with fewer, toom_in and toom_out dominate */
+       SLICE = 128,           /* channels in one call of toom_in */
+       RESIDENT = 2 << 20,    /* bytes of weights that each thread may read for each block of tiles */
+       SHARED = 5 << 18 };    /* bytes of tiles that are made at a time for all panels */
 
 static const float no_bias[Q3T_BLOCK];
 
-/* A line more than the channels: tiles a power of two apart would share few places of the cache. */
+/* Channels rounded up, and one cache line more: tiles at distances of a power of two would map to the same cache sets. */
 static size_t tile_floats(const q3t_conv *c) { return (size_t)(c->in + 31) / 16 * 16; }
 static int32_t steps_of(int32_t rows, int32_t dilation) { return (rows - 1) / (Q3T_TOOM_OUT * dilation) + 1; }
 
-int32_t q3t_toom_pays(int32_t channels, int32_t dilation, int32_t frame_rows) {
+int32_t q3t_toom_is_faster(int32_t channels, int32_t dilation, int32_t frame_rows) {
     int32_t products = q3t_toom_tiles(frame_rows, dilation) * Q3T_TOOM_POINTS;
     return channels >= LEAST_CHANNELS && frame_rows >= LEAST_ROWS && products * 4 <= frame_rows * Q3T_TOOM_TAPS * 3;
 }
 
-/* The points of a panel's worth of weights, point p at to[p * step]: the values of the polynomial with these coefficients,
- * over the product of the distances to the other points. In double: rounded once. */
+/* The weight at a point is the value there of the polynomial with the taps as coefficients, divided by the product of the
+ * distances to the other points; computed in double, rounded once. */
 void q3t_toom_weights(float *to, size_t step, const float taps[Q3T_TOOM_TAPS][Q3T_BLOCK]) {
     static const double at[] = {0.375, 0.875, 1.25, 2.5};
     double origin = 1;
     for (int i = 0; i < 4; i++) {
-        double a = at[i], s = a * a, by = 2 * s;  /* a - (-a), and a - 0 */
+        double a = at[i], s = a * a, by = 2 * s;  /* the distances to -a and to 0 */
         float *plus = to + (size_t)(2 * i + 1) * step, *minus = plus + step;
         for (int j = 0; j < 4; j++) by *= j == i ? 1 : s - at[j] * at[j];
         origin *= s;
@@ -54,13 +52,13 @@ void q3t_toom_weights(float *to, size_t step, const float taps[Q3T_TOOM_TAPS][Q3
 }
 
 /* ------------------------------------------------------------ scratch */
-/* Frames whose tiles are made at a time for all panels. */
+/* Frames whose tiles are made at a time for all panels: SHARED bytes, at least one frame. */
 static int32_t shared_frames(const q3t_conv *c, int32_t frame_rows, int32_t frames) {
     size_t bytes = (size_t)q3t_toom_tiles(frame_rows, c->dilation) * Q3T_TOOM_POINTS * tile_floats(c) * sizeof(float);
     return bytes >= SHARED ? 1 : q3t_min(frames, (int32_t)(SHARED / bytes));
 }
 
-void q3t_toom_measure(const q3t_conv *c, int32_t frame_rows, int32_t frames, q3t_toom_scratch *t) {
+void q3t_toom_reserve(const q3t_conv *c, int32_t frame_rows, int32_t frames, q3t_toom_scratch *t) {
     if (!c->points) return;
     size_t tile = Q3T_TOOM_POINTS * tile_floats(c), tiles = (size_t)q3t_toom_tiles(frame_rows, c->dilation);
     t->shared_floats = q3t_max_size(t->shared_floats, tile * tiles * (size_t)shared_frames(c, frame_rows, frames));
@@ -72,25 +70,25 @@ typedef struct job {
     const q3t_kernels *kernels;
     const q3t_conv_step *first, *second;
     const q3t_toom_scratch *scratch;
-    int32_t frame, frames;     /* first of the call's frames that are worked on, and how many */
-    int32_t steps, tiles;      /* of a frame: pieces of 4 * dilation rows, and tiles */
-    int32_t threads, parts;    /* of the pool; items of a run */
+    int32_t frame, frames;     /* the first frame of this run, and how many */
+    int32_t steps, tiles;      /* of a frame: groups of 4 * dilation rows, and tiles */
+    int32_t threads, parts;    /* of the pool; items of the parallel run */
 } job;
 
-/* The tiles before step i; the steps of a frame but the last are whole. */
+/* Tiles before step i of the run; only the last step of a frame may be shorter. */
 static int32_t tile_at(const job *j, int32_t i) { return i / j->steps * j->tiles + i % j->steps * j->first->conv->dilation; }
 static int32_t row_at(const job *j, int32_t i) {
     return (j->frame + i / j->steps) * j->first->frame_rows + i % j->steps * Q3T_TOOM_OUT * j->first->conv->dilation;
 }
 
-/* Steps [*i, end) up to the end of a frame: moves *i, returns the rows from the first step on. */
+/* Advance *i to `end` or to the end of its frame, and return the number of rows passed. */
 static int32_t next_rows(const job *j, int32_t *i, int32_t end) {
     int32_t from = row_at(j, *i), left = j->steps - *i % j->steps;
     *i += q3t_min(left, end - *i);
     return row_at(j, *i) - from;
 }
 
-/* Floats by which the inputs of step i lie behind where they would be without the streams before its own. */
+/* Floats that the windows of the streams before the stream of step i add to the address of its input. */
 static size_t gaps_at(const job *j, int32_t i) {
     const q3t_streams *s = j->first->streams;
     int32_t frame = j->frame + i / j->steps, stream = 0;
@@ -98,7 +96,7 @@ static size_t gaps_at(const job *j, int32_t i) {
     return (size_t)stream * j->first->x_gap;
 }
 
-/* Inputs [c0, c1) of the tiles of steps [i, end): the first tile at u. */
+/* Channels [c0, c1) of the tiles of the steps [i, end), the first tile at u. */
 static void make_tiles(const job *j, int32_t i, int32_t end, float *u, size_t ldp, int32_t c0, int32_t c1) {
     const q3t_conv_step *s = j->first;
     size_t ldu = tile_floats(s->conv);
@@ -109,7 +107,7 @@ static void make_tiles(const job *j, int32_t i, int32_t end, float *u, size_t ld
     }
 }
 
-/* The outputs of one panel for steps [i, end), whose tiles begin at u. m: scratch. */
+/* The outputs of one panel for the steps [i, end), whose tiles begin at u. m: scratch of (tiles, points, Q3T_BLOCK) floats. */
 static void multiply(const job *j, int32_t i, int32_t end, const float *u, size_t ldp, int32_t panel, float *m) {
     const q3t_conv_step *s = j->first;
     const q3t_conv *c = s->conv;
@@ -128,19 +126,20 @@ static void multiply(const job *j, int32_t i, int32_t end, const float *u, size_
     }
 }
 
-/* Steps of block b when [from, to) is cut in blocks of at most `most` tiles, about equal: to block_end from the last one's. */
+/* Blocks of at most `most` tiles in `steps` steps. */
 static int32_t blocks_of(const job *j, int32_t steps, int32_t most) {
     return (steps - 1) / (most / j->first->conv->dilation) + 1;
 }
 
-/* By worker; where there are more of those, by item, and no more items than scratch. */
+/* A worker's scratch; with more threads than parts of the scratch, an item's: there are no more items than parts. */
 static float *scratch_of(const job *j, int32_t part, int32_t worker) {
     return j->scratch->parts + (size_t)(j->threads <= j->scratch->count ? worker : part) * j->scratch->part_floats;
 }
 
+/* Where part i begins if n items are cut into `of` parts. */
 static int32_t share(int32_t n, int32_t i, int32_t of) { return (int32_t)((int64_t)n * i / of); }
 
-/* ------------------------------------------------------------ rows by rows */
+/* ------------------------------------------------------------ small weights: by rows */
 static void rows_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv *c = j->first->conv;
@@ -158,10 +157,11 @@ static void rows_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* ------------------------------------------------------------ panel by panel */
+/* ------------------------------------------------------------ large weights: by panels */
+/* Floats from the tiles of one point to the tiles of the next. */
 static size_t shared_step(const job *j) { return (size_t)j->frames * (size_t)j->tiles * tile_floats(j->first->conv); }
 
-/* Item: frame * slices + slice of the channels. */
+/* Item: frame * slices + slice of SLICE channels. */
 static void tiles_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     int32_t in = j->first->conv->in, slices = (in - 1) / SLICE + 1;

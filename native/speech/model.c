@@ -122,7 +122,7 @@ static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t cou
     }
     /* it is only read: the cast undoes a const */
     Q3T_TRY(q3t_codec_open(&m->config, o->codec ? NULL : &m->weights, (void *)o->codec, &m->kernels, m->pool, &m->codec));
-    return q3t_codec_work_open(m->codec, Q3T_CODEC_FRAMES, &m->codec_work);
+    return q3t_codec_work_open(m->codec, Q3T_CODEC_BATCH_FRAMES, &m->codec_work);
 }
 
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,

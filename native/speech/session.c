@@ -6,7 +6,6 @@
 
 enum { MIN_TOKENS = 2 };  /* fixed in the reference */
 
-
 static int ids_ok(const int32_t *ids, int32_t n, int32_t low, int32_t high) {
     for (int32_t i = 0; i < n; i++)
         if (!q3t_in_range(ids[i], low, high - 1)) return 0;

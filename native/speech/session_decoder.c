@@ -137,7 +137,7 @@ static void *thread_main(void *arg) {
 q3t_status q3t_session_decoder_open(q3t_session_decoder *d) {
     Q3T_TRY(q3t_codec_state_open(d->codec, &d->state));
     if (!d->pipeline) return Q3T_OK;
-    Q3T_TRY(q3t_codec_work_open(d->codec, Q3T_CODEC_PIECE, &d->work));
+    Q3T_TRY(q3t_codec_work_open(d->codec, Q3T_CODEC_STREAM_FRAMES, &d->work));
     pthread_mutex_init(&d->mutex, NULL);
     pthread_cond_init(&d->changed, NULL);
     d->process = getpid();

@@ -7,7 +7,6 @@
 
 enum { MAX_WIDTH = 1 << 16, MAX_FRAME = 1 << 16 };
 
-
 static int transformer_ok(const q3t_transformer_config *t) {
     return q3t_in_range(t->hidden, 1, MAX_WIDTH) && q3t_in_range(t->intermediate, 1, MAX_WIDTH) && q3t_in_range(t->layers, 0, 256) &&
            q3t_in_range(t->heads, 1, 256) && q3t_in_range(t->kv_heads, 1, t->heads) && t->heads % t->kv_heads == 0 &&

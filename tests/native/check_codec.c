@@ -58,7 +58,7 @@ static float *decode(const q3t_codec *c, const subject *s, q3t_pool *pool, const
     int32_t frame = q3t_frame_samples(&s->config), n;
     float *out = get((size_t)s->samples * sizeof *out);
     q3t_codec_state *state = open_state(c);
-    q3t_codec_work *work = open_work(c, chunk > 3 ? Q3T_CODEC_FRAMES : 3);
+    q3t_codec_work *work = open_work(c, chunk > 3 ? Q3T_CODEC_BATCH_FRAMES : 3);
     *status = Q3T_OK;
     for (int32_t at = 0, i = 0; at < s->frames && *status == Q3T_OK; at += n, i++) {
         n = chunk ? chunk : mixed[i % 7];
@@ -158,7 +158,7 @@ static void check_skip(const q3t_codec *c, const subject *s, q3t_pool *pool, con
     if (skipped + reach >= s->frames) return;
     float *out = get((size_t)frame * sizeof *out);
     q3t_codec_state *state = open_state(c);
-    q3t_codec_work *work = open_work(c, Q3T_CODEC_PIECE);
+    q3t_codec_work *work = open_work(c, Q3T_CODEC_STREAM_FRAMES);
     q3t_codec_call call = {.state = state, .codes = s->codes, .frames = skipped};
     q3t_codec_skip(c, work, pool, &call);
     expect(call.done == skipped, "skips", of);
@@ -245,7 +245,7 @@ static void check(const subject *s, const char *of) {
     q3t_codec *c = open_codec(s, NULL);
     q3t_codec_work *work = NULL;
     expect(q3t_codec_work_open(c, 0, &work) == Q3T_E_ARGUMENT, "work on no frames is refused", of);
-    expect(q3t_codec_work_open(c, Q3T_CODEC_FRAMES + 1, &work) == Q3T_E_ARGUMENT, "work on too many is refused", of);
+    expect(q3t_codec_work_open(c, Q3T_CODEC_BATCH_FRAMES + 1, &work) == Q3T_E_ARGUMENT, "work on too many is refused", of);
     float *alone = decode(c, s, NULL, s->codes, Q3T_CODEC_MAX_CHUNK, &status);
     expect(status == Q3T_OK, "decodes", of);
     double db = s->wanted ? snr_db(alone, s->wanted, s->samples) : 999, level = 0;
@@ -259,7 +259,7 @@ static void check(const subject *s, const char *of) {
         same(packed, s, pool, Q3T_CODEC_MAX_CHUNK, alone, "any threads, same bits", of);
         same(c, s, pool, 0, alone, "any threads, same bits", of);
         check_skip(c, s, pool, alone, of);
-        check_together(c, s, pool, alone, threads == 1 ? Q3T_CODEC_FRAMES : 5 * threads, of);
+        check_together(c, s, pool, alone, threads == 1 ? Q3T_CODEC_BATCH_FRAMES : 5 * threads, of);
         q3t_codec_close(packed);
         q3t_pool_close(pool);
     }
@@ -336,7 +336,7 @@ static void bench(const q3t_codec *c, const subject *s, int32_t threads, int32_t
     enum { RUNS = 15, MOST = 8 };
     double wall[RUNS], cpu[RUNS];  /* busy neighbours lengthen the first, not the second; waiting threads lengthen the second */
     q3t_pool *pool = open_pool(threads);
-    q3t_codec_work *work = open_work(c, Q3T_CODEC_FRAMES);
+    q3t_codec_work *work = open_work(c, Q3T_CODEC_BATCH_FRAMES);
     q3t_codec_call calls[MOST];
     for (int32_t i = 0; i < streams; i++)
         calls[i] = (q3t_codec_call){.state = open_state(c), .codes = s->codes, .frames = chunk,
