@@ -1,14 +1,13 @@
-/* voice/codec_encoder.c - a recording to codes:
+/* voice/codec_encoder.c - the codec's encoder, from a recording to codes:
  *
- *   convolutions: conv k7 1 -> C; per stage units x + k1(elu(k3(elu(x)))), then elu and
- *                 conv k = 2 stride to twice the channels; elu, conv k3 -> (rows, hidden)
- *   transformer over all rows: layer norm, attention to everything before, gelu
- *   conv k = 2 stride, edges repeated -> one row a frame
- *   quantizer: one semantic code; acoustic codes, each of what the ones before left over
+ *   convolutions: conv k7 1 -> C; in each stage, units x + k1(elu(k3(elu(x)))), then elu and conv k = 2 stride to twice the
+ *                 channels; elu, conv k3 -> (rows, hidden)
+ *   transformer over all rows: layer norm, attention to all earlier positions, gelu
+ *   conv k = 2 stride, edges repeated -> one row for each frame
+ *   quantizer: one semantic code; then acoustic codes, each of the residual that the codes before leave
  *
- * The convolutions are causal and go through the recording in pieces: a window holds
- * the rows before, and what a stride lacks at the very end is zeros. The transformer
- * goes layer by layer, so that only one layer's keys and values are kept.
+ * The convolutions are causal and take a few frames of the recording at a time: a window holds the rows before them. Zeros
+ * fill the last stride. The transformer goes layer by layer over all positions, so that one layer's KV cache is enough.
  * Source: modeling_mimi.py, MimiEncoder, MimiTransformerModel, MimiSplitResidualVectorQuantizer. */
 #include "voice/codec_encoder.h"
 #include "attention/kv_cache.h"
@@ -16,33 +15,36 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { PIECE = 8,     /* frames in a piece of the convolutions */
-       BLOCK = 128,   /* rows in a piece of the transformer and of the quantizer */
-       QUERIES = 16 };/* positions whose attention is handed out at a time */
+enum { CHUNK = 8,      /* frames that the convolutions take at a time */
+       BLOCK = 128,    /* rows that the transformer and the quantizer take at a time */
+       QUERIES = 16 }; /* positions whose attention is handed to a thread at a time */
 
+/* The input of a convolution: the last rows of the chunk before, then the rows of this chunk. */
 typedef struct window {
     float *x;                        /* (history + rows, channels) */
     int32_t history, channels;
 } window;
 
+/* The memory of one recording. */
 typedef struct pass {
     const q3t_encoder *e;
     q3t_arena arena;
     int32_t rows, frames;            /* of the transformer */
     /* convolutions */
     window samples, unit[Q3T_ENCODER_STAGES][Q3T_ENCODER_UNITS], down[Q3T_ENCODER_STAGES], last;
-    float *raw, *half;               /* rows of the widest stage: x; between a unit's convolutions */
+    float *raw, *half;               /* rows of the widest stage: input of a stage; between the convolutions of a unit */
     /* transformer */
-    float *x;                        /* (halving + rows + halving, hidden), rows behind the first `halving` */
+    float *x;                        /* (halving + rows + halving, hidden): edge, rows, edge */
     float *h, *qkv, *mixed, *wide;   /* (BLOCK, ..) */
     float *cos, *sin;                /* (rows, head_dim / 2) */
     q3t_kv_cache cache;              /* of one layer, f32 */
     float *scores;                   /* (threads, score_floats) */
     size_t score_floats;
     /* quantizer */
-    float *latent, *left, *dots;     /* (BLOCK, hidden), (BLOCK, codebook_dim), (BLOCK, codebook_size) */
+    float *latent, *residual, *dots; /* (BLOCK, hidden), (BLOCK, codebook_dim), (BLOCK, codebook_size) */
 } pass;
 
+/* The rows of this chunk. */
 static float *rows_of(const window *w) { return w->x + (size_t)w->history * (size_t)w->channels; }
 
 /* ------------------------------------------------------------ opening */
@@ -84,16 +86,16 @@ static void carve(pass *p, q3t_arena *a) {
     const q3t_encoder_config *c = &e->config;
     const q3t_transformer_config *t = &c->transformer;
     size_t f = sizeof(float), hidden = (size_t)t->hidden, half = (size_t)t->head_dim / 2, raw = 0;
-    carve_window(a, &p->samples, c->kernel - 1, PIECE * e->frame_samples, 1);
+    carve_window(a, &p->samples, c->kernel - 1, CHUNK * e->frame_samples, 1);
     for (int32_t i = 0; i < c->stages; i++) {
         const q3t_encoder_stage *s = &e->stage[i];
-        int32_t rows = PIECE * s->frame_rows;
+        int32_t rows = CHUNK * s->frame_rows;
         for (int32_t u = 0; u < c->units; u++)
             carve_window(a, &p->unit[i][u], (c->residual_kernel - 1) * s->unit[u].conv1.dilation, rows, s->channels);
         carve_window(a, &p->down[i], s->rate, rows, s->channels);
         raw = q3t_max_size(raw, (size_t)rows * (size_t)s->channels);
     }
-    carve_window(a, &p->last, c->last_kernel - 1, PIECE * e->frame_rows, e->width);
+    carve_window(a, &p->last, c->last_kernel - 1, CHUNK * e->frame_rows, e->width);
     p->raw = q3t_carve(a, raw, f);
     p->half = q3t_carve(a, raw, f);
     p->x = q3t_carve(a, (size_t)p->rows + 2 * (size_t)c->halving, hidden * f);
@@ -107,7 +109,7 @@ static void carve(pass *p, q3t_arena *a) {
     p->score_floats = q3t_kv_score_floats(t->heads / t->kv_heads, p->rows);
     p->scores = q3t_carve(a, (size_t)q3t_pool_threads(e->pool), p->score_floats * f);
     p->latent = q3t_carve(a, BLOCK, hidden * f);
-    p->left = q3t_carve(a, BLOCK, (size_t)c->codebook_dim * f);
+    p->residual = q3t_carve(a, BLOCK, (size_t)c->codebook_dim * f);
     p->dots = q3t_carve(a, BLOCK, (size_t)c->codebook_size * f);
 }
 
@@ -134,12 +136,12 @@ static void elu(const pass *p, float *y, const float *x, int32_t rows, int32_t c
     q3t_pool_run(p->e->pool, rows, 8192 / channels + 1, elu_task, &j);
 }
 
-/* The last rows of the window become the history of the next piece. */
+/* The last rows of the window become the history of the next chunk. */
 static void advance(const window *w, int32_t rows) {
     memmove(w->x, w->x + (size_t)rows * (size_t)w->channels, (size_t)w->history * (size_t)w->channels * sizeof(float));
 }
 
-/* One stage over `rows` rows in p->raw; to: where the stage after finds its rows. Returns how many those are. */
+/* Stage i over the `rows` rows in p->raw; to: the input of the next stage. Returns the number of its rows. */
 static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
     const q3t_encoder_stage *s = &p->e->stage[i];
     int32_t channels = s->channels, narrow = channels / p->e->config.compress, strides = q3t_ceil_div(rows, s->rate);
@@ -148,14 +150,14 @@ static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
         elu(p, rows_of(w), p->raw, rows, channels);
         run(p, (q3t_conv_step){.conv = &s->unit[u].conv1, .x = w->x, .ldx = (size_t)channels, .y = p->half, .ldy = (size_t)narrow,
                                .rows = rows, .epilogue = Q3T_EPILOGUE_ELU});
-        /* the window's rows are used up: the second convolution's output goes there before it is added */
+        /* the window's rows are not needed any more: they hold the second convolution's output before it is added */
         advance(w, rows);
         run(p, (q3t_conv_step){.conv = &s->unit[u].conv2, .x = p->half, .ldx = (size_t)narrow, .y = rows_of(w), .ldy = (size_t)channels,
                                .rows = rows, .epilogue = Q3T_EPILOGUE_ADD, .residual = p->raw});
     }
     const window *w = &p->down[i];
     elu(p, rows_of(w), p->raw, rows, channels);
-    /* only the last piece can leave a stride unfilled */
+    /* only the last chunk can end in the middle of a stride */
     memset(rows_of(w) + (size_t)rows * (size_t)channels, 0, (size_t)(strides * s->rate - rows) * (size_t)channels * sizeof(float));
     run(p, (q3t_conv_step){.conv = &s->down, .x = w->x, .ldx = (size_t)s->rate * (size_t)channels, .y = to, .ldy = 2 * (size_t)channels,
                            .rows = strides});
@@ -163,7 +165,7 @@ static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
     return strides;
 }
 
-/* n samples, PIECE frames unless they are the last, to rows of the transformer at x. Returns how many. */
+/* A chunk: n samples, CHUNK frames but for the last chunk -> rows of the transformer at x. Returns the number of rows. */
 static int32_t convolve(pass *p, const float *samples, int32_t n, float *x) {
     const q3t_encoder *e = p->e;
     const q3t_encoder_config *c = &e->config;
@@ -180,7 +182,7 @@ static int32_t convolve(pass *p, const float *samples, int32_t n, float *x) {
 }
 
 /* ------------------------------------------------------------ transformer */
-/* The angle is rounded to float32, as the reference's is. */
+/* Angles are rounded to float32, as in the reference. */
 static void rotations(const pass *p) {
     int32_t half = p->e->config.transformer.head_dim / 2;
     for (int32_t t = 0; t < p->rows; t++)
@@ -191,6 +193,7 @@ static void rotations(const pass *p) {
         }
 }
 
+/* Arguments of the tasks on a block of positions. */
 typedef struct block {
     const pass *p;
     const float *x, *weight, *bias;
@@ -212,7 +215,7 @@ static void norm(block *b, const float *weight, const float *bias) {
     q3t_pool_run(b->p->e->pool, b->rows, 8, norm_task, b);
 }
 
-/* Rotate the queries and keys of the block's positions; store keys and values. */
+/* Rotate the queries and keys of positions of the block; store keys and values. */
 static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const block *b = arg;
     const pass *p = b->p;
@@ -231,15 +234,15 @@ static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* Item: kv head * pieces + piece of the positions. */
+/* Item: KV head * parts + part of QUERIES positions. */
 static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const block *b = arg;
     const pass *p = b->p;
     const q3t_transformer_config *t = &p->e->config.transformer;
-    int32_t pieces = q3t_ceil_div(b->rows, QUERIES), group = t->heads / t->kv_heads, d = t->head_dim;
+    int32_t parts = q3t_ceil_div(b->rows, QUERIES), group = t->heads / t->kv_heads, d = t->head_dim;
     size_t width = (size_t)t->heads * (size_t)d, qkv = width + 2 * (size_t)t->kv_heads * (size_t)d;
     for (int32_t item = begin; item < end; item++) {
-        int32_t head = item / pieces, from = item % pieces * QUERIES, to = q3t_min(from + QUERIES, b->rows);
+        int32_t head = item / parts, from = item % parts * QUERIES, to = q3t_min(from + QUERIES, b->rows);
         size_t at = (size_t)head * (size_t)group * (size_t)d;
         for (int32_t i = from; i < to; i++)
             q3t_kv_attend(&p->e->kernels, &p->cache, head, p->mixed + (size_t)i * width + at, p->qkv + (size_t)i * qkv + at, group, 0,
@@ -247,7 +250,7 @@ static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* A layer over one block of positions; the blocks before it have stored their keys. */
+/* A layer over one block of positions, after the blocks before it. */
 static void run_layer(const pass *p, const q3t_encoder_layer *l, int32_t first, int32_t rows) {
     const q3t_transformer_config *t = &p->e->config.transformer;
     size_t hidden = (size_t)t->hidden, width = (size_t)t->heads * (size_t)t->head_dim, inter = (size_t)t->intermediate;
@@ -266,7 +269,7 @@ static void run_layer(const pass *p, const q3t_encoder_layer *l, int32_t first, 
                            .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = l->mlp_scale, .residual = x});
 }
 
-/* Repeat the first row before, and the last behind, the rows. */
+/* Copy the first row to the edge before the rows, and the last row to the edge after them. */
 static void repeat_edges(const pass *p) {
     size_t hidden = (size_t)p->e->config.transformer.hidden, edge = (size_t)p->e->config.halving;
     float *first = p->x + edge * hidden, *last = first + (size_t)(p->rows - 1) * hidden;
@@ -283,7 +286,7 @@ typedef struct search {
     int32_t *codes;       /* of the block's first frame */
 } search;
 
-/* The nearest vector, the first of equals; then what it leaves over. */
+/* The code of each frame: the nearest vector, the first of equally near ones. The vector is subtracted from the residual. */
 static void nearest_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const search *s = arg;
     const q3t_encoder *e = s->p->e;
@@ -296,9 +299,9 @@ static void nearest_task(void *arg, int32_t begin, int32_t end, int32_t worker) 
         for (int32_t k = 1; k < book->out; k++)
             if (norms[k] - 2 * dots[k] < norms[best] - 2 * dots[best]) best = k;
         s->codes[(size_t)t * (size_t)e->config.code_groups + (size_t)s->group] = best;
-        float *left = s->p->left + (size_t)t * (size_t)book->in;
+        float *residual = s->p->residual + (size_t)t * (size_t)book->in;
         const float *v = book->w + (size_t)(best / Q3T_BLOCK) * (size_t)book->in * Q3T_BLOCK + best % Q3T_BLOCK;
-        for (int32_t i = 0; i < book->in; i++) left[i] -= v[i * Q3T_BLOCK];
+        for (int32_t i = 0; i < book->in; i++) residual[i] -= v[i * Q3T_BLOCK];
     }
 }
 
@@ -307,11 +310,11 @@ static void quantize_block(const pass *p, int32_t frames, int32_t *codes) {
     size_t hidden = (size_t)e->config.transformer.hidden, dim = (size_t)e->config.codebook_dim;
     for (int32_t g = 0; g < e->config.code_groups; g++) {
         search s = {.p = p, .group = g, .codes = codes};
-        /* the acoustic codes begin anew: they do not see what the semantic one left over */
+        /* the acoustic codes begin with a projection of their own: they do not use the residual of the semantic code */
         if (g < 2)
-            run(p, (q3t_conv_step){.conv = g ? &e->acoustic : &e->semantic, .x = p->latent, .ldx = hidden, .y = p->left, .ldy = dim,
+            run(p, (q3t_conv_step){.conv = g ? &e->acoustic : &e->semantic, .x = p->latent, .ldx = hidden, .y = p->residual, .ldy = dim,
                                    .rows = frames});
-        run(p, (q3t_conv_step){.conv = &e->books[g], .x = p->left, .ldx = dim, .y = p->dots, .ldy = (size_t)e->config.codebook_size,
+        run(p, (q3t_conv_step){.conv = &e->books[g], .x = p->residual, .ldx = dim, .y = p->dots, .ldy = (size_t)e->config.codebook_size,
                                .rows = frames});
         q3t_pool_run(e->pool, frames, 4, nearest_task, &s);
     }
@@ -321,10 +324,10 @@ static q3t_status encode(pass *p, const float *samples, int32_t n, int32_t *code
     const q3t_encoder *e = p->e;
     const q3t_encoder_config *c = &e->config;
     size_t hidden = (size_t)c->transformer.hidden, halving = (size_t)c->halving;
-    int32_t piece = PIECE * e->frame_samples, rows = 0;
+    int32_t chunk = CHUNK * e->frame_samples, rows = 0;
     for (int32_t at = 0, some; at < n; at += some) {
         if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
-        some = q3t_min(piece, n - at);
+        some = q3t_min(chunk, n - at);
         rows += convolve(p, samples + at, some, p->x + (halving + (size_t)rows) * hidden);
     }
     rotations(p);

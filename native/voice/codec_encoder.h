@@ -1,8 +1,8 @@
-/* voice/codec_encoder.h - what voice/codec_encoder.c and voice/codec_encoder_pack.c share: the codec's encoder,
- * packed, and the windows of its convolutions.
+/* voice/codec_encoder.h - the codec's encoder: packed weights, shared by voice/codec_encoder.c, which runs it, and
+ * voice/codec_encoder_pack.c, which opens it.
  *
- * Activations are channel-last. A convolution of stride r and kernel 2r reads
- * r rows of C channels as one row of r * C, without moving a byte. */
+ * Activations are channel-last: (rows, channels) float32. A convolution of stride r and kernel 2 r reads r rows of C channels
+ * as one row of r * C in the same memory. */
 #ifndef Q3T_ENCODER_H
 #define Q3T_ENCODER_H
 #include "conv/run.h"
@@ -33,17 +33,19 @@ struct q3t_encoder {
     q3t_pool *pool;
     atomic_int stop;                 /* of q3t_encoder_stop */
     q3t_arena arena;
-    int32_t frame_samples, frame_rows; /* rows of the transformer for one frame */
+    int32_t frame_samples, frame_rows; /* samples, and rows of the transformer, in one frame of codes */
     int32_t width;                   /* channels after the last stage */
     q3t_conv in, out, halve;
     q3t_encoder_stage stage[Q3T_ENCODER_STAGES];
     q3t_encoder_layer *layers;       /* (transformer.layers,) */
     const float *inv_freq;           /* (head_dim / 2,) */
     q3t_conv semantic, acoustic;     /* projections */
-    q3t_conv *books;                 /* (code_groups,): a codebook as the matrix that a vector is compared with */
-    float *norms;                    /* (code_groups, codebook_size): squared lengths */
+    q3t_conv *books;                 /* (code_groups,): a codebook as a matrix (codebook_size, codebook_dim) */
+    float *norms;                    /* (code_groups, codebook_size): squared lengths of the vectors */
 };
 
 /* ---- voice/codec_encoder_pack.c */
+/* Check config and tensors, start the pool, pack the weights. Returns Q3T_E_CONFIG, Q3T_E_SHAPE, Q3T_E_SIZE, Q3T_E_MEMORY or
+ * Q3T_E_THREAD on failure; e is then still to be closed. */
 q3t_status q3t_encoder_pack(q3t_encoder *e, const q3t_tensor *tensors, size_t count, int32_t threads);
 #endif

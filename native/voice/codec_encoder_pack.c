@@ -1,5 +1,5 @@
-/* voice/codec_encoder_pack.c - opening the codec's encoder: sizes checked, every tensor
- * found and packed, codebook vectors divided by their usage. */
+/* voice/codec_encoder_pack.c - open the codec's encoder: check sizes, find and pack every tensor, divide codebook vectors by
+ * their usage. */
 #include "voice/codec_encoder.h"
 #include "base/small.h"
 #include <math.h>
@@ -33,6 +33,7 @@ static q3t_status check_config(const q3t_encoder_config *c) {
     return samples <= MAX_FRAME && (int64_t)c->filters << c->stages <= MAX_WIDTH ? Q3T_OK : Q3T_E_CONFIG;
 }
 
+/* Samples in a frame of codes. */
 static int32_t frame_samples(const q3t_encoder_config *c) {
     int32_t n = c->halving;
     for (int32_t i = 0; i < c->stages; i++) n *= c->rates[i];
@@ -90,13 +91,13 @@ static void carve_layer(q3t_encoder *e, q3t_encoder_layer *l, q3t_arena *a, q3t_
     l->mlp_scale = q3t_load_vector(from, a, Q3T_W_ENCODER_MLP_SCALE, i, n);
 }
 
-/* A packed codebook of sums becomes the vectors and their squared lengths. */
+/* Divide the packed sums of a codebook by their usage (codebook_size,): vectors; norms: out, their squared lengths. */
 static void divide(const q3t_conv *book, const q3t_tensor *usage, float *norms) {
     for (int32_t k = 0; k < book->out; k++) {
         float *v = (float *)book->w + (size_t)(k / Q3T_BLOCK) * (size_t)book->in * Q3T_BLOCK + k % Q3T_BLOCK;
         float used = q3t_tensor_at(usage, (size_t)k);
         double sum = 0;
-        /* a NaN must stay one */
+        /* not fmaxf: a NaN must remain */
         float divisor = used < 1e-5f ? 1e-5f : used;
         for (int32_t i = 0; i < book->in; i++) {
             v[i * Q3T_BLOCK] /= divisor;
@@ -124,7 +125,7 @@ static void carve_quantizer(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
 static void carve(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
     const q3t_encoder_config *c = &e->config;
     const q3t_transformer_config *t = &c->transformer;
-    /* one input channel: the taps are the inputs */
+    /* one input channel: the elements of the kernel become the inputs of one tap */
     load_conv(from, a, &e->in, Q3T_W_ENCODER_IN, 0, 1, c->filters, c->kernel, c->kernel);
     carve_stages(e, a, from);
     load_conv(from, a, &e->out, Q3T_W_ENCODER_OUT, 0, e->width, t->hidden, c->last_kernel, 1);

@@ -1,11 +1,11 @@
-/* voice/mel_spectrogram.c - 24 kHz samples to (n / 256, 128) log-mel rows:
+/* voice/mel_spectrogram.c - samples to log-mel rows (n / 256, 128):
  *
- *   reflect 384 samples at both ends -> frames of 1024, hop 256, periodic Hann
- *   -> |DFT| -> mel bank (Slaney's scale and normalisation, 0 .. 12000 Hz) -> log
+ *   reflect 384 samples at both ends -> frames of 1024, hop 256, periodic Hann window
+ *   -> |DFT| -> mel filters (Slaney's scale and normalisation, 0 .. 12000 Hz) -> log
  *
- * The transform runs in double: its cost is nothing beside the encoder's.
+ * The transform is computed in double; the encoder takes far longer.
  * Source: modeling_qwen3_tts.py, mel_spectrogram; librosa.filters.mel. */
-#include "voice/speaker_encoder.h"
+#include "voice/mel_spectrogram.h"
 #include <math.h>
 
 enum { FFT = Q3T_MEL_FFT, HOP = Q3T_MEL_HOP, BINS = Q3T_MEL_BINS, LINES = FFT / 2 + 1, EDGE = (FFT - HOP) / 2, BITS = 10,
@@ -17,6 +17,7 @@ static const double pi = 3.14159265358979323846;
 static double to_mel(double hz) { return hz < 1000 ? hz * 3 / 200 : 15 + log(hz / 1000) * 27 / log(6.4); }
 static double to_hz(double mel) { return mel < 15 ? mel * 200 / 3 : 1000 * exp((mel - 15) * log(6.4) / 27); }
 
+/* The triangular filter of each bin. */
 static void fill_bank(q3t_mel *mel) {
     double top = to_mel(TOP), step = top / (BINS + 1);
     for (int32_t b = 0; b < BINS; b++) {
@@ -50,14 +51,14 @@ void q3t_mel_carve(q3t_mel *mel, q3t_arena *a) {
 
 int32_t q3t_mel_frames(int32_t n) { return n / HOP; }
 
-/* Sample i of the reflected signal; the ends are not repeated. */
+/* Sample i of the reflected signal; the first and the last sample are not repeated. */
 static double reflected(const float *x, int32_t n, int32_t i) {
     if (i < 0) i = -i;
     if (i >= n) i = 2 * (n - 1) - i;
     return x[i];
 }
 
-/* In-place radix-2 transform of (re, im), whose input is already in bit-reversed order. */
+/* In-place radix-2 transform of (re, im) (FFT,), which are in bit-reversed order. */
 static void transform(const q3t_mel *mel, double *re, double *im) {
     for (int32_t half = 1; half < FFT; half *= 2)
         for (int32_t i = 0; i < FFT; i += 2 * half)
@@ -97,7 +98,7 @@ static void frame_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
             double sum = 0;
             for (int32_t i = mel->first[b]; i < mel->first[b] + mel->count[b]; i++)
                 sum += (double)mel->weights[b * LINES + i] * magnitude[i];
-            /* not fmax: a NaN must stay one */
+            /* not fmax: a NaN must remain */
             p->out[(size_t)t * p->ld + (size_t)b] = (float)log(sum < 1e-5 ? 1e-5 : sum);
         }
     }

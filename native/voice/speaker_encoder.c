@@ -1,23 +1,25 @@
-/* voice/speaker_encoder.c - ECAPA-TDNN over T mel rows, channel-last, one vector out:
+/* voice/speaker_encoder.c - the speaker encoder: ECAPA-TDNN over T mel rows, channel-last, to one speaker vector:
  *
  *   x = relu(conv k5(mel))
  *   blocks: h = relu(k1 x); parts of h: p0, p1 = relu(conv p1), pi = relu(conv(pi + p(i-1)))
  *           x += sigmoid(k1 relu(k1 mean(h'))) * h',  h' = relu(k1 h)
- *   y = relu(k1 [blocks side by side])
+ *   y = relu(k1 [outputs of the blocks])
  *   w = softmax over T of k1 tanh(relu(k1 [y, mean(y), std(y)]))
  *   vector = k1 [sum w y, sqrt(sum w (y - mean)^2)]
  *
- * Convolutions keep the length: their input is reflected at both ends. Sums over
- * T are kept in double. Memory is a few rows of channels for each row of mel.
+ * Convolutions keep the number of rows: their input is reflected at both ends. Sums over T are in double. Memory: a few rows
+ * of channels for each row of mel.
  * Source: modeling_qwen3_tts.py, Qwen3TTSSpeakerEncoder. */
-#include "voice/speaker_encoder.h"
 #include "base/small.h"
+#include "conv/run.h"
+#include "voice/loader.h"
+#include "voice/mel_spectrogram.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { BLOCK = 256,      /* rows worked on at a time where the whole is not needed */
-       COLUMNS = 32,     /* channels handed out at a time in sums over T */
+enum { BLOCK = 256,      /* rows at a time in steps that need not hold all rows */
+       COLUMNS = 32,     /* channels handed to a thread at a time in sums over T */
        MAX_LAYERS = 8, MAX_CHANNELS = 16384 };
 
 typedef struct speaker_block {
@@ -32,14 +34,14 @@ struct q3t_speaker {
     atomic_int stop;                 /* of q3t_speaker_stop */
     q3t_arena arena;
     q3t_mel mel;
-    int32_t joined;                  /* channels of the blocks side by side */
+    int32_t joined;                  /* channels of all blocks' outputs together */
     q3t_conv in, mfa, attention, weigh, out;
     speaker_block block[MAX_LAYERS];
 };
 
 static int32_t last_of(const q3t_speaker *s) { return s->config.layers - 1; }
 static int32_t blocks_of(const q3t_speaker *s) { return s->config.layers - 2; }
-/* Rows reflected at each end of a convolution. */
+/* Rows that a convolution reads beyond each end. */
 static int32_t edge(const q3t_conv *c) { return (c->taps - 1) * c->dilation / 2; }
 
 /* ------------------------------------------------------------ opening */
@@ -51,7 +53,7 @@ static q3t_status check_config(const q3t_speaker_config *c) {
         if (!q3t_in_range(c->channels[i], 1, MAX_CHANNELS) || !q3t_in_range(c->kernels[i], 1, 31) || c->kernels[i] % 2 == 0 ||
             !q3t_in_range(c->dilations[i], 1, 64))
             return Q3T_E_CONFIG;
-        /* a block adds its input to its output */
+        /* the input of a block is added to its output */
         if (i > 0 && i + 1 < c->layers && (c->channels[i] != c->channels[i - 1] || c->channels[i] % c->scale)) return Q3T_E_CONFIG;
     }
     return c->kernels[c->layers - 1] == 1 ? Q3T_OK : Q3T_E_CONFIG;
@@ -129,6 +131,7 @@ void q3t_speaker_close(q3t_speaker *s) {
 }
 
 /* ------------------------------------------------------------ sums over T */
+/* Arguments of the tasks that go over T, channel by channel. */
 typedef struct columns {
     const float *x, *logits;
     size_t ld, ld_logits;
@@ -139,6 +142,7 @@ typedef struct columns {
     const float *gate, *residual;
 } columns;
 
+/* sum += x over T */
 static void sum_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *p = arg;
     (void)worker;
@@ -146,6 +150,7 @@ static void sum_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
         for (int32_t c = begin; c < end; c++) p->sum[c] += p->x[(size_t)t * p->ld + (size_t)c];
 }
 
+/* sum += (x - mean)^2 over T */
 static void square_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *p = arg;
     (void)worker;
@@ -156,7 +161,7 @@ static void square_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
         }
 }
 
-/* sum e^(logit - largest) x and scale = sum e^(logit - largest), for the largest logit so far. */
+/* Streaming softmax over T: sum += e^(logit - largest) x, scale += e^(logit - largest), rescaled when a larger logit comes. */
 static void weigh_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *p = arg;
     (void)worker;
@@ -176,7 +181,7 @@ static void weigh_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* sum e^(logit - largest) / scale * (x - mean)^2 */
+/* sum += e^(logit - largest) / scale * (x - mean)^2 over T */
 static void spread_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *p = arg;
     (void)worker;
@@ -192,10 +197,10 @@ static void spread_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
 typedef struct pass {
     const q3t_speaker *s;
     q3t_arena arena;
-    int32_t rows, pad, width;        /* mel rows; rows reflected at most; channels of y */
-    float *padded;                   /* (pad + rows + pad, widest input of a reflected convolution) */
-    float *x, *h, *g;                /* (rows, widest block): first input; a block's h and h' */
-    float *joined;                   /* (rows, joined): the blocks' outputs, then y */
+    int32_t rows, pad, width;        /* mel rows; reflected rows at one end at most; channels of y */
+    float *padded;                   /* (pad + rows + pad, channels): input of a convolution with reflected edges */
+    float *x, *h, *g;                /* (rows, channels of a block): input of the first block; h and h' of a block */
+    float *joined;                   /* (rows, ld): outputs of the blocks, then y */
     float *y;                        /* (BLOCK, width) */
     float *wide, *narrow, *logits;   /* (BLOCK, 3 width), (BLOCK, attention), (BLOCK, width) */
     float *vector, *squeezed, *gate; /* (2 width,), (se,), (widest block,) */
@@ -234,16 +239,16 @@ static void run(const pass *p, const q3t_conv *conv, const float *x, size_t ldx,
                  &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = y, .ldy = ldy, .rows = rows, .epilogue = epilogue});
 }
 
-/* Fill the `edge` rows before and after the rows of p->padded that begin at row `edge`. */
-static void reflect(const pass *p, int32_t rows_before, size_t channels) {
-    float *first = p->padded + (size_t)rows_before * channels, *last = first + (size_t)(p->rows - 1) * channels;
-    for (size_t i = 1; i <= (size_t)rows_before; i++) {
+/* Fill `edge_rows` rows before and after the rows of p->padded, which begin at row edge_rows, by reflection. */
+static void reflect(const pass *p, int32_t edge_rows, size_t channels) {
+    float *first = p->padded + (size_t)edge_rows * channels, *last = first + (size_t)(p->rows - 1) * channels;
+    for (size_t i = 1; i <= (size_t)edge_rows; i++) {
         memcpy(first - i * channels, first + i * channels, channels * sizeof(float));
         memcpy(last + i * channels, last - i * channels, channels * sizeof(float));
     }
 }
 
-/* The parts of h one after another, each replaced by its convolution. */
+/* Replace the parts of p->h one after another, each by its convolution. */
 static void res2net(const pass *p, const speaker_block *b, int32_t channels) {
     int32_t scale = p->s->config.scale, part = channels / scale;
     for (int32_t j = 1; j < scale; j++) {
@@ -260,6 +265,7 @@ static void res2net(const pass *p, const speaker_block *b, int32_t channels) {
     }
 }
 
+/* p->mean = mean of x (rows, channels) over T. */
 static void means(const pass *p, const float *x, size_t ld, int32_t channels) {
     columns c = {.x = x, .ld = ld, .rows = p->rows, .channels = channels, .sum = p->mean};
     memset(p->mean, 0, (size_t)channels * sizeof(double));
@@ -267,7 +273,7 @@ static void means(const pass *p, const float *x, size_t ld, int32_t channels) {
     for (int32_t i = 0; i < channels; i++) p->mean[i] /= p->rows;
 }
 
-/* out = x + sigmoid(..) * g */
+/* y = residual + gate * x */
 static void excite_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *c = arg;
     (void)worker;
@@ -277,7 +283,7 @@ static void excite_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
                 c->residual[(size_t)t * c->ld_logits + (size_t)i] + c->gate[i] * c->x[(size_t)t * (size_t)c->channels + (size_t)i];
 }
 
-/* One block: x (rows, n) at stride ldx -> out at stride p->ld. */
+/* Block i: x (rows, n) with row stride ldx -> out (rows, n) with row stride p->ld. */
 static void run_block(const pass *p, int32_t i, const float *x, size_t ldx, float *out) {
     const speaker_block *b = &p->s->block[i];
     int32_t n = p->s->config.channels[i + 1];
@@ -294,7 +300,7 @@ static void run_block(const pass *p, int32_t i, const float *x, size_t ldx, floa
     q3t_pool_run(p->s->pool, p->rows, BLOCK, excite_task, &c);
 }
 
-/* joined rows -> y, in place, block of rows by block of rows. */
+/* y of the outputs of the blocks, in place in p->joined. */
 static void join(const pass *p) {
     for (int32_t t = 0; t < p->rows; t += BLOCK) {
         int32_t n = q3t_min(BLOCK, p->rows - t);
@@ -305,13 +311,13 @@ static void join(const pass *p) {
     }
 }
 
-/* The attention's logits of rows [t, t + n) into p->logits. */
+/* Logits of the attention over T, of rows [t, t + n) -> p->logits (n, width). */
 static void logits(const pass *p, int32_t t, int32_t n) {
     int32_t width = p->width;
     for (int32_t i = 0; i < n; i++) {
         float *row = p->wide + (size_t)i * 3 * (size_t)width;
         memcpy(row, p->joined + (size_t)(t + i) * p->ld, (size_t)width * sizeof(float));
-        if (t) continue;   /* the other two thirds are the same in every row */
+        if (t) continue;   /* mean and deviation, the other two thirds, are the same in every row */
         for (int32_t c = 0; c < width; c++) row[width + c] = p->vector[c], row[2 * width + c] = p->vector[width + c];
     }
     run(p, &p->s->attention, p->wide, 3 * (size_t)width, p->narrow, (size_t)p->s->config.attention, n, Q3T_EPILOGUE_TANH_RELU);
@@ -320,7 +326,7 @@ static void logits(const pass *p, int32_t t, int32_t n) {
 
 static float root(double variance) { return (float)sqrt(variance < 1e-12 ? 1e-12 : variance); }
 
-/* y -> mean and deviation of each channel, weighed by attention, in p->vector. */
+/* p->vector = mean and standard deviation of each channel of y, weighted by the attention over T. */
 static void pool_statistics(const pass *p) {
     int32_t width = p->width;
     size_t bytes = (size_t)width * sizeof(double);
