@@ -1,5 +1,5 @@
-/* probe/machine.c - what a machine can do at most, for measuring: reading memory, arithmetic in registers, and how long threads
- * take to meet. The threads are those of a pool like a model's. */
+/* probe/machine.c - the limits of a machine, measured on a pool like a model's: reading memory, arithmetic in registers, and a
+ * barrier of all threads. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/clock.h"
 #include "kernels/peaks/loops.h"
@@ -10,9 +10,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { READ_BYTES = 1 << 18,     /* handed out at a time */
-       ROUNDS = 4000, ITEMS = 32, /* of arithmetic: some 10 us in one item, ITEMS for each thread in a run */
-       SPINS = 10000, LINE = 64 };
+enum { READ_BYTES = 1 << 18,     /* memory handed to a thread at a time */
+       ROUNDS = 4000,            /* of a loop of arithmetic in one item */
+       ITEMS = 32,               /* of a parallel run, for each thread */
+       SPINS = 10000,            /* of a waiting thread, before it yields its core */
+       LINE = 64 };              /* bytes of a cache line */
 
 typedef struct flag {
     _Alignas(LINE) atomic_int round;
@@ -23,8 +25,8 @@ struct q3t_probe {
     q3t_peaks peaks;
     q3t_pool *pool;
     int32_t threads;
-    float *found;                /* (threads,): what the reads came to, so that none is left out as unused */
-    flag *flags;                 /* (threads,) */
+    float *found;                /* (threads,): results of the reads, so that the compiler cannot remove them */
+    flag *flags;                 /* (threads,): the round that each thread has reached */
 };
 
 q3t_status q3t_probe_open(const q3t_model_options *options, q3t_probe **probe) {
@@ -110,36 +112,36 @@ q3t_status q3t_probe_peak(q3t_probe *probe, q3t_peak what, double seconds, doubl
     return Q3T_OK;
 }
 
-typedef struct meeting {
+typedef struct barrier {
     q3t_probe *probe;
     int32_t rounds;
     double seconds;
-} meeting;
+} barrier;
 
-/* One item for each thread: none ends before all have begun. */
-static void meet_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
-    meeting *m = arg;
-    flag *flags = m->probe->flags;
+/* Item: a thread. No item ends before all have begun, so that each thread has exactly one. */
+static void barrier_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
+    barrier *b = arg;
+    flag *flags = b->probe->flags;
     (void)end, (void)worker;
     double start = 0;
-    for (int32_t round = 1; round <= m->rounds + 1; round++) {
+    for (int32_t round = 1; round <= b->rounds + 1; round++) {
         atomic_store_explicit(&flags[begin].round, round, memory_order_release);
-        for (int32_t other = 0; other < m->probe->threads; other++)
+        for (int32_t other = 0; other < b->probe->threads; other++)
             for (int32_t i = 0; atomic_load_explicit(&flags[other].round, memory_order_acquire) < round; i++) {
                 if (i < SPINS) Q3T_PAUSE();
-                else sched_yield(); /* it may wait for this core */
+                else sched_yield(); /* the other thread may need this core */
             }
         if (round == 1) start = q3t_now();
     }
-    if (begin == 0) m->seconds = q3t_now() - start;
+    if (begin == 0) b->seconds = q3t_now() - start;
 }
 
 q3t_status q3t_probe_barrier(q3t_probe *probe, int32_t rounds, double *seconds) {
     if (!probe || !seconds || rounds < 1 || rounds > 1000000) return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_pool_ready(probe->pool));
-    meeting m = {probe, rounds, 0};
+    barrier b = {probe, rounds, 0};
     for (int32_t i = 0; i < probe->threads; i++) atomic_init(&probe->flags[i].round, 0);
-    q3t_pool_run(probe->pool, probe->threads, 1, meet_task, &m);
-    *seconds = m.seconds / rounds;
+    q3t_pool_run(probe->pool, probe->threads, 1, barrier_task, &b);
+    *seconds = b.seconds / rounds;
     return Q3T_OK;
 }

@@ -1,6 +1,5 @@
-/* speech/model.c - tensors in, a model ready to be stepped out. Matrices stay where
- * they are (the mapped file); norms and biases are widened into the arena; the
- * codec's weights are packed into memory of its own, or stay where they are. */
+/* speech/model.c - open a model: tensors in, everything that sessions share out. Matrices stay in the caller's memory, usually
+ * a mapped file; norms and biases are widened into the model's arena; the codec's weights are packed, or given packed. */
 #include "speech/model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -12,21 +11,21 @@ static q3t_matrix matrix(const q3t_tensor *t) {
     return (q3t_matrix){format[t->dtype], (int32_t)t->shape[0], (int32_t)t->shape[1], t->data};
 }
 
-/* A vector widened to f32; NULL while measuring. */
+/* A copy of a vector as f32, NULL while measuring. */
 static const float *vector(q3t_arena *a, const q3t_tensor *t) {
     float *v = q3t_carve(a, (size_t)t->shape[0], sizeof(float));
     if (v) q3t_tensor_widen(t, 0, (size_t)t->shape[0], v);
     return v;
 }
 
-/* norm: the slot that the transformer's slots begin with. */
+/* norm: the transformer's first slot, Q3T_W_TALKER_NORM or Q3T_W_PREDICTOR_NORM. */
 static void carve_transformer(q3t_transformer *t, q3t_arena *a, const q3t_weights *w, int norm) {
     const int at = norm - Q3T_W_TALKER_NORM;
     int32_t half = t->c.head_dim / 2;
     t->blocks = q3t_carve(a, (size_t)t->c.layers, sizeof *t->blocks);
     t->norm = vector(a, q3t_weight(w, norm, 0));
     float *inv = q3t_carve(a, (size_t)half, sizeof(float));
-    /* rounded where the reference rounds: the exponent, the power and its inverse are float32 there */
+    /* as in the reference, the exponent, the power and its inverse are rounded to float32 */
     for (int32_t i = 0; inv && i < half; i++)
         inv[i] = 1.0f / (float)pow(t->c.rope_theta, (double)((float)(2 * i) / (float)t->c.head_dim));
     t->inv_freq = inv;
@@ -48,14 +47,16 @@ static void carve_transformer(q3t_transformer *t, q3t_arena *a, const q3t_weight
     }
 }
 
-/* CODED reads an activation as BF16 does. */
-static int32_t read_as(const q3t_matrix *m) { return m->format == Q3T_FORMAT_CODED ? Q3T_FORMAT_BF16 : m->format; }
+/* The format of activations that a matrix is multiplied with; CODED takes those of BF16. */
+static int32_t activation_format(const q3t_matrix *m) { return m->format == Q3T_FORMAT_CODED ? Q3T_FORMAT_BF16 : m->format; }
 
-/* Matrices that read the same prepared activation must be of one format. */
+/* Matrices that are multiplied with the same prepared activations must take the same format. */
 static q3t_status check_formats(const q3t_transformer *t) {
     for (int32_t i = 0; i < t->c.layers; i++) {
         const q3t_block *b = &t->blocks[i];
-        if (read_as(&b->q) != read_as(&b->k) || read_as(&b->q) != read_as(&b->v) || read_as(&b->gate) != read_as(&b->up)) return Q3T_E_SHAPE;
+        int32_t attention = activation_format(&b->q), mlp = activation_format(&b->gate);
+        if (activation_format(&b->k) != attention || activation_format(&b->v) != attention || activation_format(&b->up) != mlp)
+            return Q3T_E_SHAPE;
     }
     return Q3T_OK;
 }
@@ -120,7 +121,7 @@ static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t cou
         Q3T_TRY(q3t_codec_packed_bytes(&m->config, &bytes));
         if (bytes != o->codec_bytes) return Q3T_E_SHAPE;
     }
-    /* it is only read: the cast undoes a const */
+    /* packed weights are only read: the cast undoes a const that is added again */
     Q3T_TRY(q3t_codec_open(&m->config, o->codec ? NULL : &m->weights, (void *)o->codec, &m->kernels, m->pool, &m->codec));
     return q3t_codec_work_open(m->codec, Q3T_CODEC_BATCH_FRAMES, &m->codec_work);
 }
@@ -132,7 +133,7 @@ q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, s
     q3t_model *m = calloc(1, sizeof *m);
     if (!m) return Q3T_E_MEMORY;
     m->config = *config;
-    atomic_store(&m->holders, 1);
+    atomic_store(&m->references, 1);
     q3t_kernels_init(&m->kernels, q3t_cpu_flags() & options->cpu_mask);
     q3t_status status = open_parts(m, tensors, count, options);
     if (status != Q3T_OK) {
@@ -143,14 +144,14 @@ q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, s
     return Q3T_OK;
 }
 
-void q3t_model_hold(q3t_model *m) { atomic_fetch_add(&m->holders, 1); }
+void q3t_model_retain(q3t_model *m) { atomic_fetch_add(&m->references, 1); }
 
 void q3t_model_close(q3t_model *m) {
     if (m) q3t_model_release(m);
 }
 
 void q3t_model_release(q3t_model *m) {
-    if (atomic_fetch_sub(&m->holders, 1) > 1) return;
+    if (atomic_fetch_sub(&m->references, 1) > 1) return;
     q3t_talker_close(&m->talker);
     q3t_codec_work_close(m->codec_work);
     q3t_codec_close(m->codec);

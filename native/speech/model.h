@@ -1,4 +1,4 @@
-/* speech/model.h - everything the sessions of one checkpoint share. */
+/* speech/model.h - a model: what all sessions of one checkpoint share. */
 #ifndef Q3T_MODEL_H
 #define Q3T_MODEL_H
 #include "codec/decoder.h"
@@ -7,22 +7,22 @@
 #include <stdatomic.h>
 
 struct q3t_model {
-    atomic_int holders;  /* the opener until q3t_model_close, and each session until it is closed: the last one frees */
+    atomic_int references;  /* 1 until q3t_model_close, and 1 for each open session; at 0 the model is freed */
     q3t_config config;
     q3t_kernels kernels;
     q3t_weights weights;
     q3t_pool *pool;
     q3t_codec *codec;
     q3t_arena arena;
-    /* Used by one q3t_step at a time: scratch and caches, nothing that a result depends on. */
+    /* scratch and caches, used by one q3t_step at a time; no result depends on them */
     q3t_workspace workspace;
     q3t_talker talker;
     q3t_predictor predictor;
     q3t_codec_work *codec_work;
 };
 
-/* One more session uses the model. */
-void q3t_model_hold(q3t_model *model);
-/* One holder less; the last one frees the model. */
+/* Add a reference. */
+void q3t_model_retain(q3t_model *model);
+/* Remove a reference; frees the model with the last one. */
 void q3t_model_release(q3t_model *model);
 #endif

@@ -1,11 +1,12 @@
-/* speech/session.c - opening, closing and reading the state of one utterance. */
+/* speech/session.c - open, read and close a session. */
 #include "speech/session.h"
 #include "base/small.h"
 #include <math.h>
 #include <stdlib.h>
 
-enum { MIN_TOKENS = 2 };  /* fixed in the reference */
+enum { MIN_FRAMES = 2 };  /* least min_frames; fixed in the reference */
 
+/* 1 if low <= id < high for all n ids. */
 static int ids_ok(const int32_t *ids, int32_t n, int32_t low, int32_t high) {
     for (int32_t i = 0; i < n; i++)
         if (!q3t_in_range(ids[i], low, high - 1)) return 0;
@@ -60,6 +61,7 @@ static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
     q3t_session_decoder_carve(&s->decoder, a, p->chunk_frames, q3t_frame_samples(c));
 }
 
+/* Copy ids into the session's arena, whose finished structures are const. */
 static void copy(const int32_t *from, int32_t n, const int32_t *to) { memcpy((int32_t *)(uintptr_t)to, from, (size_t)n * sizeof(int32_t)); }
 
 static q3t_status open_parts(q3t_session *s, const q3t_session_params *p) {
@@ -77,7 +79,7 @@ static q3t_status open_parts(q3t_session *s, const q3t_session_params *p) {
     s->prompt.reference_codes = s->codes;
     s->trailing = p->trailing;
     s->max_frames = p->max_frames;
-    s->min_frames = p->min_frames > MIN_TOKENS ? p->min_frames : MIN_TOKENS;
+    s->min_frames = q3t_max(p->min_frames, MIN_FRAMES);
     s->reference_frames = p->reference_frames;
     s->talker = p->talker;
     s->predictor = p->predictor;
@@ -96,7 +98,7 @@ q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, 
     q3t_session *s = calloc(1, sizeof *s);
     if (!s) return Q3T_E_MEMORY;
     s->model = model;
-    q3t_model_hold(model);
+    q3t_model_retain(model);
     q3t_status status = open_parts(s, params);
     if (status != Q3T_OK) {
         q3t_session_close(s);

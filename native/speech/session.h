@@ -1,4 +1,4 @@
-/* speech/session.h - the state of one utterance, in one arena. */
+/* speech/session.h - a session: the state of one utterance, in one arena. */
 #ifndef Q3T_SESSION_H
 #define Q3T_SESSION_H
 #include "speech/model.h"
@@ -10,24 +10,25 @@ struct q3t_session {
     q3t_prompt prompt;
     int32_t trailing, max_frames, min_frames, reference_frames;
     int32_t *trailing_ids;
-    float *prompt_rows, *trailing_rows;  /* (rows, hidden), (trailing, hidden): filled by the first step */
-    float *pad;                          /* (hidden,): the text part once the trailing text is used up */
+    float *prompt_rows, *trailing_rows;  /* (rows, hidden), (trailing, hidden): computed by the first step */
+    float *pad;                          /* (hidden,): the text part of the input after the trailing text */
     q3t_sampling talker, predictor;
     uint64_t seed, key;
     q3t_kv_cache cache, predictor_cache;
-    float *hidden, *input;               /* (hidden,): last output; next input */
-    float *logits, *scores;              /* (vocab,), (5, vocab): scores, then a copy and scratch for q3t_choose */
+    float *hidden, *input;               /* (hidden,): the talker's last output and next input */
+    float *logits, *scores;              /* (vocab,), (5, vocab): scores, then a copy and the scratch of q3t_choose */
     int32_t *order;                      /* (vocab,): scratch of q3t_choose */
     float *predictor_logits;             /* (code_groups - 1, code_vocab) */
-    unsigned char *seen;                 /* (vocab,): code 0 values generated so far */
-    int32_t *codes;                      /* (reference_frames + max_frames, code_groups) */
+    unsigned char *seen;                 /* (vocab,): 1 for each value of code 0 generated so far */
+    int32_t *codes;                      /* (reference_frames + max_frames, code_groups): the reference, then the generated frames */
     int32_t frames, positions, cached_rows;
     q3t_state state;
-    q3t_status status;                   /* sticky */
+    q3t_status status;                   /* the first failure; the session then makes no more frames */
     double prefill_seconds, talker_seconds, predictor_seconds;
     q3t_session_decoder decoder;
 };
 
+/* The codes of generated frame `frame`: (code_groups,). */
 static inline int32_t *q3t_session_frame(const q3t_session *s, int32_t frame) {
     return s->codes + (size_t)(s->reference_frames + frame) * (size_t)s->model->config.code_groups;
 }

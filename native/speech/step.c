@@ -1,18 +1,19 @@
-/* speech/step.c - one frame of n sessions:
+/* speech/step.c - one step: advance n sessions by one frame.
  *
- *   prompt or last frame -> talker -> scores -> code 0 -> predictor -> codes 1 .. 15 -> next input
- *                                                                   \-> decoder -> samples
+ *   prompt or last frame -> talker -> scores -> code 0 -> code predictor -> codes 1 .. 15 -> next input
+ *                                                                       \-> decoder -> samples
  *
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerForConditionalGeneration.forward, and GenerationMixin._sample. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/clock.h"
 #include "speech/session.h"
 
-enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one pass: the predictor begins with two columns each */
-_Static_assert((int)GROUP <= (int)Q3T_DECODED_TOGETHER, "their decoders run together");
+enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one forward pass: the code predictor begins with two columns for each */
+_Static_assert((int)GROUP <= (int)Q3T_DECODED_TOGETHER, "the decoders of a group run together");
 
 static int running(const q3t_session *s) { return s->state == Q3T_RUNNING && s->status == Q3T_OK; }
 
+/* The prefill, and the embeddings of the trailing text. */
 static void first_step(q3t_model *m, q3t_session *s) {
     double start = q3t_now();
     q3t_talker_embed(&m->talker, &m->workspace, &s->prompt, s->prompt_rows);
@@ -23,7 +24,7 @@ static void first_step(q3t_model *m, q3t_session *s) {
     s->prefill_seconds = q3t_now() - start;
 }
 
-/* Bring hidden and logits of every running session up to date. */
+/* Advance the talker of every running session: hidden and logits. */
 static void talker(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     q3t_column columns[GROUP];
     const float *inputs[GROUP];
@@ -50,7 +51,7 @@ static void talker(q3t_model *m, q3t_session *const *sessions, int32_t n) {
         if (running(sessions[i]) && sessions[i]->positions == 0) first_step(m, sessions[i]);
 }
 
-/* Choose code 0 from the logits, or end. */
+/* Choose code 0 of the next frame from the logits, or stop the session. */
 static void choose(const q3t_model *m, q3t_session *s) {
     const q3t_config *c = &m->config;
     size_t vocab = (size_t)c->vocab;
@@ -60,7 +61,7 @@ static void choose(const q3t_model *m, q3t_session *s) {
     }
     memcpy(s->scores, s->logits, vocab * sizeof(float));
     q3t_talker_scores(s->scores, c->vocab, s->talker.repetition_penalty, s->seen, c->codec_eos, s->frames < s->min_frames);
-    float *work = s->scores + vocab; /* the scores themselves stay for q3t_session_peek */
+    float *work = s->scores + vocab; /* a copy: the scores are for q3t_session_peek */
     memcpy(work, s->scores, vocab * sizeof(float));
     double u = s->talker.greedy ? 0 : q3t_draw(s->seed, s->key, (uint32_t)s->frames, 0);
     int32_t code = q3t_choose(&m->kernels, &s->talker, work, c->vocab, u, work + vocab, s->order);
@@ -69,7 +70,7 @@ static void choose(const q3t_model *m, q3t_session *s) {
     else q3t_session_frame(s, s->frames)[0] = code;
 }
 
-/* Codes 1 .. 15 of every running session, and its next input. */
+/* Make codes 1 .. 15 and the next input of every running session. */
 static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     q3t_prediction frames[GROUP];
     q3t_session *predicted[GROUP];
@@ -106,7 +107,7 @@ static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     }
 }
 
-/* status[i]: where that of the session goes. */
+/* One frame of n <= GROUP sessions; *status[i]: out, the q3t_status of session i. */
 static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, int32_t *const *status) {
     talker(m, sessions, n);
     for (int32_t i = 0; i < n; i++)
@@ -126,7 +127,7 @@ static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, in
     }
 }
 
-/* Whether session i is one of the model's, and not among those before it. */
+/* 1 if session i belongs to the model and is not among the sessions before it. */
 static int steppable(const q3t_model *m, q3t_session *const *sessions, int32_t i) {
     if (!sessions[i] || sessions[i]->model != m) return 0;
     for (int32_t j = 0; j < i; j++)
@@ -138,16 +139,16 @@ q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, i
     if (!model || !sessions || !status || n < 1) return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_pool_ready(model->pool));
     q3t_session *group[GROUP];
-    int32_t *theirs[GROUP], count = 0;
+    int32_t *group_status[GROUP], count = 0;
     for (int32_t i = 0; i < n; i++) {
         if (steppable(model, sessions, i)) {
             group[count] = sessions[i];
-            theirs[count++] = &status[i];
+            group_status[count++] = &status[i];
         } else {
             status[i] = Q3T_E_ARGUMENT;
         }
         if (count == GROUP || (count && i == n - 1)) {
-            step_group(model, group, count, theirs);
+            step_group(model, group, count, group_status);
             count = 0;
         }
     }

@@ -15,11 +15,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { CHUNK = 8,      /* frames that the convolutions take at a time */
+enum { SEGMENT = 8,    /* frames that the convolutions take at a time */
        BLOCK = 128,    /* rows that the transformer and the quantizer take at a time */
        QUERIES = 16 }; /* positions whose attention is handed to a thread at a time */
 
-/* The input of a convolution: the last rows of the chunk before, then the rows of this chunk. */
+/* The input of a convolution: the last rows of the segment before, then the rows of this segment. */
 typedef struct window {
     float *x;                        /* (history + rows, channels) */
     int32_t history, channels;
@@ -44,7 +44,7 @@ typedef struct pass {
     float *latent, *residual, *dots; /* (BLOCK, hidden), (BLOCK, codebook_dim), (BLOCK, codebook_size) */
 } pass;
 
-/* The rows of this chunk. */
+/* The rows of this segment. */
 static float *rows_of(const window *w) { return w->x + (size_t)w->history * (size_t)w->channels; }
 
 /* ------------------------------------------------------------ opening */
@@ -86,16 +86,16 @@ static void carve(pass *p, q3t_arena *a) {
     const q3t_encoder_config *c = &e->config;
     const q3t_transformer_config *t = &c->transformer;
     size_t f = sizeof(float), hidden = (size_t)t->hidden, half = (size_t)t->head_dim / 2, raw = 0;
-    carve_window(a, &p->samples, c->kernel - 1, CHUNK * e->frame_samples, 1);
+    carve_window(a, &p->samples, c->kernel - 1, SEGMENT * e->frame_samples, 1);
     for (int32_t i = 0; i < c->stages; i++) {
         const q3t_encoder_stage *s = &e->stage[i];
-        int32_t rows = CHUNK * s->frame_rows;
+        int32_t rows = SEGMENT * s->frame_rows;
         for (int32_t u = 0; u < c->units; u++)
             carve_window(a, &p->unit[i][u], (c->residual_kernel - 1) * s->unit[u].conv1.dilation, rows, s->channels);
         carve_window(a, &p->down[i], s->rate, rows, s->channels);
         raw = q3t_max_size(raw, (size_t)rows * (size_t)s->channels);
     }
-    carve_window(a, &p->last, c->last_kernel - 1, CHUNK * e->frame_rows, e->width);
+    carve_window(a, &p->last, c->last_kernel - 1, SEGMENT * e->frame_rows, e->width);
     p->raw = q3t_carve(a, raw, f);
     p->half = q3t_carve(a, raw, f);
     p->x = q3t_carve(a, (size_t)p->rows + 2 * (size_t)c->halving, hidden * f);
@@ -136,7 +136,7 @@ static void elu(const pass *p, float *y, const float *x, int32_t rows, int32_t c
     q3t_pool_run(p->e->pool, rows, 8192 / channels + 1, elu_task, &j);
 }
 
-/* The last rows of the window become the history of the next chunk. */
+/* The last rows of the window become the history of the next segment. */
 static void advance(const window *w, int32_t rows) {
     memmove(w->x, w->x + (size_t)rows * (size_t)w->channels, (size_t)w->history * (size_t)w->channels * sizeof(float));
 }
@@ -157,7 +157,7 @@ static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
     }
     const window *w = &p->down[i];
     elu(p, rows_of(w), p->raw, rows, channels);
-    /* only the last chunk can end in the middle of a stride */
+    /* only the last segment can end in the middle of a stride */
     memset(rows_of(w) + (size_t)rows * (size_t)channels, 0, (size_t)(strides * s->rate - rows) * (size_t)channels * sizeof(float));
     run(p, (q3t_conv_step){.conv = &s->down, .x = w->x, .ldx = (size_t)s->rate * (size_t)channels, .y = to, .ldy = 2 * (size_t)channels,
                            .rows = strides});
@@ -165,7 +165,7 @@ static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
     return strides;
 }
 
-/* A chunk: n samples, CHUNK frames but for the last chunk -> rows of the transformer at x. Returns the number of rows. */
+/* A segment: n samples, SEGMENT frames but for the last segment -> rows of the transformer at x. Returns the number of rows. */
 static int32_t convolve(pass *p, const float *samples, int32_t n, float *x) {
     const q3t_encoder *e = p->e;
     const q3t_encoder_config *c = &e->config;
@@ -324,10 +324,10 @@ static q3t_status encode(pass *p, const float *samples, int32_t n, int32_t *code
     const q3t_encoder *e = p->e;
     const q3t_encoder_config *c = &e->config;
     size_t hidden = (size_t)c->transformer.hidden, halving = (size_t)c->halving;
-    int32_t chunk = CHUNK * e->frame_samples, rows = 0;
+    int32_t segment = SEGMENT * e->frame_samples, rows = 0;
     for (int32_t at = 0, some; at < n; at += some) {
         if (atomic_load(&e->stop)) return Q3T_E_STOPPED;
-        some = q3t_min(chunk, n - at);
+        some = q3t_min(segment, n - at);
         rows += convolve(p, samples + at, some, p->x + (halving + (size_t)rows) * hidden);
     }
     rotations(p);
