@@ -2,7 +2,7 @@
 #include "codec/internal.h"
 #include <stdlib.h>
 
-enum { STEP_BYTES = 1 << 20 };  /* output rows of a block in one call at most */
+enum { STEP_BYTES = 1 << 20 };  /* of output rows of a block in one call at most */
 
 /* See q3t_codec_reach. Backward from a sample through all windows, in samples: `row` is the length of a row, and `back` how far
  * back the input of the convolutions begins. Each window adds its history; where rows of one step are made from a row of the

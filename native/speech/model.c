@@ -47,7 +47,7 @@ static void carve_transformer(q3t_transformer *t, q3t_arena *a, const q3t_weight
     }
 }
 
-/* The format of activations that a matrix is multiplied with; CODED takes those of BF16. */
+/* The format of the activations that a matrix is multiplied with: of CODED, as of BF16. */
 static int32_t activation_format(const q3t_matrix *m) { return m->format == Q3T_FORMAT_CODED ? Q3T_FORMAT_BF16 : m->format; }
 
 /* Matrices that are multiplied with the same prepared activations must take the same format. */
