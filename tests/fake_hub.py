@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 COMMIT, NEWER = "c0ffee" + "0" * 34, "decade" + "0" * 34
@@ -18,19 +19,22 @@ COMMIT, NEWER = "c0ffee" + "0" * 34, "decade" + "0" * 34
 @dataclass
 class Fault:
     """What goes wrong with one file: the transfer ends after `cut` bytes, for the first `times` requests; `body` is
-    served instead of the content; `size` is announced instead of its length; `status` is the answer."""
+    served instead of the content; `size` is announced instead of its length, `digest` instead of its own; `status` is
+    the answer."""
 
     cut: int | None = None
     times: int = 1 << 30
     ranges: bool = True
     body: bytes | None = None
     size: int | None = None
+    digest: str | None = None
     status: int | None = None
 
 
 @dataclass
 class FakeHub:
-    """Serves one repo. `requests` has (method, path, Range header) of each request, `tokens` the bearer tokens.
+    """Serves one repo. `requests` has (method, path, Range header) of each request, `tokens` the bearer tokens,
+    `cdn_tokens` those that came with the content of large files, None where there was none; these are at `cdn`.
 
     `main` is COMMIT, with `files`; where `newer` has files, it is the commit NEWER once somebody was told COMMIT."""
 
@@ -42,6 +46,8 @@ class FakeHub:
     status: int | None = None  # of every request to the API
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
+    cdn_tokens: set[str | None] = field(default_factory=set)
+    cdn: str | None = None  # where it is not the endpoint
 
     @classmethod
     def of_folder(cls, repo: str, folder: Path) -> FakeHub:
@@ -115,6 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             revision, _, name = path[len(resolve) :].partition("/")
             self._resolve(name, self.hub.revision(revision))
         elif path.startswith("/cdn/"):
+            self.hub.cdn_tokens.add(self.headers.get("Authorization"))
             commit = urlsplit(self.path).query
             names = (name for name in self.hub.files_of(commit) if self.hub.etag(name, commit) == path[5:])
             self._transfer(next(names, ""), commit)
@@ -127,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             codes = {401: "RepoNotFound", 403: "GatedRepo", 404: "RepoNotFound"}
             self._send(hub.status, b"{}", {"X-Error-Code": codes[hub.status]} if hub.status in codes else {})
         elif (revision := rest.removeprefix("/revision/") or "main") and (commit := hub.revision(revision)):
-            siblings = [{"rfilename": name} for name in hub.files_of(commit)]
+            siblings = [self._sibling(name, commit) for name in hub.files_of(commit)]
             facts = {"_id": "1", "id": hub.repo, "modelId": hub.repo, "sha": commit, "siblings": siblings, "tags": []}
             self._json({**facts, "private": False, "downloads": 0, "likes": 0})
             if revision == "main" and hub.newer is not None:
@@ -137,12 +144,25 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(404, b"", {})
 
-    def _entry(self, name: str, commit: str) -> dict[str, object]:
-        size, etag = len(self.hub.files_of(commit)[name]), self.hub.etag(name, commit)
-        entry: dict[str, object] = {"type": "file", "path": name, "size": size, "oid": etag[:40]}
+    def _sibling(self, name: str, commit: str) -> dict[str, object]:
+        if "blobs=true" not in urlsplit(self.path).query.lower():
+            return {"rfilename": name}
+        entry = self._entry(name, commit)
+        sibling = {"rfilename": name, "size": entry["size"], "blobId": entry["oid"]}
+        if lfs := entry.get("lfs"):
+            sibling["lfs"] = {**lfs, "sha256": lfs["oid"]}
+        return sibling
+
+    def _entry(self, name: str, commit: str) -> dict[str, Any]:
+        fault, size, etag = self.hub.faults.get(name, Fault()), self._size(name, commit), self.hub.etag(name, commit)
+        entry = {"type": "file", "path": name, "size": size, "oid": etag[:40]}
         if self.hub.is_large(name):
-            entry["lfs"] = {"oid": etag, "size": size, "pointerSize": 130}
+            entry["lfs"] = {"oid": fault.digest or etag, "size": size, "pointerSize": 130}
         return entry
+
+    def _size(self, name: str, commit: str) -> int:
+        size = self.hub.faults.get(name, Fault()).size
+        return len(self.hub.files_of(commit)[name]) if size is None else size
 
     def _resolve(self, name: str, commit: str | None) -> None:
         hub = self.hub
@@ -153,11 +173,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.status is not None:
             self._send(fault.status, b"", {})
             return
-        size = len(hub.files_of(commit)[name]) if fault.size is None else fault.size
         if hub.is_large(name):
-            etag = hub.etag(name, commit)
+            etag, size = hub.etag(name, commit), self._size(name, commit)
             linked = {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(size), "X-Repo-Commit": commit}
-            self._send(302, b"", {**linked, "ETag": '"pointer"', "Location": f"{hub.endpoint}/cdn/{etag}?{commit}"})
+            location = f"{hub.cdn or hub.endpoint}/cdn/{etag}?{commit}"
+            self._send(302, b"", {**linked, "ETag": '"pointer"', "Location": location})
         else:
             self._transfer(name, commit)
 

@@ -1,290 +1,245 @@
-"""Download a model from the Hugging Face Hub into its cache, through huggingface_hub.
+"""Download a model from the Hugging Face Hub into its cache, with the public interface of huggingface_hub.
 
-The commit of `main` is read once, and all files are those of this commit. The large ones come first, each into a
-partial file that the next run continues, and get their place in the cache only with the right SHA-256;
-`snapshot_download` then does the small ones and the links. The reference `main` of the cache points at the commit once
-all of it is there, so that a revision that was there before stays in use until then.
+The commit that `main` names is read once, and every file comes from this commit. Each file is written to a partial
+file, which the next run continues: huggingface_hub itself deletes the partial file of an interrupted download. The file
+gets its name in the cache when its digest is the announced one. `snapshot_download` then creates the links. Last, the
+reference `main` of the cache is set to the commit; an earlier revision stays in use until then.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fnmatch
 import os
 import re
 import shutil
-import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from ..common.atomic_write import move
+from ..common.atomic_write import move, write_whole
 from ..errors import DownloadError
 from . import hub_cache
 
-Report = Callable[[int, int], None]  # bytes there, bytes in all
+Report = Callable[[int, int, int], None]  # bytes in the cache, bytes of the model, bytes received in this run
 
-_PATTERNS = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer_config.json",
-    "preprocessor_config.json",
-    "vocab.json",
-    "merges.txt",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "model-*-of-*.safetensors",
-    "speech_tokenizer/*.json",
-    "speech_tokenizer/*.safetensors",
-    "LICENSE*",
-]
-_CHUNK_BYTES = 1 << 18  # huggingface_hub's 10 MB are what a cut connection would lose, and the steps of the progress
-_RESTARTS = 3  # of one file, by a server that closes the connection early and cannot continue
-_UNREACHABLE = ("ConnectError", "ConnectionError", "ProxyError", "NewConnectionError", "NameResolutionError")
-_CUT = ("RemoteProtocolError", "ChunkedEncodingError", "ReadError", "IncompleteRead", "ProtocolError")
+_PATTERNS = (
+    *("config.json", "generation_config.json", "tokenizer_config.json", "preprocessor_config.json"),
+    *("vocab.json", "merges.txt", "speech_tokenizer/*.json", "speech_tokenizer/*.safetensors", "LICENSE*"),
+    *("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"),
+)
+_CHUNK_BYTES = 1 << 18
+_ATTEMPTS = 5  # requests in a row that bring no new byte
+_PAUSE_SECONDS = 1
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @dataclass(frozen=True)
-class _LargeFile:
+class _File:
     name: str
-    url: str
-    sha256: str
     size: int
+    digest: str  # hexadecimal: the SHA-256 of a file in Git LFS, the SHA-1 of the git blob of any other file
+    url: str
     blob: Path
+
+    @property
+    def partial(self) -> Path:
+        return self.blob.with_name(f"{self.digest}.qwen3tts.incomplete")
+
+    def is_cached(self) -> bool:
+        return self.blob.is_file() and hub_cache.file_digest(self.blob, self.digest) == self.digest
+
+
+class _TransferError(Exception):
+    """A failure of the network; the request may be repeated."""
 
 
 def pull(repo: str, report: Report) -> Path:
-    """Download what is missing of a repo `org/name`; returns the folder of its snapshot. Raises DownloadError."""
-    cache = hub_cache.cache_folder()
-    if cache is None:
+    """Download the missing files of a repo `org/name`. Returns the folder of its snapshot. Raises DownloadError."""
+    folder = hub_cache.repo_folder(repo)
+    if folder is None:
         raise DownloadError(f"{repo}: there is no folder to download into; set HF_HOME to one")
-    # Nothing but the files is asked for: without this the Hub is also queried for names of programs that call it.
+    if hub_cache.is_offline():
+        raise DownloadError(f"{repo}: not downloaded, {hub_cache.offline_variable()} is set")
+    # Without this setting huggingface_hub also asks the Hub for the names of programs that may call it.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        import huggingface_hub
-        from huggingface_hub import constants, utils
+        from huggingface_hub import snapshot_download, utils
     except ImportError as error:
         raise DownloadError(f"huggingface_hub cannot be imported: {error}") from None
-    if constants.HF_HUB_OFFLINE:
-        raise DownloadError(f"{repo}: not downloaded, {hub_cache.offline_variable()} is set")
-    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
-    constants.HF_HUB_ENABLE_HF_TRANSFER = False  # older versions: it cannot continue a file
     utils.logging.set_verbosity_error()
     utils.disable_progress_bars()
+    otherwise = "the Hub cannot be reached ({}); is there a network?"
     try:
-        info = huggingface_hub.HfApi().repo_info(repo, revision="main")
-        names = [file.rfilename for file in info.siblings or ()]
-        if "config.json" not in names:
-            raise DownloadError(f"{repo}: not a Qwen3-TTS checkpoint, it has no config.json")
-        _large_files(list(_describe(repo, info.sha, names)), report)
-        folder = Path(
-            huggingface_hub.snapshot_download(repo, revision=info.sha, allow_patterns=_PATTERNS, cache_dir=cache)
-        )
-        _check(repo, folder)
-        _point_main_at(repo, info.sha)
-    except DownloadError:
-        raise
+        commit, files = _listing(repo, folder / "blobs")
+        otherwise = "the transfer failed ({}); pull again to continue"
+        _fetch_all(files, report)
+        names = [file.name for file in files]
+        snapshot = Path(snapshot_download(repo, revision=commit, allow_patterns=names, cache_dir=folder.parent))
+        if missing := [name for name in names if not (snapshot / name).is_file()]:
+            raise DownloadError(f"{missing[0]} is missing after the download; pull again")
+        _set_main(folder / "refs" / "main", commit)
     except Exception as error:
-        raise _explained(repo, error) from error
-    return folder
+        raise DownloadError(f"{repo}: {_reason(error, otherwise)}") from error
+    return snapshot
 
 
-def _describe(repo: str, commit: str, names: list[str]) -> Iterator[_LargeFile]:
-    """What the Hub says of each large file, asked for by HEAD."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+def _listing(repo: str, blobs: Path) -> tuple[str, list[_File]]:
+    """The commit that `main` names, and its files that match _PATTERNS."""
+    from huggingface_hub import HfApi, constants, hf_hub_url
 
-    for name in names:
-        if not name.endswith(".safetensors") or not any(fnmatch.fnmatch(name, pattern) for pattern in _PATTERNS):
-            continue
-        url = hf_hub_url(repo, name, revision=commit)
-        found = get_hf_file_metadata(url)
-        # Only a SHA-256 tells whether the file came whole; without one it is left to snapshot_download.
-        if found.size is not None and re.fullmatch(r"[0-9a-f]{64}", found.etag or ""):
-            yield _LargeFile(name, url, found.etag, found.size, hub_cache.repo_folder(repo) / "blobs" / found.etag)
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT  # the default is none
+    info = HfApi().model_info(repo, revision="main", files_metadata=True, timeout=timeout)
+    files = []
+    for each in info.siblings or ():
+        if any(fnmatch.fnmatch(each.rfilename, pattern) for pattern in _PATTERNS):
+            digest = (each.lfs.sha256 if each.lfs else each.blob_id) or ""
+            if each.size is None or not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", digest):
+                raise DownloadError(f"the Hub announces no size and digest of {each.rfilename}")
+            url = hf_hub_url(repo, each.rfilename, revision=info.sha)
+            files.append(_File(each.rfilename, each.size, digest, url, blobs / digest))
+    if info.sha is None or "config.json" not in [file.name for file in files]:
+        raise DownloadError("not a Qwen3-TTS checkpoint, it has no config.json")
+    return info.sha, files
 
 
-def _large_files(files: list[_LargeFile], report: Report) -> None:
-    total, done = sum(file.size for file in files), 0
-    missing = []
+def _fetch_all(files: list[_File], report: Report) -> None:
+    total, cached, received, missing = sum(file.size for file in files), 0, 0, []
     for file in files:
-        if file.blob.is_file() and hub_cache.file_digest(file.blob, file.sha256) == file.sha256:
-            done += file.size
+        if file.is_cached():
+            cached += file.size
+            report(cached, total, received)
         else:
             missing.append(file)
-    _check_space(missing)
+    if missing:
+        _check_space(missing)
     for file in missing:
-        _fetch(file, lambda count, before=done: report(before + count, total))
-        done += file.size
+        for position, count in _fetch(file):
+            received += count
+            report(cached + position, total, received)
+        cached += file.size
 
 
-def _partial(file: _LargeFile) -> Path:
-    return file.blob.with_name(f"{file.sha256}.qwen3tts.incomplete")
-
-
-def _check_space(files: list[_LargeFile]) -> None:
-    if not files:
-        return
+def _check_space(files: list[_File]) -> None:
     folder = files[0].blob.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        needed = sum(file.size for file in files)
-        needed -= sum(_partial(file).stat().st_size for file in files if _partial(file).exists())
-    except OSError as error:
-        raise DownloadError(f"{folder}: {error.strerror}") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    needed = sum(file.size - (file.partial.stat().st_size if file.partial.exists() else 0) for file in files)
     if needed > free:
-        raise DownloadError(f"{folder}: {needed / 1e6:,.0f} MB are to come, {free / 1e6:,.0f} MB are free")
+        raise DownloadError(f"{needed / 1e6:,.0f} MB are to come, {free / 1e6:,.0f} MB are free in {folder}")
 
 
-def _fetch(file: _LargeFile, report: Callable[[int], None]) -> None:
-    """Download one file, from where an earlier run stopped, and move it to its place when its digest is right."""
+def _fetch(file: _File) -> Iterator[tuple[int, int]]:
+    """Download one file, from where an earlier run stopped, and give it its name in the cache.
+
+    Yields after each write the position in the file, in bytes, and the number of bytes written.
+    """
     import fcntl
 
-    partial = _partial(file)
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    with open(descriptor, "r+b") as opened:
+    descriptor = os.open(file.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    with open(descriptor, "r+b") as partial:
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DownloadError(f"{file.name}: another download of it is running") from None
-        _transfer(file, opened, report)
-        opened.flush()
-        if hub_cache.file_digest(partial, file.sha256) != file.sha256:
-            partial.unlink()
-            raise DownloadError(f"{file.name}: damaged on the way, its SHA-256 is not the one announced; pull again")
-        os.fsync(opened.fileno())
-        move(partial, file.blob)  # in the place of an earlier, damaged one, if there is one
+        failures, size = 0, partial.seek(0, os.SEEK_END)
+        if size > file.size:
+            size = partial.truncate(0)
+        while size != file.size:
+            reason = "the server closed it"
+            try:
+                for position, data in _received(file, size):
+                    partial.seek(position)
+                    partial.write(data)
+                    yield position + len(data), len(data)
+            except _TransferError as error:
+                reason = str(error)
+            before, size = size, partial.seek(0, os.SEEK_END)
+            failures = 0 if size > before else failures + 1
+            if failures == _ATTEMPTS:
+                raise DownloadError(f"{file.name}: the connection was cut ({reason}); pull again to continue")
+            if size != file.size:
+                time.sleep(_PAUSE_SECONDS)
+        partial.flush()
+        if hub_cache.file_digest(file.partial, file.digest) != file.digest:
+            file.partial.unlink()
+            raise DownloadError(f"{file.name}: damaged on the way, its digest is not the one announced; pull again")
+        os.fsync(descriptor)
+        move(file.partial, file.blob)  # replaces a damaged file in one step
 
 
-def _point_main_at(repo: str, commit: str) -> None:
-    """Let `main` of the cache mean a commit, as huggingface_hub writes it."""
-    path = hub_cache.repo_folder(repo) / "refs" / "main"
-    with contextlib.suppress(OSError):
-        if path.read_bytes() == commit.encode("ascii"):
-            return  # the cache may be one that cannot be written
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent.parent, prefix=".main-")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(commit.encode("ascii"))
-            os.fchmod(descriptor, 0o644)
-            file.flush()
-            os.fsync(descriptor)
-        move(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _received(file: _File, start: int) -> Iterator[tuple[int, bytes]]:
+    """Yields (position, bytes) of a file, from byte `start` on, or from byte 0 if the server ignores the range.
 
-
-def _transfer(file: _LargeFile, opened: BinaryIO, report: Callable[[int], None]) -> None:
-    """Append what is missing of a file; a connection that was cut is opened again as long as each brings something."""
-    from huggingface_hub.file_download import http_get
+    Raises _TransferError if the network fails, and DownloadError if the server refuses or sends another size.
+    """
+    from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers
 
-    counted = _Counted(file, opened, report)
-    while (there := opened.seek(0, os.SEEK_END)) != file.size:
-        if there > file.size:
-            opened.truncate(0)
-            continue
-        try:
-            http_get(
-                file.url,
-                counted,  # type: ignore[arg-type]
-                resume_size=there,
-                headers=build_hf_headers(),
-                expected_size=file.size,
-                displayed_filename=file.name,
-            )
-        except DownloadError:
-            raise
-        except Exception as error:
-            # A file that ended, but elsewhere than announced, cannot be continued.
-            if "Consistency check failed" in str(error) or _status(error) == 416:
-                opened.truncate(0)
-            elif _class_names(error).intersection(_CUT) and opened.seek(0, os.SEEK_END) > there:
-                continue
-            raise _explained(file.name, error) from error
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
+    client, options = get_session(), {"headers": headers, "timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT}
+    try:
+        is_httpx = callable(client.stream)  # before huggingface_hub 1.0 the client is a requests.Session
+        if is_httpx:
+            opening = client.stream("GET", file.url, follow_redirects=True, **options)
+        else:
+            opening = client.get(file.url, stream=True, **options)
+        with opening as response:
+            if response.status_code >= 400:
+                raise DownloadError(f"{file.name}: {_refusal(response.status_code)}")
+            position = start if response.status_code == 206 else 0
+            to_come = str(file.size - position)
+            if response.headers.get("Content-Length", to_come) != to_come:
+                raise DownloadError(f"{file.name}: its size is not the {file.size} bytes announced")
+            for data in (response.iter_bytes if is_httpx else response.iter_content)(_CHUNK_BYTES):
+                if position + len(data) > file.size:
+                    raise DownloadError(f"{file.name}: longer than the {file.size} bytes announced")
+                yield position, data
+                position += len(data)
+    except DownloadError:
+        raise
+    except Exception as error:  # requests, httpx and httpx2 have no common class of errors
+        raise _TransferError(_first_cause(error)) from error
 
 
-class _Counted:
-    """The partial file as huggingface_hub writes it: reports how far it is, and stops a download without end."""
-
-    def __init__(self, file: _LargeFile, opened: BinaryIO, report: Callable[[int], None]) -> None:
-        self._file, self._opened, self._report, self._restarts = file, opened, report, 0
-        self.seek, self.tell, self.flush = opened.seek, opened.tell, opened.flush
-
-    def write(self, data: bytes) -> int:
-        if self._opened.tell() + len(data) > self._file.size:
-            self._opened.truncate(0)
-            raise DownloadError(f"{self._file.name}: longer than the {self._file.size} bytes announced")
-        count = self._opened.write(data)
-        self._report(self._opened.tell())
-        return count
-
-    def truncate(self) -> int:
-        self._restarts += 1
-        if self._restarts > _RESTARTS:
-            raise DownloadError(f"{self._file.name}: the server keeps closing the connection early")
-        return self._opened.truncate()
+def _set_main(path: Path, commit: str) -> None:
+    """Write the reference `main` of the cache in the format of huggingface_hub, unless it names the commit already."""
+    if not path.is_file() or path.read_bytes() != commit.encode("ascii"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, commit.encode("ascii"))
 
 
-def _check(repo: str, folder: Path) -> None:
-    """Small files against their digests; a damaged one is removed, so that the next run fetches it again."""
-    for name, wrong in hub_cache.damaged_files(folder):
-        if wrong is not None:
-            path = folder / name
-            Path(os.path.realpath(path)).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            raise DownloadError(f"{repo}: {name}: {wrong}; pull again")
+def _reason(error: Exception, otherwise: str) -> str:
+    """One line that explains an error. otherwise: the line for an error that is neither a refusal nor of the disk."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    for each in _causes(error):
+        if isinstance(each, (DownloadError, HFValidationError)):
+            return str(each)
+        if isinstance(each, HfHubHTTPError) and each.response is not None:
+            return _refusal(each.response.status_code)
+        if isinstance(each, OSError) and (each.errno in _DISK_ERRORS or (each.errno and each.filename)):
+            return f"{each.filename or hub_cache.cache_folder()}: {each.strerror}"
+    return otherwise.format(_first_cause(error))
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
+def _refusal(status: int) -> str:
+    from huggingface_hub import get_token
+
+    if status in (401, 403):
+        token = "the token is not accepted" if get_token() else "it may need a token, in HF_TOKEN"
+        return f"the Hub answered {status}: no access to it, or no such model; {token}"
+    return f"the Hub answered {status}{': no such model or file' if status == 404 else ', try again later'}"
 
 
-def _status(error: BaseException) -> int | None:
-    """The HTTP status behind an error of huggingface_hub, whichever client library it is built on."""
-    for each in _chain(error):
-        status = getattr(getattr(each, "response", None), "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
-def _class_names(error: BaseException) -> set[str]:
-    """Names of the classes of an error and its causes: those of each client library are much alike."""
-    return {kind.__name__ for each in _chain(error) for kind in type(each).__mro__}
-
-
-def _explained(repo: str, error: Exception) -> DownloadError:
-    status, causes, names = _status(error), list(_chain(error)), _class_names(error)
-    full = next(
-        (each for each in causes if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT)), None
-    )
-    if full is not None:
-        reason = f"{full.strerror} in {hub_cache.cache_folder()}"
-    elif status in (401, 403):
-        token = "the token is not accepted" if os.environ.get("HF_TOKEN") else "it may need a token, in HF_TOKEN"
-        reason = f"the Hub answered {status}: no access to it, or no such model; {token}"
-    elif status == 404:
-        reason = "the Hub answered 404: no such model or file"
-    elif status is not None:
-        reason = f"the Hub answered {status}, try again later"
-    elif names.intersection(_UNREACHABLE):
-        reason = "the Hub cannot be reached; is there a network?"
-    elif any("Timeout" in name for name in names):
-        reason = "the Hub does not answer in time; pull again to continue"
-    elif names.intersection(_CUT):
-        reason = "the connection was cut; pull again to continue"
-    elif "Consistency check failed" in str(error):
-        reason = "a file did not have the size announced; pull again"
-    else:
-        reason = str(error) or type(error).__name__
-    return DownloadError(f"{repo}: {reason}")
+def _first_cause(error: BaseException) -> str:
+    """The first line of the message of the innermost error."""
+    *_, first = _causes(error)
+    return (getattr(first, "strerror", None) or str(first) or type(first).__name__).splitlines()[0]

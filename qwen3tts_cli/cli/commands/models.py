@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -122,15 +123,19 @@ def pull(name: str, quiet: bool) -> None:
     from ...models.download import pull as download
 
     console, repo = Console(quiet), _repo(name)
-    done = [0, 0]
+    state, started = (0, 0, 0), 0.0
 
-    def report(there: int, total: int) -> None:
-        done[:] = there, total
+    def report(cached: int, total: int, received: int) -> None:
+        nonlocal state, started
+        started = started if state[2] else time.monotonic()
+        state = cached, total, received
 
     def line() -> str:
-        if not done[1]:
+        cached, total, received = state
+        if not total:
             return f"{repo}: asking the Hub"
-        return f"{repo}: {done[0] / 1e9:.2f} of {done[1] / 1e9:.2f} GB, {100 * done[0] // done[1]} %"
+        speed = received / 1e6 / max(time.monotonic() - started, 0.1)
+        return f"{repo}: {cached / 1e9:.2f} of {total / 1e9:.2f} GB, {100 * cached // total} %, {speed:.1f} MB/s"
 
     with console.progress(line):
         folder = download(repo, report)
