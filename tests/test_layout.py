@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import shutil
@@ -213,6 +214,29 @@ def imports_of(path: Path) -> set[str]:
             inner = {f"{base}.{alias.name}".strip(".") for alias in node.names}
             found |= {module if exists(module) else base for module in inner} - {""}
     return found
+
+
+def test_attributes_of_modules_exist():
+    """A name of another module that is wrong would show only when the line runs, perhaps where errors are ignored."""
+    missing = []
+    for path in PY_FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        package = ["qwen3tts_cli", *path.relative_to(PACKAGE).parts[:-1]]
+        modules = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+                for alias in node.names:
+                    name = ".".join(filter(None, [*base, alias.name]))
+                    if exists(name.removeprefix("qwen3tts_cli.")):
+                        modules[alias.asname or alias.name] = importlib.import_module(name)
+        missing += [
+            f"{relative(path)}:{node.lineno}: {node.value.id}.{node.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
+            if not hasattr(modules[node.value.id], node.attr)
+        ]
+    assert not missing
 
 
 def layer_of(module: str) -> str:

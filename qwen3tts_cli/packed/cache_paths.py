@@ -25,7 +25,7 @@ class PackedFile(NamedTuple):
     @property
     def orphaned(self) -> bool:
         """Whether its checkpoint is gone or unknown, or is an old revision in the Hugging Face cache."""
-        return self.folder is None or not self.folder.is_dir() or hub_cache.superseded(self.folder)
+        return self.folder is None or not self.folder.is_dir() or hub_cache.is_superseded(self.folder)
 
 
 def cache_path(folder: Path, kind: str) -> Path | None:
