@@ -1,6 +1,5 @@
-/* checkpoint/weights.c - one table says what each slot holds: how many layers, and the
- * shape as products of the config's dimensions. Anything else is refused, so
- * that the rest of the engine indexes without looking. */
+/* checkpoint/weights.c - check the config and the tensors of a checkpoint. A table gives, for each slot, the number of layers and the
+ * shape in terms of the config. Tensors that differ are refused, so the rest of the engine indexes weights without checks. */
 #include "checkpoint/weights.h"
 #include "kernels/table.h"
 #include "base/small.h"
@@ -9,14 +8,14 @@
 
 enum { MAX_DIM = 1 << 20, MAX_LAYERS = 1024, MAX_RATE = 64, MAX_GROUPS = 64, MAX_SAMPLES = 1 << 16 };
 
-/* Symbolic dimensions. */
+/* A dimension of a shape, see dim_of. D_END ends a shape of less than three. */
 typedef enum dim {
     D_END, D_1, D_3, D_7, D_TEXT_VOCAB, D_TEXT_HIDDEN, D_VOCAB, D_HIDDEN, D_INTER, D_Q, D_KV, D_HEAD,
     D_PHIDDEN, D_PINTER, D_PQ, D_PKV, D_PHEAD, D_PEMBED, D_PVOCAB,
     D_BOOK, D_CODE, D_VQ, D_LATENT, D_LATENT4, D_CHIDDEN, D_CINTER, D_CQ, D_CKV, D_RATIO, D_DEC,
     D_BLOCK_IN, D_BLOCK_OUT, D_BLOCK_KERNEL, D_UNIT, D_LAST
 } dim;
-/* How many layers a slot has. */
+/* The number of layers of a slot, see count_of. */
 typedef enum layers { L_ONE, L_TALKER, L_PREDICTOR, L_CODEC, L_CODES, L_REST, L_PROJECTION, L_UP, L_BLOCKS, L_UNITS } layers;
 
 typedef struct rule {
@@ -167,7 +166,7 @@ q3t_status q3t_codec_config_check(const q3t_config *c) {
 
 q3t_status q3t_config_check(const q3t_config *c) {
     if (!transformer_ok(&c->talker) || !transformer_ok(&c->predictor)) return Q3T_E_CONFIG;
-    /* code 0 of a frame is below vocab - Q3T_RESERVED, and indexes a codebook */
+    /* code 0 of a frame is below vocab - Q3T_RESERVED, and is an index into a codebook */
     if (!q3t_in_range(c->vocab, Q3T_RESERVED + 1, MAX_DIM) || c->vocab - Q3T_RESERVED > c->codebook_size) return Q3T_E_CONFIG;
     if (!q3t_in_range(c->text_vocab, 1, 1 << 24) || !q3t_in_range(c->text_hidden, 1, MAX_DIM)) return Q3T_E_CONFIG;
     if (!q3t_in_range(c->code_groups, 2, MAX_GROUPS) || !q3t_in_range(c->code_vocab, 1, MAX_DIM)) return Q3T_E_CONFIG;
@@ -178,7 +177,7 @@ q3t_status q3t_config_check(const q3t_config *c) {
     return q3t_codec_config_check(c);
 }
 
-/* Matrices that only the linear kernels read. */
+/* Whether a slot is a matrix that only the linear kernels read. */
 static int may_be_packed(int32_t slot) {
     switch ((q3t_slot)slot) {
     case Q3T_W_TALKER_Q: case Q3T_W_TALKER_K: case Q3T_W_TALKER_V: case Q3T_W_TALKER_O:
@@ -204,25 +203,27 @@ static int shape_ok(const q3t_config *c, const rule *r, const q3t_tensor *t) {
     return 1;
 }
 
-/* Slots that are to be there. */
+/* Slots [first, end). */
 typedef struct range {
     int first, end;
 } range;
 
+/* Tensors of slot s; 0 outside the range r. */
 static int32_t layers_of(const q3t_config *c, int s, range r) { return s < r.first || s >= r.end ? 0 : count_of(c, rules[s].layers); }
 
-static q3t_status open_some(const q3t_config *c, const q3t_tensor *tensors, size_t count, range wanted, q3t_weights *w) {
+/* Open the tensors of the slots in `expected`. */
+static q3t_status open_slots(const q3t_config *c, const q3t_tensor *tensors, size_t count, range expected, q3t_weights *w) {
     size_t offset[Q3T_W_SLOTS], total = 0;
     for (int s = 0; s < Q3T_W_SLOTS; s++) {
         offset[s] = total;
-        total += (size_t)layers_of(c, s, wanted);
+        total += (size_t)layers_of(c, s, expected);
     }
     if (count != total) return Q3T_E_SHAPE;
     q3t_tensor *all = calloc(total, sizeof *all);
     if (!all) return Q3T_E_MEMORY;
     for (size_t i = 0; i < count; i++) {
         const q3t_tensor *t = &tensors[i];
-        if (!q3t_in_range(t->slot, 0, Q3T_W_SLOTS - 1) || !q3t_in_range(t->layer, 0, layers_of(c, t->slot, wanted) - 1) ||
+        if (!q3t_in_range(t->slot, 0, Q3T_W_SLOTS - 1) || !q3t_in_range(t->layer, 0, layers_of(c, t->slot, expected) - 1) ||
             all[offset[t->slot] + (size_t)t->layer].data || !shape_ok(c, &rules[t->slot], t)) {
             free(all);
             return Q3T_E_SHAPE;
@@ -230,20 +231,20 @@ static q3t_status open_some(const q3t_config *c, const q3t_tensor *tensors, size
         all[offset[t->slot] + (size_t)t->layer] = *t;
     }
     w->tensors = all;
-    for (int s = 0; s < Q3T_W_SLOTS; s++) w->slot[s] = layers_of(c, s, wanted) ? all + offset[s] : NULL;
+    for (int s = 0; s < Q3T_W_SLOTS; s++) w->slot[s] = layers_of(c, s, expected) ? all + offset[s] : NULL;
     return Q3T_OK;
 }
 
 q3t_status q3t_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
-    return open_some(c, tensors, count, (range){0, Q3T_W_SLOTS}, w);
+    return open_slots(c, tensors, count, (range){0, Q3T_W_SLOTS}, w);
 }
 
 q3t_status q3t_lm_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
-    return open_some(c, tensors, count, (range){0, Q3T_W_FIRST_SUM}, w);
+    return open_slots(c, tensors, count, (range){0, Q3T_W_FIRST_SUM}, w);
 }
 
 q3t_status q3t_codec_weights_open(const q3t_config *c, const q3t_tensor *tensors, size_t count, q3t_weights *w) {
-    return open_some(c, tensors, count, (range){Q3T_W_FIRST_SUM, Q3T_W_SLOTS}, w);
+    return open_slots(c, tensors, count, (range){Q3T_W_FIRST_SUM, Q3T_W_SLOTS}, w);
 }
 
 void q3t_weights_close(q3t_weights *w) {
