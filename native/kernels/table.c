@@ -1,5 +1,5 @@
-/* kernels/table.c - which file fills which entry of the kernel table. The order of
- * the overlays is the priority: a later one replaces what an earlier one set. */
+/* kernels/table.c - choose the kernels for a processor. The overlays are applied in order of increasing priority: a later
+ * one replaces entries that an earlier one set. */
 #include "kernels/peaks/loops.h"
 #include "q3t.h"
 
@@ -24,7 +24,7 @@ void q3t_kernels_init(q3t_kernels *k, uint32_t flags) {
 #endif
 }
 
-q3t_int4_packer *q3t_int4_packer_of(uint32_t flags) {
+q3t_int4_packer *q3t_int4_packer_for(uint32_t flags) {
 #if defined(__x86_64__)
     if (flags & Q3T_CPU_AVX2) return q3t_int4_pack_avx2;
 #else
@@ -44,7 +44,7 @@ void q3t_peaks_init(q3t_peaks *p, uint32_t flags) {
 #endif
 }
 
-/* Append s to text as far as it fits, and count it in full. */
+/* Copy s to text + used as far as it fits into `size` bytes with a final zero; returns used + the full length of s. */
 static size_t append(char *text, size_t size, size_t used, const char *s) {
     for (; *s; s++, used++)
         if (used + 1 < size) text[used] = *s;

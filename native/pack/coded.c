@@ -1,17 +1,17 @@
-/* pack/coded.c - bf16 weights in 12 bits, without loss: kernels/table.h has the layout. The high bytes of trained weights are few,
- * since their magnitudes are; a block of rows that has too many others is refused. */
+/* pack/coded.c - pack bf16 weights into 12 bits without loss; kernels/table.h describes the layout. Trained weights have similar
+ * magnitudes and so few different high bytes; packing fails if a block has more exceptions than there is room for. */
 #include "base/arena.h"
 #include "pack/formats.h"
 
-/* Row r of the matrix, inputs [first, first + Q3T_CODED_STEP); 0 beyond it. */
+/* Copy inputs [first, first + Q3T_CODED_STEP) of row r to out; 0 beyond the matrix. */
 static void read_row(const q3t_matrix *m, int32_t r, int32_t first, uint16_t *out) {
     const int32_t left = m->k - first, n = r >= m->rows ? 0 : left < Q3T_CODED_STEP ? left : Q3T_CODED_STEP;
     memset(out, 0, Q3T_CODED_STEP * sizeof *out);
     if (n > 0) memcpy(out, (const char *)m->data + ((size_t)r * (size_t)m->k + (size_t)first) * 2, (size_t)n * 2);
 }
 
-/* The 16 most frequent high bytes of the rows of a block. */
-static void choose(const q3t_matrix *m, int32_t block, uint8_t *table) {
+/* table (16,): the most frequent high bytes of the rows of a block. */
+static void choose_table(const q3t_matrix *m, int32_t block, uint8_t *table) {
     int32_t count[256] = {0};
     for (int32_t r = block * Q3T_CODED_ROWS; r < (block + 1) * Q3T_CODED_ROWS && r < m->rows; r++)
         for (int32_t i = 0; i < m->k; i++) count[((const uint8_t *)m->data)[((size_t)r * (size_t)m->k + (size_t)i) * 2 + 1]]++;
@@ -23,19 +23,19 @@ static void choose(const q3t_matrix *m, int32_t block, uint8_t *table) {
     }
 }
 
-/* Blocks have room for q3t_coded_exceptions of them, and a mark of their end. */
+/* Returns 0 if the block has more than q3t_coded_exceptions(m->k) exceptions. */
 static int pack_block(const q3t_matrix *m, int32_t block, uint8_t *out) {
-    uint8_t code[256], *at = out + q3t_coded_head(m->k);
+    uint8_t code[256], *at = out + q3t_coded_head_bytes(m->k);
     uint32_t *exceptions = (uint32_t *)(out + 16);
     size_t n = 0;
-    memset(out, 0, q3t_coded_bytes(m->k));
-    choose(m, block, out);
+    memset(out, 0, q3t_coded_block_bytes(m->k));
+    choose_table(m, block, out);
     memset(code, 16, sizeof code);
     for (int i = 0; i < 16; i++) code[out[i]] = (uint8_t)i;
     for (int32_t first = 0; first < m->k; first += Q3T_CODED_STEP)
         for (int32_t r = 0; r < Q3T_CODED_ROWS; r++, at += Q3T_CODED_ROW_BYTES) {
             uint16_t w[Q3T_CODED_STEP];
-            const int32_t there = block * Q3T_CODED_ROWS + r >= m->rows ? 0 : m->k - first;
+            const int32_t inputs = block * Q3T_CODED_ROWS + r >= m->rows ? 0 : m->k - first;
             read_row(m, block * Q3T_CODED_ROWS + r, first, w);
             for (int i = 0; i < Q3T_CODED_STEP; i++) {
                 const int place = q3t_coded_place(i);
@@ -43,7 +43,7 @@ static int pack_block(const q3t_matrix *m, int32_t block, uint8_t *out) {
                 at[place] = (uint8_t)w[i];
                 if (code[high] < 16) {
                     at[Q3T_CODED_STEP + place % 64] |= (uint8_t)(code[high] << (i < 64 ? 0 : 4));
-                } else if (i < there) {
+                } else if (i < inputs) {
                     if (n == q3t_coded_exceptions(m->k)) return 0;
                     exceptions[n++] = (uint32_t)(first / Q3T_CODED_STEP) << 18 | (uint32_t)r << 15 | (uint32_t)i << 8 | high;
                 }
@@ -53,12 +53,12 @@ static int pack_block(const q3t_matrix *m, int32_t block, uint8_t *out) {
     return 1;
 }
 
-q3t_status q3t_coded_size(int32_t rows, int32_t k, size_t *bytes) {
-    return q3t_mul(((size_t)rows + Q3T_CODED_ROWS - 1) / Q3T_CODED_ROWS, q3t_coded_bytes(k), bytes);
+q3t_status q3t_coded_matrix_bytes(int32_t rows, int32_t k, size_t *bytes) {
+    return q3t_mul(((size_t)rows + Q3T_CODED_ROWS - 1) / Q3T_CODED_ROWS, q3t_coded_block_bytes(k), bytes);
 }
 
 q3t_status q3t_coded_pack(const q3t_matrix *m, int32_t block0, int32_t block1, void *out) {
     for (int32_t block = block0; block < block1 && block * Q3T_CODED_ROWS < m->rows; block++)
-        if (!pack_block(m, block, (uint8_t *)out + (size_t)block * q3t_coded_bytes(m->k))) return Q3T_E_SIZE;
+        if (!pack_block(m, block, (uint8_t *)out + (size_t)block * q3t_coded_block_bytes(m->k))) return Q3T_E_SIZE;
     return Q3T_OK;
 }

@@ -1,11 +1,10 @@
-/* pack/levels.c - weights to 8 and 4 bits. 8 bits: a scale for each row, from its largest. 4 bits: a scale for each group of 32,
- * see kernels/bodies/pack.h. */
+/* pack/levels.c - q3t_pack, and packing to INT8 and INT4; kernels/table.h describes the layouts and how weights are rounded. */
 #include "pack/formats.h"
 #include "base/arena.h"
 #include "kernels/bodies/level.h"
 #include <math.h>
 
-enum { LEVELS8 = 127 };
+enum { MAX8 = 127 };
 
 static int32_t format_of(int32_t dtype) {
     return dtype == Q3T_CODED ? Q3T_FORMAT_CODED : dtype == Q3T_INT8 ? Q3T_FORMAT_INT8 : Q3T_FORMAT_INT4;
@@ -14,8 +13,8 @@ static int32_t format_of(int32_t dtype) {
 q3t_status q3t_pack_bytes(int32_t dtype, int64_t rows, int64_t columns, size_t *bytes) {
     if ((dtype != Q3T_INT8 && dtype != Q3T_INT4 && dtype != Q3T_CODED) || rows < 1 || columns < 1 || rows > INT32_MAX || columns > INT32_MAX || !bytes)
         return Q3T_E_ARGUMENT;
-    if (dtype == Q3T_CODED) return q3t_coded_size((int32_t)rows, (int32_t)columns, bytes);
-    return q3t_quant_bytes(format_of(dtype), (int32_t)rows, (int32_t)columns, bytes);
+    if (dtype == Q3T_CODED) return q3t_coded_matrix_bytes((int32_t)rows, (int32_t)columns, bytes);
+    return q3t_quant_matrix_bytes(format_of(dtype), (int32_t)rows, (int32_t)columns, bytes);
 }
 
 q3t_status q3t_pack(const q3t_tensor *t, int32_t dtype, int32_t block0, int32_t block1, void *packed) {
@@ -31,25 +30,25 @@ q3t_status q3t_pack(const q3t_tensor *t, int32_t dtype, int32_t block0, int32_t 
     return Q3T_OK;
 }
 
-q3t_status q3t_quant_bytes(int32_t format, int32_t rows, int32_t k, size_t *bytes) {
-    return q3t_mul(((size_t)rows + Q3T_BLOCK - 1) / Q3T_BLOCK, q3t_block_bytes(format, k), bytes);
+q3t_status q3t_quant_matrix_bytes(int32_t format, int32_t rows, int32_t k, size_t *bytes) {
+    return q3t_mul(((size_t)rows + Q3T_BLOCK - 1) / Q3T_BLOCK, q3t_quant_block_bytes(format, k), bytes);
 }
 
-/* Elements [first, first + n) of row r, widened; 0 beyond the matrix. */
+/* Copy elements [first, first + n) of row r to out as floats; 0 beyond the matrix. */
 static void widen(const q3t_matrix *m, int32_t r, int32_t first, int32_t n, float *out) {
-    int32_t there = r >= m->rows ? 0 : m->k - first < n ? m->k - first : n;
+    int32_t count = r >= m->rows ? 0 : m->k - first < n ? m->k - first : n;
     size_t at = (size_t)r * (size_t)m->k + (size_t)first;
-    if (m->format == Q3T_FORMAT_F32 && there > 0) memcpy(out, (const char *)m->data + at * 4, (size_t)there * 4);
-    for (int32_t i = 0; m->format == Q3T_FORMAT_BF16 && i < there; i++) {
+    if (m->format == Q3T_FORMAT_F32 && count > 0) memcpy(out, (const char *)m->data + at * 4, (size_t)count * 4);
+    for (int32_t i = 0; m->format == Q3T_FORMAT_BF16 && i < count; i++) {
         uint16_t half;
         memcpy(&half, (const char *)m->data + (at + (size_t)i) * 2, 2);
         out[i] = q3t_widen(half);
     }
-    for (int32_t i = there; i < n; i++) out[i] = 0;
+    for (int32_t i = count; i < n; i++) out[i] = 0;
 }
 
-/* Largest |x|, NaN if one is not finite: as integers, the bits are in the order of the magnitudes. */
-static float magnitude(const float *x, int32_t n) {
+/* Returns the largest |x| (n,), NaN if one is not finite. As integers, the bits of |x| have the order of |x|. */
+static float max_magnitude(const float *x, int32_t n) {
     int32_t most = 0;
     float value;
     for (int32_t i = 0; i < n; i++) {
@@ -70,24 +69,24 @@ static void pack_int8(const q3t_matrix *m, int32_t block, uint8_t *out) {
         int32_t row = block * Q3T_BLOCK + lane;
         for (int32_t g = 0; g < groups; g++) {
             widen(m, row, g * Q3T_GROUP_INT8, Q3T_GROUP_INT8, x);
-            float here = magnitude(x, Q3T_GROUP_INT8);
-            most = isnan(here) ? NAN : here > most ? here : most;
+            float group = max_magnitude(x, Q3T_GROUP_INT8);
+            most = isnan(group) ? NAN : group > most ? group : most;
             if (isnan(most)) break;
         }
-        float scale = most / LEVELS8, inverse = most >= Q3T_SMALLEST_GROUP ? LEVELS8 / most : 0;
+        float scale = most / MAX8, inverse = most >= Q3T_SMALLEST_GROUP ? MAX8 / most : 0;
         memcpy(scales + 4 * lane, &scale, 4);
         for (int32_t g = 0; g < groups; g++) {
             widen(m, row, g * Q3T_GROUP_INT8, Q3T_GROUP_INT8, x);
             for (int32_t i = 0; i < Q3T_GROUP_INT8; i++)
                 out[(size_t)(g * Q3T_GROUP_INT8 + i) / 4 * 4 * Q3T_BLOCK + 4 * (size_t)lane + (size_t)i % 4] =
-                    inverse > 0 ? (uint8_t)((int)level(x[i] * inverse, -LEVELS8, LEVELS8) + 128) : 128;
+                    inverse > 0 ? (uint8_t)((int)level(x[i] * inverse, -MAX8, MAX8) + 128) : 128;
         }
     }
 }
 
 static void pack_int4(const q3t_matrix *m, int32_t block, q3t_int4_packer *pack, uint8_t *out) {
     int32_t groups = (m->k + Q3T_GROUP_INT4 - 1) / Q3T_GROUP_INT4;
-    for (int32_t g = 0; g < groups; g++, out += q3t_group_bytes(Q3T_FORMAT_INT4)) {
+    for (int32_t g = 0; g < groups; g++, out += q3t_quant_group_bytes(Q3T_FORMAT_INT4)) {
         float x[Q3T_GROUP_INT4][Q3T_BLOCK];
         for (int32_t r = 0; r < Q3T_BLOCK; r++) {
             float row[Q3T_GROUP_INT4];
@@ -99,8 +98,8 @@ static void pack_int4(const q3t_matrix *m, int32_t block, q3t_int4_packer *pack,
 }
 
 void q3t_quant_pack(int32_t format, const q3t_matrix *m, int32_t block0, int32_t block1, void *out) {
-    size_t bytes = q3t_block_bytes(format, m->k);
-    q3t_int4_packer *pack = q3t_int4_packer_of(q3t_cpu_flags());
+    size_t bytes = q3t_quant_block_bytes(format, m->k);
+    q3t_int4_packer *pack = q3t_int4_packer_for(q3t_cpu_flags());
     for (int32_t block = block0; block < block1; block++) {
         uint8_t *to = (uint8_t *)out + (size_t)block * bytes;
         if (format == Q3T_FORMAT_INT8) pack_int8(m, block, to);

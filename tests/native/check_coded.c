@@ -79,7 +79,7 @@ static problem make(int kind, int32_t rows, int32_t k) {
     p.weights = reserve((size_t)rows * k * 2);
     for (int32_t r = 0; r < rows; r++)
         for (int32_t i = 0; i < k; i++) p.weights[(size_t)r * k + i] = weight_of(kind, r, i, k);
-    if (q3t_coded_size(rows, k, &bytes) != Q3T_OK) exit(2);
+    if (q3t_coded_matrix_bytes(rows, k, &bytes) != Q3T_OK) exit(2);
     p.packed = reserve(bytes);
     p.plain.data = p.weights;
     p.coded.data = p.packed;
@@ -94,8 +94,8 @@ static void release(problem *p) {
 
 /* As kernels/table.h describes it. */
 static uint16_t decoded(const problem *p, int32_t r, int32_t i) {
-    const uint8_t *block = (const uint8_t *)p->packed + (size_t)(r / 8) * q3t_coded_bytes(p->plain.k);
-    const uint8_t *step = block + q3t_coded_head(p->plain.k) + ((size_t)(i / 128) * 8 + (size_t)r % 8) * 192;
+    const uint8_t *block = (const uint8_t *)p->packed + (size_t)(r / 8) * q3t_coded_block_bytes(p->plain.k);
+    const uint8_t *step = block + q3t_coded_head_bytes(p->plain.k) + ((size_t)(i / 128) * 8 + (size_t)r % 8) * 192;
     const int place = q3t_coded_place(i % 128);
     uint8_t high = block[step[128 + place % 64] >> (i % 128 < 64 ? 0 : 4) & 15];
     for (const uint32_t *e = (const uint32_t *)(block + 16); *e != Q3T_CODED_END; e++)

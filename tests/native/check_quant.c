@@ -66,7 +66,7 @@ static problem make(int32_t format, int32_t rows, int32_t k, int32_t cols, int k
         if (cols > 1) p.x[k] = -INFINITY;
         memset(p.weights, 0, (size_t)k * 4);
     }
-    if (q3t_quant_bytes(format, rows, k, &bytes) != Q3T_OK) exit(2);
+    if (q3t_quant_matrix_bytes(format, rows, k, &bytes) != Q3T_OK) exit(2);
     p.packed = reserve(bytes);
     p.m.data = p.weights;
     q3t_quant_pack(format, &p.m, 0, (rows + Q3T_BLOCK - 1) / Q3T_BLOCK, p.packed);
@@ -147,7 +147,7 @@ static void check_error(const q3t_kernels *t, const problem *p) {
 static void check_packers(void) {
     static const float odd[] = {0, -0.0f, 1e-38f, 1e-30f, 3e38f, -3e38f, INFINITY, NAN};
     for (int m = 1; m < MACHINES; m++) {
-        q3t_int4_packer *pack = q3t_int4_packer_of(machines[m].mask & q3t_cpu_flags());
+        q3t_int4_packer *pack = q3t_int4_packer_for(machines[m].mask & q3t_cpu_flags());
         for (int n = 0; n < 500; n++) {
             float x[Q3T_GROUP_INT4][Q3T_BLOCK];
             uint8_t want[Q3T_GROUP_INT4 / 2 * Q3T_BLOCK + 2 * Q3T_BLOCK], got[sizeof want];
@@ -199,7 +199,7 @@ static void bench_one(const q3t_kernels *t, const char *isa, const problem *p, i
         double spent = seconds() - start;
         best = spent < best ? spent : best;
     } while (seconds() < end);
-    double bytes = (double)(rows / Q3T_BLOCK) * (double)q3t_block_bytes(p->format, p->k);
+    double bytes = (double)(rows / Q3T_BLOCK) * (double)q3t_quant_block_bytes(p->format, p->k);
     printf("%-12s int%d %5d x %d %-6s cols %2d %9.1f us %7.1f GB/s %7.1f GOP/s\n", isa, p->format == Q3T_FORMAT_INT8 ? 8 : 4, rows, p->k,
            where, cols, best * 1e6, bytes / best * 1e-9, 2.0 * rows * p->k * cols / best * 1e-9);
     free(act);

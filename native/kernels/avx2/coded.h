@@ -1,8 +1,8 @@
-/* kernels/avx2/coded.h - what kernels/bodies/coded.h needs on AVX2. */
+/* kernels/avx2/coded.h - CT, c_table and c_row of kernels/bodies/coded.h for AVX2. */
 typedef __m256i CT;
 
 V_INLINE CT c_table(const uint8_t *p) { return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)p)); }
-/* 128 weights of a row at `from` to out, bf16 on a 64-byte boundary. */
+/* Decode 128 weights of a row at `from` to out (128,) bf16, 64-byte aligned. */
 V_INLINE void c_row(uint16_t *out, const uint8_t *from, CT table) {
     const __m256i nibble = _mm256_set1_epi8(15);
     V_UNROLL for (int part = 0; part < 2; part++) {

@@ -1,4 +1,5 @@
-/* kernels/avx2/overlay_pack.c - the same on 256-bit vectors, left to the compiler. Without FMA, which would round otherwise. */
+/* kernels/avx2/overlay_pack.c - packing of INT4 weights for AVX2; the compiler vectorises it. Without FMA, which would round
+ * differently. */
 #if defined(__x86_64__)
 #include "kernels/table.h"
 #include "base/target.h"

@@ -1,10 +1,10 @@
-/* kernels/avx2/quant.h - what kernels/bodies/quant.h needs on AVX2. Weights of 8 bits and columns are within -127 .. 127, so two
- * products fit in 16 bits; with weights of 4 bits, all those of a group that share a lane do. */
+/* kernels/avx2/quant.h - the vectors of kernels/bodies/quant.h for AVX2. INT8 weights and columns are in -127 .. 127, so a sum of two
+ * products fits in 16 bits; with INT4 weights the sum of all products of a group that share a 16-bit lane does. */
 typedef __m256i QI;
 typedef __m256i QB;
 typedef struct { __m256i size, sign; } QW;
 typedef __m256i Q4;
-enum { QUANT_VECTORS = 2, QUANT_HELD = 4, QUANT_LAST = QUANT_HELD };
+enum { QUANT_VECTORS = 2, QUANT_TILE_COLS = 4, QUANT_SINGLE_COLS = QUANT_TILE_COLS };
 #define Q8_ZERO 0
 #define QUANT_TILES(X) X(4, 1) X(3, 1) X(2, 1) X(1, 2)
 
@@ -30,12 +30,12 @@ V_INLINE QB q4_high(QB x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm
 V_INLINE Q4 q4_start(int32_t start) { return (void)start, _mm256_setzero_si256(); }
 V_INLINE Q4 q4_dot(Q4 sum, QB w, QB x) { return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)); }
 V_INLINE QI q4_sum(Q4 sum, int32_t start) { return _mm256_add_epi32(q_pairs(sum), _mm256_set1_epi32(start)); }
-/* Scales of the rows of vector v: the low halves of 32 bits are those of the first 16 rows. */
+/* The low half of each 32 bits is the scale of one of the first 16 rows, the high half of one of the last 16. */
 V_INLINE V q_scales(const void *p, int v) {
     QI both = _mm256_loadu_si256((const __m256i *)p + v % 2);
     return _mm256_castsi256_ps(v > 1 ? _mm256_and_si256(both, _mm256_set1_epi32((int32_t)0xffff0000)) : _mm256_slli_epi32(both, 16));
 }
-/* Largest of the bits of |x|, n a multiple of 32. */
+/* n: a multiple of 32. */
 V_INLINE int32_t q_largest(const float *x, const int n) {
     QI most = _mm256_setzero_si256();
     for (int i = 0; i < n; i += 8)
@@ -44,7 +44,6 @@ V_INLINE int32_t q_largest(const float *x, const int n) {
     m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
     return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
-/* out = x * inverse to the nearest, ties to even; the sum of them. */
 V_INLINE int32_t q_round(int8_t *out, const float *x, float inverse, const int n) {
     QI sum = _mm256_setzero_si256();
     for (int i = 0; i < n; i += 8) {

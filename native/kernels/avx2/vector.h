@@ -1,9 +1,9 @@
-/* kernels/avx2/vector.h - the vector of kernels/bodies/elementwise.h on AVX2 and FMA; included inside a target region. */
+/* kernels/avx2/vector.h - kernels/bodies/vector.h for AVX2 and FMA; included inside a target region. */
 #include "kernels/bodies/vector.h"
 typedef __m256 V;
 enum { V_LEN = 8 };
 
-V_INLINE V v_held(V x) {
+V_INLINE V v_in_register(V x) {
     __asm__("" : "+x"(x));
     return x;
 }
@@ -41,12 +41,12 @@ V_INLINE V v_round(V x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | 
 V_INLINE V v_keep(V x, V a, V limit) { return _mm256_andnot_ps(_mm256_cmp_ps(a, limit, _CMP_LT_OQ), x); }
 
 V_INLINE V v_power(__m256i n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)); }
-/* In two factors, since 2^n itself need not be a normal float. */
+/* In two factors, because 2^n may not be a normal float. */
 V_INLINE V v_scale(V x, V n) {
     __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
     return _mm256_mul_ps(_mm256_mul_ps(x, v_power(half)), v_power(_mm256_sub_epi32(whole, half)));
 }
-/* Four sums, each over lanes 4 apart, then 2 and 1. */
+/* Each sum adds lanes 4 apart, then 2 apart, then neighbours. */
 V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
     V ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
     V cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
@@ -65,7 +65,6 @@ V_INLINE float v_largest(V x) {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-
 V_INLINE void v_unzip(V a, V b, V *even, V *odd) {
     V low = _mm256_permute2f128_ps(a, b, 0x20), high = _mm256_permute2f128_ps(a, b, 0x31);
     *even = _mm256_shuffle_ps(low, high, 0x88);
@@ -80,7 +79,6 @@ V_INLINE V v_widen_n(const uint16_t *p, int32_t n) {
     return v_widen(whole);
 }
 
-/* Of 2 * V_LEN bf16 at p, the even or the odd ones, widened. */
 V_INLINE V v_even(const void *p) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(p), 16)); }
 V_INLINE V v_odd(const void *p) {
     return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(p), _mm256_set1_epi32((int32_t)0xffff0000)));

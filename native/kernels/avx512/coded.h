@@ -1,8 +1,8 @@
-/* kernels/avx512/coded.h - what kernels/bodies/coded.h needs on AVX-512. */
+/* kernels/avx512/coded.h - CT, c_table and c_row of kernels/bodies/coded.h for AVX-512. */
 typedef __m512i CT;
 
 V_INLINE CT c_table(const uint8_t *p) { return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)p)); }
-/* 128 weights of a row at `from` to out, bf16 on a 64-byte boundary. */
+/* Decode 128 weights of a row at `from` to out (128,) bf16, 64-byte aligned. */
 V_INLINE void c_row(uint16_t *out, const uint8_t *from, CT table) {
     const __m512i nibble = _mm512_set1_epi8(15), codes = _mm512_loadu_si512(from + Q3T_CODED_STEP);
     V_UNROLL for (int half = 0; half < 2; half++) {

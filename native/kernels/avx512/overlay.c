@@ -1,4 +1,4 @@
-/* kernels/avx512/overlay.c - every kernel on 512-bit vectors (F, BW, DQ, VL): the shared bodies over kernels/avx512/vector.h. */
+/* kernels/avx512/overlay.c - every kernel for AVX-512 (F, BW, DQ, VL): the bodies over kernels/avx512/vector.h. */
 #if defined(__x86_64__)
 #include "kernels/table.h"
 #include "q3t.h"
@@ -18,7 +18,7 @@ enum { LINEAR_LONG_ROWS = 1 };
 #include "kernels/bodies/toom.h"
 #include "kernels/avx512/quant.h"
 #include "kernels/avx512/quant_bw.h"
-enum { QUANT_HELD = 6, QUANT_LAST = QUANT_HELD };
+enum { QUANT_TILE_COLS = 6, QUANT_SINGLE_COLS = QUANT_TILE_COLS };
 #define QUANT_TILES(X) X(6, 1) X(5, 1) X(4, 1) X(3, 1) X(2, 1) X(1, 2)
 #include "kernels/bodies/probe.h"
 #include "kernels/bodies/quant.h"

@@ -1,4 +1,5 @@
-/* kernels/avx512/overlay_vnni.c - packed weights on AVX-512 with VNNI: unsigned weights meet signed columns in one instruction. */
+/* kernels/avx512/overlay_vnni.c - INT8 and INT4 weights for AVX-512 with VNNI: one instruction multiplies unsigned weights by a signed
+ * column. */
 #if defined(__x86_64__)
 #include "kernels/table.h"
 #include "q3t.h"
@@ -9,10 +10,10 @@ Q3T_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")
 #include "kernels/avx512/quant.h"
 typedef QB QW;
 typedef QI Q4;
-enum { QUANT_HELD = 6, QUANT_LAST = 8 };
+enum { QUANT_TILE_COLS = 6, QUANT_SINGLE_COLS = 8 };
 #define QUANT_TILES(X) X(8, 1) X(7, 1) X(6, 1) X(5, 1) X(4, 2) X(3, 2) X(2, 2) X(1, 2)
 
-/* Spelled out: around the intrinsic GCC 12 copies the sum to another register and back. */
+/* In assembly: for the intrinsic GCC 12 copies the sum to another register and back. */
 V_INLINE QI q8_dot(QI sum, QW w, QB x) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
     return sum;

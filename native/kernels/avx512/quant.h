@@ -1,4 +1,4 @@
-/* kernels/avx512/quant.h - what kernels/bodies/quant.h needs on AVX-512, but for the dot products. */
+/* kernels/avx512/quant.h - the vectors of kernels/bodies/quant.h for AVX-512, without the dot products. */
 typedef __m512i QI;
 typedef __m512i QB;
 enum { QUANT_VECTORS = 2 };
@@ -14,19 +14,18 @@ V_INLINE QI q_add(QI a, QI b) { return _mm512_add_epi32(a, b); }
 V_INLINE V q_float(QI x) { return _mm512_cvtepi32_ps(x); }
 V_INLINE QB q4_low(QB x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 V_INLINE QB q4_high(QB x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
-/* Scales of the rows of vector v: the low halves of 32 bits are those of the first 16 rows. */
+/* The low half of each 32 bits is the scale of one of the first 16 rows, the high half of one of the last 16. */
 V_INLINE V q_scales(const void *p, int v) {
     QI both = _mm512_loadu_si512(p);
     return _mm512_castsi512_ps(v ? _mm512_and_si512(both, _mm512_set1_epi32((int32_t)0xffff0000)) : _mm512_slli_epi32(both, 16));
 }
-/* Largest of the bits of |x|, n a multiple of 32. */
+/* n: a multiple of 32. */
 V_INLINE int32_t q_largest(const float *x, const int n) {
     QI most = _mm512_setzero_si512();
     for (int i = 0; i < n; i += 16)
         most = _mm512_max_epi32(most, _mm512_and_si512(_mm512_loadu_si512(x + i), _mm512_set1_epi32(INT32_MAX)));
     return _mm512_reduce_max_epi32(most);
 }
-/* out = x * inverse to the nearest, ties to even; the sum of them. */
 V_INLINE int32_t q_round(int8_t *out, const float *x, float inverse, const int n) {
     QI sum = _mm512_setzero_si512();
     for (int i = 0; i < n; i += 16) {

@@ -1,5 +1,6 @@
-/* kernels/avx512/quant_bw.h - dot products of kernels/bodies/quant.h on AVX-512 without VNNI. Weights of 8 bits and columns are within
- * -127 .. 127, so two products fit in 16 bits; with weights of 4 bits, all those of a group that share a lane do. */
+/* kernels/avx512/quant_bw.h - the dot products of kernels/bodies/quant.h for AVX-512 without VNNI. INT8 weights and columns are in
+ * -127 .. 127, so a sum of two products fits in 16 bits; with INT4 weights the sum of all products of a group that share a
+ * 16-bit lane does. */
 typedef struct { __m512i size; __mmask64 negative; } QW;
 typedef __m512i Q4;
 #define Q8_ZERO 0
@@ -10,8 +11,8 @@ V_INLINE QW q8_weights(QB w) {
 }
 V_INLINE QI q_pairs(__m512i x) { return _mm512_madd_epi16(x, _mm512_set1_epi16(1)); }
 V_INLINE QI q8_dot(QI sum, QW w, QB x) {
-    QB turned = _mm512_mask_sub_epi8(x, w.negative, _mm512_setzero_si512(), x);
-    return _mm512_add_epi32(sum, q_pairs(_mm512_maddubs_epi16(w.size, turned)));
+    QB signed_x = _mm512_mask_sub_epi8(x, w.negative, _mm512_setzero_si512(), x);
+    return _mm512_add_epi32(sum, q_pairs(_mm512_maddubs_epi16(w.size, signed_x)));
 }
 V_INLINE Q4 q4_start(int32_t start) { return (void)start, _mm512_setzero_si512(); }
 V_INLINE Q4 q4_dot(Q4 sum, QB w, QB x) { return _mm512_add_epi16(sum, _mm512_maddubs_epi16(w, x)); }

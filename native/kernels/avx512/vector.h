@@ -1,9 +1,9 @@
-/* kernels/avx512/vector.h - the vector of kernels/bodies/elementwise.h on AVX-512; included inside a target region. */
+/* kernels/avx512/vector.h - kernels/bodies/vector.h for AVX-512; included inside a target region. */
 #include "kernels/bodies/vector.h"
 typedef __m512 V;
 enum { V_LEN = 16 };
 
-V_INLINE V v_held(V x) {
+V_INLINE V v_in_register(V x) {
     __asm__("" : "+v"(x));
     return x;
 }
@@ -30,7 +30,7 @@ V_INLINE V v_abs(V x) { return _mm512_abs_ps(x); }
 V_INLINE V v_round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 V_INLINE V v_keep(V x, V a, V limit) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, limit, _CMP_NLT_UQ), x); }
 V_INLINE V v_scale(V x, V n) { return _mm512_scalef_ps(x, n); }
-/* Four sums, each over lanes 8 apart, then 4, 2 and 1. */
+/* Each sum adds lanes 8 apart, then 4, then 2, then neighbours. */
 V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
     V ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
     V cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
@@ -55,7 +55,6 @@ V_INLINE V v_widen_bits(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi3
 V_INLINE V v_widen(const uint16_t *p) { return v_widen_bits(_mm256_loadu_si256((const __m256i *)p)); }
 V_INLINE V v_widen_n(const uint16_t *p, int32_t n) { return v_widen_bits(_mm256_maskz_loadu_epi16(v_lanes(n), p)); }
 
-/* Of 2 * V_LEN bf16 at p, the even or the odd ones, widened. */
 V_INLINE V v_even(const void *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16)); }
 V_INLINE V v_odd(const void *p) {
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int32_t)0xffff0000)));

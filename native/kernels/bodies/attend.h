@@ -1,21 +1,20 @@
-/* kernels/bodies/attend.h - attention of one position, over the vectors of kernels/bodies/elementwise.h.
+/* kernels/bodies/attend.h - attention of one position, over the vectors of kernels/bodies/vector.h.
  *
- * A block of keys lies dimension by dimension, so a vector of it holds one
- * dimension of V_LEN positions and a score is one chain over the dimensions: no
- * sums across lanes. Softmax and the mixing of values go by the position's
- * distance from `first`, so where blocks begin changes nothing. Heads go in
- * pairs: they share the loads. bf16: k and v are of bf16, else of float. */
+ * The keys of a block are stored dimension by dimension, so one vector holds one dimension of V_LEN positions, and the score of
+ * a position is accumulated over the dimensions in one lane: no sums across lanes. Softmax and the sum of the values count
+ * positions from `first`, so the result does not depend on where blocks begin. Two heads are computed together and share the
+ * loads. `bf16`: keys and values are bf16, else float. */
 enum { KEY_VECTORS = Q3T_KEYS / V_LEN,
-       KEY_TILE = V_LEN / 4 };    /* blocks at a time: with two heads, eight chains in flight */
+       KEY_TILE = V_LEN / 4 };    /* blocks in a tile: with two heads, eight independent chains of additions */
 
-V_INLINE V kept_get(const int bf16, const void *p, size_t at, int32_t n) {
+V_INLINE V cache_get(const int bf16, const void *p, size_t at, int32_t n) {
     const uint16_t *narrow = (const uint16_t *)p + at;
     if (bf16) return n >= V_LEN ? v_widen(narrow) : v_widen_n(narrow, n);
     return v_get((const float *)p + at, n);
 }
 
-/* Raw scores of `blocks` blocks of keys from k[at] on: head h, block b at scores + h * stride + b * Q3T_KEYS. Their values,
- * as far from v, are asked for meanwhile: they lie elsewhere, and are read next. */
+/* Dot products of q (heads, head_dim) with `blocks` blocks of keys, the first at k[at]: head h, block b at scores + h * stride +
+ * b * Q3T_KEYS. Prefetches the values of the same positions, v[at] on, which are read next. */
 V_INLINE void score_tile(const int heads, const int blocks, const int bf16, const float *q, const void *k, const void *v,
                          size_t at, int32_t head_dim, float *scores, size_t stride) {
     const size_t item = bf16 ? 2 : 4, step = (size_t)blocks * Q3T_KEYS * item;
@@ -28,7 +27,7 @@ V_INLINE void score_tile(const int heads, const int blocks, const int bf16, cons
         V_UNROLL for (size_t i = 0; i < step; i += 64) __builtin_prefetch(ahead + i);
         V_UNROLL for (int b = 0; b < blocks; b++)
             V_UNROLL for (int n = 0; n < KEY_VECTORS; n++) {
-                V key = kept_get(bf16, k, at + ((size_t)b * head_dim + d) * Q3T_KEYS + n * V_LEN, V_LEN);
+                V key = cache_get(bf16, k, at + ((size_t)b * head_dim + d) * Q3T_KEYS + n * V_LEN, V_LEN);
                 V_UNROLL for (int h = 0; h < heads; h++)
                     sum[h][b][n] = v_fma(key, v_set1(q[(size_t)h * head_dim + d]), sum[h][b][n]);
             }
@@ -39,16 +38,16 @@ V_INLINE void score_tile(const int heads, const int blocks, const int bf16, cons
                 v_store(scores + h * stride + b * Q3T_KEYS + n * V_LEN, sum[h][b][n]);
 }
 
-/* out = inverse[h] * sum over j of p[h * stride + j] * v[at + j * head_dim], for `vectors` vectors of the head, or the first
- * n < V_LEN lanes. */
-V_INLINE void mix_tile(const int heads, const int vectors, const int bf16, float *out, const float *p, size_t stride, const void *v,
+/* out[h] = inverse[h] * sum over positions j < count of p[h * stride + j] * v[at + j * head_dim], for `vectors` vectors of the
+ * head, or the first n < V_LEN lanes of one. */
+V_INLINE void value_tile(const int heads, const int vectors, const int bf16, float *out, const float *p, size_t stride, const void *v,
                        size_t at, int32_t head_dim, int32_t count, int32_t n, const float *inverse) {
     V sum[2][4];
     V_UNROLL for (int h = 0; h < heads; h++)
         V_UNROLL for (int i = 0; i < vectors; i++) sum[h][i] = v_set1(0);
     for (int32_t j = 0; j < count; j++, at += head_dim)
         V_UNROLL for (int i = 0; i < vectors; i++) {
-            V value = kept_get(bf16, v, at + i * V_LEN, n);
+            V value = cache_get(bf16, v, at + i * V_LEN, n);
             V_UNROLL for (int h = 0; h < heads; h++) sum[h][i] = v_fma(value, v_set1(p[h * stride + j]), sum[h][i]);
         }
     V_UNROLL for (int h = 0; h < heads; h++)
@@ -56,9 +55,10 @@ V_INLINE void mix_tile(const int heads, const int vectors, const int bf16, float
             v_put(out + (size_t)h * head_dim + i * V_LEN, v_mul(sum[h][i], v_set1(inverse[h])), n);
 }
 
+/* One head or two; see Q3T_ATTEND. */
 V_INLINE void attend_heads(const int heads, const int bf16, float *out, const float *q, const void *k, const void *v,
                            int32_t head_dim, int32_t first, int32_t count, float scale, float *scores) {
-    const int32_t lead = first % Q3T_KEYS, blocks = (lead + count + Q3T_KEYS - 1) / Q3T_KEYS;
+    const int32_t skip = first % Q3T_KEYS, blocks = (skip + count + Q3T_KEYS - 1) / Q3T_KEYS;
     const size_t stride = (size_t)count + 2 * Q3T_KEYS, block = (size_t)head_dim * Q3T_KEYS, at = (size_t)first * head_dim;
     size_t key = first / Q3T_KEYS * block;
     float inverse[2];
@@ -67,15 +67,15 @@ V_INLINE void attend_heads(const int heads, const int bf16, float *out, const fl
         score_tile(heads, KEY_TILE, bf16, q, k, v, key, head_dim, scores + b * Q3T_KEYS, stride);
     for (; b < blocks; b++, key += block) score_tile(heads, 1, bf16, q, k, v, key, head_dim, scores + b * Q3T_KEYS, stride);
     for (int h = 0; h < heads; h++) {
-        float *p = scores + h * stride + lead;
+        float *p = scores + h * stride + skip;
         inverse[h] = 1 / exp_sum(p, p, count, max(p, count), scale);
     }
-    scores += lead;
+    scores += skip;
     for (; d + 4 * V_LEN <= head_dim; d += 4 * V_LEN)
-        mix_tile(heads, 4, bf16, out + d, scores, stride, v, at + d, head_dim, count, V_LEN, inverse);
+        value_tile(heads, 4, bf16, out + d, scores, stride, v, at + d, head_dim, count, V_LEN, inverse);
     for (; d + V_LEN <= head_dim; d += V_LEN)
-        mix_tile(heads, 1, bf16, out + d, scores, stride, v, at + d, head_dim, count, V_LEN, inverse);
-    if (d < head_dim) mix_tile(heads, 1, bf16, out + d, scores, stride, v, at + d, head_dim, count, head_dim - d, inverse);
+        value_tile(heads, 1, bf16, out + d, scores, stride, v, at + d, head_dim, count, V_LEN, inverse);
+    if (d < head_dim) value_tile(heads, 1, bf16, out + d, scores, stride, v, at + d, head_dim, count, head_dim - d, inverse);
 }
 
 V_INLINE void attend_all(const int bf16, float *out, const float *q, const void *k, const void *v, int32_t heads, int32_t head_dim,

@@ -1,27 +1,28 @@
-/* kernels/bodies/coded.h - y = W x for bf16 weights that are stored in 12 bits, over the tiles of kernels/bodies/linear.h.
+/* kernels/bodies/coded.h - y = W x for CODED weights (kernels/table.h), over the tiles of kernels/bodies/linear.h.
  *
- * Weights are decoded into a buffer in the nearest cache, the few exceptions put in, and then are what they were: the
- * steps of kernels/bodies/linear.h follow, so that an element has the bits of linear_bf16. One or two columns meet 128 inputs of
- * eight rows at a time; for more, a strip of rows is decoded once for CODED_COLS columns.
+ * Weights are decoded to bf16 into a buffer in the L1 cache, and the exceptions replaced. linear_step of kernels/bodies/linear.h
+ * then multiplies them, so an element has the bits of linear_bf16. For one or two columns, 128 inputs of eight rows are decoded
+ * at a time; for more columns, a strip of rows is decoded once for CODED_COLS columns.
  *
- * The including file defines CT, c_table and c_row (coded_<isa>.h). */
-enum { CODED_AHEAD = 9216,            /* weights are asked for this far ahead: hardware stops at the end of a page */
+ * The including file defines, in <isa>/coded.h: CT, a register with the 16 high bytes; c_table, which loads it; c_row, which
+ * decodes 128 weights. */
+enum { CODED_AHEAD = 9216,            /* prefetch distance in bytes: the hardware prefetcher stops at the end of a page */
        CODED_BLOCKS = LINEAR_STRIP / Q3T_CODED_ROWS,
-       CODED_COLS = 24, CODED_TILES = 5 };  /* 24 columns and fewer go in as many tiles at most */
+       CODED_COLS = 24, CODED_TILES = 5 };  /* LINEAR_TILES covers 24 columns or fewer with at most 5 tiles */
 
-/* Where the decoding of a block of rows stands. */
-typedef struct coded_at {
+/* The position of the decoder in a block of rows. */
+typedef struct coded_cursor {
     const uint8_t *weights;
-    const uint32_t *exception;        /* the next one */
+    const uint32_t *exception;        /* the next exception */
     CT table;
-} coded_at;
+} coded_cursor;
 
-V_INLINE coded_at coded_start(const uint8_t *block, int32_t k) {
-    return (coded_at){block + q3t_coded_head(k), (const uint32_t *)(block + 16), c_table(block)};
+V_INLINE coded_cursor coded_start(const uint8_t *block, int32_t k) {
+    return (coded_cursor){block + q3t_coded_head_bytes(k), (const uint32_t *)(block + 16), c_table(block)};
 }
 
-/* The 128 inputs of eight rows that begin at input i, those from k on zero, to out (8, stride). */
-V_INLINE void coded_step(coded_at *at, int32_t i, int32_t k, uint16_t *out, const size_t stride) {
+/* Decode inputs [i, i + 128) of eight rows to out (8, stride) bf16; inputs from k on are 0. */
+V_INLINE void coded_step(coded_cursor *at, int32_t i, int32_t k, uint16_t *out, const size_t stride) {
     for (int r = 0; r < Q3T_CODED_ROWS; r++, at->weights += Q3T_CODED_ROW_BYTES) c_row(out + r * stride, at->weights, at->table);
     for (; *at->exception >> 18 == (uint32_t)i / Q3T_CODED_STEP; at->exception++) {
         uint16_t *w = out + (*at->exception >> 15 & 7) * stride + (*at->exception >> 8 & 127);
@@ -31,15 +32,16 @@ V_INLINE void coded_step(coded_at *at, int32_t i, int32_t k, uint16_t *out, cons
         memset(out + r * stride + (k - i), 0, (size_t)(Q3T_CODED_STEP - (k - i)) * sizeof *out);
 }
 
-/* The eight rows of a block by `cols` columns. */
+/* Multiply the eight rows of a block by `cols` columns. */
 V_INLINE void coded_tile(const int cols, const uint8_t *block, int32_t k, const float *x, size_t ldx, float *y, size_t ldy) {
     _Alignas(64) uint16_t w[Q3T_CODED_ROWS][Q3T_CODED_STEP];
     V sum[LINEAR_ROWS][LINEAR_COLS];
-    coded_at at = coded_start(block, k);
+    coded_cursor at = coded_start(block, k);
     V_UNROLL for (int r = 0; r < Q3T_CODED_ROWS; r++)
         V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_set1(0);
     for (int32_t i = 0; i < k; i += Q3T_CODED_STEP) {
-        linear_at from = linear_start(Q3T_CODED_ROWS, cols, (const char *)w, sizeof w[0], (const char *)(x + i), ldx * sizeof *x, 0);
+        linear_cursor from =
+            linear_start(Q3T_CODED_ROWS, cols, (const char *)w, sizeof w[0], (const char *)(x + i), ldx * sizeof *x, 0);
         const int32_t end = k - i < Q3T_CODED_STEP ? k - i : Q3T_CODED_STEP;
         from.fetch = (const char *)at.weights + CODED_AHEAD;
         coded_step(&at, i, k, w[0], Q3T_CODED_STEP);
@@ -48,10 +50,10 @@ V_INLINE void coded_tile(const int cols, const uint8_t *block, int32_t k, const 
     linear_store(Q3T_CODED_ROWS, cols, sum, y, ldy);
 }
 
-/* Rows [row0, row1) by one or two columns. */
+/* Multiply rows [row0, row1) by one or two columns. */
 V_INLINE void coded_rows(const int cols, const q3t_matrix *m, int32_t row0, int32_t row1, const float *x, size_t ldx, float *y, size_t ldy) {
     for (int32_t first = row0 / Q3T_CODED_ROWS * Q3T_CODED_ROWS; first < row1; first += Q3T_CODED_ROWS) {
-        const uint8_t *block = (const uint8_t *)m->data + (size_t)(first / Q3T_CODED_ROWS) * q3t_coded_bytes(m->k);
+        const uint8_t *block = (const uint8_t *)m->data + (size_t)(first / Q3T_CODED_ROWS) * q3t_coded_block_bytes(m->k);
         const int32_t begin = row0 > first ? row0 - first : 0, end = row1 - first < Q3T_CODED_ROWS ? row1 - first : Q3T_CODED_ROWS;
         float rows[2][Q3T_CODED_ROWS];
         if (end - begin == Q3T_CODED_ROWS) {
@@ -63,20 +65,20 @@ V_INLINE void coded_rows(const int cols, const q3t_matrix *m, int32_t row0, int3
     }
 }
 
-/* Rows [row0, row1) of at most CODED_BLOCKS blocks by at most CODED_COLS columns. */
+/* Multiply rows [row0, row1), from at most CODED_BLOCKS blocks, by at most CODED_COLS columns. */
 V_INLINE void coded_strip(const q3t_matrix *m, int32_t row0, int32_t row1, const float *x, size_t ldx, int32_t cols, float *y, size_t ldy) {
     _Alignas(64) uint16_t w[LINEAR_STRIP][CODED_CHUNK];
     V partial[CODED_TILES][LINEAR_STRIP][LINEAR_COLS];
-    coded_at at[CODED_BLOCKS];
+    coded_cursor at[CODED_BLOCKS];
     const int32_t first = row0 / Q3T_CODED_ROWS, blocks = (row1 - 1) / Q3T_CODED_ROWS - first + 1;
-    for (int32_t b = 0; b < blocks; b++) at[b] = coded_start((const uint8_t *)m->data + (size_t)(first + b) * q3t_coded_bytes(m->k), m->k);
+    for (int32_t b = 0; b < blocks; b++) at[b] = coded_start((const uint8_t *)m->data + (size_t)(first + b) * q3t_coded_block_bytes(m->k), m->k);
     for (int32_t k0 = 0, k1; k0 < m->k; k0 = k1) {
         int32_t c = 0, tile = 0;
         k1 = m->k - k0 > CODED_CHUNK ? k0 + CODED_CHUNK : m->k;
         for (int32_t b = 0; b < blocks; b++)
             for (int32_t i = k0; i < k1; i += Q3T_CODED_STEP) coded_step(&at[b], i, m->k, w[b * Q3T_CODED_ROWS] + (i - k0), CODED_CHUNK);
-        /* while the first columns pass: the same rows' next chunk, or the first of the next strip */
-        const size_t step = k1 < m->k ? 0 : (CODED_BLOCKS - 1) * q3t_coded_bytes(m->k);
+        /* The first tile of columns prefetches the next chunk of these rows, or the first chunk of the next strip. */
+        const size_t step = k1 < m->k ? 0 : (CODED_BLOCKS - 1) * q3t_coded_block_bytes(m->k);
         const char *fetch[CODED_BLOCKS];
         for (int32_t b = 0; b < CODED_BLOCKS; b++) fetch[b] = (const char *)at[b < blocks ? b : 0].weights + step;
 #define CODED_PASS(width, rows) \

@@ -1,26 +1,25 @@
-/* kernels/bodies/conv.h - causal convolution over packed panels, over the vectors of kernels/bodies/elementwise.h.
+/* kernels/bodies/conv.h - causal convolution over panels of weights, over the vectors of kernels/bodies/vector.h.
  *
- * A tile is CONV_VECTORS vectors of outputs x CONV_TIMES times: each weight
- * vector of a panel meets one broadcast input per time. An element is one chain:
- * bias, taps, inputs. The panel goes in chunks that stay in cache while all times
- * pass; between chunks the chains wait in y, which keeps them exactly, and the
- * tiles of one chunk share the work of fetching the next.
+ * A tile computes CONV_VECTORS vectors of outputs at up to CONV_TIMES times; each weight vector is multiplied by one broadcast
+ * input for each time. An element is summed in the order bias, taps, inputs. The (tap, input) pairs of a panel are processed in
+ * chunks, so that the weights of a chunk stay in the L1 cache for all times; between chunks y holds the partial sums, without
+ * loss. The tiles of a chunk share the prefetching of the next one.
  * The including file defines CONV_VECTORS and CONV_TIMES. */
-enum { CONV_CHUNK = 192,     /* (tap, input) pairs: 24 KB of a panel, which stay in L1 */
-       CONV_LINE = 16,      /* floats of a cache line */
-       CONV_NARROW = 4,      /* outputs up to which a convolution runs along the inputs instead */
-       CONV_COLUMN = 1024 }; /* weights of one output kept on the stack then */
+enum { CONV_CHUNK = 192,     /* (tap, input) pairs: 24 KB of a panel */
+       CONV_LINE = 16,       /* floats in a cache line */
+       CONV_NARROW = 4,      /* a convolution of at most this many outputs is vectorised along its inputs */
+       CONV_COLUMN = 1024 }; /* if it has at most this many weights for an output, which are copied to the stack */
 
-/* Pairs [j0, j1) for one tile of times. */
+/* Pairs [j0, j1) of one tile. */
 typedef struct conv_part {
     const q3t_conv *c;
-    const float *w, *bias;            /* of the first output, in its panel */
-    const float *x;                   /* of the first time */
-    float *y;                         /* of the first output and time */
+    const float *w, *bias;            /* at the first output, in its panel */
+    const float *x;                   /* at the first time */
+    float *y;                         /* at the first output and time */
     size_t ldx, ldy;
-    int32_t outs, j0, j1;             /* outs: to write, any number */
-    const float *fetch, *fetch_end;   /* weights to bring near meanwhile */
-    int32_t fetch_step;               /* for each pair: one line, or two */
+    int32_t outs, j0, j1;             /* outs: outputs from the first one to the last one of the convolution */
+    const float *fetch, *fetch_end;   /* weights to prefetch */
+    int32_t fetch_step;               /* floats to prefetch for each pair: one cache line or two */
 } conv_part;
 
 V_INLINE void conv_tile(const int times, const conv_part *p) {
@@ -71,7 +70,7 @@ static void conv_times(int32_t times, const conv_part *p) {
 #undef CONV_CASE
 }
 
-/* Few outputs: vectors run along the inputs, eight times in flight, and an element ends in a sum over lanes. */
+/* One output at up to eight times. A vector holds V_LEN inputs; a sum over the lanes ends an element. */
 V_INLINE void narrow_tile(const int times, const q3t_conv *c, const float *w, float bias, const float *x, size_t ldx, float *y,
                           size_t ldy) {
     V sum[8];

@@ -1,9 +1,7 @@
-/* kernels/bodies/elementwise.h - the kernels that work element by element, row by row or head by
- * head, written once over the vector type of the file that includes this one
- * inside its target region (kernels/bodies/vector.h says what that type offers).
- * A tail goes through the same operations as a full vector, and a product that
- * meets a sum is always spelled as v_fma, so an element's bits do not depend on
- * where in the range it stands. */
+/* kernels/bodies/elementwise.h - kernels on elements, rows or heads, over the vectors of kernels/bodies/vector.h.
+ *
+ * A tail of fewer than V_LEN elements goes through the same operations as a full vector, and a product that is added to a sum is
+ * always a v_fma, so the bits of an element do not depend on its place in the range. */
 
 V_INLINE V v_get(const float *p, int32_t n) { return n >= V_LEN ? v_load(p) : v_load_n(p, n); }
 
@@ -12,7 +10,7 @@ V_INLINE void v_put(float *p, V x, int32_t n) {
     else v_store_n(p, x, n);
 }
 
-/* *n and p with exp(y) = (1 + p) 2^n, for y in -87.3 .. 89. Source: Cephes expf. */
+/* Returns p and sets *n such that exp(y) = (1 + p) 2^n, for y in -87.3 .. 89. Source: Cephes expf. */
 V_INLINE V v_exp_parts(V y, V *n) {
     *n = v_round(v_mul(y, v_set1(1.44269504f)));
     V r = v_fnma(*n, v_set1(-1.90465430e-9f), v_fnma(*n, v_set1(0.693147182f), y));
@@ -30,7 +28,7 @@ V_INLINE V v_exp(V x) {
     return v_keep(v_scale(v_add(p, v_set1(1)), n), x, v_set1(-87.3f));
 }
 
-/* x, or exp(x) - 1 where that is below 0: nothing cancels near 0. */
+/* x where x > 0, else exp(x) - 1, without cancellation near 0. */
 V_INLINE V v_elu(V x) {
     V n, p = v_exp_parts(v_max(v_set1(-87.3f), v_min(v_set1(0), x)), &n), by = v_scale(v_set1(1), n);
     return v_add(v_max(v_set1(0), x), v_fma(p, by, v_sub(by, v_set1(1))));
@@ -38,7 +36,7 @@ V_INLINE V v_elu(V x) {
 
 V_INLINE V v_silu(V x) { return v_div(x, v_add(v_set1(1), v_exp(v_sub(v_set1(0), x)))); }
 
-/* x Phi(x) as max(x, 0) - |x| erfc(|x| / sqrt 2) / 2: nothing cancels on the negative side.
+/* x Phi(x) = max(x, 0) - |x| erfc(|x| / sqrt 2) / 2, which has no cancellation for x < 0.
  * Source: Abramowitz & Stegun 7.1.26, |error| of erfc <= 1.5e-7. */
 V_INLINE V v_gelu(V x) {
     V a = v_abs(x), z = v_mul(a, v_set1(0.707106781f));
@@ -51,8 +49,8 @@ V_INLINE V v_gelu(V x) {
     return v_fnma(v_mul(a, v_set1(0.5f)), erfc, v_max(x, v_set1(0)));
 }
 
-/* sin(x)^2. x - n pi lies in [-pi/2, pi/2] until n pi has no fraction left in float; from there on the
- * clamp keeps the result inside [0, 1]. The polynomial is minimax for sin, 5e-9. */
+/* sin(x)^2. x is reduced to x - n pi in [-pi/2, pi/2]; where x is so large that n pi has no fraction in float, the clamp keeps
+ * the result in [0, 1]. The polynomial is the minimax of sin, error 5e-9. */
 V_INLINE V v_sin2(V x) {
     const float half_pi = 1.57079637f;
     V n = v_round(v_mul(x, v_set1(0.318309886f)));
@@ -129,7 +127,7 @@ static Q3T_MAX(max) {
     return v_largest(largest);
 }
 
-/* 0 * x is NaN just where x is NaN or infinite, and a NaN stays in the sum. */
+/* 0 * x is NaN exactly where x is NaN or infinite, and the sum keeps a NaN. */
 static Q3T_FINITE(finite) {
     V sum = v_set1(0);
     for (int32_t i = 0; i < n; i += V_LEN) sum = v_fma(v_get(x + i, n - i), v_set1(0), sum);
@@ -152,7 +150,7 @@ static Q3T_DEPTHWISE(depthwise) {
         }
 }
 
-/* Sum of (x - mean)^2, (n,), in four chains. */
+/* Sum of (x - mean)^2, (n,), in four independent chains of additions. */
 V_INLINE float sum_squares(const float *x, int32_t n, float mean) {
     V sum[4], m = v_set1(mean);
     int32_t i = 0;
@@ -198,5 +196,5 @@ static Q3T_HEAD_ROPE(head_rope) {
     }
 }
 
-/* What this file, kernels/bodies/attend.h, kernels/bodies/conv.h and kernels/bodies/linear.h fill together: every entry. */
+/* For Q3T_KERNEL_TABLE, in an overlay that includes every body. */
 #define BODY_SET(entry, SIGNATURE) Q3T_SET(k, entry, isa);

@@ -1,8 +1,8 @@
-/* kernels/bodies/level.h - the levels of quantised weights. */
+/* kernels/bodies/level.h - rounding of a weight to an integer level. */
 #ifndef Q3T_LEVEL_H
 #define Q3T_LEVEL_H
-/* x within low .. high and to the nearest integer, ties to even: at this magnitude the sum has no room for a fraction.
- * The product that x may be is cut first, so it cannot be fused with the sum. */
+/* Limits x to low .. high and rounds it to the nearest integer, ties to even: a float near 1.5 * 2^23 has no bits for a fraction.
+ * The limits come first: a compiler could otherwise fuse a product passed as x with the addition, and round once, not twice. */
 static inline float level(float x, float low, float high) {
     const float no_fraction = 12582912;
     x = x > low ? x : low;

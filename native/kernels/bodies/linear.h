@@ -1,26 +1,23 @@
-/* kernels/bodies/linear.h - y = W x for row-major weights, over the vectors of kernels/bodies/elementwise.h.
+/* kernels/bodies/linear.h - y = W x for row-major weights, over the vectors of kernels/bodies/vector.h.
  *
- * An element is one vector chain along k and one sum over its lanes at the end.
- * A tile keeps rows x cols chains in registers; a strip of rows stays in cache
- * while all columns pass; and where there are many columns, k goes in chunks so
- * that the columns' part stays in L1, the chains waiting in `partial`. None of
- * this shows in the bits.
+ * An element is accumulated along k in one vector, whose lanes are summed at the end. A tile of rows x cols elements keeps these
+ * vectors in registers. The rows of a strip stay in the cache while they are multiplied by all columns. For more than two
+ * columns k is processed in chunks, so that the chunk of the columns stays in the L1 cache; `partial` holds the vectors between
+ * chunks. Tiles, strips and chunks do not change the order in which an element is summed.
  *
- * The including file defines LINEAR_TILES(X), X(cols, rows) from wide to 1, and
- * LINEAR_LONG_ROWS, those of a tile of one or two columns where the rows are
- * long: rows one by one are read in the order they lie in, which hardware
- * follows best. With LINEAR_SPLIT it also defines v_half and v_dot, and how it
- * prepares a column. */
-enum { LINEAR_STEP = 2 * V_LEN,   /* weights, and floats of a prepared column, that one step takes */
-       LINEAR_STRIP = 32,         /* rows: as many as lm/layers.c hands out */
-       LINEAR_CHUNK = 512,        /* of k */
-       LINEAR_LONG = 1024,        /* of k, from there on a row is long */
-       LINEAR_AHEAD = 8192,       /* few columns: weights are asked for as far ahead as this, or as a tile is large */
-       CODED_CHUNK = 256,         /* of decoded weights, which are to stay in L1 too */
-       LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* most of a tile */
+ * The including file defines LINEAR_TILES(X), X(cols, rows) from the widest tile to one column, and LINEAR_LONG_ROWS, the rows of
+ * a tile of one or two columns if the rows are long: fewer rows at once read memory more nearly in order, which hardware
+ * prefetchers follow best. With LINEAR_SPLIT it also defines v_half, v_dot and prepare_bf16, and there is no linear_f32. */
+enum { LINEAR_STEP = 2 * V_LEN,   /* weights of a row, and floats of a prepared column, in one step */
+       LINEAR_STRIP = 32,         /* rows in a strip: as many as lm/layers.c gives to a thread at a time */
+       LINEAR_CHUNK = 512,        /* inputs in a chunk */
+       LINEAR_LONG = 1024,        /* a row of this many inputs is long */
+       LINEAR_AHEAD = 8192,       /* one or two columns: least prefetch distance, in bytes */
+       CODED_CHUNK = 256,         /* inputs in a chunk of decoded weights, which must fit in the L1 cache too */
+       LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* limits of a tile */
 
 #ifndef LINEAR_SPLIT
-/* The weights that meet vector `half` of a step; bf16: the even, then the odd ones, as prepare_bf16 sorts the column. */
+/* The weights for vector `half` (0 or 1) of a step. bf16: the even ones, then the odd ones, as prepare_bf16 orders the column. */
 V_INLINE V v_half(const int format, const int half, const char *w) {
     if (format == Q3T_FORMAT_F32) return v_load((const float *)w + half * V_LEN);
     return half ? v_odd(w) : v_even(w);
@@ -44,50 +41,51 @@ static Q3T_PREPARE(prepare_bf16) {
 }
 #endif
 
-/* Where a step of a tile reads: every third row and column, and the strides between. */
-typedef struct linear_at {
+/* Addresses of a step of a tile: pointers to every third row and column, and the strides between rows and columns. */
+typedef struct linear_cursor {
     const char *w[(LINEAR_ROWS + 2) / 3], *x[(LINEAR_COLS + 2) / 3];
-    size_t row_bytes, column_bytes, ahead;  /* ahead: from a weight to the one to fetch meanwhile */
-    const char *fetch;                      /* CODED, or few columns: what to fetch meanwhile, as much as a step takes */
-} linear_at;
+    size_t row_bytes, column_bytes, ahead;  /* ahead: prefetch distance in bytes, three or more columns */
+    const char *fetch;                      /* CODED, or one or two columns: where to prefetch as many bytes as a step reads */
+} linear_cursor;
 
-V_INLINE linear_at linear_start(const int rows, const int cols, const char *w, size_t row_bytes, const char *x,
+V_INLINE linear_cursor linear_start(const int rows, const int cols, const char *w, size_t row_bytes, const char *x,
                                 size_t column_bytes, size_t ahead) {
-    linear_at at = {.row_bytes = row_bytes, .column_bytes = column_bytes, .ahead = ahead};
+    linear_cursor at = {.row_bytes = row_bytes, .column_bytes = column_bytes, .ahead = ahead};
     V_UNROLL for (int r = 0; r < rows; r += 3) at.w[r / 3] = w + r * row_bytes;
     V_UNROLL for (int c = 0; c < cols; c += 3) at.x[c / 3] = x + c * column_bytes;
     return at;
 }
 
-/* One step of a tile; the operand with fewer vectors is the one held. The empty asm hides where the values come
- * from: compilers otherwise keep a pointer to every row and column, and run out of registers for them. */
-V_INLINE void linear_step(const int format, const int rows, const int cols, V sum[LINEAR_ROWS][LINEAR_COLS], linear_at *at) {
+/* One step of a tile. The operand with fewer vectors stays in registers. The empty asm hides how the addresses were computed:
+ * compilers otherwise keep a pointer to every row and column, and run out of registers. */
+V_INLINE void linear_step(const int format, const int rows, const int cols, V sum[LINEAR_ROWS][LINEAR_COLS], linear_cursor *at) {
     V_UNROLL for (int half = 0; half < 2; half++) {
-        V held[LINEAR_COLS];
+        V operand[LINEAR_COLS];
         __asm__("" : "+r"(at->w[0]), "+r"(at->row_bytes), "+r"(at->column_bytes));
 #define LINEAR_ROW(r) (at->w[(r) / 3] + (r) % 3 * at->row_bytes)
 #define LINEAR_W(r) v_half(format, half, LINEAR_ROW(r))
-#define LINEAR_X(c) v_held(v_load((const float *)(at->x[(c) / 3] + (c) % 3 * at->column_bytes) + half * V_LEN))
+#define LINEAR_X(c) v_in_register(v_load((const float *)(at->x[(c) / 3] + (c) % 3 * at->column_bytes) + half * V_LEN))
         if (cols < rows) {
-            V_UNROLL for (int c = 0; c < cols; c++) held[c] = LINEAR_X(c);
+            V_UNROLL for (int c = 0; c < cols; c++) operand[c] = LINEAR_X(c);
             V_UNROLL for (int r = 0; r < rows; r++) {
                 V v = LINEAR_W(r);
-                V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, held[c], sum[r][c]);
+                V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = v_dot(format, v, operand[c], sum[r][c]);
             }
         } else {
-            V_UNROLL for (int r = 0; r < rows; r++) held[r] = v_held(LINEAR_W(r));
+            V_UNROLL for (int r = 0; r < rows; r++) operand[r] = v_in_register(LINEAR_W(r));
             V_UNROLL for (int c = 0; c < cols; c++) {
                 V v = LINEAR_X(c);
-                V_UNROLL for (int r = 0; r < rows; r++) sum[r][c] = v_dot(format, held[r], v, sum[r][c]);
+                V_UNROLL for (int r = 0; r < rows; r++) sum[r][c] = v_dot(format, operand[r], v, sum[r][c]);
             }
         }
 #undef LINEAR_ROW
 #undef LINEAR_W
 #undef LINEAR_X
     }
-    /* Few columns stream through the weights: hardware follows bytes that are asked for one after another, not rows in turn. */
-    const int taken = rows * LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
-    const int fetched = format == Q3T_FORMAT_CODED ? taken / 4 * 3 : cols <= 2 ? taken : 0;
+    /* With one or two columns the weights stream from memory: prefetch in the order of addresses, which the hardware follows,
+     * rather than row by row. */
+    const int step_bytes = rows * LINEAR_STEP * (format == Q3T_FORMAT_F32 ? 4 : 2);
+    const int fetched = format == Q3T_FORMAT_CODED ? step_bytes / 4 * 3 : cols <= 2 ? step_bytes : 0;
     V_UNROLL for (int line = 0; line < fetched; line += 64) __builtin_prefetch(at->fetch + line);
     at->fetch += fetched;
     if (!fetched)
@@ -96,6 +94,7 @@ V_INLINE void linear_step(const int format, const int rows, const int cols, V su
     V_UNROLL for (int c = 0; c < cols; c += 3) at->x[c / 3] += LINEAR_STEP * sizeof(float);
 }
 
+/* Sum the lanes of each element and store it: row r, column c at y[c * ldy + r]. */
 V_INLINE void linear_store(const int rows, const int cols, V sum[LINEAR_ROWS][LINEAR_COLS], float *y, size_t ldy) {
     V_UNROLL for (int n = 0; n < rows * cols; n += 4) {
         float four[4];
@@ -108,19 +107,20 @@ V_INLINE void linear_store(const int rows, const int cols, V sum[LINEAR_ROWS][LI
     }
 }
 
-/* n weights of a tile at w and inputs at x; start: the first of their rows. y NULL: leave the chains in partial. */
+/* Accumulate n inputs of a tile: weights at w, columns at x. start: these are the first inputs of the rows, else `partial` holds the
+ * sums so far. y NULL: leave the sums in `partial`. */
 V_INLINE void linear_tile(const int format, const int rows, const int cols, const char *w, size_t row_bytes, const float *x,
                           size_t ldx, size_t ahead, const char *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS], float *y,
                           size_t ldy) {
     const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2;
     V sum[LINEAR_ROWS][LINEAR_COLS];
-    linear_at at = linear_start(rows, cols, w, row_bytes, (const char *)x, ldx * sizeof *x, ahead);
+    linear_cursor at = linear_start(rows, cols, w, row_bytes, (const char *)x, ldx * sizeof *x, ahead);
     int32_t i = 0;
     at.fetch = fetch;
     V_UNROLL for (int r = 0; r < rows; r++)
         V_UNROLL for (int c = 0; c < cols; c++) sum[r][c] = start ? v_set1(0) : partial[r][c];
     for (; i + LINEAR_STEP <= n; i += LINEAR_STEP) linear_step(format, rows, cols, sum, &at);
-    if (i < n) {  /* the rows may end where the mapped file does */
+    if (i < n) {  /* copy the tail: reading a whole step could pass the end of the mapped file */
         float tail[LINEAR_ROWS][LINEAR_STEP];
         memset(tail, 0, sizeof tail);
         for (int r = 0; r < rows; r++) memcpy(tail[r], w + r * row_bytes + i * item, (n - i) * item);
@@ -138,7 +138,8 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
 
 V_INLINE size_t linear_ahead(size_t tile_bytes) { return tile_bytes > LINEAR_AHEAD ? tile_bytes : LINEAR_AHEAD; }
 
-/* The same for `count` rows, at most LINEAR_STRIP, in tiles of `rows`. CODED: fetch for each eight rows of the strip. */
+/* The same for `count` rows, at most LINEAR_STRIP, in tiles of `rows`. CODED: fetch[b] is the prefetch address for rows 8 b .. 8 b + 7
+ * of the strip. */
 V_INLINE void linear_chunk(const int format, const int rows, const int cols, const char *w, size_t row_bytes, int32_t count, const float *x,
                            size_t ldx, size_t ahead, const char *const *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS],
                            float *y, size_t ldy) {
@@ -152,7 +153,8 @@ V_INLINE void linear_chunk(const int format, const int rows, const int cols, con
 #undef LINEAR_FETCH
 }
 
-/* Rows [row0, row1), at most LINEAR_STRIP, of `cols` columns. */
+/* Multiply rows [row0, row1), at most LINEAR_STRIP, by `cols` <= LINEAR_COLS columns. last: the strip is used for no more
+ * columns, so prefetch the next one. */
 V_INLINE void linear_strip(const int format, const int rows, const int cols, const q3t_matrix *m, int32_t row0, int32_t row1,
                            const float *x, size_t ldx, float *y, size_t ldy, int last) {
     const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2, row_bytes = (size_t)m->k * item;
@@ -167,6 +169,7 @@ V_INLINE void linear_strip(const int format, const int rows, const int cols, con
     }
 }
 
+/* Multiply rows [row0, row1) by `cols` columns. */
 V_INLINE void linear_rows(const int format, const q3t_matrix *m, int32_t row0, int32_t row1, const void *act, int32_t cols, float *y,
                      size_t ldy) {
     const size_t ldx = q3t_act_bytes(m->k) / sizeof(float);

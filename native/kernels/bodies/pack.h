@@ -1,20 +1,22 @@
-/* kernels/bodies/pack.h - a group of 32 inputs of 32 rows to 4 bits: of each row the scale that is the best in least squares of a few
- * that put the largest weight at or near the end of the range. No product is fused with a sum, so that every instruction
- * set gives the same bytes. */
+/* kernels/bodies/pack.h - pack an INT4 group (kernels/table.h) of 32 inputs of 32 rows. For each row, the scale is the best in least
+ * squares of a few candidates that put the largest weight at or near the end of the range. No product is fused with a sum, so
+ * every instruction set gives the same bytes. */
 #include "kernels/bodies/level.h"
 
-enum { LOW4 = -8, HIGH4 = 7, TRIES = 5 };
+enum { LOW4 = -8, HIGH4 = 7, CANDIDATES = 5 };
 
-/* The scales of a group of all rows, x[input][row]. For the levels that some scale gives, the best scale is xq / qq and
- * leaves an error of xx - xq^2 / qq; tried are scales that put the largest at -7.1 .. -8.7, where it is cut to -8. */
+/* Choose the scales (Q3T_BLOCK,), bf16, of the group x (inputs, rows). Candidate t maps the weight of largest magnitude to
+ * -(7.1 + 0.4 t), that is -7.1 .. -8.7. Let q be the levels that a candidate gives, limited to -8 .. 7; for these levels the best
+ * scale is sum(x q) / sum(q q), and the squared error is sum(x x) - sum(x q)^2 / sum(q q): the largest gain sum(x q)^2 / sum(q q)
+ * wins. xq below is sum(x q) divided by the scale of the candidate. */
 static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
-    float largest[Q3T_BLOCK] = {0}, best[Q3T_BLOCK] = {0}, gain[Q3T_BLOCK] = {0}, flaw[Q3T_BLOCK] = {0};
+    float largest[Q3T_BLOCK] = {0}, best[Q3T_BLOCK] = {0}, gain[Q3T_BLOCK] = {0}, not_finite[Q3T_BLOCK] = {0};
     for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
         for (int32_t r = 0; r < Q3T_BLOCK; r++) {
             largest[r] = fabsf(x[i][r]) > fabsf(largest[r]) ? x[i][r] : largest[r];
-            flaw[r] += x[i][r] - x[i][r];  /* NaN if not finite, else 0 */
+            not_finite[r] += x[i][r] - x[i][r];  /* NaN if x is not finite, else 0 */
         }
-    for (int32_t t = 0; t < TRIES; t++) {
+    for (int32_t t = 0; t < CANDIDATES; t++) {
         float inverse[Q3T_BLOCK], xq[Q3T_BLOCK] = {0}, qq[Q3T_BLOCK] = {0};
         for (int32_t r = 0; r < Q3T_BLOCK; r++)
             inverse[r] = fabsf(largest[r]) < Q3T_SMALLEST_GROUP ? 0 : -(7.1f + 0.4f * (float)t) / largest[r];
@@ -30,9 +32,10 @@ static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
                 best[r] = xq[r] / qq[r] / inverse[r];
             }
     }
-    for (int32_t r = 0; r < Q3T_BLOCK; r++) scales[r] = isnan(flaw[r]) ? Q3T_NAN_BF16 : q3t_narrow(best[r]);
+    for (int32_t r = 0; r < Q3T_BLOCK; r++) scales[r] = isnan(not_finite[r]) ? Q3T_NAN_BF16 : q3t_narrow(best[r]);
 }
 
+/* See q3t_int4_packer. */
 static void pack_group(const float (*x)[Q3T_BLOCK], uint8_t *out) {
     float inverse[Q3T_BLOCK];
     uint16_t scales[Q3T_BLOCK];

@@ -1,4 +1,4 @@
-/* kernels/bodies/probe.h - what a machine can do at most, for measuring: reading memory. */
+/* kernels/bodies/probe.h - read memory, to measure its bandwidth. */
 static Q3T_SWEEP(sweep) {
     enum { CHAINS = 8 };
     V most[CHAINS];

@@ -1,16 +1,24 @@
-/* kernels/bodies/quant.h - y = W x for packed weights of 8 and 4 bits, over the vectors of kernels/bodies/elementwise.h.
+/* kernels/bodies/quant.h - y = W x for INT8 and INT4 weights (kernels/table.h), over the vectors of kernels/bodies/vector.h.
  *
- * Sums over a group are integers, exact in any order. The groups of an element
- * are then added from the first to the last, each by one fused multiply-add, so
- * that every instruction set gives the bits of kernels/scalar/floats.c.
+ * Sums over a group are integers and exact in any order. The groups of an element are added from the first to the last, each by
+ * one fused multiply-add, so every instruction set gives the bits of kernels/scalar/quant.c.
  *
- * A tile is QUANT_VECTORS vectors of rows by a few columns; the two chains of a
- * narrow one hide the latency of the dot product. The including file defines
- *   QI: V_LEN int32; QB: 4 * V_LEN bytes; QW: bytes ready to meet a column; Q4: sums of products with 4-bit weights;
- *   q_bytes, q_quad, q_set1, q_add, q_float; q8_weights, q8_dot, Q8_ZERO; q4_low, q4_high, q4_start, q4_dot, q4_sum;
- *   q_largest, q_round, and QUANT_TILES(X), X(cols, chains) from wide to 1; QUANT_HELD: columns of the widest tile that keeps
- *   its totals in registers; QUANT_LAST: of the widest at all: as the only one it streams through the weights once, which
- *   hides the memory better than two tiles do, but among many those of QUANT_HELD are faster. */
+ * A tile is QUANT_VECTORS vectors of rows by a few columns. A narrow tile has two chains, independent sums that are added at the
+ * end of a group, to hide the latency of the dot product. The including file defines
+ *   QI, QB                 vectors of V_LEN int32, of 4 * V_LEN bytes
+ *   q_bytes q_quad         load a QB; load four bytes into every 32-bit lane
+ *   q_set1 q_add q_float   on QI; q_float converts to V
+ *   q_scales(p, v)         the scales of rows v * V_LEN .. of a group of INT4, as V
+ *   QW, q8_weights         INT8 weights in the form of q8_dot; Q8_ZERO: the offset that they still have, 128 or 0
+ *   q8_dot(sum, w, x)      adds to each lane the dot product of four weights and four column values
+ *   q4_low q4_high         the low and the high halves of the bytes
+ *   Q4, q4_start q4_dot q4_sum   sums of a group for INT4: begin with q3t_group.start, add a dot product, convert to QI
+ *   q_largest(x, n)        largest of the bits of |x|, x (n,) floats
+ *   q_round(out, x, inverse, n)  out = x * inverse rounded, int8; returns the sum of out
+ *   QUANT_TILES(X)         X(cols, chains) from the widest tile to one column
+ *   QUANT_TILE_COLS        columns of the widest tile whose totals stay in registers
+ *   QUANT_SINGLE_COLS      columns of the widest tile: all columns in one tile read the weights once, which is faster than two
+ *                          tiles; for more columns, tiles of QUANT_TILE_COLS are faster */
 #ifdef __clang__
 #define Q_UNROLL _Pragma("clang loop unroll(full)")
 #define Q_UNROLL_2 _Pragma("clang loop unroll_count(2)")
@@ -18,32 +26,32 @@
 #define Q_UNROLL _Pragma("GCC unroll 16")
 #define Q_UNROLL_2 _Pragma("GCC unroll 2")
 #endif
-enum { QUANT_ROW = 4 * Q3T_BLOCK,    /* bytes of four consecutive inputs of a block of rows */
-       QUANT_AHEAD = 8192,           /* weights are asked for this far ahead: hardware stops at the end of a page */
+enum { QUANT_ROW = 4 * Q3T_BLOCK,    /* a byte row: the bytes of a block that hold the same four inputs (INT4: eight) of all rows */
+       QUANT_AHEAD = 8192,           /* prefetch distance in bytes: the hardware prefetcher stops at the end of a page */
        QUANT_COLS = 8, QUANT_CHAINS = 2 };
 #ifndef Q8_ZERO
-enum { Q8_ZERO = 128 };              /* what q8_weights leaves of the offset of 8-bit weights */
+enum { Q8_ZERO = 128 };
 #endif
 
-/* Where a tile asks for weights while it stands `offset` bytes in its block: a block that meets several tiles is asked
- * for a part by each while they work on the one before it. */
-typedef struct quant_ahead {
+/* The prefetch address of a tile that is `offset` bytes into its block: from + (offset >> shift). If several tiles multiply the
+ * same block, each prefetches a part of the next block. */
+typedef struct quant_prefetch {
     const uint8_t *from;
-    int shift;                       /* of the offset */
-} quant_ahead;
+    int shift;
+} quant_prefetch;
 
-/* Every third column of a tile, and the groups of them: few enough pointers that vectors keep their registers. */
-typedef struct quant_at {
+/* Pointers to every third column of a tile, and to their groups: so few that the vectors keep their registers. */
+typedef struct quant_columns {
     const int8_t *x[(QUANT_COLS + 2) / 3], *g[(QUANT_COLS + 2) / 3];
     size_t ldx;
-} quant_at;
+} quant_columns;
 
 #define QUANT_X(at, c) ((at)->x[(c) / 3] + (c) % 3 * (at)->ldx)
 #define QUANT_G(at, c) ((const q3t_group *)(const void *)((at)->g[(c) / 3] + (c) % 3 * (at)->ldx))
-/* Compilers would otherwise keep a pointer to every column. */
+/* Hides how the addresses were computed: compilers otherwise keep a pointer to every column. */
 #define QUANT_HIDE(at) __asm__("" : "+r"((at)->x[0]), "+r"((at)->g[0]), "+r"((at)->ldx))
 
-/* x (k,) in groups: bytes, then a q3t_group for each. `zero`: the offset of the weights that will meet it. */
+/* Prepare a column x (k,); `zero` is the offset of the unsigned weights. */
 V_INLINE void quant_column(const int group, const int zero, void *act, const float *x, int32_t k) {
     int8_t *out = act;
     q3t_group *g = (q3t_group *)(out + (k + group - 1) / group * group);
@@ -69,14 +77,15 @@ V_INLINE void quant_column(const int group, const int zero, void *act, const flo
 static Q3T_PREPARE(prepare_int8) { quant_column(Q3T_GROUP_INT8, 128, act, x, k); }
 static Q3T_PREPARE(prepare_int4) { quant_column(Q3T_GROUP_INT4, 8, act, x, k); }
 
-/* The next block's part for the tile of `width` columns at c: halves, or quarters for the first four of three and more. */
-V_INLINE quant_ahead quant_part(const uint8_t *w, size_t block_bytes, int32_t c, int32_t width, int32_t cols) {
+/* The part of the next block that the tile of `width` columns at column c prefetches. Two tiles: half of the block each. More
+ * tiles: the first four a quarter each, the last one the second half. */
+V_INLINE quant_prefetch quant_part(const uint8_t *w, size_t block_bytes, int32_t c, int32_t width, int32_t cols) {
     const int shift = cols <= 2 * width || c + width == cols ? 1 : 2;
     const size_t part = shift == 1 ? c > 0 : c / width;
-    return (quant_ahead){part < 4 ? w + block_bytes + (block_bytes >> shift) * part : w, shift};
+    return (quant_prefetch){part < 4 ? w + block_bytes + (block_bytes >> shift) * part : w, shift};
 }
 
-/* What a tile asks for at byte row `row` of a group: the lines of its rows if it is the only one, else one line. */
+/* Prefetch at byte row `row` of a group: the cache lines of the rows of the tile if it is the only tile, else one line. */
 #define QUANT_FETCH(row) \
     if (alone) { \
         Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) \
@@ -85,8 +94,8 @@ V_INLINE quant_ahead quant_part(const uint8_t *w, size_t block_bytes, int32_t c,
         __builtin_prefetch(ahead + (size_t)(row) * (QUANT_ROW / 2)); \
     }
 
-/* One group of 8-bit weights at w, already at the tile's rows, into sum. */
-V_INLINE void quant_group_int8(const int cols, const int chains, const int alone, const uint8_t *w, const uint8_t *ahead, quant_at *at,
+/* sum = the dot products of one group of INT8 weights. w: the first byte row of the group, at the first row of the tile. */
+V_INLINE void quant_group_int8(const int cols, const int chains, const int alone, const uint8_t *w, const uint8_t *ahead, quant_columns *at,
                                QI sum[QUANT_VECTORS][QUANT_COLS]) {
     QI part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
     Q_UNROLL for (int c = 0; c < cols; c++)
@@ -96,14 +105,14 @@ V_INLINE void quant_group_int8(const int cols, const int chains, const int alone
         }
     Q_UNROLL_2 for (int quad = 0; quad < Q3T_GROUP_INT8 / 4; quad += chains)
         Q_UNROLL for (int chain = 0; chain < chains; chain++) {
-            QW held[QUANT_VECTORS];
+            QW weights[QUANT_VECTORS];
             QUANT_HIDE(at);
             QUANT_FETCH(quad + chain)
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++)
-                held[v] = q8_weights(q_bytes(w + (size_t)(quad + chain) * QUANT_ROW + v * sizeof(QB)));
+                weights[v] = q8_weights(q_bytes(w + (size_t)(quad + chain) * QUANT_ROW + v * sizeof(QB)));
             Q_UNROLL for (int c = 0; c < cols; c++) {
                 QB four = q_quad(QUANT_X(at, c) + (quad + chain) * 4);
-                Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) part[chain][v][c] = q8_dot(part[chain][v][c], held[v], four);
+                Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) part[chain][v][c] = q8_dot(part[chain][v][c], weights[v], four);
             }
         }
     Q_UNROLL for (int c = 0; c < cols; c++)
@@ -111,8 +120,8 @@ V_INLINE void quant_group_int8(const int cols, const int chains, const int alone
             sum[v][c] = chains > 1 ? q_add(part[0][v][c], part[1][v][c]) : part[0][v][c];
 }
 
-/* Likewise of 4-bit weights: the low halves of a byte row are one quad of inputs, the high halves the next. */
-V_INLINE void quant_group_int4(const int cols, const int chains, const int alone, const uint8_t *w, const uint8_t *ahead, quant_at *at,
+/* The same for INT4: the low halves of a byte row are four inputs, the high halves the next four. */
+V_INLINE void quant_group_int4(const int cols, const int chains, const int alone, const uint8_t *w, const uint8_t *ahead, quant_columns *at,
                                QI sum[QUANT_VECTORS][QUANT_COLS]) {
     Q4 part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
     Q_UNROLL for (int c = 0; c < cols; c++)
@@ -144,15 +153,15 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const int alone
         }
 }
 
-/* A block of rows of m at w by `cols` columns, into y; all rows of the block are written. alone: no other tile meets it. */
+/* Multiply the block at w by `cols` columns; writes all Q3T_BLOCK rows of y. alone: these are all the columns of the call. */
 V_INLINE void quant_tile(const int format, const int cols, const int chains, const int alone, const uint8_t *w, int32_t k,
-                         quant_ahead ahead, const int8_t *x, size_t ldx, float *y, size_t ldy) {
+                         quant_prefetch ahead, const int8_t *x, size_t ldx, float *y, size_t ldy) {
     const int group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;
     const int32_t groups = (k + group - 1) / group;
-    const size_t step = q3t_group_bytes(format), scale_at = format == Q3T_FORMAT_INT8 ? groups * step : step - 2 * Q3T_BLOCK;
+    const size_t step = q3t_quant_group_bytes(format), scale_at = format == Q3T_FORMAT_INT8 ? groups * step : step - 2 * Q3T_BLOCK;
     for (int v0 = 0; v0 < Q3T_BLOCK / V_LEN; v0 += QUANT_VECTORS) {
         V total[QUANT_VECTORS][QUANT_COLS];
-        quant_at at = {.ldx = ldx};
+        quant_columns at = {.ldx = ldx};
         Q_UNROLL for (int c = 0; c < cols; c += 3) {
             at.x[c / 3] = x + c * ldx;
             at.g[c / 3] = at.x[c / 3] + (size_t)groups * group;
@@ -161,13 +170,13 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
             Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) total[v][c] = v_set1(0);
         for (size_t offset = 0, end = groups * step; offset < end; offset += step) {
             const uint8_t *here = w + offset + v0 * sizeof(QB);
-            const uint8_t *then = ahead.from + (offset >> ahead.shift) + (alone ? v0 * sizeof(QB) : 0);
+            const uint8_t *fetch = ahead.from + (offset >> ahead.shift) + (alone ? v0 * sizeof(QB) : 0);
             QI sum[QUANT_VECTORS][QUANT_COLS];
             V scale[QUANT_VECTORS];
             if (format == Q3T_FORMAT_INT8) {
-                quant_group_int8(cols, chains, alone, here, then, &at, sum);
+                quant_group_int8(cols, chains, alone, here, fetch, &at, sum);
             } else {
-                quant_group_int4(cols, chains, alone, here, then, &at, sum);
+                quant_group_int4(cols, chains, alone, here, fetch, &at, sum);
                 __builtin_prefetch(ahead.from + ((offset + scale_at) >> ahead.shift));
                 Q_UNROLL for (int v = 0; v < QUANT_VECTORS; v++) scale[v] = q_scales(w + offset + scale_at, v0 + v);
             }
@@ -190,9 +199,10 @@ V_INLINE void quant_tile(const int format, const int cols, const int chains, con
     }
 }
 
+/* Multiply rows [row0, row1) by `cols` columns. A block that is only partly in the range is computed whole, then copied in part. */
 V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, int32_t row1, const void *act, int32_t cols,
                          float *y, size_t ldy) {
-    const size_t ldx = q3t_act_bytes(m->k), block_bytes = q3t_block_bytes(format, m->k);
+    const size_t ldx = q3t_act_bytes(m->k), block_bytes = q3t_quant_block_bytes(format, m->k);
     for (int32_t block = row0 / Q3T_BLOCK; block * Q3T_BLOCK < row1; block++) {
         const uint8_t *w = (const uint8_t *)m->data + (size_t)block * block_bytes;
         const int32_t first = block * Q3T_BLOCK, begin = row0 > first ? row0 - first : 0;
@@ -203,12 +213,12 @@ V_INLINE void quant_rows(const int format, const q3t_matrix *m, int32_t row0, in
             const int whole = end - begin == Q3T_BLOCK;
             float *to = whole ? y + (size_t)c * ldy + first : rows[0];
             const size_t stride = whole ? ldy : Q3T_BLOCK;
-            const int32_t left = cols - c, tiles = left <= QUANT_LAST ? 1 : (left + QUANT_HELD - 1) / QUANT_HELD;
+            const int32_t left = cols - c, tiles = left <= QUANT_SINGLE_COLS ? 1 : (left + QUANT_TILE_COLS - 1) / QUANT_TILE_COLS;
             const int32_t most = (left + tiles - 1) / tiles;
             int32_t done = 0;
 #define QUANT_PASS(width, chains) \
             if (!done && most >= width) { \
-                if (cols <= width) quant_tile(format, width, chains, 1, w, m->k, (quant_ahead){w + QUANT_AHEAD, 0}, x, ldx, to, stride); \
+                if (cols <= width) quant_tile(format, width, chains, 1, w, m->k, (quant_prefetch){w + QUANT_AHEAD, 0}, x, ldx, to, stride); \
                 else quant_tile(format, width, chains, 0, w, m->k, quant_part(w, block_bytes, c, width, cols), x, ldx, to, stride); \
                 done = width; \
             }

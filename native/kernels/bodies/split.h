@@ -1,8 +1,7 @@
-/* kernels/bodies/split.h - the column of a bf16 dot product: x = hi + lo, both bf16, so that
- * two exact products stand for one, and x loses at most 2^-17 of itself. Where hi
- * rounds to infinity, or lo is subnormal, so does the sum or is lo lost. */
+/* kernels/bodies/split.h - prepare a column for bf16 dot products: x = hi + lo, both bf16, with a relative error of at most 2^-17.
+ * w * x is then the sum of two products that are exact in float. If hi rounds to infinity, so does the sum; a subnormal lo is lost. */
 
-/* Steps of 2 * V_LEN: their high parts, then their low parts; zeros beyond k. */
+/* For each 2 * V_LEN values, their high parts, then their low parts; inputs beyond k are 0. */
 static Q3T_PREPARE(prepare_bf16) {
     uint16_t *out = act;
     float tail[2 * V_LEN] = {0};

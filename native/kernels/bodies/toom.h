@@ -1,15 +1,17 @@
-/* kernels/bodies/toom.h - the two ends of Toom-Cook F(4, 7), see kernels/table.h, over the vectors of kernels/bodies/elementwise.h.
+/* kernels/bodies/toom.h - the input and output transforms of Toom-Cook F(4, 7), see kernels/table.h, over the vectors of
+ * kernels/bodies/vector.h.
  *
- * With M(z) = z (z^2 - a^2) (z^2 - b^2) (z^2 - c^2) (z^2 - d^2) the inputs meet, at the point p, the coefficients of
- * M(z) / (z - p), at infinity those of M(z). For a and -a these are z^2 R(z^2) +- a z R(z^2), R(s) = (s - b^2) (s - c^2)
- * (s - d^2): two sums of four serve both points. All coefficients are exact in float. */
+ * Let M(z) = z (z^2 - a^2) (z^2 - b^2) (z^2 - c^2) (z^2 - d^2). The value of the inputs at point p is their dot product with the
+ * coefficients of M(z) / (z - p), at infinity with the coefficients of M(z). For the points a and -a the polynomial is
+ * z^2 R(z^2) +- a z R(z^2), R(s) = (s - b^2) (s - c^2) (s - d^2): two sums of four terms serve both points. All coefficients are
+ * exact in float. */
 
-/* (z - q^2) (z - r^2) (z - s^2), from its constant on; the first coefficient of the cube is 1. */
+/* Coefficients of (z - q^2) (z - r^2) (z - s^2) for z^0, z^1 and z^2; that of z^3 is 1. */
 #define TOOM_R0(q, r, s) (-(q) * (q) * (r) * (r) * (s) * (s))
 #define TOOM_R1(q, r, s) ((q) * (q) * (r) * (r) + (q) * (q) * (s) * (s) + (r) * (r) * (s) * (s))
 #define TOOM_R2(q, r, s) (-(q) * (q) - (r) * (r) - (s) * (s))
 
-/* d: ten inputs; u: ten points, ldp apart; n: lanes that are left. */
+/* The values of ten inputs d at ten points, stored ldp floats apart at u; the first n lanes of each. */
 V_INLINE void toom_points(const V *d, float *u, size_t ldp, int32_t n) {
     const float a = 0.375f, q = 0.875f, r = 1.25f, s = 2.5f;
     const V c0 = v_set1(-a * a * TOOM_R0(q, r, s)), c1 = v_set1(TOOM_R0(q, r, s) - a * a * TOOM_R1(q, r, s));
@@ -34,7 +36,7 @@ static Q3T_TOOM_IN(toom_in) {
     for (int32_t first = 0; first < rows; first += Q3T_TOOM_OUT * dilation)
         for (int32_t t = first; t < first + dilation && t < rows; t++, u += ldu) {
             const float *row = x + (size_t)t * ldx;
-            const int32_t there = (rows - t - 1) / dilation + Q3T_TOOM_TAPS; /* inputs; zeros behind them */
+            const int32_t there = (rows - t - 1) / dilation + Q3T_TOOM_TAPS; /* inputs that exist; later ones are 0 */
             for (int32_t c = 0; c < channels; c += V_LEN) {
                 V d[Q3T_TOOM_POINTS];
                 V_UNROLL for (int i = 0; i < Q3T_TOOM_POINTS; i++)

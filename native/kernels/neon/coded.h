@@ -1,8 +1,8 @@
-/* kernels/neon/coded.h - what kernels/bodies/coded.h needs on NEON. */
+/* kernels/neon/coded.h - CT, c_table and c_row of kernels/bodies/coded.h for NEON. */
 typedef uint8x16_t CT;
 
 V_INLINE CT c_table(const uint8_t *p) { return vld1q_u8(p); }
-/* 128 weights of a row at `from` to out, bf16 on a 64-byte boundary. */
+/* Decode 128 weights of a row at `from` to out (128,) bf16, 64-byte aligned. */
 V_INLINE void c_row(uint16_t *out, const uint8_t *from, CT table) {
     V_UNROLL for (int part = 0; part < 4; part++) {
         const uint8x16_t codes = vld1q_u8(from + Q3T_CODED_STEP + 16 * part);

@@ -1,5 +1,5 @@
-/* kernels/neon/overlay_bf16.c - bf16 weights times a column in two bf16 parts, by BFDOT: nothing
- * is widened. Subnormal inputs and sums count as zero there. */
+/* kernels/neon/overlay_bf16.c - BF16 and CODED weights for NEON with BFDOT: a column is split into two bf16 parts
+ * (kernels/bodies/split.h), and weights are multiplied without conversion to float. BFDOT treats subnormal inputs and sums as 0. */
 #if defined(__aarch64__)
 #include "kernels/table.h"
 #include "q3t.h"

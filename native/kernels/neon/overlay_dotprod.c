@@ -1,4 +1,4 @@
-/* kernels/neon/overlay_dotprod.c - packed weights on NEON with SDOT. */
+/* kernels/neon/overlay_dotprod.c - INT8 and INT4 weights for NEON with SDOT. */
 #if defined(__aarch64__)
 #include "kernels/table.h"
 #include "q3t.h"

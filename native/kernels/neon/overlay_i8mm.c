@@ -1,4 +1,4 @@
-/* kernels/neon/overlay_i8mm.c - packed weights on NEON with USDOT: unsigned weights meet signed columns as they are. */
+/* kernels/neon/overlay_i8mm.c - INT8 and INT4 weights for NEON with USDOT, which multiplies unsigned weights by a signed column. */
 #if defined(__aarch64__)
 #include "kernels/table.h"
 #include "q3t.h"

@@ -1,7 +1,7 @@
-/* kernels/neon/quant.h - what kernels/bodies/quant.h needs on NEON, but for the dot products. */
+/* kernels/neon/quant.h - the vectors of kernels/bodies/quant.h for NEON, without the dot products. */
 typedef int32x4_t QI;
 typedef uint8x16_t QB;
-enum { QUANT_VECTORS = 4, QUANT_HELD = 4, QUANT_LAST = QUANT_HELD };
+enum { QUANT_VECTORS = 4, QUANT_TILE_COLS = 4, QUANT_SINGLE_COLS = QUANT_TILE_COLS };
 #define QUANT_TILES(X) X(4, 1) X(3, 1) X(2, 1) X(1, 2)
 
 V_INLINE QB q_bytes(const void *p) { return vld1q_u8(p); }
@@ -15,19 +15,18 @@ V_INLINE QI q_add(QI a, QI b) { return vaddq_s32(a, b); }
 V_INLINE V q_float(QI x) { return vcvtq_f32_s32(x); }
 V_INLINE QB q4_low(QB x) { return vandq_u8(x, vdupq_n_u8(15)); }
 V_INLINE QB q4_high(QB x) { return vshrq_n_u8(x, 4); }
-/* Scales of the rows of vector v: the low halves of 32 bits are those of the first 16 rows. */
+/* The low half of each 32 bits is the scale of one of the first 16 rows, the high half of one of the last 16. */
 V_INLINE V q_scales(const void *p, int v) {
     uint32x4_t both = vreinterpretq_u32_u8(vld1q_u8((const uint8_t *)p + v % 4 * 16));
     return vreinterpretq_f32_u32(v > 3 ? vandq_u32(both, vdupq_n_u32(0xffff0000u)) : vshlq_n_u32(both, 16));
 }
-/* Largest of the bits of |x|, n a multiple of 32. */
+/* n: a multiple of 32. */
 V_INLINE int32_t q_largest(const float *x, const int n) {
     uint32x4_t most = vdupq_n_u32(0);
     for (int i = 0; i < n; i += 4)
         most = vmaxq_u32(most, vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x + i)), vdupq_n_u32(INT32_MAX)));
     return (int32_t)vmaxvq_u32(most);
 }
-/* out = x * inverse to the nearest, ties to even; the sum of them. */
 V_INLINE int32_t q_round(int8_t *out, const float *x, float inverse, const int n) {
     QI sum = vdupq_n_s32(0);
     for (int i = 0; i < n; i += 8) {

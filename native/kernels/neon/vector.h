@@ -1,9 +1,9 @@
-/* kernels/neon/vector.h - the vector of kernels/bodies/elementwise.h on AArch64 NEON. */
+/* kernels/neon/vector.h - kernels/bodies/vector.h for AArch64 NEON. */
 #include "kernels/bodies/vector.h"
 typedef float32x4_t V;
 enum { V_LEN = 4 };
 
-V_INLINE V v_held(V x) {
+V_INLINE V v_in_register(V x) {
     __asm__("" : "+w"(x));
     return x;
 }
@@ -43,7 +43,7 @@ V_INLINE V v_keep(V x, V a, V limit) {
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), vcltq_f32(a, limit)));
 }
 V_INLINE V v_power(int32x4_t n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23)); }
-/* In two factors, since 2^n itself need not be a normal float. */
+/* In two factors, because 2^n may not be a normal float. */
 V_INLINE V v_scale(V x, V n) {
     int32x4_t whole = vcvtq_s32_f32(n), half = vshrq_n_s32(whole, 1);
     return vmulq_f32(vmulq_f32(x, v_power(half)), v_power(vsubq_s32(whole, half)));
@@ -53,7 +53,6 @@ V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
 }
 V_INLINE float v_sum(V x) { return vaddvq_f32(x); }
 V_INLINE float v_largest(V x) { return vmaxvq_f32(x); }
-
 
 V_INLINE void v_unzip(V a, V b, V *even, V *odd) {
     *even = vuzp1q_f32(a, b);
@@ -66,7 +65,6 @@ V_INLINE V v_widen_n(const uint16_t *p, int32_t n) {
     return v_widen(whole);
 }
 
-/* Of 2 * V_LEN bf16 at p, the even or the odd ones, widened. */
 V_INLINE uint32x4_t v_pairs(const void *p) { return vreinterpretq_u32_u8(vld1q_u8(p)); }
 V_INLINE V v_even(const void *p) { return vreinterpretq_f32_u32(vshlq_n_u32(v_pairs(p), 16)); }
 V_INLINE V v_odd(const void *p) { return vreinterpretq_f32_u32(vandq_u32(v_pairs(p), vdupq_n_u32(0xffff0000u))); }

@@ -1,20 +1,21 @@
-/* kernels/peaks/loops.h - arithmetic as fast as a core does it, for measuring: sums that never leave their registers. */
+/* kernels/peaks/loops.h - loops that measure the peak arithmetic rate of a core: their sums stay in registers. */
 #ifndef Q3T_PEAKS_H
 #define Q3T_PEAKS_H
 #include "kernels/table.h"
 
-/* Do `rounds` rounds; returns the operations done, of which a multiply-add is two. */
+/* Runs `rounds` rounds; returns the number of operations, a multiply-add counting as two. */
 #define Q3T_PEAK_LOOP(name) double name(int32_t rounds)
 
-/* NULL: there is no such instruction. */
+/* The fastest loop of each kind; NULL: the processor has no such instruction. */
 typedef struct q3t_peaks {
     Q3T_PEAK_LOOP((*f32));   /* multiply-adds */
-    Q3T_PEAK_LOOP((*bf16));  /* dot products of bf16 into f32, by an instruction made for them */
-    Q3T_PEAK_LOOP((*int8));  /* dot products of bytes into 32 bits */
+    Q3T_PEAK_LOOP((*bf16));  /* dot products of bf16 into f32 in one instruction */
+    Q3T_PEAK_LOOP((*int8));  /* dot products of bytes into int32 */
 } q3t_peaks;
 
-/* The fastest of each that `flags` (q3t_cpu) allows. */
+/* Choose the loops that `flags` (bits of q3t_cpu) allow. */
 void q3t_peaks_init(q3t_peaks *p, uint32_t flags);
+/* One instruction set each: set the loops that it has. */
 void q3t_peaks_init_scalar(q3t_peaks *p);
 void q3t_peaks_init_x86(q3t_peaks *p, uint32_t flags);
 void q3t_peaks_init_neon(q3t_peaks *p, uint32_t flags);
@@ -24,8 +25,9 @@ void q3t_peaks_init_neon(q3t_peaks *p, uint32_t flags);
 #else
 #define PEAK_UNROLL _Pragma("GCC unroll 32")
 #endif
-/* A loop over CHAINS sums, enough to hide the latency: `step` adds to `sum` what is made of a and b, `operations` in all.
- * PEAK_HELD (x: any operand) hides a value from the compiler, which else would do the work once. */
+/* A loop over `chains` independent sums of type T, enough to hide the latency. `step` adds a product of a and b to `sum` and does
+ * `operations` operations. PEAK_OPAQUE(x), defined by the including file, hides the value of x from the compiler, which could
+ * otherwise compute a step once and leave out the others. */
 #define PEAK(name, T, chains, value, operations, step) \
     static Q3T_PEAK_LOOP(name) { \
         T sums[chains], a = value, b = value; \
@@ -33,12 +35,12 @@ void q3t_peaks_init_neon(q3t_peaks *p, uint32_t flags);
         for (int32_t i = 0; i < rounds; i++) \
             PEAK_UNROLL for (int j = 0; j < (chains); j++) { \
                 T sum = sums[j]; \
-                PEAK_HELD(a); \
-                PEAK_HELD(b); \
+                PEAK_OPAQUE(a); \
+                PEAK_OPAQUE(b); \
                 step; \
                 sums[j] = sum; \
             } \
-        PEAK_UNROLL for (int j = 0; j < (chains); j++) PEAK_HELD(sums[j]); \
+        PEAK_UNROLL for (int j = 0; j < (chains); j++) PEAK_OPAQUE(sums[j]); \
         return (double)rounds * (chains) * (operations); \
     }
 #endif

@@ -1,11 +1,11 @@
-/* kernels/peaks/neon.c - multiply-adds and dot products on AArch64. */
+/* kernels/peaks/neon.c - peak loops for AArch64. */
 #if defined(__aarch64__)
 #include "q3t.h"
 #include "kernels/peaks/loops.h"
 #include "base/target.h"
 #include <arm_neon.h>
 
-#define PEAK_HELD(x) __asm__ volatile("" : "+w"(x))
+#define PEAK_OPAQUE(x) __asm__ volatile("" : "+w"(x))
 PEAK(f32_neon, float32x4_t, 24, vdupq_n_f32(1), 8, __asm__("fmla %0.4s, %1.4s, %2.4s" : "+w"(sum) : "w"(a), "w"(b)))
 PEAK(int8_neon, int8x16_t, 12, vdupq_n_s8(1), 32,
      sum = vreinterpretq_s8_s32(vpadalq_s16(vreinterpretq_s32_s8(sum), vpaddq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)), vmull_high_s8(a, b)))))

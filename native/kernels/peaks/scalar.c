@@ -1,4 +1,4 @@
-/* kernels/peaks/scalar.c - what plain C reaches, for processors without vectors; the compiler may well use some. */
+/* kernels/peaks/scalar.c - peak loops in plain C, for processors without one of the vector units; the compiler may vectorise them. */
 #include "kernels/peaks/loops.h"
 
 static Q3T_PEAK_LOOP(f32) {

@@ -1,4 +1,4 @@
-/* kernels/peaks/x86.c - multiply-adds and dot products on AVX2 and AVX-512. */
+/* kernels/peaks/x86.c - peak loops for AVX2 and AVX-512. */
 #if defined(__x86_64__)
 #include "q3t.h"
 #include "kernels/peaks/loops.h"
@@ -6,14 +6,14 @@
 #include <immintrin.h>
 
 Q3T_TARGET_BEGIN("avx2,fma")
-#define PEAK_HELD(x) __asm__ volatile("" : "+x"(x))
+#define PEAK_OPAQUE(x) __asm__ volatile("" : "+x"(x))
 PEAK(f32_avx2, __m256, 12, _mm256_set1_ps(1), 16, __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b)))
 PEAK(int8_avx2, __m256i, 8, _mm256_set1_epi8(1), 64,
      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1))))
 Q3T_TARGET_END
-#undef PEAK_HELD
+#undef PEAK_OPAQUE
 
-#define PEAK_HELD(x) __asm__ volatile("" : "+v"(x))
+#define PEAK_OPAQUE(x) __asm__ volatile("" : "+v"(x))
 Q3T_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 PEAK(f32_avx512, __m512, 16, _mm512_set1_ps(1), 32, __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b)))
 PEAK(int8_avx512, __m512i, 12, _mm512_set1_epi8(1), 128,

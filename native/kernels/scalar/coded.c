@@ -1,16 +1,17 @@
-/* kernels/scalar/coded.c - bf16 weights that are stored in 12 bits, in plain C: the specification of kernels/table.h. */
+/* kernels/scalar/coded.c - linear_coded in plain C: the reference for the other versions. kernels/table.h describes the format. */
 #include "kernels/table.h"
 #include "q3t.h"
 
-/* Row r of a block, inputs [0, k), one after the other. */
+/* Decodes the k inputs of one row of a block, in order. */
 typedef struct reader {
     const uint8_t *block;
-    const uint32_t *exception;
+    const uint32_t *exception;  /* none before this one belongs to the row and the inputs that follow */
     int32_t row, k;
 } reader;
 
-static uint16_t weight(reader *from, int32_t i) {
-    const uint8_t *w = from->block + q3t_coded_head(from->k) +
+/* The weight of input i, bf16; i increases from call to call. */
+static uint16_t decode_weight(reader *from, int32_t i) {
+    const uint8_t *w = from->block + q3t_coded_head_bytes(from->k) +
                        ((size_t)(i / Q3T_CODED_STEP) * Q3T_CODED_ROWS + (size_t)from->row) * Q3T_CODED_ROW_BYTES;
     const int at = i % Q3T_CODED_STEP, place = q3t_coded_place(at);
     const uint8_t both = w[Q3T_CODED_STEP + place % 64];
@@ -25,10 +26,10 @@ static Q3T_LINEAR(linear_coded) {
     for (int32_t c = 0; c < cols; c++) {
         const float *x = (const float *)((const char *)act + (size_t)c * q3t_act_bytes(m->k));
         for (int32_t r = row0; r < row1; r++) {
-            const uint8_t *block = (const uint8_t *)m->data + (size_t)(r / Q3T_CODED_ROWS) * q3t_coded_bytes(m->k);
+            const uint8_t *block = (const uint8_t *)m->data + (size_t)(r / Q3T_CODED_ROWS) * q3t_coded_block_bytes(m->k);
             reader from = {block, (const uint32_t *)(block + 16), r % Q3T_CODED_ROWS, m->k};
             double sum = 0;
-            for (int32_t i = 0; i < m->k; i++) sum += (double)q3t_widen(weight(&from, i)) * x[i];
+            for (int32_t i = 0; i < m->k; i++) sum += (double)q3t_widen(decode_weight(&from, i)) * x[i];
             y[(size_t)c * ldy + r] = (float)sum;
         }
     }

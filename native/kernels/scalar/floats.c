@@ -1,6 +1,6 @@
-/* kernels/scalar/floats.c - every entry of the kernel table in plain C: the specification that
- * the vector files are checked against, and what runs where none of them can.
- * Sums are kept in double, so that a difference is the other kernel's error. */
+/* kernels/scalar/floats.c - the kernels on floats and bf16 in plain C: the reference that the other versions are checked against,
+ * and the version for processors that can run no other. Sums are in double, so that a difference from another version is
+ * the error of that version. */
 #include "kernels/table.h"
 #include "q3t.h"
 #include <math.h>
@@ -49,7 +49,7 @@ static Q3T_CONV(conv) {
     }
 }
 
-/* The row of point p is that of the coefficients of M(z) / (z - p), M(z) = z * product of (z^2 - q^2); at infinity of M(z). */
+/* by[p]: the coefficients of M(z) / (z - p), and of M(z) for the point at infinity; M(z) = z * product of (z^2 - q^2). */
 static Q3T_TOOM_IN(toom_in) {
     static const double at[] = {0.375, 0.875, 1.25, 2.5};
     double by[Q3T_TOOM_POINTS][Q3T_TOOM_POINTS] = {{0}};
@@ -74,7 +74,7 @@ static Q3T_TOOM_IN(toom_in) {
                 }
 }
 
-/* Output j is the sum of p^j m[p], and of m at infinity for the last one. */
+/* Output j is the sum over the finite points of p^j m[p]; the last output also adds m at infinity. */
 static Q3T_TOOM_OUT(toom_out) {
     static const double at[] = {0, 0.375, -0.375, 0.875, -0.875, 1.25, -1.25, 2.5, -2.5};
     for (int32_t first = 0; first < rows; first += Q3T_TOOM_OUT * dilation)
@@ -124,7 +124,7 @@ static Q3T_HEAD_ROPE(head_rope) {
     }
 }
 
-static double kept(const void *p, size_t i, int bf16) {
+static double cached(const void *p, size_t i, int bf16) {
     return (double)(bf16 ? q3t_widen(((const uint16_t *)p)[i]) : ((const float *)p)[i]);
 }
 
@@ -137,7 +137,7 @@ static void attend_to(float *out, const float *q, const void *k, const void *v, 
             size_t p = (size_t)first + j;
             double dot = 0;
             for (int32_t d = 0; d < head_dim; d++)
-                dot += q[h * head_dim + d] * kept(k, (p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS, bf16);
+                dot += q[h * head_dim + d] * cached(k, (p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS, bf16);
             scores[j] = (float)dot * scale;
             largest = scores[j] > largest ? scores[j] : largest;
         }
@@ -147,7 +147,7 @@ static void attend_to(float *out, const float *q, const void *k, const void *v, 
         }
         for (int32_t d = 0; d < head_dim; d++) {
             double mixed = 0;
-            for (int32_t j = 0; j < count; j++) mixed += scores[j] * kept(v, ((size_t)first + j) * head_dim + d, bf16);
+            for (int32_t j = 0; j < count; j++) mixed += scores[j] * cached(v, ((size_t)first + j) * head_dim + d, bf16);
             out[h * head_dim + d] = (float)(mixed / sum);
         }
     }
@@ -208,7 +208,7 @@ static Q3T_MAX(max) {
     return largest;
 }
 
-/* Not called finite: some systems' math.h has a function of that name. */
+/* Not named finite: the math.h of some systems declares a function of that name. */
 static Q3T_FINITE(all_finite) {
     for (int32_t i = 0; i < n; i++)
         if (!isfinite(x[i])) return 0;

@@ -1,4 +1,4 @@
-/* kernels/scalar/pack.c - weights to 4 bits in plain C, see kernels/bodies/pack.h. */
+/* kernels/scalar/pack.c - packing of INT4 weights in plain C, see kernels/bodies/pack.h. */
 #include "kernels/table.h"
 #include <math.h>
 #include "kernels/bodies/pack.h"

@@ -1,9 +1,9 @@
-/* kernels/scalar/quant.c - packed weights in plain C: the specification of kernels/table.h, bit for bit. */
+/* kernels/scalar/quant.c - INT8 and INT4 kernels in plain C; the other versions give the same bits. kernels/table.h has the formats. */
 #include "kernels/table.h"
 #include "q3t.h"
 #include <math.h>
 
-/* One group of x (n,), n <= group, into out (group,). */
+/* Quantise one group x (n,), n <= group, to out (group,); `zero` is the offset of the unsigned weights. */
 static q3t_group quantise(int8_t *out, const float *x, int32_t n, int32_t group, int32_t zero) {
     float largest = 0;
     memset(out, 0, (size_t)group);
@@ -32,7 +32,7 @@ static Q3T_PREPARE(prepare_int8) { quantise_column(act, x, k, Q3T_GROUP_INT8, 12
 static Q3T_PREPARE(prepare_int4) { quantise_column(act, x, k, Q3T_GROUP_INT4, 8); }
 
 static const uint8_t *block_of(const q3t_matrix *m, int32_t row) {
-    return (const uint8_t *)m->data + (size_t)(row / Q3T_BLOCK) * q3t_block_bytes(m->format, m->k);
+    return (const uint8_t *)m->data + (size_t)(row / Q3T_BLOCK) * q3t_quant_block_bytes(m->format, m->k);
 }
 
 static Q3T_LINEAR(linear_int8) {
@@ -64,7 +64,7 @@ static Q3T_LINEAR(linear_int4) {
             const uint8_t *w = block_of(m, r);
             const int32_t lane = r % Q3T_BLOCK;
             float total = 0;
-            for (int32_t i = 0; i < groups; i++, w += q3t_group_bytes(Q3T_FORMAT_INT4)) {
+            for (int32_t i = 0; i < groups; i++, w += q3t_quant_group_bytes(Q3T_FORMAT_INT4)) {
                 int32_t sum = g[i].start;
                 for (int32_t j = 0; j < Q3T_GROUP_INT4; j++) {
                     const uint8_t both = w[j / 8 * 4 * Q3T_BLOCK + 4 * lane + j % 4];
