@@ -39,14 +39,14 @@ static void sort_tensors(subject *s) {
     }
 }
 
-static void take(FILE *f, void *to, size_t bytes) {
+static inline void take(FILE *f, void *to, size_t bytes) {
     if (fread(to, 1, bytes, f) != bytes) {
         fprintf(stderr, "short dump\n");
         exit(2);
     }
 }
 
-static void read_dump(const char *path, subject *s) {
+static inline void read_dump(const char *path, subject *s) {
     FILE *f = fopen(path, "rb");
     int32_t magic = 0, n[30];
     double real[2];
