@@ -1,10 +1,10 @@
-/* check_codec.c - the streaming decoder against goldens and against itself.
+/* check_codec.c - compare the streaming decoder of the codec with goldens, and with itself under other conditions.
  *
- *   check_codec [--mask N] [DUMP ...]            goldens written by dump_codec.py, then odd synthetic codecs
- *   check_codec --bench [--mask N] [THREADS ...] milliseconds a frame at the size of the released checkpoints
+ *   check_codec [--mask N] [DUMP ...]            goldens written by dump_codec.py, then synthetic codecs of unusual shapes
+ *   check_codec --bench [--mask N] [THREADS ...] print milliseconds for each frame, at the size of the released checkpoints
  *
- * Every split into chunks, every number of threads and every neighbour must
- * give the same bits; what they are is compared to the golden as a whole. */
+ * The samples must have the same bits for any chunks, number of threads and other streams; a signal-to-noise ratio compares
+ * them with the golden. */
 #define _POSIX_C_SOURCE 200809L
 #include "codec_subject.h"
 #include <pthread.h>
@@ -52,7 +52,7 @@ static q3t_status run(const q3t_codec *c, q3t_codec_work *work, q3t_codec_state 
     return call.status;
 }
 
-/* Decode codes (frames, groups) in chunks of `chunk`, or of 1, 5, 2, 7, 1, ... for 0. The result is the caller's. */
+/* Decode codes (frames, groups) in chunks of `chunk` frames; 0: of 1, 5, 2, 7, 1, ... frames. The caller frees the samples. */
 static float *decode(const q3t_codec *c, const subject *s, q3t_pool *pool, const int32_t *codes, int32_t chunk, q3t_status *status) {
     static const int32_t mixed[] = {1, 5, 2, 7, 1, 12, 3};
     int32_t frame = q3t_frame_samples(&s->config), n;
@@ -70,20 +70,20 @@ static float *decode(const q3t_codec *c, const subject *s, q3t_pool *pool, const
     return out;
 }
 
-static void same(const q3t_codec *c, const subject *s, q3t_pool *pool, int32_t chunk, const float *wanted, const char *what,
+static void same(const q3t_codec *c, const subject *s, q3t_pool *pool, int32_t chunk, const float *expected, const char *what,
                  const char *of) {
     q3t_status status;
     float *got = decode(c, s, pool, s->codes, chunk, &status);
     expect(status == Q3T_OK, "decodes", of);
-    expect(!memcmp(got, wanted, (size_t)s->samples * sizeof *got), what, of);
+    expect(!memcmp(got, expected, (size_t)s->samples * sizeof *got), what, of);
     free(got);
 }
 
-static double snr_db(const float *got, const float *wanted, int32_t n) {
+static double snr_db(const float *got, const float *expected, int32_t n) {
     double signal = 0, noise = 0;
     for (int32_t i = 0; i < n; i++) {
-        signal += (double)wanted[i] * wanted[i];
-        noise += ((double)got[i] - wanted[i]) * ((double)got[i] - wanted[i]);
+        signal += (double)expected[i] * expected[i];
+        noise += ((double)got[i] - expected[i]) * ((double)got[i] - expected[i]);
     }
     return noise > 0 ? 10 * log10(signal / noise) : 999;
 }
@@ -103,7 +103,7 @@ static void *stream_main(void *arg) {
     return NULL;
 }
 
-/* Two streams of one codec: by turns on one thread, then at the same time on two. */
+/* Two streams of one codec: at the same time on two threads, then alternating on one. */
 static void check_neighbours(const q3t_codec *c, const subject *s, const float *alone, const char *of) {
     int32_t groups = s->config.code_groups, frame = q3t_frame_samples(&s->config);
     size_t row = (size_t)groups * sizeof(int32_t);
@@ -114,7 +114,7 @@ static void check_neighbours(const q3t_codec *c, const subject *s, const float *
     if (pthread_create(&thread, NULL, stream_main, &b)) exit(2);
     stream_main(&a);
     pthread_join(thread, NULL);
-    expect(!memcmp(a.out, alone, (size_t)s->samples * 4), "a stream beside another thread's", of);
+    expect(!memcmp(a.out, alone, (size_t)s->samples * 4), "a stream while another thread decodes", of);
     q3t_codec_state *one = open_state(c), *two = open_state(c);
     q3t_codec_work *work = open_work(c, 1);
     float *first = get((size_t)frame * 4), *second = get((size_t)frame * 4);
@@ -124,14 +124,14 @@ static void check_neighbours(const q3t_codec *c, const subject *s, const float *
         bad += run(c, work, two, NULL, other + i * groups, 1, second) != Q3T_OK;
         bad += !!memcmp(first, a.out + i * frame, (size_t)frame * 4) + !!memcmp(second, b.out + i * frame, (size_t)frame * 4);
     }
-    expect(!bad, "two streams by turns", of);
+    expect(!bad, "two alternating streams", of);
     q3t_codec_state_close(one);
     q3t_codec_state_close(two);
     q3t_codec_work_close(work);
     free(first), free(second), free(a.out), free(b.out), free(other);
 }
 
-/* A NaN in any of these weights must be reported, not played. */
+/* A NaN in any of these weights must give Q3T_E_CODEC_NONFINITE. */
 static void check_nonfinite(const subject *all, const char *of) {
     static const int32_t slots[] = {Q3T_W_DEC_OUT_BIAS, Q3T_W_CODEC_Q, Q3T_W_UP_DW, Q3T_W_UNIT_ALPHA2, Q3T_W_FIRST_PROJ, Q3T_W_BLOCK_CONV,
                                     Q3T_W_CODEC_NORM};
@@ -140,18 +140,18 @@ static void check_nonfinite(const subject *all, const char *of) {
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
         q3t_tensor *t = (q3t_tensor *)(uintptr_t)s->weights.slot[slots[i]];
         if ((slots[i] == Q3T_W_UP_DW && !s->config.upsampling) || t->dtype != Q3T_F32) continue;
-        float *data = (float *)(uintptr_t)t->data, kept = *data;
+        float *data = (float *)(uintptr_t)t->data, original = *data;
         *data = NAN;
         q3t_codec *c = open_codec(s, NULL);
         q3t_status status;
         free(decode(c, s, NULL, s->codes, 2, &status));
         expect(status == Q3T_E_CODEC_NONFINITE, "NaN in a weight is reported", of);
         q3t_codec_close(c);
-        *data = kept;
+        *data = original;
     }
 }
 
-/* Frames let by unheard leave no trace but in the transformer: what comes q3t_codec_reach frames later is as ever. */
+/* After skipped frames, samples are the usual ones again from q3t_codec_reach frames on. */
 static void check_skip(const q3t_codec *c, const subject *s, q3t_pool *pool, const float *alone, const char *of) {
     int32_t groups = s->config.code_groups, frame = q3t_frame_samples(&s->config), reach = q3t_codec_reach(c), skipped = 11, bad = 0;
     expect(reach > 0, "reach", of);
@@ -172,8 +172,8 @@ static void check_skip(const q3t_codec *c, const subject *s, q3t_pool *pool, con
     free(out);
 }
 
-/* Streams that begin at other frames and go by other steps, decoded together, in work for so many frames; one is in all calls
- * but the first, as if it had joined. Those that begin with frame 0 have the samples of one alone. */
+/* Decode streams that begin at different frames, in chunks of different lengths, in the same calls, with work for `frames` frames;
+ * stream 3 joins after the first call. Each has the samples that it has alone; `alone` are those from frame 0 on. */
 static void check_together(const q3t_codec *c, const subject *s, q3t_pool *pool, const float *alone, int32_t frames, const char *of) {
     enum { STREAMS = 5 };
     static const int32_t steps[STREAMS] = {3, 1, 4, 9, 2}, from[STREAMS] = {0, 0, 2, 0, 1};
@@ -208,32 +208,32 @@ static void check_together(const q3t_codec *c, const subject *s, q3t_pool *pool,
         q3t_codec_state_close(state[i]);
         free(out[i]), free(other[i]);
     }
-    expect(!bad, "same bits with other streams beside it", of);
+    expect(!bad, "same bits with other streams in the calls", of);
     q3t_codec_work_close(work);
 }
 
-/* Memory of `bytes` on a 64-byte boundary, `at` more such boundaries into *block, which is the caller's to free. */
+/* Returns `bytes` at a 64-byte boundary, `at` boundaries after the first one in *block. The caller frees *block. */
 static void *aligned(size_t bytes, size_t at, void **block) {
     *block = get(bytes + 64 * (at + 2));
     return (char *)*block + 64 * at + 63 - ((uintptr_t)*block + 63) % 64;
 }
 
-/* The packed weights: the same bytes for any number of threads, and a codec wherever they lie. */
+/* Packed weights have the same bytes for any number of threads, and a codec opens them at any 64-byte boundary. */
 static void check_packed(const subject *s, const float *alone, const char *of) {
     size_t bytes = 0;
     void *one_block, *other_block;
-    expect(q3t_pack_codec_bytes(&s->config, &bytes) == Q3T_OK && bytes > 0 && bytes % 64 == 0, "measures", of);
+    expect(q3t_pack_codec_bytes(&s->config, &bytes) == Q3T_OK && bytes > 0 && bytes % 64 == 0, "bytes of the packed weights", of);
     void *one = aligned(bytes, 0, &one_block), *other = aligned(bytes, 3, &other_block);
     memset(one, 0, bytes), memset(other, 0, bytes);
     expect(q3t_pack_codec(&s->config, s->tensors, (size_t)s->count, 1, one) == Q3T_OK, "packs", of);
     expect(q3t_pack_codec(&s->config, s->tensors, (size_t)s->count, 3, other) == Q3T_OK, "packs", of);
-    expect(!memcmp(one, other, bytes), "any threads, the same packed bytes", of);
+    expect(!memcmp(one, other, bytes), "same packed bytes for any threads", of);
     memset(one, 255, bytes);
     q3t_codec *c = NULL;
     expect(q3t_codec_open(&s->config, NULL, (char *)other + 4, &kernels, NULL, &c) == Q3T_E_ARGUMENT, "alignment is checked", of);
     expect(q3t_codec_open(&s->config, NULL, NULL, &kernels, NULL, &c) == Q3T_E_ARGUMENT, "no weights are refused", of);
-    expect(q3t_codec_open(&s->config, NULL, other, &kernels, NULL, &c) == Q3T_OK, "opens what was packed", of);
-    if (c) same(c, s, NULL, 3, alone, "packed before, same bits", of);
+    expect(q3t_codec_open(&s->config, NULL, other, &kernels, NULL, &c) == Q3T_OK, "opens packed weights", of);
+    if (c) same(c, s, NULL, 3, alone, "same bits from packed weights", of);
     q3t_codec_close(c);
     free(one_block), free(other_block);
 }
@@ -248,16 +248,16 @@ static void check(const subject *s, const char *of) {
     expect(q3t_codec_work_open(c, Q3T_CODEC_BATCH_FRAMES + 1, &work) == Q3T_E_ARGUMENT, "work on too many is refused", of);
     float *alone = decode(c, s, NULL, s->codes, Q3T_CODEC_MAX_CHUNK, &status);
     expect(status == Q3T_OK, "decodes", of);
-    double db = s->wanted ? snr_db(alone, s->wanted, s->samples) : 999, level = 0;
+    double db = s->expected ? snr_db(alone, s->expected, s->samples) : 999, level = 0;
     for (int32_t i = 0; i < s->samples; i++) level += (double)alone[i] * alone[i] / s->samples;
-    if (s->wanted) expect(db >= s->least_db, "agrees with the golden", of);
-    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) same(c, s, NULL, chunks[i], alone, "any chunks, same bits", of);
+    if (s->expected) expect(db >= s->least_db, "agrees with the golden", of);
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) same(c, s, NULL, chunks[i], alone, "same bits for any chunks", of);
     for (int32_t threads = 1; threads <= 3; threads++) {
         q3t_pool *pool = open_pool(threads);
         q3t_codec *packed = open_codec(s, pool);
-        same(packed, s, pool, 1, alone, "any threads, same bits", of);
-        same(packed, s, pool, Q3T_CODEC_MAX_CHUNK, alone, "any threads, same bits", of);
-        same(c, s, pool, 0, alone, "any threads, same bits", of);
+        same(packed, s, pool, 1, alone, "same bits for any threads", of);
+        same(packed, s, pool, Q3T_CODEC_MAX_CHUNK, alone, "same bits for any threads", of);
+        same(c, s, pool, 0, alone, "same bits for any threads", of);
         check_skip(c, s, pool, alone, of);
         check_together(c, s, pool, alone, threads == 1 ? Q3T_CODEC_BATCH_FRAMES : 5 * threads, of);
         q3t_codec_close(packed);
@@ -267,7 +267,7 @@ static void check(const subject *s, const char *of) {
     check_packed(s, alone, of);
     check_nonfinite(s, of);
     printf("%s %s: %d frames, ", failures > before ? "FAIL" : "ok  ", of, s->frames);
-    if (s->wanted) printf("%.1f dB (at least %.0f)\n", db, s->least_db);
+    if (s->expected) printf("%.1f dB (at least %.0f)\n", db, s->least_db);
     else printf("rms %.3f\n", sqrt(level));
     free(alone);
     q3t_codec_close(c);
@@ -334,7 +334,7 @@ static double frame_macs(const q3t_config *c) {
 
 static void bench(const q3t_codec *c, const subject *s, int32_t threads, int32_t chunk, int32_t streams) {
     enum { RUNS = 15, MOST = 8 };
-    double wall[RUNS], cpu[RUNS];  /* busy neighbours lengthen the first, not the second; waiting threads lengthen the second */
+    double wall[RUNS], cpu[RUNS];  /* other processes lengthen the first, not the second; waiting threads lengthen the second */
     q3t_pool *pool = open_pool(threads);
     q3t_codec_work *work = open_work(c, Q3T_CODEC_BATCH_FRAMES);
     q3t_codec_call calls[MOST];

@@ -1,5 +1,5 @@
-/* check_coded.c - bf16 in 12 bits: every pattern comes back, and on every instruction set a product has the bits of that of
- * the plain weights, for any split of rows and columns. `--bench` prints times, two threads reading memory. */
+/* check_coded.c - CODED weights: packing keeps every bf16 value, and linear_coded has the bits of linear_bf16 on every instruction set,
+ * for any split of rows and columns. `--bench` prints times on two threads. */
 #include "kernels/table.h"
 #include "base/pool.h"
 #include "q3t.h"
@@ -55,9 +55,9 @@ typedef struct problem {
     void *packed;
 } problem;
 
-/* ORDINARY: normal; RARE: now and then anything at all; SPREAD: few high bytes, other ones in each row, rows of zeros;
- * LAST: the most exceptions there is room for; FULL: one more; FINITE: anything but infinity and NaN in few high bytes. */
-enum { ORDINARY, RARE, SPREAD, LAST, FULL, KINDS };
+/* Weights. ORDINARY: a normal distribution; RARE: a few are random finite values; SPREAD: few high bytes, different ones in
+ * alternate rows, and rows of zeros; FULL: as many exceptions in a block as there is room for; OVERFULL: one more. */
+enum { ORDINARY, RARE, SPREAD, FULL, OVERFULL, KINDS };
 
 static uint16_t weight_of(int kind, int32_t r, int32_t i, int32_t k) {
     const size_t room = q3t_coded_exceptions(k);
@@ -65,9 +65,9 @@ static uint16_t weight_of(int kind, int32_t r, int32_t i, int32_t k) {
     switch (kind) {
     case RARE: return draw() % 900 ? narrow(x) : (uint16_t)(draw() & 0xbfff);
     case SPREAD: return r % 3 == 1 ? 0 : (uint16_t)((0x10 + r % 2 * 4 + draw() % 3) << 8 | (draw() & 0x80ff));
-    case LAST:
     case FULL:
-        if (r % Q3T_CODED_ROWS == 3 && (size_t)(k - 1 - i) < room + (kind == FULL)) return (uint16_t)(0x4000 + 256 * ((k - 1 - i) % 48));
+    case OVERFULL:
+        if (r % Q3T_CODED_ROWS == 3 && (size_t)(k - 1 - i) < room + (kind == OVERFULL)) return (uint16_t)(0x4000 + 256 * ((k - 1 - i) % 48));
         return (uint16_t)(0x3000 | (draw() & 0x87ff));
     default: return narrow(x);
     }
@@ -92,8 +92,8 @@ static void release(problem *p) {
     free(p->packed);
 }
 
-/* As kernels/table.h describes it. */
-static uint16_t decoded(const problem *p, int32_t r, int32_t i) {
+/* Weight (r, i), by the byte offsets in kernels/table.h. */
+static uint16_t decode(const problem *p, int32_t r, int32_t i) {
     const uint8_t *block = (const uint8_t *)p->packed + (size_t)(r / 8) * q3t_coded_block_bytes(p->plain.k);
     const uint8_t *step = block + q3t_coded_head_bytes(p->plain.k) + ((size_t)(i / 128) * 8 + (size_t)r % 8) * 192;
     const int place = q3t_coded_place(i % 128);
@@ -106,11 +106,11 @@ static uint16_t decoded(const problem *p, int32_t r, int32_t i) {
 static void check_packing(const problem *p) {
     int same = 1;
     for (int32_t r = 0; p->fits && r < p->plain.rows; r++)
-        for (int32_t i = 0; i < p->plain.k; i++) same &= decoded(p, r, i) == p->weights[(size_t)r * p->plain.k + i];
+        for (int32_t i = 0; i < p->plain.k; i++) same &= decode(p, r, i) == p->weights[(size_t)r * p->plain.k + i];
     expect(same, "weights", "any", p->kind, p->plain.rows, p->plain.k, 0);
 }
 
-/* Each of the 65,536 patterns, once among 16 frequent high bytes, and where it can be once as an exception. */
+/* Each of the 65,536 bf16 values, with a high byte that is one of the 16 frequent ones, and as an exception. */
 static void check_patterns(void) {
     enum { ROWS = 8, K = 2048 };
     problem p = make(ORDINARY, ROWS, K);
@@ -126,7 +126,7 @@ static void check_patterns(void) {
     release(&p);
 }
 
-/* Equal bits, all NaN being one. */
+/* Equal bits; all NaN count as equal. */
 static int same(const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (memcmp(a + i, b + i, 4) && !(isnan(a[i]) && isnan(b[i]))) return 0;
@@ -168,7 +168,7 @@ static void check(void) {
         for (int kind = 0; kind < KINDS; kind++) {
             problem p = make(kind, shapes[s][0], shapes[s][1]);
             const int small = (size_t)p.plain.k <= q3t_coded_exceptions(p.plain.k) || p.plain.rows < 4;
-            if (kind != RARE && !small) expect(p.fits == (kind != FULL), "fits", "any", kind, p.plain.rows, p.plain.k, 0);
+            if (kind != RARE && !small) expect(p.fits == (kind != OVERFULL), "fits", "any", kind, p.plain.rows, p.plain.k, 0);
             check_packing(&p);
             for (int m = 0; m < MACHINES && p.fits; m++) {
                 q3t_kernels t;

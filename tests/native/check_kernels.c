@@ -1,11 +1,9 @@
-/* check_kernels.c - every entry of the kernel table, under every instruction set
- * that is here, against the scalar one: random and extreme numbers, every tail,
- * arrays that end at a page nobody may touch; and that a split of the work never
- * changes a bit.
+/* check_kernels.c - compare every kernel of every instruction set of this machine with the scalar one: random and extreme numbers,
+ * every length of a tail, arrays that end at a page without access. A split of the work must not change a bit.
  *
  *   check_kernels [--expect ISA] [--bench [MASK]]
- * ISA: the file that must have filled linear_bf16 on this machine. --bench: times
- * instead of checks, of the table under MASK (of q3t_cpu). */
+ * ISA: the instruction set whose linear_bf16 must have been chosen. --bench: print times instead, of the kernels that MASK (bits of
+ * q3t_cpu) allows. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "bench_kernels.h"
 #include "check_kernels_rows.h"
@@ -31,8 +29,8 @@ static void multiply(const q3t_kernels *k, const q3t_matrix *m, int32_t row0, in
     (m->format == Q3T_FORMAT_F32 ? k->linear_f32 : k->linear_bf16)(m, row0, row1, act + col * q3t_act_bytes(m->k), cols, y + col * ldy, ldy);
 }
 
-/* The bound of an element: k / 4 + 12 roundings of its terms. With bf16 dot products x is off by 2^-17 too, each step
- * makes up to six roundings of a coarser kind, and subnormal inputs and sums vanish. */
+/* The largest error of an element: k / 4 + 12 roundings of its terms. split: with bf16 dot products x has an error of 2^-17, each
+ * step makes up to six roundings, and subnormal inputs and sums count as 0. */
 static double linear_tolerance(const q3t_matrix *m, int32_t row, const float *x, int split) {
     double terms = 0, vanish = 0;
     for (int32_t i = 0; i < m->k; i++) {
@@ -82,7 +80,7 @@ static void check_linear_case(const q3t_kernels *k, const q3t_kernels *scalar, c
 static void check_linear(const q3t_kernels *k, const q3t_kernels *scalar, const char *isa) {
     static const int32_t lengths[] = {100, 127, 128, 255, 500, 511, 512, 513, 545, 1024, 1031};
     static const int32_t columns[] = {1, 2, 3, 5, 8, 13, 37};
-    for (int format = 0; format <= Q3T_FORMAT_BF16; format++) { /* the packed ones: check_quant.c */
+    for (int format = 0; format <= Q3T_FORMAT_BF16; format++) { /* packed formats: check_quant.c, check_coded.c */
         for (int32_t length = 1; length <= 67; length++)
             for (int how = 0; how < KINDS; how++)
                 check_linear_case(k, scalar, &(linear_case){format, 1 + below(40), length, columns[below(7)], how}, isa);
@@ -149,7 +147,7 @@ static void check_conv(const q3t_kernels *k, const q3t_kernels *scalar, const ch
             check_conv_case(k, scalar, &(conv_case){1 + below(40), out, 1 + below(7), 1 + below(3), 1 + below(30), how}, isa);
     for (int32_t times = 1; times <= 40; times++)
         check_conv_case(k, scalar, &(conv_case){9, 35, 3, 1, times, ORDINARY}, isa);
-    for (int32_t in = 500; in <= 1000; in += 125) /* panels of several chunks; few outputs with more weights than the stack takes */
+    for (int32_t in = 500; in <= 1000; in += 125) /* panels of several chunks; one output with more weights than CONV_COLUMN */
         for (int32_t out = 1; out <= 36; out += 35)
             check_conv_case(k, scalar, &(conv_case){in, out, 2, 1 + below(9), 1 + below(15), WIDE}, isa);
 }
@@ -157,10 +155,10 @@ static void check_conv(const q3t_kernels *k, const q3t_kernels *scalar, const ch
 /* ---- attention */
 typedef struct attend_case {
     int32_t heads, head_dim, first, count;
-    float size;  /* of queries and keys */
+    float size;  /* factor of queries or keys */
 } attend_case;
 
-/* Keys and values of positions [first, first + count) in a cache that holds NaN elsewhere. */
+/* Store keys and values (count, head_dim) at positions [first, first + count) of a cache; other elements are NaN. */
 static void fill_cache(float *k, float *v, const float *keys, const float *values, const attend_case *c, int32_t first) {
     const int32_t dim = c->head_dim, end = (first + c->count + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
     for (size_t i = 0; i < (size_t)end * dim; i++) k[i] = NAN;
@@ -173,7 +171,8 @@ static void fill_cache(float *k, float *v, const float *keys, const float *value
         }
 }
 
-/* A score is off by head_dim + 4 roundings of its terms, which moves each weight by that share; then `count` positive terms. */
+/* The error of a score is head_dim + 4 roundings of its terms; it changes each weight of the softmax by the same factor. The sums
+ * over `count` positions add one rounding for each. */
 static double attend_tolerance(const attend_case *c, const float *q, const float *keys, const float *values, float scale) {
     double score = 0, value = 0;
     for (int32_t j = 0; j < c->count; j++) {
@@ -211,7 +210,7 @@ static void check_attend_case(const q3t_kernels *k, const q3t_kernels *scalar, c
     }
     expect(ok, "differs from scalar");
     k->attend(other, q, k2, v2, c->heads, dim, c->first + shift, c->count, scale, scores);
-    expect(same(got, other, all), "depends on where the keys stand");
+    expect(same(got, other, all), "depends on the positions of the keys");
     for (int32_t h = 0; h < c->heads; h++) k->attend(other + h * dim, q + h * dim, k1, v1, 1, dim, c->first, c->count, scale, scores);
     expect(same(got, other, all), "a head depends on the others");
     keys[below(c->count) * dim + below(dim)] = NAN;
@@ -221,7 +220,7 @@ static void check_attend_case(const q3t_kernels *k, const q3t_kernels *scalar, c
     check_release(0);
 }
 
-/* bf16 against the same keys and values widened. */
+/* attend_bf16 must give the bits of attend on the same keys and values as floats. */
 static void check_attend_bf16_case(const q3t_kernels *k, const attend_case *c, const char *isa) {
     const int32_t dim = c->head_dim, all = c->heads * dim, end = c->first + c->count;
     const size_t items = (size_t)(end + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS * dim, rows = (size_t)end * dim;
@@ -245,11 +244,11 @@ static void check_attend_bf16_case(const q3t_kernels *k, const attend_case *c, c
 static void check_narrow(void) {
     snprintf(check.what, sizeof check.what, "narrow");
     for (int i = 0; i < 1000; i++) {
-        const uint16_t below_it = (uint16_t)(bits() % 0x7f7f); /* the magnitude of one that has a finite one above it */
+        const uint16_t below_it = (uint16_t)(bits() % 0x7f7f); /* a magnitude below the largest finite one */
         const float low = q3t_widen(below_it), high = q3t_widen(below_it + 1), middle = low + (high - low) / 2;
-        expect(q3t_narrow(low) == below_it && q3t_narrow(-low) == (below_it | 0x8000), "moves a bf16");
-        expect(q3t_narrow(middle) == (below_it + 1) / 2 * 2, "a middle goes not to even");
-        expect(q3t_narrow(nextafterf(middle, 0)) == below_it && q3t_narrow(nextafterf(middle, high)) == below_it + 1, "not the nearest");
+        expect(q3t_narrow(low) == below_it && q3t_narrow(-low) == (below_it | 0x8000), "changes a bf16");
+        expect(q3t_narrow(middle) == (below_it + 1) / 2 * 2, "a tie is not rounded to even");
+        expect(q3t_narrow(nextafterf(middle, 0)) == below_it && q3t_narrow(nextafterf(middle, high)) == below_it + 1, "is not the nearest");
     }
     uint32_t all = 0xffffffff;
     float nan;
@@ -275,9 +274,9 @@ static void check_isa(uint32_t mask, const q3t_kernels *k, const char *isa) {
     snprintf(check.what, sizeof check.what, "%s", isa);
     size_t length = q3t_kernels_text(mask, text, sizeof text);
     expect(length == strlen(text) && length < sizeof text, "kernels text: length");
-    expect(mask == 0 || !strstr(text, "=scalar"), "an entry is left to scalar");
+    expect(mask == 0 || !strstr(text, "=scalar"), "an entry is scalar");
     expect(strstr(text, "prepare_f32=") == text && strstr(text, " clamp=") != NULL, "kernels text: entries");
-    expect(k->prepare_bf16_isa == k->linear_bf16_isa && k->prepare_f32_isa == k->linear_f32_isa, "prepare and linear of two files");
+    expect(k->prepare_bf16_isa == k->linear_bf16_isa && k->prepare_f32_isa == k->linear_f32_isa, "prepare and linear of different instruction sets");
     char cut[8];
     memset(cut, 'x', sizeof cut);
     expect(q3t_kernels_text(mask, cut, 5) == length && !strcmp(cut, "prep") && cut[5] == 'x', "kernels text: a short buffer");
@@ -289,7 +288,7 @@ int main(int argc, char **argv) {
         {0, "scalar"}, {Q3T_CPU_AVX2, "avx2"}, {Q3T_CPU_AVX2 | Q3T_CPU_AVX512, "avx512"},
         {Q3T_CPU_NEON, "neon"}, {Q3T_CPU_NEON | Q3T_CPU_NEON_BF16, "neon_bf16"}};
     q3t_kernels k, scalar;
-    const char *wanted = argc == 3 && !strcmp(argv[1], "--expect") ? argv[2] : NULL;
+    const char *expected = argc == 3 && !strcmp(argv[1], "--expect") ? argv[2] : NULL;
     if (argc > 1 && !strcmp(argv[1], "--bench")) {
         q3t_kernels_init(&k, q3t_cpu_flags() & (argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : (uint32_t)Q3T_CPU_ALL));
         bench(&k);
@@ -313,10 +312,10 @@ int main(int argc, char **argv) {
         check_attend(&k, &scalar, sets[i].name);
         printf("  %s: %s\n", sets[i].name, check.failures == before ? "ok" : "FAILED");
     }
-    if (wanted) {
+    if (expected) {
         q3t_kernels_init(&k, q3t_cpu_flags());
-        snprintf(check.what, sizeof check.what, "--expect %s", wanted);
-        expect(!strcmp(k.linear_bf16_isa, wanted), k.linear_bf16_isa);
+        snprintf(check.what, sizeof check.what, "--expect %s", expected);
+        expect(!strcmp(k.linear_bf16_isa, expected), k.linear_bf16_isa);
     }
     return check.failures != 0;
 }

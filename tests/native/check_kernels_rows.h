@@ -1,8 +1,8 @@
-/* check_kernels_rows.h - checks of the kernels that work element by element or
- * row by row. Tolerances follow the operation each kernel leaves inexact. */
+/* check_kernels_rows.h - checks of the kernels on elements and rows. Each tolerance is derived from the inexact operations of the
+ * kernel. */
 #include "kernel_check.h"
 
-/* An entry as y = f(a, b, c), (n,). */
+/* A kernel as y = f(a, b, c), (n,). */
 typedef struct elementwise {
     const char *name;
     void (*run)(const q3t_kernels *k, float *y, const float *a, const float *b, const float *c, int32_t n);
@@ -32,25 +32,25 @@ RUN(add_bf16) {
     check_release(check.used - 1);
 }
 
-/* exp to 3 ulp, one division, one product; exp is zero below -87.3. */
+/* An error of 3 ulp in exp, one division, one product; exp is 0 below -87.3. */
 static double near_silu(double want, double a, double b, double c) { return (void)a, (void)b, (void)c, 12 * ULP * fabs(want) + 1e-36; }
 static double near_silu_mul(double want, double a, double b, double c) {
     return (void)a, (void)c, 14 * ULP * fabs(want) + 1e-36 * fabs(b) + 1e-36;
 }
-/* erf to 3e-7 before it is multiplied by x / 2; beyond |x| = 10 it is exact. */
+/* An error of 3e-7 in erf, multiplied by x / 2; exact for |x| > 10. */
 static double near_gelu(double want, double a, double b, double c) {
     return (void)b, (void)c, 4e-7 * fmin(fabs(a), 10) + 2 * ULP * fabs(want) + 1e-44;
 }
-/* Relative, also where x is near 0. */
+/* A relative error, also near 0. */
 static double near_elu(double want, double a, double b, double c) {
     return (void)a, (void)b, (void)c, 5 * ULP * fabs(want) + 1e-44;
 }
-/* sin^2 to 3e-6 until the argument loses its fraction; then anything of sin^2's range. */
+/* An error of 3e-6 in sin^2; an argument so large that it has no fraction may give any value in 0 .. 1. */
 static double near_snake(double want, double a, double b, double c) {
     return fabs(c) * (fabs(a * b) <= 1e4 ? 3e-6 : 1.000001) + 4 * ULP * (fabs(want) + fabs(a));
 }
 static double exact(double want, double a, double b, double c) { return (void)want, (void)a, (void)b, (void)c, 0; }
-/* One or two roundings, fused or not. */
+/* Two roundings, or one if multiplication and addition are fused. */
 static double near_add_scaled(double want, double a, double b, double c) { return (void)want, 2 * ULP * (fabs(a) + fabs(b * c)) + 1e-44; }
 static double near_exp(double want, double a, double b, double c) { return (void)a, (void)b, (void)c, 6 * ULP * want + 1.23e-38; }
 

@@ -1,5 +1,5 @@
-/* check_lifetime.c - models and sessions closed in any order, kept prompt prefixes that are replaced, sessions that do not
- * belong to a step, and a forked child that speaks with the parent's model.
+/* check_lifetime.c - models and sessions closed in any order, prompt prefixes that replace others in the cache, sessions that do not
+ * belong in a step, and a forked child that uses the model of its parent.
  *
  *   check_lifetime DUMP */
 #define _POSIX_C_SOURCE 200809L
@@ -53,8 +53,8 @@ static q3t_session *open_session(q3t_model *m, const q3t_session_params *p) {
     return s;
 }
 
-/* The first frames of a session agree with the reference. */
-static int speaks(const dump *d, q3t_model *m, q3t_session *s) {
+/* Generate the first frames of a session; returns whether their codes are those of the reference. */
+static int generates(const dump *d, q3t_model *m, q3t_session *s) {
     size_t groups = (size_t)d->config.code_groups;
     int32_t status = 0, codes[FRAMES * 64];
     if (groups > 64 || d->cases[0].frames < FRAMES) exit(2);
@@ -68,18 +68,18 @@ static void check_model_closed_first(const dump *d) {
         q3t_model *m = open_model(d);
         q3t_session_params p = params(d);
         p.pipeline = pipeline;
-        q3t_session *spoken = open_session(m, &p), *unused = open_session(m, &p);
-        expect(speaks(d, m, spoken), "a session before its model is closed");
+        q3t_session *used = open_session(m, &p), *unused = open_session(m, &p);
+        expect(generates(d, m, used), "a session before its model is closed");
         q3t_model_close(m);
         q3t_session_close(unused);
         int32_t codes[64];
-        expect(q3t_session_codes(spoken, 0, 1, codes) == Q3T_OK, "codes of a session whose model was closed");
-        expect(!memcmp(codes, d->cases[0].codes, (size_t)d->config.code_groups * sizeof *codes), "the codes are still those");
-        q3t_session_close(spoken);
+        expect(q3t_session_codes(used, 0, 1, codes) == Q3T_OK, "codes of a session whose model was closed");
+        expect(!memcmp(codes, d->cases[0].codes, (size_t)d->config.code_groups * sizeof *codes), "the codes are unchanged");
+        q3t_session_close(used);
     }
 }
 
-/* A prefix that cannot be kept must leave the one whose place it would take. */
+/* A prefix that cannot be cached, because its last row is a reference frame, must not damage the cached ones. */
 static void check_prefix_with_reference(const dump *d) {
     q3t_model *m = open_model(d);
     int32_t status, *text = malloc((size_t)d->cases[0].rows * sizeof *text), *codec = malloc((size_t)d->cases[0].rows * sizeof *codec);
@@ -89,14 +89,14 @@ static void check_prefix_with_reference(const dump *d) {
         q3t_session_params p = params(d);
         memcpy(text, p.text_ids, (size_t)p.rows * sizeof *text);
         memcpy(codec, p.codec_ids, (size_t)p.rows * sizeof *codec);
-        text[0] = round % 6; /* more prefixes than are kept */
+        text[0] = round % 6; /* more prefixes than the cache holds */
         p.text_ids = text, p.codec_ids = codec;
         if (round % 3 == 2) {
             codec[p.prefix_rows - 1] = Q3T_ROW_REFERENCE;
             p.reference_codes = reference, p.reference_frames = 1;
         }
         q3t_session *s = open_session(m, &p);
-        expect(q3t_step(m, &s, 1, &status) == Q3T_OK && status == Q3T_OK, "a step with other prefixes kept");
+        expect(q3t_step(m, &s, 1, &status) == Q3T_OK && status == Q3T_OK, "a step with other prefixes in the cache");
         q3t_session_close(s);
     }
     free(text);
@@ -104,19 +104,20 @@ static void check_prefix_with_reference(const dump *d) {
     q3t_model_close(m);
 }
 
-static void check_strange_sessions(const dump *d) {
+/* A NULL, a session of another model, and a session that is in the batch twice. */
+static void check_wrong_sessions(const dump *d) {
     q3t_model *m = open_model(d), *other = open_model(d);
     q3t_session_params p = params(d);
     q3t_session *good = open_session(m, &p), *foreign = open_session(other, &p);
     q3t_session *batch[4] = {NULL, good, foreign, good};
     int32_t status[4];
     for (int32_t i = 0; i < FRAMES; i++) {
-        expect(q3t_step(m, batch, 4, status) == Q3T_OK, "a step with strange sessions");
-        expect(status[0] == Q3T_E_ARGUMENT && status[2] == Q3T_E_ARGUMENT && status[3] == Q3T_E_ARGUMENT, "each strange one is told");
-        expect(status[1] == Q3T_OK, "the good one goes on");
+        expect(q3t_step(m, batch, 4, status) == Q3T_OK, "a step with wrong sessions");
+        expect(status[0] == Q3T_E_ARGUMENT && status[2] == Q3T_E_ARGUMENT && status[3] == Q3T_E_ARGUMENT, "each wrong session has an error");
+        expect(status[1] == Q3T_OK, "the right session has none");
     }
     q3t_session_info info;
-    expect(q3t_session_info_get(good, &info) == Q3T_OK && info.frames == FRAMES, "and only once a step");
+    expect(q3t_session_info_get(good, &info) == Q3T_OK && info.frames == FRAMES, "a session advances once in a step");
     q3t_session_close(good);
     q3t_session_close(foreign);
     q3t_model_close(m);
@@ -125,17 +126,17 @@ static void check_strange_sessions(const dump *d) {
 
 static void check_fork(const dump *d) {
     q3t_model *m = open_model(d);
-    q3t_session_params p = params(d), beside = params(d);
-    beside.pipeline = 1;
-    q3t_session *s = open_session(m, &p), *piped = open_session(m, &beside);
-    expect(speaks(d, m, piped), "before the fork");
+    q3t_session_params p = params(d), piped_params = params(d);
+    piped_params.pipeline = 1;
+    q3t_session *s = open_session(m, &p), *piped = open_session(m, &piped_params);
+    expect(generates(d, m, piped), "before the fork");
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
         alarm(CHILD_SECONDS);
         q3t_session *own = open_session(m, &p);
-        expect(speaks(d, m, own), "a child's session");
-        expect(speaks(d, m, s), "the parent's session in a child");
+        expect(generates(d, m, own), "a child's session");
+        expect(generates(d, m, s), "the parent's session in a child");
         q3t_session_close(piped);
         q3t_session_close(own);
         q3t_session_close(s);
@@ -145,7 +146,7 @@ static void check_fork(const dump *d) {
     }
     int status = -1;
     expect(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child");
-    expect(speaks(d, m, s), "the parent after the fork");
+    expect(generates(d, m, s), "the parent after the fork");
     q3t_session_close(piped);
     q3t_session_close(s);
     q3t_model_close(m);
@@ -157,7 +158,7 @@ int main(int argc, char **argv) {
     dump_open(argv[1], &d);
     check_model_closed_first(&d);
     check_prefix_with_reference(&d);
-    check_strange_sessions(&d);
+    check_wrong_sessions(&d);
     if (FORKS) check_fork(&d);
     else puts("  fork is not checked under ThreadSanitizer");
     dump_close(&d);

@@ -1,4 +1,5 @@
-/* check_pool.c - q3t_pool_run: every item once, in ranges that begin at multiples of the grain, and what was written is seen. */
+/* check_pool.c - q3t_pool_run processes every item once, in ranges that begin at multiples of the grain, and the caller and the tasks
+ * see what the others wrote before. */
 #include "base/pool.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@ enum { ITEMS = 300, RUNS = 3000, MANY = 5000000 };
 typedef struct job {
     int32_t n, grain, threads, failed[64];
     const int32_t *in;  /* written by the caller before the run */
-    int32_t *out;       /* by whoever does the item */
+    int32_t *out;       /* written by the tasks */
     uint8_t *times;
 } job;
 
@@ -38,7 +39,7 @@ static int run_job(q3t_pool *pool, job *j) {
     return failed;
 }
 
-/* Runs of every size, one after another's output, some after the workers have gone to sleep. */
+/* Runs of many sizes, each on the output of the run before, some after the workers have gone to sleep. */
 static int runs(int32_t threads) {
     static int32_t a[ITEMS], b[ITEMS];
     static uint8_t times[ITEMS];
@@ -56,7 +57,7 @@ static int runs(int32_t threads) {
     return failed;
 }
 
-/* More grains than a run counts. */
+/* More grains than fit in the counter of a parallel run. */
 static int many(void) {
     int32_t *in = calloc(MANY, sizeof *in), *out = calloc(MANY, sizeof *out);
     uint8_t *times = calloc(MANY, 1);

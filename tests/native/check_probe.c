@@ -1,4 +1,4 @@
-/* check_probe.c - every loop that measures runs on this processor and under every mask, and refuses what it cannot do. */
+/* check_probe.c - q3t_probe measures under every mask of instruction sets, and refuses wrong arguments. */
 #include "kernels/peaks/loops.h"
 #include "q3t.h"
 #include <stdio.h>
@@ -23,10 +23,10 @@ static void check(uint32_t mask, int32_t threads, const void *memory) {
     if (!p) return;
     q3t_peaks_init(&peaks, mask & q3t_cpu_flags());
     for (int what = Q3T_PEAK_F32; what <= Q3T_PEAK_INT8; what++) {
-        int there = what != Q3T_PEAK_BF16 || peaks.bf16 != NULL;
+        int exists = what != Q3T_PEAK_BF16 || peaks.bf16 != NULL;
         value = -1;
         expect(q3t_probe_peak(p, (q3t_peak)what, 0, &value) == Q3T_OK, "peak", mask, threads);
-        expect(there ? value > 0 : value == 0, "operations a second", mask, threads);
+        expect(exists ? value > 0 : value == 0, "operations a second", mask, threads);
     }
     expect(q3t_probe_read(p, memory, MEMORY, &value) == Q3T_OK && value > 0, "read", mask, threads);
     expect(q3t_probe_barrier(p, 20, &value) == Q3T_OK && value > 0, "barrier", mask, threads);

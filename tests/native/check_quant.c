@@ -1,5 +1,5 @@
-/* check_quant.c - packed weights: every instruction set gives the bits of kernels/scalar/floats.c, for any split of rows and columns;
- * packing loses what its levels lose and no more. `--bench` prints times. */
+/* check_quant.c - INT8 and INT4 weights: packing gives the layout and the rounding that kernels/table.h describes, and every instruction
+ * set gives the bits of kernels/scalar/quant.c, for any split of rows and columns. `--bench` prints times. */
 #include "kernels/table.h"
 #include "q3t.h"
 #include "pack/formats.h"
@@ -51,7 +51,8 @@ typedef struct problem {
     unsigned char *packed;
 } problem;
 
-/* kind 0: ordinary; 1: every product as large as it can be; 2: extreme scales, zeros, and one column that is not finite. */
+/* kind 0: ordinary values; 1: the largest possible products; 2: extreme scales, zeros, and columns that are not finite;
+ * 3: a few weights that are not finite. */
 static problem make(int32_t format, int32_t rows, int32_t k, int32_t cols, int kind) {
     problem p = {format, rows, k, cols, {Q3T_FORMAT_F32, rows, k, NULL}, NULL, NULL, NULL};
     size_t bytes = 0;
@@ -66,6 +67,7 @@ static problem make(int32_t format, int32_t rows, int32_t k, int32_t cols, int k
         if (cols > 1) p.x[k] = -INFINITY;
         memset(p.weights, 0, (size_t)k * 4);
     }
+    for (size_t i = 0; kind == 3 && i < (size_t)rows * k; i += 997) p.weights[i] = i % 2 ? NAN : -INFINITY;
     if (q3t_quant_matrix_bytes(format, rows, k, &bytes) != Q3T_OK) exit(2);
     p.packed = reserve(bytes);
     p.m.data = p.weights;
@@ -80,6 +82,85 @@ static void release(problem *p) {
     free(p->packed);
 }
 
+/* Weight (r, i) as a float; 0 beyond the matrix. */
+static float original(const problem *p, int32_t r, int32_t i) { return r < p->rows && i < p->k ? p->weights[(size_t)r * p->k + i] : 0; }
+
+/* The level of w where a step is 1 / inverse: to nearest, ties to even. */
+static int nearest(float w, float inverse, int low, int high) {
+    const float q = rintf(w * inverse);
+    return q < (float)low ? low : q > (float)high ? high : (int)q;
+}
+
+/* The largest magnitude of n inputs of a row; NaN if one is not finite. */
+static float magnitude(const problem *p, int32_t r, int32_t first, int32_t n) {
+    float m = 0;
+    for (int32_t i = first; i < first + n; i++) {
+        if (!isfinite(original(p, r, i))) return NAN;
+        m = fmaxf(m, fabsf(original(p, r, i)));
+    }
+    return m;
+}
+
+static void check_int8_layout(const problem *p) {
+    const int32_t groups = (p->k + 63) / 64;
+    const size_t block_bytes = (size_t)groups * 2048 + 128;
+    int levels = 1, scales = q3t_quant_block_bytes(p->format, p->k) == block_bytes;
+    for (int32_t row = 0; row < (p->rows + 31) / 32 * 32; row++) {
+        const unsigned char *block = p->packed + (size_t)(row / 32) * block_bytes;
+        const int32_t r = row % 32;
+        const float m = magnitude(p, row, 0, p->k), want = m / 127;
+        float scale;
+        memcpy(&scale, block + (size_t)groups * 2048 + 4 * r, 4);
+        scales &= isnan(m) ? isnan(scale) : scale == want;
+        for (int32_t i = 0; i < groups * 64; i++)
+            levels &= block[i / 4 * 128 + 4 * r + i % 4] == 128 + (m >= 1e-30f ? nearest(original(p, row, i), 127 / m, -127, 127) : 0);
+    }
+    expect(scales, "layout: scales", "any", p->format, p->rows, p->k, 0);
+    expect(levels, "layout: levels", "any", p->format, p->rows, p->k, 0);
+}
+
+/* Also: over a matrix of ordinary values, the squared error is less than with the scale that maps the largest weight to 7. */
+static void check_int4_layout(const problem *p, int ordinary) {
+    const int32_t groups = (p->k + 31) / 32;
+    int levels = 1, scales = q3t_quant_block_bytes(p->format, p->k) == (size_t)groups * 576;
+    double error = 0, plain = 0;
+    for (int32_t row = 0; row < (p->rows + 31) / 32 * 32; row++)
+        for (int32_t g = 0; g < groups; g++) {
+            const unsigned char *group = p->packed + ((size_t)(row / 32) * groups + g) * 576;
+            const int32_t r = row % 32;
+            const float m = magnitude(p, row, g * 32, 32);
+            uint16_t half;
+            memcpy(&half, group + 512 + 4 * (r % 16) + 2 * (r / 16), 2);
+            const float scale = q3t_widen(half);
+            const int fits = fabsf(scale) * 10 > m && fabsf(scale) * 6 < m;
+            scales &= isnan(m) ? isnan(scale) : m < 1e-30f ? scale == 0 : fits || (m < 1e-19f && scale == 0);
+            for (int32_t j = 0; j < 32; j++) {
+                const float w = original(p, row, g * 32 + j), step = m / 7;
+                const int byte = group[j / 8 * 128 + 4 * r + j % 4], q = (j % 8 < 4 ? byte & 15 : byte >> 4) - 8;
+                levels &= q == (isnan(scale) || scale == 0 ? 0 : nearest(w, 1 / scale, -8, 7));
+                error += pow(w - (double)q * scale, 2);
+                plain += pow(w - (m > 0 ? (double)nearest(w, 1 / step, -8, 7) * step : 0), 2);
+            }
+        }
+    expect(scales, "layout: scales", "any", p->format, p->rows, p->k, 0);
+    expect(levels, "layout: levels", "any", p->format, p->rows, p->k, 0);
+    if (ordinary) expect(error < plain, "least squares", "any", p->format, p->rows, p->k, 0);
+}
+
+/* Packed weights have the byte offsets and the rounding of kernels/table.h; weights beyond the matrix are 0. */
+static void check_layouts(void) {
+    static const int32_t shapes[][2] = {{1, 1}, {33, 31}, {40, 65}, {64, 100}, {70, 1024}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int kind = 0; kind < 4; kind++) {
+            problem eight = make(Q3T_FORMAT_INT8, shapes[s][0], shapes[s][1], 1, kind);
+            problem four = make(Q3T_FORMAT_INT4, shapes[s][0], shapes[s][1], 1, kind);
+            check_int8_layout(&eight);
+            check_int4_layout(&four, kind == 0 && four.k > 1000);
+            release(&eight);
+            release(&four);
+        }
+}
+
 static void prepare(const q3t_kernels *t, const problem *p, unsigned char *act) {
     for (int32_t c = 0; c < p->cols; c++)
         (p->format == Q3T_FORMAT_INT8 ? t->prepare_int8 : t->prepare_int4)(act + (size_t)c * q3t_act_bytes(p->k),
@@ -90,7 +171,7 @@ static void linear(const q3t_kernels *t, const problem *p, const unsigned char *
     (p->format == Q3T_FORMAT_INT8 ? t->linear_int8 : t->linear_int4)(&p->m, row0, row1, act, cols, y, (size_t)p->rows);
 }
 
-/* Equal bits, all NaN being one. */
+/* Equal bits; all NaN count as equal. */
 static int same(const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (memcmp(a + i, b + i, 4) && !(isnan(a[i]) && isnan(b[i]))) return 0;
@@ -123,7 +204,7 @@ static void check_one(const q3t_kernels *t, const q3t_kernels *scalar, const cha
     free(got);
 }
 
-/* The product against that of the unpacked weights: the error of ordinary values. */
+/* The error of products of ordinary values, relative to those of the weights before packing. */
 static void check_error(const q3t_kernels *t, const problem *p) {
     unsigned char *act = reserve(q3t_act_bytes(p->k) * (size_t)p->cols);
     float *y = reserve((size_t)p->rows * p->cols * 4);
@@ -137,13 +218,13 @@ static void check_error(const q3t_kernels *t, const problem *p) {
             power += want * want;
             noise += (y[(size_t)c * p->rows + r] - want) * (y[(size_t)c * p->rows + r] - want);
         }
-    /* of normal values: half a step of 127 levels over the largest, and of about 15 */
+    /* normal distributions, rounded to 127 levels up to the largest value, or to about 8 */
     expect(sqrt(noise / power) < (p->format == Q3T_FORMAT_INT8 ? 0.0125 : 0.1), "error", "any", p->format, p->rows, p->k, p->cols);
     free(act);
     free(y);
 }
 
-/* Packing a group: ordinary values, zeros, tiny ones, those at the ends of their range, and what is not finite. */
+/* Every packer gives the same bytes: ordinary values, zeros, tiny ones, the limits of float, and values that are not finite. */
 static void check_packers(void) {
     static const float odd[] = {0, -0.0f, 1e-38f, 1e-30f, 3e38f, -3e38f, INFINITY, NAN};
     for (int m = 1; m < MACHINES; m++) {
@@ -237,6 +318,7 @@ int main(int argc, char **argv) {
         bench();
         return 0;
     }
+    check_layouts();
     check();
     check_packers();
     if (!failures) printf("check_quant: ok\n");

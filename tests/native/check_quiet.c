@@ -1,9 +1,10 @@
-/* check_quiet.c - what the frame loop asks of the system: no memory, no lock, and with one thread no system call.
+/* check_quiet.c - the frame loop allocates no memory, takes no lock, and with one thread makes no system call.
  *
- *   check_quiet DUMP               counts calls of malloc and its like and of pthread_mutex_lock
- *   check_quiet --loop THREADS DUMP  for strace: the loop stands between two calls of getppid
+ *   check_quiet DUMP                 count calls of malloc and the like and of pthread_mutex_lock
+ *   check_quiet --loop THREADS DUMP  for strace: the loop is between two calls of getppid
  *
- * Counting needs functions of the C library replaced, which sanitizers and a static program do themselves or not at all. */
+ * Counting replaces functions of the C library. It is left out under sanitizers, which replace the same functions, and in a static
+ * program, where they cannot be replaced. */
 #define _GNU_SOURCE
 #include "dump.h"
 #include <dlfcn.h>
@@ -73,7 +74,7 @@ static loop open_loop(const dump *d, int32_t threads) {
     return l;
 }
 
-/* Frames until the end, or `most` of them; what is decoded is read. */
+/* Generate and read frames until the end of speech, at most `most`. */
 static void step(loop *l, int32_t most) {
     q3t_session_info info = {0};
     for (int32_t i = 0; i < most && info.state == Q3T_RUNNING; i++, l->frames++) {
@@ -113,7 +114,7 @@ int main(int argc, char **argv) {
         close_loop(&l);
     }
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-    atomic_store(&counting, 1); /* what counts nothing finds nothing */
+    atomic_store(&counting, 1); /* check that calls are counted at all */
     loop l = open_loop(&d, 1);
     pthread_mutex_lock(&mutex);
     pthread_mutex_unlock(&mutex);
@@ -121,6 +122,6 @@ int main(int argc, char **argv) {
     if (COUNTED && (!allocations || locks != 1)) failures++, printf("  FAIL counted %d allocations, %d locks\n", allocations, locks);
     close_loop(&l);
     dump_close(&d);
-    printf("%s%d failed\n", COUNTED ? "" : "not counted here: ", failures);
+    printf("%s%d failed\n", COUNTED ? "" : "calls are not counted here: ", failures);
     return failures != 0;
 }

@@ -1,7 +1,7 @@
-/* check_session.c - whole sessions of a tiny model: codes and samples of the reference on every instruction set that
- * is here, and the same bytes for any threads, chunks, batch, decoder thread and cache state.
+/* check_session.c - whole sessions of a tiny model give the codes and samples of the reference on every instruction set of this
+ * machine, and the same bytes for any number of threads, chunk, batch, decoder thread and state of the prefix cache.
  *
- *   check_session [--expect ISA] DUMP      ISA: the file that must have filled linear_bf16 and attend */
+ *   check_session [--expect ISA] DUMP      ISA: the instruction set whose linear_bf16 must have been chosen */
 #include "dump.h"
 #include <math.h>
 
@@ -13,16 +13,18 @@ static void expect(int ok, const char *what, const char *detail) {
     printf("  FAIL %s: %s\n", what, detail);
 }
 
+/* The conditions of a session. */
 typedef struct how {
     int32_t chunk, pipeline, sampled;
     uint64_t seed;
 } how;
 
-typedef struct spoken {
+/* The output of a session. */
+typedef struct output {
     int32_t frames, samples, cached_rows, state;
     int32_t *codes;
     float *wav;
-} spoken;
+} output;
 
 static q3t_session_params params(const dump_case *c, how h) {
     q3t_sampling greedy = {1, 1, 0, 1, c->repetition_penalty}, sampled = {0, 0.9f, 20, 0.95f, c->repetition_penalty};
@@ -45,15 +47,16 @@ static q3t_model *open_model(const dump *d, uint32_t mask, int32_t threads) {
     return m;
 }
 
-static void drain(q3t_session *s, spoken *out, int32_t room, int wait) {
+/* Read all samples that are decoded; wait: until there are some or the session has ended. */
+static void drain(q3t_session *s, output *out, int32_t room, int wait) {
     for (int32_t n = 1; n > 0;) {
         q3t_session_read(s, out->wav + out->samples, room - out->samples, wait, &n);
         out->samples += n;
     }
 }
 
-/* Step n sessions together until all have ended and everything is read. */
-static void run(q3t_model *m, q3t_session **s, spoken *out, const int32_t *room, int32_t n) {
+/* Step n sessions in one batch until all have ended and all samples are read; room[i]: samples that out[i].wav can take. */
+static void run(q3t_model *m, q3t_session **s, output *out, const int32_t *room, int32_t n) {
     for (int done = 0; !done;) {
         int32_t status[8];
         expect(q3t_step(m, s, n, status) == Q3T_OK, "step", "call");
@@ -78,8 +81,8 @@ static void run(q3t_model *m, q3t_session **s, spoken *out, const int32_t *room,
     }
 }
 
-/* Speak n cases together. */
-static void speak(q3t_model *m, const dump *d, const dump_case *const *cases, const how *h, int32_t n, spoken *out) {
+/* Generate n cases in one batch. */
+static void generate(q3t_model *m, const dump *d, const dump_case *const *cases, const how *h, int32_t n, output *out) {
     q3t_session *s[8] = {0};
     int32_t room[8];
     int32_t per_frame = 1;
@@ -90,19 +93,19 @@ static void speak(q3t_model *m, const dump *d, const dump_case *const *cases, co
         q3t_status status = q3t_session_open(m, &p, &s[i]);
         expect(status == Q3T_OK, "session open", q3t_status_text(status));
         room[i] = cases[i]->max_frames * per_frame + 1;
-        out[i] = (spoken){.codes = calloc((size_t)cases[i]->max_frames * (size_t)d->config.code_groups, sizeof(int32_t)),
+        out[i] = (output){.codes = calloc((size_t)cases[i]->max_frames * (size_t)d->config.code_groups, sizeof(int32_t)),
                           .wav = calloc((size_t)room[i], sizeof(float))};
     }
     run(m, s, out, room, n);
     for (int32_t i = 0; i < n; i++) q3t_session_close(s[i]);
 }
 
-static void release(spoken *s) {
+static void release(output *s) {
     free(s->codes);
     free(s->wav);
 }
 
-static int same(const dump *d, const spoken *a, const spoken *b) {
+static int same(const dump *d, const output *a, const output *b) {
     return a->frames == b->frames && a->samples == b->samples && a->state == b->state &&
            memcmp(a->codes, b->codes, (size_t)a->frames * (size_t)d->config.code_groups * sizeof(int32_t)) == 0 &&
            memcmp(a->wav, b->wav, (size_t)a->samples * sizeof(float)) == 0;
@@ -122,8 +125,8 @@ static void check_reference(const dump *d, uint32_t mask, int32_t threads, const
     q3t_model *m = open_model(d, mask, threads);
     for (int32_t i = 0; i < d->case_count; i++) {
         const dump_case *c = &d->cases[i];
-        spoken s;
-        speak(m, d, &c, &(how){0}, 1, &s);
+        output s;
+        generate(m, d, &c, &(how){0}, 1, &s);
         expect(s.frames == c->frames, name, "frames differ from the reference");
         expect(memcmp(s.codes, c->codes, (size_t)c->frames * (size_t)d->config.code_groups * sizeof(int32_t)) == 0, name,
                "codes differ from the reference");
@@ -135,22 +138,22 @@ static void check_reference(const dump *d, uint32_t mask, int32_t threads, const
 
 static void check_same_bytes(const dump *d) {
     const dump_case *c = &d->cases[0];
-    spoken want, got;
+    output want, got;
     q3t_model *m = open_model(d, Q3T_CPU_ALL, 1);
-    speak(m, d, &c, &(how){.sampled = 1, .seed = 5}, 1, &want);
-    expect(want.cached_rows == 0, "prefix", "a first prompt cannot be cached");
-    speak(m, d, &c, &(how){.sampled = 1, .seed = 5}, 1, &got);
+    generate(m, d, &c, &(how){.sampled = 1, .seed = 5}, 1, &want);
+    expect(want.cached_rows == 0, "prefix", "the first prompt was in the cache");
+    generate(m, d, &c, &(how){.sampled = 1, .seed = 5}, 1, &got);
     expect(got.cached_rows == c->prefix_rows && same(d, &want, &got), "same bytes", "warm");
     release(&got);
-    speak(m, d, &c, &(how){.sampled = 1, .seed = 6}, 1, &got);
-    expect(!same(d, &want, &got), "seed", "another seed spoke the same");
+    generate(m, d, &c, &(how){.sampled = 1, .seed = 6}, 1, &got);
+    expect(!same(d, &want, &got), "seed", "another seed gives the same output");
     release(&got);
     q3t_model_close(m);
     for (int32_t threads = 1; threads <= 3; threads++) {
         m = open_model(d, Q3T_CPU_ALL, threads);
         for (int32_t chunk = 0; chunk <= 64; chunk = chunk ? chunk * 64 : 1)
             for (int32_t pipeline = 0; pipeline < 2; pipeline++) {
-                speak(m, d, &c, &(how){.sampled = 1, .seed = 5, .chunk = chunk, .pipeline = pipeline}, 1, &got);
+                generate(m, d, &c, &(how){.sampled = 1, .seed = 5, .chunk = chunk, .pipeline = pipeline}, 1, &got);
                 expect(same(d, &want, &got), "same bytes", pipeline ? "pipeline" : "slice");
                 release(&got);
             }
@@ -164,15 +167,15 @@ static void check_batch(const dump *d) {
     q3t_model *m = open_model(d, Q3T_CPU_ALL, 2);
     const dump_case *cases[N];
     how h[N];
-    spoken alone[N], together[N];
+    output alone[N], together[N];
     for (int32_t i = 0; i < N; i++) {
         cases[i] = &d->cases[i % d->case_count];
         h[i] = (how){.sampled = i & 1, .seed = (uint64_t)i, .chunk = i % 3, .pipeline = i % 2};
-        speak(m, d, &cases[i], &h[i], 1, &alone[i]);
+        generate(m, d, &cases[i], &h[i], 1, &alone[i]);
     }
-    speak(m, d, cases, h, N, together);
+    generate(m, d, cases, h, N, together);
     for (int32_t i = 0; i < N; i++) {
-        expect(same(d, &alone[i], &together[i]), "batch", "a session depends on its neighbours");
+        expect(same(d, &alone[i], &together[i]), "batch", "a session depends on the others in the batch");
         release(&alone[i]);
         release(&together[i]);
     }
@@ -197,14 +200,14 @@ static void check_bad_arguments(const dump *d) {
     q3t_model *m = NULL;
     q3t_config config = d->config;
     size_t count = (size_t)d->tensor_count;
-    expect(q3t_model_open(&config, d->tensors, count - 1, &options, &m) == Q3T_E_SHAPE, "model", "a tensor less");
+    expect(q3t_model_open(&config, d->tensors, count - 1, &options, &m) == Q3T_E_SHAPE, "model", "a tensor is missing");
     config.talker.hidden++;
     expect(q3t_model_open(&config, d->tensors, count, &options, &m) == Q3T_E_SHAPE, "model", "another hidden size");
     config.talker.hidden = 1 << 30;
     expect(q3t_model_open(&config, d->tensors, count, &options, &m) == Q3T_E_CONFIG, "model", "an absurd hidden size");
     static const _Alignas(64) char block[64];
     options.codec = block, options.codec_bytes = sizeof block;
-    expect(q3t_model_open(&d->config, d->tensors, count, &options, &m) == Q3T_E_SHAPE, "model", "the codec's tensors, and packed too");
+    expect(q3t_model_open(&d->config, d->tensors, count, &options, &m) == Q3T_E_SHAPE, "model", "the tensors of the codec, and a packed codec");
     size_t lm = 0;
     q3t_tensor *alone = calloc(count, sizeof *alone);
     for (size_t i = 0; alone && i < count; i++)
@@ -238,7 +241,7 @@ static void check_bad_arguments(const dump *d) {
     q3t_session_close(NULL);
 }
 
-/* A NaN in one weight must end the run and name the stage. */
+/* NaN in the weights of a slot must end the session with the status of the part of the model. */
 static void check_nonfinite(dump *d, int32_t slot, q3t_status want) {
     const uint16_t nan16 = 0x7fc0;
     const float nan32 = NAN;
@@ -247,9 +250,9 @@ static void check_nonfinite(dump *d, int32_t slot, q3t_status want) {
         if (t->slot != slot) continue;
         size_t width = t->dtype == Q3T_BF16 ? 2 : 4, n = width;
         for (int32_t k = 0; k < t->dims; k++) n *= (size_t)t->shape[k];
-        unsigned char *data = (unsigned char *)(uintptr_t)t->data, *kept = malloc(n);
-        if (!kept) exit(2);
-        memcpy(kept, data, n);
+        unsigned char *data = (unsigned char *)(uintptr_t)t->data, *original = malloc(n);
+        if (!original) exit(2);
+        memcpy(original, data, n);
         for (size_t at = 0; at < n; at += width) memcpy(data + at, width == 2 ? (const void *)&nan16 : (const void *)&nan32, width);
         q3t_model *m = open_model(d, Q3T_CPU_ALL, 2);
         q3t_session_params p = params(&d->cases[0], (how){0});
@@ -259,8 +262,8 @@ static void check_nonfinite(dump *d, int32_t slot, q3t_status want) {
         expect(status == (int32_t)want, "not finite", q3t_status_text((q3t_status)status));
         q3t_session_close(s);
         q3t_model_close(m);
-        memcpy(data, kept, n);
-        free(kept);
+        memcpy(data, original, n);
+        free(original);
         return;
     }
 }
@@ -281,7 +284,7 @@ int main(int argc, char **argv) {
     dump_open(argv[argc - 1], &d);
     uint32_t flags = q3t_cpu_flags(), mask = 0;
     if (emulated) {
-        /* some sixty times slower: what the instruction set decides, the rest is checked where it runs by itself */
+        /* emulation is slow: only what depends on the instruction set; the rest is checked on the machine itself */
         check_reference(&d, flags, 1, argv[2]);
     } else {
         check_reference(&d, 0, 2, "scalar");

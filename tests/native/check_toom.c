@@ -1,14 +1,13 @@
-/* check_toom.c - Toom-Cook F(4, 7): its two ends under every instruction set
- * against the scalar ones, and the whole of it against direct convolution.
- * Arrays end at a page nobody may touch; a split at whole steps of rows never
- * changes a bit. */
+/* check_toom.c - Toom-Cook F(4, 7): compare the input and output transforms of every instruction set with the scalar ones, and the
+ * whole algorithm with direct convolution. Arrays end at a page without access; a split of the rows between two steps must not
+ * change a bit. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "codec/internal.h"
 #include "kernel_check.h"
 
 enum { TAPS = Q3T_TOOM_TAPS, OUT = Q3T_TOOM_OUT, POINTS = Q3T_TOOM_POINTS };
 
-/* Largest coefficients of the two ends: of M(z) / (z - p) and M(z), and the cube of the largest point. */
+/* Largest coefficients of the transforms: of M(z) / (z - p) and M(z), and the cube of the largest point. */
 static const double IN_MOST = 16, OUT_MOST = 15.7;
 
 static void check_in(const q3t_kernels *k, const q3t_kernels *scalar, int32_t channels, int32_t dilation, int32_t rows, kind how) {
@@ -68,7 +67,7 @@ static void check_out(const q3t_kernels *k, const q3t_kernels *scalar, int32_t n
     check_release(0);
 }
 
-/* One panel of `in` channels, against the direct convolution in double. */
+/* The whole algorithm for one panel of `in` channels; the reference is the direct convolution in double. */
 static void check_whole(const q3t_kernels *k, const q3t_kernels *scalar, int32_t in, int32_t dilation, int32_t rows) {
     const int32_t tiles = q3t_toom_tiles(rows, dilation);
     const size_t point = (size_t)in * Q3T_BLOCK, ldp = (size_t)tiles * in;

@@ -1,4 +1,4 @@
-/* dump.h - read the flat file of make_dump.py: a tiny model and what it must speak. For check programs only. */
+/* dump.h - read the file that make_dump.py writes: a tiny model, prompts, and the codes and samples that it must generate. */
 #ifndef DUMP_H
 #define DUMP_H
 #include "q3t.h"
@@ -53,12 +53,12 @@ static inline unsigned char *dump_bytes(const char *path) {
     return bytes;
 }
 
-/* Read a dump or end the program; dump_close frees it. */
+/* Read a dump; ends the program if it cannot. Freed with dump_close. */
 static inline void dump_open(const char *path, dump *d) {
     d->bytes = dump_bytes(path);
     dump_head head;
     memcpy(&head, d->bytes, sizeof head);
-    if (memcmp(head.magic, "Q3TDUMP1", 8) || head.config_bytes != sizeof d->config) dump_fail(path, "is no dump of this engine");
+    if (memcmp(head.magic, "Q3TDUMP1", 8) || head.config_bytes != sizeof d->config) dump_fail(path, "is not a dump for this version of the engine");
     memcpy(&d->config, d->bytes + sizeof head, sizeof d->config);
     const unsigned char *at = d->bytes + (sizeof head + sizeof d->config + 7) / 8 * 8;
     d->tensor_count = head.tensors;

@@ -1,5 +1,5 @@
-/* kernel_check.h - what the kernel checks share: memory that catches a stray
- * read or write, random and extreme numbers, comparison, and the failure count. */
+/* kernel_check.h - shared by the kernel checks: arrays that detect reads and writes outside them, random and extreme numbers,
+ * comparison, and the count of failures. */
 #ifndef KERNEL_CHECK_H
 #define KERNEL_CHECK_H
 #include "kernels/table.h"
@@ -17,16 +17,16 @@ static struct {
     unsigned char *end[REGIONS], *data[REGIONS];
     int used, failures;
     uint64_t seed;
-    char what[160];  /* the case that runs, for the messages */
+    char what[160];  /* the current case, for messages */
 } check = {.seed = 1};
 
-/* Say what fails, a few times in full. */
+/* Count a failure; the first ones are printed. */
 static void expect(int ok, const char *how) {
     if (ok) return;
     if (check.failures++ < 20) printf("  FAIL %s: %s\n", check.what, how);
 }
 
-/* Regions that end at a page nobody may touch. */
+/* Map regions that end at a page without access. */
 static void check_open(void) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (int i = 0; i < REGIONS; i++) {
@@ -36,7 +36,7 @@ static void check_open(void) {
     }
 }
 
-/* `bytes` that end where reading on is a fault, after a canary; valid until check_release(0). */
+/* Allocate `bytes` at the end of a region, after a canary: access beyond the end is a fault. Valid until check_release. */
 static void *guarded(size_t bytes) {
     if (check.used == REGIONS || bytes + CANARY_BYTES > REGION_BYTES) exit(2);
     unsigned char *p = check.end[check.used] - bytes;
@@ -46,7 +46,7 @@ static void *guarded(size_t bytes) {
 
 static float *guarded_floats(size_t n) { return guarded(n * sizeof(float)); }
 
-/* Back to `used` arrays. */
+/* Free the arrays after the first `used`; a write in front of one is a failure. */
 static void check_release(int used) {
     while (check.used > used) {
         const unsigned char *p = check.data[--check.used] - CANARY_BYTES;
@@ -63,7 +63,7 @@ static uint32_t bits(void) {
 static int32_t below(int32_t n) { return (int32_t)(bits() % (uint32_t)n); }
 static float unit(void) { return (float)(int32_t)bits() * 0x1p-31f; }
 
-/* ORDINARY: within 4; WIDE: 2^-30 .. 2^30; EXTREME: among them zeros, subnormals, the edges of exp, and huge ones. */
+/* ORDINARY: -4 .. 4; WIDE: magnitudes 2^-30 .. 2^30; EXTREME: half of them zeros, subnormals, limits of exp, and very large numbers. */
 typedef enum kind { ORDINARY, WIDE, EXTREME, KINDS } kind;
 
 static float number(kind k) {
@@ -82,7 +82,7 @@ static void numbers(float *x, size_t n, kind k) {
     for (size_t i = 0; i < n; i++) x[i] = number(k);
 }
 
-/* What no kernel computes: an element that still holds it was not written. */
+/* A NaN that no kernel computes: an element that still has it was not written. */
 static float unwritten(void) {
     const uint32_t u = 0x7fc0dead;
     float f;
@@ -98,7 +98,7 @@ static int is_unwritten(float x) {
     return same(&x, &f, 1);
 }
 
-/* Not finite where the reference is not; else within tolerance. */
+/* Within tolerance if `want` is finite, else not finite either. */
 static int close_to(double got, double want, double tolerance) {
     return isfinite(want) ? fabs(got - want) <= tolerance : !isfinite(got);
 }

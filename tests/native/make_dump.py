@@ -1,6 +1,6 @@
-"""make_dump.py OUT [CASE...]: a tiny model and some of its goldens in one flat file, for native checks.
+"""make_dump.py OUT [CASE...]: write a tiny model and some of its goldens to one file, for the native checks.
 
-Little-endian; dump.h reads it. Offsets count from the start of the file; arrays begin at multiples of 64.
+Little-endian; dump.h reads it. Offsets are bytes from the start of the file; arrays begin at multiples of 64.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ MAGIC = b"Q3TDUMP1"
 
 
 class Writer:
-    """Collects arrays and remembers where each will lie."""
+    """Collects arrays and assigns each a place in the file, from byte `start` on."""
 
     def __init__(self, start: int) -> None:
         self.chunks, self.end = [], (start + 63) // 64 * 64
         self.start = self.end
 
     def add(self, array: np.ndarray) -> int:
+        """Returns the offset of the array."""
         data = np.ascontiguousarray(array).tobytes()
         offset = self.end
         padded = data + bytes(-len(data) % 64)
