@@ -77,7 +77,7 @@ typedef struct q3t_group {  /* of a prepared column */
 } q3t_group;
 #define Q3T_INFINITY_BITS 0x7f800000
 #define Q3T_NAN_BF16 0x7fc0
-#define Q3T_SMALLEST_GROUP 1e-30f  /* below it 127 / m might not be finite */
+#define Q3T_SMALLEST_GROUP 1e-30f  /* smaller m count as 0: 127 / m is not finite for the smallest floats */
 
 enum { Q3T_CODED_ROWS = 8, Q3T_CODED_STEP = 128, Q3T_CODED_ROW_BYTES = Q3T_CODED_STEP / 2 * 3 };
 #define Q3T_CODED_END 0xffffffffu

@@ -125,7 +125,7 @@ static void check_conv_case(const q3t_kernels *k, const q3t_kernels *scalar, con
             const float *column = w + o / Q3T_BLOCK * pairs * Q3T_BLOCK + o % Q3T_BLOCK, *row = x + t * ldx;
             for (int32_t tap = 0; tap < s->taps; tap++, row += s->dilation * ldx)
                 for (int32_t i = 0; i < s->in; i++, column += Q3T_BLOCK) terms += fabs((double)*column * row[i]);
-            ok &= close_to(y, want[t * ldy + o], terms * (double)(pairs + 2) * ULP + 1e-44);  /* one chain */
+            ok &= close_to(y, want[t * ldy + o], terms * (double)(pairs + 2) * ULP + 1e-44);  /* one rounding for each term */
         }
     expect(ok, "differs from scalar, or wrote elsewhere");
     for (int32_t block = 0, last; block < panels; block = last) {

@@ -90,7 +90,7 @@ static void check_elementwise(const q3t_kernels *k, const q3t_kernels *scalar, c
             }
 }
 
-/* Sums, extremes and tests over a range. */
+/* exp_sum, max and finite. */
 static void check_reductions(const q3t_kernels *k, const q3t_kernels *scalar, const char *isa) {
     for (int32_t n = 1; n <= 300; n += n < 70 ? 1 : 57)
         for (int how = 0; how < KINDS; how++) {
@@ -100,7 +100,7 @@ static void check_reductions(const q3t_kernels *k, const q3t_kernels *scalar, co
             float top = scalar->max(x, n);
             expect(k->max(x, n) == top, "max");
             expect(k->finite(x, n) == 1, "finite: all are");
-            /* at most n / 4 + 8 roundings of a sum of positives, besides those of exp */
+            /* at most n / 4 + 8 roundings of a sum of positive terms, and those of exp */
             float want = scalar->exp_sum(y, x, n, top, 0.7f), got = k->exp_sum(y, x, n, top, 0.7f);
             expect(close_to(got, want, want * (n / 4 + 16) * ULP), "exp_sum: sum");
             expect(same((float[]){k->exp_sum(x, x, n, top, 0.7f)}, &got, 1) && same(x, y, n), "exp_sum in place");
@@ -137,14 +137,14 @@ static void check_norms(const q3t_kernels *k, const q3t_kernels *scalar, const c
                 mean += x[i] / (double)n, largest = fmax(largest, fabs(x[i]));
             }
             for (int32_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
-            /* a sum of n squares in four chains of vectors, its root, two products */
+            /* a sum of n squares in at least 16 partial sums, its root, two products */
             double loss = (n / 16 + 12) * ULP, by = 1 / sqrt(squares / n + 1e-5);
             scalar->rmsnorm(want, x, w, n, 1e-6f), unwrite(got, n), k->rmsnorm(got, x, w, n, 1e-6f);
             for (int32_t i = 0; i < n; i++) rms &= close_to(got[i], want[i], loss * fabs(want[i]) + 1e-37) && !is_unwritten(got[i]);
             expect(rms, "rmsnorm differs from scalar");
             memcpy(want, x, (size_t)n * sizeof *x), k->rmsnorm(want, want, w, n, 1e-6f);
             expect(same(want, got, n), "rmsnorm in place");
-            /* the mean is off by (n / 4 + 4) ULP of the largest, and so is every difference to it; that also lifts the variance */
+            /* the error of the mean is (n / 4 + 4) ULP of the largest value; every difference has it too, and the variance its square */
             double off = (n / 4 + 4) * ULP * largest * by;
             scalar->layernorm(want, x, w, b, n, 1e-5f), unwrite(got, n), k->layernorm(got, x, w, b, n, 1e-5f);
             for (int32_t i = 0; i < n; i++) {
@@ -172,7 +172,7 @@ static void check_head_rope(const q3t_kernels *k, const q3t_kernels *scalar, con
             memcpy(got, want, (size_t)n * sizeof *got);
             scalar->head_rope(want, how < KINDS ? w : NULL, cosine, sine, n, 1e-6f);
             k->head_rope(got, how < KINDS ? w : NULL, cosine, sine, n, 1e-6f);
-            /* a rotation keeps the length of a pair; the norm adds its loss */
+            /* a rotation keeps the length of a pair; the error of the norm is added */
             for (int32_t i = 0; i < half; i++) {
                 double length = hypot(want[i], want[half + i]) * (n / 16 + 16) * ULP + 1e-37;
                 ok &= close_to(got[i], want[i], length) && close_to(got[half + i], want[half + i], length);
@@ -183,7 +183,7 @@ static void check_head_rope(const q3t_kernels *k, const q3t_kernels *scalar, con
         }
 }
 
-/* Kernels on rows of channels. */
+/* depthwise and snake. */
 static void check_channels(const q3t_kernels *k, const q3t_kernels *scalar, const char *isa) {
     for (int32_t channels = 1; channels <= 200; channels += channels < 36 ? 1 : 41)
         for (int32_t taps = 1; taps <= 7; taps += 3)
@@ -200,7 +200,7 @@ static void check_channels(const q3t_kernels *k, const q3t_kernels *scalar, cons
                 for (int32_t r = 0; r < rows; r++) {
                     k->depthwise(one + (size_t)r * channels, x + (size_t)r * channels, w, bias, channels, taps, 1);
                     for (int32_t c = 0; c < channels; c++) {
-                        double terms = fabs(bias[c]);  /* one chain: a rounding a tap */
+                        double terms = fabs(bias[c]);  /* one rounding for each tap */
                         for (int32_t t = 0; t < taps; t++) terms += fabs((double)w[t * channels + c] * x[(r + t) * channels + c]);
                         ok &= close_to(got[r * channels + c], want[r * channels + c], (taps + 2) * ULP * terms);
                     }

@@ -7,8 +7,8 @@ enum { LOW4 = -8, HIGH4 = 7, CANDIDATES = 5 };
 
 /* Choose the scales (Q3T_BLOCK,), bf16, of the group x (inputs, rows). Candidate t maps the weight of largest magnitude to
  * -(7.1 + 0.4 t), that is -7.1 .. -8.7. Let q be the levels that a candidate gives, limited to -8 .. 7; for these levels the best
- * scale is sum(x q) / sum(q q), and the squared error is sum(x x) - sum(x q)^2 / sum(q q): the largest gain sum(x q)^2 / sum(q q)
- * wins. xq below is sum(x q) divided by the scale of the candidate. */
+ * scale is sum(x q) / sum(q q), and the squared error is sum(x x) - sum(x q)^2 / sum(q q): the candidate with the
+ * largest gain sum(x q)^2 / sum(q q) is taken. xq below is sum(x q) divided by the scale of the candidate. */
 static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
     float largest[Q3T_BLOCK] = {0}, best[Q3T_BLOCK] = {0}, gain[Q3T_BLOCK] = {0}, not_finite[Q3T_BLOCK] = {0};
     for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)

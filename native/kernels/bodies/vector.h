@@ -1,6 +1,7 @@
 /* kernels/bodies/vector.h - what each <isa>/vector.h defines for the bodies:
  *   V, V_LEN                      a vector of floats; their number
- *   v_set1 v_load v_store         any alignment
+ *   v_set1(x)                     x in every lane
+ *   v_load v_store                at any alignment
  *   v_load_n v_store_n            the first n (1 .. V_LEN - 1) lanes; a load sets the others to 0
  *   v_first(x, n)                 the first n (1 .. V_LEN - 1) lanes of x, others 0
  *   v_widen v_widen_n             load V_LEN, or the first n, bf16 as floats

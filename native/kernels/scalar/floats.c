@@ -124,11 +124,11 @@ static Q3T_HEAD_ROPE(head_rope) {
     }
 }
 
-static double cached(const void *p, size_t i, int bf16) {
+static double cache_value(const void *p, size_t i, int bf16) {
     return (double)(bf16 ? q3t_widen(((const uint16_t *)p)[i]) : ((const float *)p)[i]);
 }
 
-static void attend_to(float *out, const float *q, const void *k, const void *v, int bf16, int32_t heads, int32_t head_dim,
+static void attend_over(float *out, const float *q, const void *k, const void *v, int bf16, int32_t heads, int32_t head_dim,
                       int32_t first, int32_t count, float scale, float *scores) {
     for (int32_t h = 0; h < heads; h++) {
         float largest = -INFINITY;
@@ -137,7 +137,7 @@ static void attend_to(float *out, const float *q, const void *k, const void *v, 
             size_t p = (size_t)first + j;
             double dot = 0;
             for (int32_t d = 0; d < head_dim; d++)
-                dot += q[h * head_dim + d] * cached(k, (p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS, bf16);
+                dot += q[h * head_dim + d] * cache_value(k, (p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS, bf16);
             scores[j] = (float)dot * scale;
             largest = scores[j] > largest ? scores[j] : largest;
         }
@@ -147,15 +147,15 @@ static void attend_to(float *out, const float *q, const void *k, const void *v, 
         }
         for (int32_t d = 0; d < head_dim; d++) {
             double mixed = 0;
-            for (int32_t j = 0; j < count; j++) mixed += scores[j] * cached(v, ((size_t)first + j) * head_dim + d, bf16);
+            for (int32_t j = 0; j < count; j++) mixed += scores[j] * cache_value(v, ((size_t)first + j) * head_dim + d, bf16);
             out[h * head_dim + d] = (float)(mixed / sum);
         }
     }
 }
 
-static Q3T_ATTEND(attend) { attend_to(out, q, k, v, 0, heads, head_dim, first, count, scale, scores); }
+static Q3T_ATTEND(attend) { attend_over(out, q, k, v, 0, heads, head_dim, first, count, scale, scores); }
 
-static Q3T_ATTEND_BF16(attend_bf16) { attend_to(out, q, k, v, 1, heads, head_dim, first, count, scale, scores); }
+static Q3T_ATTEND_BF16(attend_bf16) { attend_over(out, q, k, v, 1, heads, head_dim, first, count, scale, scores); }
 
 static Q3T_SILU_MUL(silu_mul) {
     for (int32_t i = 0; i < n; i++) y[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
