@@ -1,4 +1,4 @@
-"""Where the test data lies and how it is read."""
+"""The folders of the test data, and functions that several tests use: goldens, models, tolerances."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ POCKET = ROOT / "qwen3tts_cli" / "voices" / "pocket"
 
 
 def allowed(seconds: float) -> float:
-    """A limit of time for a test: more where AddressSanitizer makes everything slow."""
+    """A time limit in seconds for a test; ten times as long under AddressSanitizer."""
     return seconds * (10 if "asan" in os.environ.get("LD_PRELOAD", "") else 1)
 
 
 def checkpoint_of(name: str) -> Path:
-    """Folder of the checkpoint that the goldens `name` were made with."""
+    """The folder of the checkpoint that the goldens `name` were made with."""
     return POCKET if name == "pocket" else CHECKPOINTS / name
 
 
 def golden_rows(folder: str | Path, kind: str | None = None) -> list[dict]:
-    """Rows of the index of a folder of goldens (a name below tests/data/goldens, or a path), `tts` for the three
-    kinds of speech."""
+    """The rows of the index of a folder of goldens, which is a name below tests/data/goldens or a path.
+
+    kind: only rows of this kind; "tts": of the three kinds of speech.
+    """
     rows = json.loads((GOLDENS / folder / "index.json").read_text(encoding="utf-8"))
     if kind == "tts":
         return [row for row in rows if row["kind"] in ("custom_voice", "voice_design", "base")]
@@ -36,7 +38,7 @@ def golden_rows(folder: str | Path, kind: str | None = None) -> list[dict]:
 
 
 def load_golden(folder: str | Path, row: dict | str) -> dict[str, np.ndarray]:
-    """Arrays of one golden; what `same_as` in its row names is read from there."""
+    """The arrays of one golden: name -> array. Those that `same_as` in its row lists are read from other files."""
     if isinstance(row, str):
         row = next(r for r in golden_rows(folder) if row in (r["file"], r.get("name")))
     with np.load(GOLDENS / folder / row["file"]) as file:
@@ -62,12 +64,12 @@ def snr_db(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def relative_error(got: np.ndarray, want: np.ndarray) -> float:
-    """Largest difference over the largest magnitude."""
+    """The largest difference divided by the largest magnitude of `want`."""
     return float(np.max(np.abs(np.asarray(got, np.float64) - want), initial=0) / np.max(np.abs(want), initial=1e-30))
 
 
 def open_model(folder: Path, **options):
-    """The checkpoint in `folder`, opened in the engine; `options` as of engine.Model. Close it after use."""
+    """Open the checkpoint in `folder` in the engine. options: of engine.model.Model. The caller closes it."""
     from qwen3tts_cli.engine.model import Model
     from qwen3tts_cli.models.checkpoint import open_checkpoint
 
@@ -76,7 +78,7 @@ def open_model(folder: Path, **options):
 
 
 def golden_prompt(checkpoint, row: dict, golden: dict[str, np.ndarray]):
-    """The prompt of a golden: its call below the layer that rejects empty text and odd arguments."""
+    """The prompt of a golden, made by build_prompt, which does not reject empty texts as Synthesizer does."""
     from qwen3tts_cli.text.prompt import build_prompt
 
     return build_prompt(
@@ -94,7 +96,7 @@ def golden_prompt(checkpoint, row: dict, golden: dict[str, np.ndarray]):
 
 
 def speak_golden(model, row: dict, golden: dict[str, np.ndarray], **options) -> dict[str, np.ndarray]:
-    """What the engine makes of a golden's call, greedily, by the golden's names; `options` as of engine.Session."""
+    """Generate the speech of a golden greedily. Returns arrays with the golden's names. options: of Session."""
     from qwen3tts_cli.engine.session import RUNNING, Sampling, Session
 
     prompt = golden_prompt(model.checkpoint, row, golden)
@@ -130,12 +132,12 @@ def speak_golden(model, row: dict, golden: dict[str, np.ndarray], **options) -> 
 
 
 def decode_golden(codec, codes: np.ndarray, chunk: int) -> np.ndarray:
-    """Samples of codes (frames, 16), which an opened Codec decodes `chunk` frames at a time."""
+    """The samples of codes (frames, 16), which an opened Codec decodes `chunk` frames at a time."""
     return np.concatenate(list(codec.stream(codes[i : i + chunk] for i in range(0, len(codes), chunk))))
 
 
 def cut_early(golden: dict[str, np.ndarray]) -> bool:
-    """Whether the reference left the last sample of the recording in: its cut is a product of rounded quotients."""
+    """Whether the reference, which cuts off the recording by rounded quotients, left its last sample in."""
     if "ref_codes" not in golden:
         return False
     reference, frames = len(golden["ref_codes"]), len(golden["codes"])
@@ -145,7 +147,7 @@ def cut_early(golden: dict[str, np.ndarray]) -> bool:
 
 
 def check_speech(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> None:
-    """The tolerances of parity with the reference: `got` as `speak_golden` gives it."""
+    """Assert that `got`, as speak_golden returns it, equals the reference within the tolerances of parity."""
     np.testing.assert_array_equal(got["input_ids"], want["input_ids"])
     np.testing.assert_array_equal(got["instruct_ids"], want["instruct_ids"])
     assert got["prefill_embeds"].shape == want["prefill_embeds"].shape
@@ -160,7 +162,7 @@ def check_speech(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> Non
 
 
 def open_speaker(folder: Path, **options):
-    """The speaker encoder of a checkpoint; `options` as of engine_audio.SpeakerEncoder. Close it after use."""
+    """Open the speaker encoder of a checkpoint. options: of SpeakerEncoder. The caller closes it."""
     from qwen3tts_cli.engine.speaker_encoder import SpeakerEncoder
     from qwen3tts_cli.models.config.encoders import load_speaker_config
     from qwen3tts_cli.models.encoder_tensor_specs import collect_speaker
@@ -173,7 +175,7 @@ def open_speaker(folder: Path, **options):
 
 
 def open_encoder(folder: Path, **options):
-    """The encoder of a codec; `options` as of engine_audio.CodecEncoder. Close it after use."""
+    """Open the encoder of a codec. options: of CodecEncoder. The caller closes it."""
     from qwen3tts_cli.engine.codec_encoder import CodecEncoder
     from qwen3tts_cli.models.config.encoders import load_encoder_config
     from qwen3tts_cli.models.encoder_tensor_specs import collect_encoder
@@ -185,9 +187,10 @@ def open_encoder(folder: Path, **options):
 
 
 def check_codes(got: np.ndarray, golden: dict[str, np.ndarray]) -> None:
-    """Codes are the same up to the first tie of a frame: what is left over after it differs.
+    """Assert that the codes of each frame equal the golden's up to the first tie of the frame.
 
-    A tie: the second nearest vector is farther by no more than what the distances are rounded by.
+    A tie is a vector whose distance differs from the nearest one's by no more than rounding. Codes after a tie may
+    differ, since they encode another remainder.
     """
     assert got.shape == golden["codes"].shape
     for frame, group in zip(*np.nonzero(got != golden["codes"]), strict=True):

@@ -1,9 +1,10 @@
-"""make_precision_goldens.py: what plain C makes of int8 and int4, as tests/data/goldens/precision.npz.
+"""make_precision_goldens.py: write tests/data/goldens/precision.npz, results of the scalar kernels in int8 and int4.
 
-For the first utterance of the goldens of the embedded voice and of a tiny checkpoint: `<folder>/<precision>/codes`,
-int32 (frames, code groups), greedy; `.../margins`, float32 of the same shape, how far the second best was from each,
-over the largest logit; and `.../logits`, float32 (vocabulary,), of the first frame. Run it after a change of the packed
-formats or of the cache that is meant to change results, with PYTHONPATH=tests.
+The arrays are of the first utterance in the goldens of the embedded voice and of a tiny checkpoint, spoken greedily:
+`<folder>/<precision>/codes`, int32 (frames, code groups); `.../margins`, float32 of the same shape, the distance of the
+second largest logit from the largest, divided by the largest magnitude; `.../logits`, float32 (vocabulary,), of the
+first frame. Run it with PYTHONPATH=tests after a change of the packed formats or of the KV cache that is meant to
+change results.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FOLDERS, PRECISIONS, FRAMES = ("pocket", "tiny-customvoice"), ("int8", "int4"), 
 
 
 def precise(folder: str, precision: str, mask: int) -> dict[str, np.ndarray]:
-    """Codes and margins of the first frames, logits of the first, on the instruction sets of a mask; 0 is plain C."""
+    """The codes and margins of the first frames, and the logits of the first. mask: cpu_mask of the model."""
     row = golden_rows(folder, "tts")[0]
     greedy = Sampling(greedy=True, repetition_penalty=row["generate_kwargs"]["repetition_penalty"])
     with open_checkpoint(checkpoint_of(folder)) as checkpoint:
@@ -45,7 +46,7 @@ def precise(folder: str, precision: str, mask: int) -> dict[str, np.ndarray]:
 
 
 def margin(scores: np.ndarray) -> float:
-    """How far the best of some scores is from the second, over the largest of any."""
+    """The difference of the two largest scores divided by the largest magnitude."""
     scores = np.sort(scores[np.isfinite(scores)])
     return (scores[-1] - scores[-2]) / np.abs(scores).max()
 

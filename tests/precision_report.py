@@ -1,7 +1,7 @@
-"""precision_report.py [0.6b]: what int8 and int4 lose against bf16, as the tables of docs/precision.md.
+"""precision_report.py [0.6b]: print the errors of int8 and int4 against bf16, as the tables of docs/precision.md.
 
-The embedded voice, or random weights of the named size. Teacher forcing: each frame's logits come after the frames that
-bf16 chose, given as rows of reference codes in the prompt.
+The model is the embedded voice, or random weights of the named size. Teacher forcing: the prompt of each frame's logits
+has the frames that bf16 chose before it as reference codes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ RANDOM_FRAMES, RANDOM_ROWS = 24, 24
 
 
 def matrices_of(checkpoint, precision):
-    """Packed matrices in memory, None for the checkpoint's own."""
+    """Packed matrices in memory; None if the model uses the checkpoint's own."""
     if precision == "bf16":
         return None
     return packed_matrices.pack_in_memory(checkpoint, precision, threads=THREADS).matrices
 
 
 def shorter(checkpoint, layers):
-    """The checkpoint with only the first layers of the talker."""
+    """The checkpoint reduced to the first layers of the talker."""
     talker = dataclasses.replace(checkpoint.config.talker, num_hidden_layers=layers)
     config = dataclasses.replace(checkpoint.config, talker=talker)
     kept = [t for t in checkpoint.tensors if t[1] < layers or not t[0].startswith("TALKER_")]
@@ -41,7 +41,7 @@ def shorter(checkpoint, layers):
 
 
 def first_step(model, prompt, **options):
-    """(normed hidden, logits, logits of the predictor, codes) of the first frame after a prompt."""
+    """The first frame after a prompt: (normed output, logits, logits of the code predictor, codes)."""
     c = model.config
     options = {"seed": 0, "key": 0, "max_frames": 2, **options}
     with Session(model, prompt, talker=GREEDY, predictor=GREEDY, **options) as session:
@@ -56,7 +56,7 @@ def first_step(model, prompt, **options):
 
 
 def forced(prompt, frames, pad):
-    """The prompt with `frames` frames of reference codes after it."""
+    """The prompt followed by `frames` frames of reference codes."""
     rows = -3 - np.arange(frames, dtype=np.int32)
     return dataclasses.replace(
         prompt,
@@ -66,7 +66,7 @@ def forced(prompt, frames, pad):
 
 
 def divergence(want, got):
-    """KL divergence in nats of the softmax of two rows of logits."""
+    """The KL divergence, in nats, of the softmax of two rows of logits."""
     p, q = (x.astype(np.float64) - x.max() for x in (want, got))
     p, q = (x - np.log(np.exp(x).sum()) for x in (p, q))
     return float((np.exp(p) * (p - q)).sum())
@@ -77,7 +77,7 @@ def error(want, got):
 
 
 def layers_table(checkpoint, prompt, packs, counts):
-    """Relative error of the normed output after some layers, of a prompt's last row."""
+    """Print the relative error of the normed output of a prompt's last row, for models of some layers."""
     print("| layers | " + " | ".join(packs) + " |\n|---|" + "---|" * len(packs))
     for layers in counts:
         part = shorter(checkpoint, layers)
@@ -91,7 +91,7 @@ def layers_table(checkpoint, prompt, packs, counts):
 
 
 def forced_table(checkpoint, cases, packs):
-    """cases: (prompt, codes). Logits of every frame under teacher forcing."""
+    """Print the errors of every frame's logits under teacher forcing. cases: (prompt, codes)."""
     found = {name: {"kl": [], "same": [], "predictor": [], "codes": []} for name in packs}
     pad = checkpoint.config.tts_pad_id
     with Model(checkpoint, threads=THREADS) as exact:

@@ -1,7 +1,7 @@
-"""stress.py SECONDS SEED: speak, drop, break off, cancel, close and fork in random order, from threads and asyncio.
+"""stress.py SECONDS SEED: speak, drop, stop, cancel, close and fork in random order, from threads and asyncio.
 
-Every sample that comes out is the one that a quiet process makes, every error is one of this package's and says
-"closed", "fork" or "in use", and the process ends by itself with exit code 0.
+Asserts that all samples equal those of an undisturbed process, that every error is an EngineError with "closed",
+"fork" or "in use", and that the process ends by itself with exit code 0.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ EXPECTED = ("closed", "fork", "in use")
 
 
 class Round:
-    """One synthesizer and one codec, used by everybody until they are closed."""
+    """One synthesizer and one codec, which all threads use until they are closed."""
 
     def __init__(self, rng: random.Random, quiet: dict[tuple[str, int], np.ndarray], failures: list[str]) -> None:
         self.voice = Synthesizer.open(threads=rng.randint(1, 3))
         self.codec = Codec.open(BASE, threads=rng.randint(1, 2))
         self.quiet, self.failures = quiet, failures
         self.end = time.monotonic() + ROUND_SECONDS
-        self.shared: list[object] = []  # streams that another thread may read, close or drop
+        self.shared: list[object] = []  # streams that any thread may read, close or drop
 
     def wrong(self, what: str) -> None:
         self.failures.append(what)
         self.end = 0
 
     def act(self, rng: random.Random) -> None:
-        """One random act. Raises EngineError where something was closed."""
+        """Do one random thing. Raises EngineError if an object was closed."""
         text, seed = rng.choice(TEXTS), rng.randrange(4)
         rng.choice(ACTS)(self, rng, text, seed)
 
@@ -96,7 +96,7 @@ def say(r: Round, rng: random.Random, text: str, seed: int) -> None:
 
 
 def stream(r: Round, rng: random.Random, text: str, seed: int) -> None:
-    """Read a part, then drop it, close it, tie it into a cycle, or leave it to others."""
+    """Read a part of a stream, then drop it, close it, make a reference cycle of it, or share it with other threads."""
     s = r.voice.stream(LONG, seed=seed, pipeline=rng.random() < 0.2, batch=rng.choice((0, 1, 4)))
     for _ in range(rng.randrange(4)):
         next(s, None)
@@ -114,7 +114,7 @@ def stream(r: Round, rng: random.Random, text: str, seed: int) -> None:
 
 
 def others(r: Round, rng: random.Random, text: str, seed: int) -> None:
-    """Read, close or drop a stream that somebody else began."""
+    """Read, close or drop a stream that another thread began."""
     with contextlib.suppress(IndexError):
         s = r.shared[rng.randrange(len(r.shared))] if r.shared and rng.random() < 0.7 else r.shared.pop()
         if rng.random() < 0.5:
@@ -154,7 +154,7 @@ ACTS = (say, say, stream, stream, stream, others, many, code, collect)
 
 
 def fork(r: Round, seed: int) -> None:
-    """A child speaks the same bytes, or is told that it was forked during a step or too late; it always ends."""
+    """Fork a child, which speaks the same bytes or gets an EngineError about the fork or the close, and ends."""
     pid = os.fork()
     if pid == 0:
         signal.alarm(CHILD_SECONDS)

@@ -1,4 +1,4 @@
-"""Utterances made together: the bytes of one at a time, in order, within bounds, whatever goes wrong with one."""
+"""Utterances generated in a batch: equal to those generated alone, in order, within limits, also after errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PIECES = [
     "Hm.",
     "They came.",
 ]
-TEXT = "\n\n".join(PIECES)  # more than 300 characters; one utterance each, since none crosses a blank line
+TEXT = "\n\n".join(PIECES)  # over 300 characters; each paragraph is an utterance of its own
 SEED = 20260401
 
 
@@ -45,7 +45,7 @@ def voice():
 
 
 def spoken(voice, text=TEXT, **options):
-    """(samples, codes, stop) of a text."""
+    """Speak a text: (samples, codes, stop)."""
     with voice.speak(text, SpeakOptions(**{"seed": SEED, **options})) as speech:
         pcm = np.concatenate([np.empty(0, np.float32), *speech])
     assert len(pcm) == speech.samples == speech.frames * 1920
@@ -59,7 +59,7 @@ def assert_same(got, want):
 
 
 def piece_by_piece(voice, **options):
-    """The same from one utterance at a time."""
+    """(samples, codes, stop) of all pieces, spoken one by one."""
     parts = [spoken(voice, piece, batch=1, **options) for piece in PIECES]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]), parts[-1][2]
 
@@ -72,7 +72,7 @@ def test_the_size_of_the_batch_changes_nothing(voice, how):
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_nor_in_other_precisions(precision):
+def test_the_size_of_the_batch_changes_nothing_in_other_precisions(precision):
     with Synthesizer.open(precision=precision) as packed:
         want = piece_by_piece(packed)
         assert_same(spoken(packed, batch=8), want)
@@ -80,7 +80,7 @@ def test_nor_in_other_precisions(precision):
 
 
 class Choosy:
-    """A guard that dislikes attempts for what their first frames are, at the twelfth."""
+    """A guard that trips at the twelfth frame of some attempts, depending on their codes."""
 
     def __init__(self, budget, frame_seconds):
         self.seen = []
@@ -103,7 +103,7 @@ def choosy(monkeypatch):
     monkeypatch.setattr(attempts, "Guard", Choosy)
 
 
-def test_retries(voice, choosy, monkeypatch):
+def test_retries_do_not_depend_on_the_batch(voice, choosy, monkeypatch):
     numbers = []
     monkeypatch.setattr(attempts, "retry_seed", lambda seed, attempt: numbers.append(attempt) or seed + attempt)
     want = piece_by_piece(voice, retries=50)
@@ -112,8 +112,8 @@ def test_retries(voice, choosy, monkeypatch):
         assert_same(spoken(voice, batch=batch, retries=50), want)
 
 
-def test_what_will_not_fit_is_not_begun(voice, monkeypatch):
-    """The first of eight pieces is expected to take all the frames there are."""
+def test_utterances_beyond_max_frames_are_not_begun(voice, monkeypatch):
+    """The first utterance is expected to use all the frames."""
     begun, begin = [], attempts.Utterance.begin
     monkeypatch.setattr(attempts.Utterance, "begin", lambda self, *a: begun.append(self) or begin(self, *a))
     spoken(voice, batch=8, max_frames=3)
@@ -123,8 +123,8 @@ def test_what_will_not_fit_is_not_begun(voice, monkeypatch):
     assert len(begun) == len(PIECES)
 
 
-def test_most_frames_of_the_whole(voice, choosy, monkeypatch):
-    """Cuts within an utterance, between two, in an attempt that will be dropped (the twelfth frame) and behind it."""
+def test_max_frames_cuts_a_batch_as_it_cuts_single_utterances(voice, choosy, monkeypatch):
+    """Cuts within an utterance, between two, and before and after the twelfth frame, at which the guard may trip."""
     alone = [spoken(voice, piece, retries=50, max_frames=1000) for piece in PIECES]
     ends = np.cumsum([len(codes) for _, codes, _ in alone])
     cuts = {1, 12, *ends[1:7:3], *(ends[:6:2] + 11), *(ends[:6:2] + 12), ends[-1] - 1, ends[-1], ends[-1] + 1}
@@ -134,7 +134,7 @@ def test_most_frames_of_the_whole(voice, choosy, monkeypatch):
             if left == 0:
                 stop = "max_frames"
                 break
-            # More frames than the utterance and its bad attempts have are no limit.
+            # A limit beyond the frames of the utterance and of its failed attempts has no effect.
             part = whole if left > max(12, len(whole[1])) else spoken(voice, piece, retries=50, max_frames=left)
             parts.append(part)
             left, stop = left - len(part[1]), part[2]
@@ -148,8 +148,8 @@ def test_most_frames_of_the_whole(voice, choosy, monkeypatch):
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("trip", [28, 31, 33])
 @pytest.mark.parametrize("error", [False, True], ids=["guard", "error"])
-def test_a_stream_repeats_nothing_that_was_heard(voice, monkeypatch, batch, trip, error):
-    """The guard stops the third utterance, or its step fails, before, at or behind the frames that are left for it."""
+def test_a_live_stream_never_repeats_samples(voice, monkeypatch, batch, trip, error):
+    """The guard trips in the third utterance, or its step fails, before, at or after the end of its share of frames."""
     parts = [spoken(voice, piece) for piece in PIECES[:3]]
     left = 30
     limit = sum(len(codes) for _, codes, _ in parts[:2]) + left
@@ -178,7 +178,7 @@ def test_a_stream_repeats_nothing_that_was_heard(voice, monkeypatch, batch, trip
 
 
 def failed(voice, **options):
-    """What came out before the failure, and what it says."""
+    """The samples before the failure of TEXT, and the error's message."""
     out = []
     with (
         voice.speak(TEXT, SpeakOptions(seed=SEED, **options)) as speech,
@@ -189,7 +189,7 @@ def failed(voice, **options):
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_a_runaway_fails_in_its_turn(voice, monkeypatch, live):
+def test_a_runaway_raises_in_its_turn(voice, monkeypatch, live):
     class Endless(Choosy):
         reason = property(lambda self: "loop" if len(self.seen) >= 40 else None)
 
@@ -205,8 +205,8 @@ def test_a_runaway_fails_in_its_turn(voice, monkeypatch, live):
         assert told == message
 
 
-def test_an_error_of_one_leaves_the_others(voice, monkeypatch):
-    """The third that is opened is said to fail at its fifth frame: the two before it are spoken whole."""
+def test_an_error_of_one_session_leaves_the_others(voice, monkeypatch):
+    """The third session fails at its fifth frame; the two utterances before it are complete."""
     step, opened = Model.advance, []
 
     def advance(self, sessions):
@@ -226,7 +226,7 @@ def test_an_error_of_one_leaves_the_others(voice, monkeypatch):
         assert message == "broken"
 
 
-def test_an_error_of_the_text_comes_in_its_turn(voice):
+def test_an_error_of_the_text_is_raised_in_its_turn(voice):
     with voice.speak(TEXT, SpeakOptions(seed=SEED, batch=4)) as speech:
         pieces = speech._prompts
 
@@ -245,7 +245,7 @@ def test_an_error_of_the_text_comes_in_its_turn(voice):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """Sizes of the steps that are made."""
+    """The number of sessions in each step."""
     sizes, step = [], Model.advance
 
     def advance(self, sessions):
@@ -256,7 +256,7 @@ def steps(monkeypatch):
     return sizes
 
 
-def test_they_join_and_leave_between_frames(voice, steps):
+def test_sessions_join_and_leave_a_batch_between_steps(voice, steps):
     frames = len(spoken(voice, batch=4)[1])
     assert max(steps) == 4
     together, steps[:] = len(steps), []
@@ -272,9 +272,9 @@ def test_a_stream_begins_alone(voice, steps):
     assert steps == [1]
 
 
-def test_what_is_ahead_is_bounded(voice, steps, monkeypatch):
-    """A first utterance that is long, and endless short ones: few are begun, and few samples of them are kept."""
-    begun, held = [0], [0]
+def test_utterances_and_samples_ahead_are_limited(voice, steps, monkeypatch):
+    """After a long utterance come endless short ones: few of them begin, and few of their samples wait."""
+    begun, waiting = [0], [0]
 
     def items():
         yield {"text": PIECES[2] * 3, "split": False, "seed": 2}
@@ -282,7 +282,7 @@ def test_what_is_ahead_is_bounded(voice, steps, monkeypatch):
             begun[0] += 1
             yield {"text": "Yes, I know.", "seed": begun[0]}
 
-    def wait(seconds):
+    def samples_of_the_first():
         many = voice.stream_many(items(), batch=4)
         first = 0
         for index, pcm in many:
@@ -292,26 +292,27 @@ def test_what_is_ahead_is_bounded(voice, steps, monkeypatch):
         many.close()
         return first
 
-    settle = attempts.Utterance.limit_frames
+    limit_frames = attempts.Utterance.limit_frames
 
-    def watch(self, most):
+    def watch(self, frames_left):
         if self.text.startswith("Yes"):
-            held[0] = max(held[0], self.waiting_samples)
-        settle(self, most)
+            waiting[0] = max(waiting[0], self.waiting_samples)
+        limit_frames(self, frames_left)
 
     monkeypatch.setattr(scheduler.PlaybackLead, "allows", lambda self, n: True)
     monkeypatch.setattr(attempts.Utterance, "limit_frames", watch)
-    assert wait(0) > 5 * 24000
+    assert samples_of_the_first() > 5 * 24000
     assert begun[0] <= 2 * 4
-    begun[0] = 0
+    begun[0] = waiting[0] = 0
     steps.clear()
     monkeypatch.setattr(scheduler, "_MAX_WAITING_SAMPLES", 6 * 1920)
-    wait(0)
+    samples_of_the_first()
     assert begun[0] <= 4
+    assert 0 < waiting[0] <= (6 + scheduler.STEADY_CHUNK) * 1920
     assert steps.count(1) > 20
 
 
-def test_a_book_is_read_as_needed(voice):
+def test_a_long_text_is_split_only_as_needed(voice):
     book = TEXT * 20_000  # 6 MB
     start = time.process_time()
     with voice.speak(book, SpeakOptions(seed=1, batch=8, live=True)) as speech:
@@ -320,7 +321,7 @@ def test_a_book_is_read_as_needed(voice):
     assert time.process_time() - start < allowed(20)
 
 
-def test_many(voice):
+def test_say_many_equals_say(voice):
     items = [
         {"text": piece, "seed": i, "greedy": i == 4, "max_frames": 9 if i == 2 else None}
         for i, piece in enumerate(PIECES)
@@ -339,7 +340,7 @@ def test_many(voice):
     assert voice.say_many([]) == []
 
 
-def test_many_that_cannot_be(voice):
+def test_say_many_names_the_item_in_error(voice):
     for items, message in (
         ([{"seed": 1}], "item 0: no text"),
         (["Yes.", {"text": "No.", "voise": 1}], "item 1: voise: no such option"),
@@ -373,29 +374,29 @@ def test_several_threads_with_batches(voice):
         assert_same(out[i], want)
 
 
-def test_the_listener_comes_first():
+def test_playback_lead():
     clock = [0.0]
     lead = scheduler.PlaybackLead(0.08, lambda: clock[0])
-    assert not lead.allows(8)  # nothing is out
+    assert not lead.allows(8)  # nothing was sent
     lead.add_step(1, 0.04)
     lead.add_samples(24000)
-    assert not lead.allows(8)  # eight steps of perhaps 0.16 s
+    assert not lead.allows(8)  # eight steps, estimated at 0.16 s each
     lead.add_samples(24000)
     assert lead.allows(8)
     lead.add_step(8, 0.3)
-    assert not lead.allows(8)  # longer than thought
+    assert not lead.allows(8)  # the steps took longer than estimated
     lead.add_samples(24000)
     clock[0] = 0.5
     assert lead.allows(8)
     clock[0] = 10
-    assert not lead.allows(8)  # it ran dry: what comes next counts from now
+    assert not lead.allows(8)  # playback stopped: it continues with the next samples
     lead.add_samples(3 * 24000)
     assert lead.allows(8)
     clock[0] = 20
     lead.allows(8)
     for _ in range(50):
         lead.add_step(1, 0.1)
-    assert lead.allows(8)  # slower than speech anyway
+    assert lead.allows(8)  # one utterance alone is slower than playback
 
 
 COMMAND = [sys.executable, "-m", "qwen3tts_cli", "say", "-q", "--seed", str(SEED)]
@@ -438,7 +439,7 @@ def test_an_interrupt_leaves_no_file(tmp_path):
     assert os.listdir(tmp_path) == ["text"]
 
 
-def test_a_reader_that_leaves(tmp_path):
+def test_a_reader_that_closes_the_pipe(tmp_path):
     arguments = [TEXT * 20, "--raw", "--stream", "--batch", "4"]
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.read(200_000) == say(TEXT * 20, "--raw", "--batch", "8", "--max-seconds", "10")[:200_000]
@@ -450,10 +451,11 @@ def test_a_reader_that_leaves(tmp_path):
 @pytest.mark.parametrize(
     ("late", "decoded"), [(4, {4: (8, 4), 12: (16, 12)}), (5, {3: (8, 0), 8: (13, 8), 16: (21, 16)})]
 )
-def test_decoders_of_a_batch_wait_for_each_other(voice, late, decoded):
-    """One that has half of the frames it waits for decodes with one that is due; from then on both are due together.
+def test_decoders_of_a_batch_align(voice, late, decoded):
+    """A session with half a chunk of frames decodes together with one that has a chunk, and from then on in each call.
 
-    late: frames that one is behind the other. decoded: frames of both by the step after which it changes."""
+    late: frames that the second session is behind the first. decoded: step -> decoded frames of both after it.
+    """
     prompt = Prompt(np.arange(9, dtype=np.int32), np.full(9, -1, np.int32), np.zeros(0, np.int32), 0, [], [])
     options = {"talker": Sampling(), "predictor": Sampling(), "seed": 0, "key": 0, "max_frames": 40, "min_frames": 40}
     found, last = {}, (0, 0)

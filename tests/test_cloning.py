@@ -1,4 +1,4 @@
-"""Speaking with the voice of a recording: what the reference says, no sample of the recording, and honest refusals."""
+"""Speaking with the voice of a recording: equal to the reference, without the recording in it; and refusals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wav(name: str) -> Path:
 
 
 @pytest.mark.parametrize("row", CASES, ids=lambda row: row["name"])
-def test_speech_equals_the_reference_from_the_file_on(base, row):
+def test_speech_from_a_recording_file_equals_the_reference(base, row):
     golden = load_golden(FOLDER, row)
     options = {"language": row["language"], "max_frames": row["max_new_tokens"] - 1, "greedy": True, "split": False}
     options["text_mode"] = "full" if row["non_streaming_mode"] else None
@@ -50,7 +50,7 @@ def test_speech_equals_the_reference_from_the_file_on(base, row):
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float64", ">i2", "stereo"])
-def test_an_array_of_any_type_is_the_voice_of_its_file(base, dtype):
+def test_samples_of_any_dtype_give_the_voice_of_their_file(base, dtype):
     samples, rate = soundfile.read(wav("ref24k"), dtype="int16")
     given = {"int32": samples.astype(np.int32) << 16, "float64": samples / 32768, "stereo": np.stack([samples] * 2, 1)}
     array = given[dtype] if dtype in given else samples.astype(dtype)
@@ -64,7 +64,7 @@ def test_an_array_of_any_type_is_the_voice_of_its_file(base, dtype):
     )
 
 
-def test_a_reference_of_another_type_is_named(base):
+def test_a_recording_of_a_wrong_type_is_refused(base):
     for audio, words in (((np.ones(9, complex), 24000), "complex128"), (5, "int"), ((np.ones(9), "x"), "rate: str")):
         with pytest.raises(UsageError, match=words):
             base.clone(audio)
@@ -75,7 +75,7 @@ def test_a_reference_of_another_type_is_named(base):
 @pytest.mark.parametrize("pipeline", [False, True])
 @pytest.mark.parametrize("chunk", [0, 1, 7])
 @pytest.mark.parametrize("reference", [1, 11, 12, 13, 150])
-def test_the_recording_is_context_and_not_heard(reference, chunk, pipeline):
+def test_the_recording_is_context_and_not_in_the_output(reference, chunk, pipeline):
     codes = load_golden(FOLDER, "codec_encode_ref24k_long.npz")["codes"][:reference]
     codes = np.ascontiguousarray(codes, np.int32)
     with open_model(CHECKPOINTS / FOLDER) as model:
@@ -102,7 +102,7 @@ def test_the_recording_is_context_and_not_heard(reference, chunk, pipeline):
         np.testing.assert_array_equal(np.concatenate(heard), want)
 
 
-def test_a_voice_says_the_same_as_its_recording(base):
+def test_a_voice_gives_the_samples_of_its_recording(base):
     options = {"seed": 5, "max_frames": 8, "language": "english"}
     voice = base.clone(wav("ref24k"), TEXT, name="anna")
     assert voice.codes.shape == (32, 16)
@@ -117,7 +117,7 @@ def test_a_voice_says_the_same_as_its_recording(base):
 
 @pytest.mark.parametrize("kind", ["path", "array"])
 def test_many_texts_encode_each_recording_once(base, monkeypatch, kind):
-    """Two recordings, one of them also with a transcript: three voices, whatever the number of texts."""
+    """Two recordings, one of them also with a transcript, are encoded three times for any number of texts."""
     from qwen3tts_cli.engine import speaker_encoder
 
     opened, own = [], speaker_encoder.SpeakerEncoder.embed
@@ -141,7 +141,7 @@ def test_many_texts_encode_each_recording_once(base, monkeypatch, kind):
         np.testing.assert_array_equal(pcm, base.say(**{"ref_audio": first, **how, **asked}))
 
 
-def test_a_long_text_keeps_its_voice(base):
+def test_every_utterance_of_a_long_text_has_the_voice(base):
     with base.speak("Hello world. " * 40, options(base, voice=base.clone(wav("ref24k"), TEXT))) as speech:
         assert sum(map(len, speech)) == speech.frames * 1920 > 0
         assert speech.voice == "clone"
@@ -167,7 +167,7 @@ def options(synthesizer, **chosen):
         ("base", {"ref_audio": wav("ref24k"), "instruct": "sadly"}, ["instruct", "1.7b"]),
     ],
 )
-def test_refusals_name_the_model_that_can(base, preset, model, asked, words):
+def test_a_refusal_names_a_model_that_can(base, preset, model, asked, words):
     with pytest.raises(UsageError) as caught:
         {"base": base, "preset": preset}[model].say("Hello.", **asked)
     assert all(word in str(caught.value) for word in words)

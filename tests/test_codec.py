@@ -1,4 +1,4 @@
-"""The codec by itself, from any checkpoint or alone: encode, decode, stream, and the commands."""
+"""The codec without a language model: encode, decode, stream, and the commands."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_samples_of_any_type_give_the_same_codes(codec, change):
     np.testing.assert_array_equal(codec.encode(change(pcm)), golden["codes"])
 
 
-def test_samples_that_cannot_be_encoded(codec):
+def test_samples_that_cannot_be_encoded_are_refused(codec):
     for samples, error in ((np.ones(9, complex), UsageError), ("a.wav", UsageError), ([], InputError)):
         with pytest.raises(error, match="samples"):
             codec.encode(samples)
@@ -70,13 +70,13 @@ def test_samples_that_cannot_be_encoded(codec):
 
 
 @pytest.mark.parametrize("cut", [1, 3, 64, 100])
-def test_a_stream_is_the_same_samples(codec, cut):
+def test_a_stream_has_the_samples_of_decode(codec, cut):
     codes = load_golden("tiny-base", "codec_decode_330.npz")["codes"]
     blocks = [codes[first : first + cut] for first in range(0, len(codes), cut)]
     np.testing.assert_array_equal(np.concatenate(list(codec.stream(blocks))), codec.decode(codes))
 
 
-def test_one_stream_at_a_time(codec):
+def test_a_new_stream_ends_the_one_before(codec):
     codes = load_golden("tiny-base", "codec_decode.npz")["codes"]
     stream = codec.stream([codes[:2], codes[2:]])
     next(stream)
@@ -85,7 +85,7 @@ def test_one_stream_at_a_time(codec):
         next(stream)
 
 
-def test_models_and_the_codec_alone_agree(codec, run, tmp_path, monkeypatch):
+def test_the_codec_of_a_model_and_the_codec_alone_agree(codec, run, tmp_path, monkeypatch):
     codes = load_golden("tiny-base", "codec_decode.npz")["codes"]
     alone = tmp_path / "tokenizer"
     shutil.copytree(BASE / "speech_tokenizer", alone)
@@ -101,7 +101,7 @@ def test_models_and_the_codec_alone_agree(codec, run, tmp_path, monkeypatch):
         assert other.encoder_config.num_quantizers == 16
 
 
-def test_a_codec_without_encoder_decodes(tmp_path):
+def test_a_codec_without_an_encoder_decodes(tmp_path):
     folder = tmp_path / "tokenizer"
     shutil.copytree(BASE / "speech_tokenizer", folder)
     values = json.loads((folder / "config.json").read_text())
@@ -123,7 +123,7 @@ def test_a_codec_without_encoder_decodes(tmp_path):
         np.full((2, 16), -1, np.int32),
     ],
 )
-def test_bad_codes(codec, codes):
+def test_codes_of_a_wrong_shape_or_range_are_refused(codec, codes):
     with pytest.raises(InputError, match="codes"):
         codec.decode(codes)
     with pytest.raises(InputError, match="codes"):
@@ -133,7 +133,7 @@ def test_bad_codes(codec, codes):
 @pytest.mark.parametrize(
     "value", [None, "codes", b"codes", object(), {"a": 1}, ["a"], [[[1, 2], [3]]], [[1], [10**400]]]
 )
-def test_what_is_no_array_of_codes_is_refused_by_name_and_type(codec, value):
+def test_codes_that_are_no_array_are_refused_by_name_and_type(codec, value):
     with pytest.raises(UsageError, match=r"^codes: found .{1,40}, expected integers \(frames, 16\)$"):
         codec.decode(value)
     with pytest.raises(UsageError, match=r"^codes: found "):
@@ -141,7 +141,7 @@ def test_what_is_no_array_of_codes_is_refused_by_name_and_type(codec, value):
 
 
 @pytest.mark.parametrize("value", [5, None, 1.5, object(), np.int64(3)])
-def test_blocks_that_are_none_are_refused_at_once(codec, value):
+def test_blocks_that_are_not_iterable_are_refused_at_once(codec, value):
     with pytest.raises(UsageError, match=r"^blocks: found .{1,40}, expected an iterable of integers"):
         codec.stream(value)
 
@@ -177,7 +177,7 @@ def test_commands_that_fail(run, tmp_path):
     assert not wav.exists()
 
 
-def test_what_is_no_file_of_codes(tmp_path):
+def test_files_without_codes_are_refused(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.array([object()]), allow_pickle=True)
     with pytest.raises(InputError, match="not an array of codes"):

@@ -1,4 +1,4 @@
-"""The encoders that cloning needs equal the reference's: mel, speaker vector, and codes wherever they are not a tie."""
+"""The encoders that cloning uses equal the reference: mel spectrogram, speaker vector, and codes up to ties."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_codes_equal_the_reference(encoder, row):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_threads_change_nothing(threads):
+def test_the_number_of_threads_changes_no_bytes(threads):
     samples = load_golden(FOLDER, "codec_encode_ref24k_long.npz")["input_values"]
     folder = CHECKPOINTS / FOLDER
     codec = folder / "speech_tokenizer"

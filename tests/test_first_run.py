@@ -1,4 +1,4 @@
-"""The first run of a model: it speaks before packed weights are in the cache folder, and nothing half done stays."""
+"""The first run of a model: it speaks before its packed files are written, and no partial file stays."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from qwen3tts_cli.packed.precision import PRECISIONS, cpu_decodes_bf16_fast
 from qwen3tts_cli.packed.verify import verify
 
 TEXT = "A cat sat. Nobody said a word."
-# Writes 64 KB at a time, slowly; a line on stderr tells that it has begun.
+# A `say` that writes packed files slowly, 64 KB at a time. It prints a line to stderr when it begins to write.
 SLOWLY = """
 import sys, time
 from qwen3tts_cli.cli import main as cli
@@ -56,7 +56,7 @@ cli.main()
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
-    """A checkpoint of its own that counts as large, and an empty cache folder."""
+    """A copy of a checkpoint, which counts as large, and an empty cache folder."""
     for name in ("CACHE", "CONFIG", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -68,7 +68,7 @@ def model(tmp_path, monkeypatch):
 
 
 def cache_files():
-    """Names in the cache folder, without what stands for the model."""
+    """The names in the cache folder without the hash of the model's folder, and without locks."""
     folder = Path(os.environ["XDG_CACHE_HOME"])
     return sorted(
         path.name.partition("-")[2] for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"
@@ -88,7 +88,7 @@ def _interruptible():
 
 
 def slow_run(model, precision, *more, **how):
-    """A `say` that has spoken and is writing."""
+    """Start a `say`; returns once it has spoken and writes packed files."""
     command = [sys.executable, "-c", SLOWLY, *arguments(model, precision, *more)]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_interruptible, **how)
     wait_for(lambda: run.stderr.readline() == "writing\n")
@@ -133,7 +133,7 @@ def test_the_first_run_has_the_bytes_of_the_next(model, precision):
 
 
 @pytest.mark.parametrize("method", ["say", "stream", "say_many", "stream_many"])
-def test_bf16_is_packed_after_the_first_text_without_being_asked(model, method):
+def test_bf16_is_packed_after_the_first_text(model, method):
     if not cpu_decodes_bf16_fast():
         pytest.skip("bf16 is not packed on this processor")
     with Synthesizer.open(model, precision="bf16") as voice:
@@ -155,7 +155,7 @@ def test_the_audio_is_complete_before_the_command_waits_for_the_files(model, pre
 
 
 def test_a_pipe_is_closed_before_the_files_are_written(model):
-    """Whoever plays the audio has the end of it while the command is still at work."""
+    """The reader of the pipe gets the end of the audio while the command still writes packed files."""
     with slow_run(model, "bf16", "-q", "--raw", stdout=subprocess.PIPE) as run:
         assert len(os.read(run.stdout.fileno(), 1)) == 1
         run.stdout.buffer.read()
@@ -195,7 +195,7 @@ def test_a_signal_during_the_writing_leaves_no_partial_file(model, precision, nu
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_between_the_opening_and_the_speaking_leaves_no_partial_file(model, number):
-    """The model is opened and writes, and nobody is there yet to close it."""
+    """The model is opened and writes; the command has no reference to it yet."""
     code = f"""
 import os
 from qwen3tts_cli.speech.synthesizer import Synthesizer
@@ -215,7 +215,7 @@ Synthesizer.open = open_and_be_stopped
 
 
 @pytest.mark.parametrize("command", [["unpack"], ["tidy"], ["rm"]])
-def test_what_a_killed_run_leaves_is_removed_by_hand_as_well(model, capfd, command, tmp_path, monkeypatch):
+def test_commands_delete_the_partial_file_of_a_killed_run(model, capfd, command, tmp_path, monkeypatch):
     with slow_run(model, "int8", "-q", "-o", "a.wav") as run:
         run.kill()
     (part,) = (name for name in cache_files() if name.endswith(".part"))
@@ -229,7 +229,7 @@ def test_what_a_killed_run_leaves_is_removed_by_hand_as_well(model, capfd, comma
     assert part.startswith("codec")
 
 
-def test_an_interrupt_that_comes_when_all_is_done_is_no_failure(model):
+def test_an_interrupt_at_the_end_of_the_process_is_no_failure(model):
     code = (
         """
 import os
@@ -258,14 +258,14 @@ def test_an_interrupt_ends_the_writing_for_all_models_of_a_command(model):
     assert len(asked) == 1
 
 
-def test_what_somebody_writes_now_is_not_swept_away(model):
+def test_a_file_that_is_being_written_is_not_deleted(model):
     with slow_run(model, "int8", "-q", "-o", "a.wav") as run:
         assert cleanup.remove_partial() == []
         assert run.wait(timeout=allowed(60)) == 0
     assert cache_files() == files_of("codec", "int8")
 
 
-def test_what_a_killed_run_leaves_is_removed_by_the_next(model):
+def test_the_next_run_replaces_the_partial_file_of_a_killed_run(model):
     with slow_run(model, "int8", "-q", "-o", "a.wav") as run:
         run.kill()
     assert [name for name in cache_files() if name.endswith(".part")]
@@ -288,7 +288,7 @@ def test_a_disk_that_is_full_costs_a_warning_and_no_audio(model, precision):
     assert "codec.q3t: File too large" in line
 
 
-def test_models_pack_names_the_file_that_a_full_disk_does_not_take(model):
+def test_models_pack_names_the_file_for_which_the_disk_is_full(model):
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
@@ -299,7 +299,7 @@ def test_models_pack_names_the_file_that_a_full_disk_does_not_take(model):
     assert cache_files() == []
 
 
-def test_models_pack_is_content_with_what_is_there_in_a_folder_that_takes_no_lock(model, monkeypatch, capfd):
+def test_models_pack_needs_no_lock_if_the_file_exists(model, monkeypatch, capfd):
     assert cli.run(["models", "pack", str(model), "-q"]) == 0
 
     def refuse(path):
@@ -325,7 +325,7 @@ def test_a_cache_folder_that_cannot_be_made_costs_one_warning(model, tmp_path, m
 
 @contextlib.contextmanager
 def locked(model, *kinds):
-    """Another process holds the locks of these files."""
+    """Hold the locks of these packed files in another process."""
     code = (
         "import sys; from pathlib import Path; from qwen3tts_cli.packed.cache_lock import try_lock\n"
         "from qwen3tts_cli.packed.cache_paths import cache_path\n"
@@ -341,7 +341,7 @@ def locked(model, *kinds):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_who_does_not_get_the_lock_speaks_and_writes_nothing(model, precision):
+def test_a_process_without_the_lock_speaks_and_writes_nothing(model, precision):
     with locked(model, precision, "codec"):
         started = time.monotonic()
         with Synthesizer.open(model, precision=precision) as voice:
@@ -364,7 +364,7 @@ def test_only_models_pack_waits_for_the_lock_and_says_so(model):
     assert cache_files() == files_of("codec", "int8")
 
 
-def test_two_first_runs_at_once(model):
+def test_three_first_runs_at_once(model):
     runs = [
         subprocess.Popen([sys.executable, "-m", "qwen3tts_cli", *arguments(model, "int8", "-q", "-o", f"{n}.wav")])
         for n in range(3)
@@ -404,7 +404,7 @@ def test_no_cache_is_a_setting_of_every_command_that_speaks(model, tmp_path, mon
     assert not (tmp_path / "cache").exists()
 
 
-def test_no_cache_uses_what_is_there(model, monkeypatch):
+def test_no_cache_uses_existing_packed_files(model, monkeypatch):
     monkeypatch.setattr(bpe_merges, "CACHE_MERGES", 0)
     with Synthesizer.open(model, precision="int8") as voice:
         want = spoken(voice)
@@ -422,7 +422,7 @@ def test_no_cache_uses_what_is_there(model, monkeypatch):
 
 @pytest.fixture
 def slowly(monkeypatch):
-    """Writing takes seconds; an event tells that it has begun."""
+    """Make writing take seconds; returns an event that is set when it begins."""
     begun, flush = threading.Event(), file_format._Blocks.flush
 
     def slow(self):
@@ -446,7 +446,7 @@ def test_close_ends_the_writing(model, slowly):
     assert cache_files() == []
     assert voice.finish_packing() == []
     voice.close()
-    for kind in ("int8", "codec"):  # the locks are free
+    for kind in ("int8", "codec"):  # the locks are released
         with cache_lock.try_lock(cache_path(model, kind)) as lock:
             assert lock is not None
 
@@ -488,7 +488,7 @@ def test_a_close_that_is_interrupted_leaves_no_partial_file(model, monkeypatch):
     voice.close()
 
 
-def test_a_synthesizer_that_is_dropped_lets_go_of_the_locks(model):
+def test_a_synthesizer_that_is_dropped_releases_the_locks(model):
     for precision in PRECISIONS:
         before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else None
         voice = Synthesizer.open(model, precision=precision)
@@ -502,7 +502,7 @@ def test_a_synthesizer_that_is_dropped_lets_go_of_the_locks(model):
         assert before is None or len(os.listdir("/proc/self/fd")) <= before
 
 
-def test_weights_of_a_file_that_is_replaced_while_they_are_packed_are_not_taken_for_its_own(model, monkeypatch):
+def test_weights_packed_while_the_checkpoint_is_replaced_are_stale(model, monkeypatch):
     pack = packed_matrices.pack_in_memory
 
     def slowly(*given, **options):
@@ -523,7 +523,7 @@ def test_close_before_anything_was_said_writes_nothing(model):
         assert lock is not None
 
 
-def test_a_model_that_does_not_open_lets_go_of_the_locks(model, monkeypatch):
+def test_a_model_that_fails_to_open_releases_the_locks(model, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
@@ -549,7 +549,7 @@ def test_a_forked_child_leaves_the_writing_to_its_parent(model, slowly):
     voice.close()
 
 
-def test_a_file_that_is_removed_while_it_is_written_does_not_come_back(model, slowly):
+def test_a_file_deleted_while_it_is_written_stays_deleted(model, slowly):
     with Synthesizer.open(model, precision="int8") as voice:
         assert slowly.wait(allowed(30))
         remove(model, "codec")
@@ -566,8 +566,8 @@ def test_a_writer_without_jobs_has_nothing_to_do():
     assert not writer.busy
 
 
-def test_what_was_packed_of_the_checkpoint_does_not_stay_in_memory(model, monkeypatch):
-    """The decoder's tensors are given back while its block is made, a matrix's once it is packed."""
+def test_packing_drops_the_pages_of_the_checkpoint(model, monkeypatch):
+    """Those of the codec while it is packed, those of a matrix after it is packed."""
     calls, drop_pages = [], Checkpoint.drop_pages
 
     def counted(self):
@@ -587,7 +587,7 @@ def test_what_was_packed_of_the_checkpoint_does_not_stay_in_memory(model, monkey
         assert len(calls) == len(weights.matrices)
 
 
-def test_the_tokenizers_table_is_made_while_weights_are_packed(model, monkeypatch):
+def test_the_tokenizers_table_is_built_while_weights_are_packed(model, monkeypatch):
     made, pack = threading.Event(), packed_codec.pack_codec
     monkeypatch.setattr(bpe_merges, "_build_table", lambda *a, inner=bpe_merges._build_table: made.set() or inner(*a))
 

@@ -15,7 +15,7 @@ UNLIMITED = 1 << 30
 
 
 def speech(frames: int, seed: int = 0, codebook: int = 2048) -> np.ndarray:
-    """Codes as varied as sampled speech: (frames, 16) int32."""
+    """Random codes as varied as sampled speech: int32 (frames, 16)."""
     return np.random.default_rng(seed).integers(0, codebook, (frames, 16)).astype(np.int32)
 
 
@@ -32,7 +32,7 @@ def test_golden_speech_is_well_within_its_budget(row):
     assert feed(codes, budget) == (None, len(codes))
 
 
-# Text and the seconds that a reader takes for it, slow readers last.
+# A text and the seconds that a reader takes for it; slow readers are last.
 @pytest.mark.parametrize(
     ("text", "slowest"),
     [
@@ -48,7 +48,7 @@ def test_golden_speech_is_well_within_its_budget(row):
         ("3.14159265358979", 18),
     ],
 )
-def test_the_budget_leaves_room_for_slow_speech_but_not_for_rambling(text, slowest):
+def test_the_budget_allows_slow_speech_and_stops_babbling(text, slowest):
     assert slowest < frame_budget(text) * FRAME_SECONDS < 6 * slowest
 
 
@@ -62,7 +62,7 @@ def test_the_budget_grows_with_the_text_only():
     assert time.process_time() - start < allowed(2)
 
 
-def test_budget():
+def test_more_frames_than_the_budget_trip_the_guard():
     assert feed(speech(100), 100) == (None, 100)
     assert feed(speech(101), 100) == ("budget", 100)
     with pytest.raises(ValueError, match="budget: 0 frames"):
@@ -95,7 +95,7 @@ def test_pauses_and_sustained_sounds_never_trip():
     assert feed(np.concatenate(parts))[0] is None
 
 
-def test_a_refrain_is_no_loop():
+def test_a_repeated_phrase_is_no_loop():
     word = speech(12, 1)
     takes = [np.concatenate([word[:, :1], speech(12, 10 + i)[:, 1:]], axis=1) for i in range(40)]
     assert feed(np.concatenate(takes))[0] is None
@@ -123,7 +123,7 @@ def test_nearly_periodic_loops_are_found():
     assert feed(np.concatenate([speech(20), codes]))[0] == "loop"
 
 
-def test_loops_with_held_frames_are_found():
+def test_loops_with_repeated_frames_are_found():
     assert feed(np.tile(np.repeat(speech(6, 2), 2, axis=0), (40, 1)))[0] == "loop"
 
 
@@ -143,12 +143,12 @@ def test_long_silence_is_found(values):
     assert 100 <= good <= 105
 
 
-def test_a_frozen_frame_is_silence():
+def test_a_constant_frame_is_silence():
     assert feed(np.concatenate([speech(30), np.repeat(speech(1, 4), 80, axis=0)]))[0] == "silence"
 
 
 @pytest.mark.parametrize("step", [1, 7, 64])
-def test_the_outcome_does_not_depend_on_the_cuts(step):
+def test_the_result_does_not_depend_on_how_frames_are_fed(step):
     codes = np.concatenate([speech(55), np.tile(speech(7, 2), (40, 1))])
     whole, pieces = Guard(UNLIMITED), Guard(UNLIMITED)
     whole.feed(codes)
@@ -169,8 +169,8 @@ def test_a_frame_costs_microseconds():
 
 
 @pytest.mark.parametrize("frame_seconds", [0.02, 0.04, 0.08, 0.16])
-def test_a_codec_with_other_frames_is_watched_over_the_same_time(frame_seconds):
-    """Silence for five seconds and a loop for four, whatever the length of a frame."""
+def test_thresholds_are_seconds_for_any_frame_length(frame_seconds):
+    """Five seconds of silence, or four of a loop, for frames of any length."""
     seconds = frame_budget("Hello.") * FRAME_SECONDS
     assert frame_budget("Hello.", frame_seconds) * frame_seconds == pytest.approx(seconds, abs=2 * FRAME_SECONDS)
     silent = np.zeros((round(20 / frame_seconds), 16), np.int32)

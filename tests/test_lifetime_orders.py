@@ -1,6 +1,6 @@
-"""Lifetimes from inside: whatever runs between any two lines of theirs, nothing hangs and nothing is freed twice.
+"""The class Lifetime, interrupted at any line by calls into it: nothing hangs and nothing is freed twice.
 
-What a user does with them is in test_lifetimes.py.
+test_lifetimes.py tests the objects that use it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEXT = "The train leaves at seven, and nobody said a word about it, since it was
 
 
 class Family:
-    """Two objects, on each of which two others were opened; it knows who uses which, and what was freed."""
+    """Two parent objects with two children each. Records which thread uses which object, and what was freed."""
 
     def __init__(self) -> None:
         self.freed: list[str] = []
@@ -66,7 +66,7 @@ class Family:
             self.use(each, rng.choice((0, 0, 0.0005)))
 
     def interrupted(self, rng: random.Random):
-        """A trace function that acts at random lines of the module, as a signal handler or a finaliser does."""
+        """A trace function that calls into the module at random lines of it, like a signal handler or finalizer."""
 
         def trace(frame, event, _):
             if frame.f_code.co_filename != lifetime.__file__:
@@ -92,7 +92,7 @@ class Family:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_interrupted_at_any_line_nothing_hangs_and_each_is_freed_once(seed):
+def test_an_interrupt_at_any_line_hangs_nothing_and_frees_each_once(seed):
     rng = random.Random(seed)
     for _ in range(30):
         family = Family()
@@ -112,14 +112,14 @@ def test_interrupted_at_any_line_nothing_hangs_and_each_is_freed_once(seed):
 
 @pytest.fixture
 def often():
-    """Threads take turns as often as they can."""
+    """Make Python switch threads as often as it can."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
 
 
-def test_close_while_other_threads_open_something_on_it(often):
+def test_close_while_other_threads_open_children(often):
     for _ in range(20):
         parent, kept, wrong = Lifetime("parent", lambda: None), [], []
 
@@ -147,7 +147,7 @@ def test_close_while_other_threads_open_something_on_it(often):
         assert all(child._freed for child in kept)
 
 
-def test_threads_that_wait_for_each_other_are_told_so():
+def test_threads_that_wait_for_each_other_get_an_error():
     first, second = Lifetime("first", lambda: None), Lifetime("second", lambda: None)
     both, errors = threading.Barrier(2), []
 
@@ -172,7 +172,7 @@ def test_threads_that_wait_for_each_other_are_told_so():
     assert all("is in use by a thread that waits for this one" in error for error in errors)
 
 
-def test_calls_get_their_turns_in_the_order_in_which_they_came():
+def test_exclusive_calls_run_in_the_order_in_which_they_came():
     thing, order = Lifetime("thing", lambda: None), []
 
     def use(i):
@@ -191,7 +191,7 @@ def test_calls_get_their_turns_in_the_order_in_which_they_came():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_that_was_forked_while_something_was_freed_does_not_wait_for_it():
+def test_a_child_forked_during_a_free_does_not_wait_for_it():
     begun, go_on = threading.Event(), threading.Event()
 
     def free():
@@ -214,11 +214,11 @@ def test_a_child_that_was_forked_while_something_was_freed_does_not_wait_for_it(
     assert thing._freed
 
 
-# ---------------------------------------------------------------- nobody waits for the collector
+# ---------------------------------------------------------------- freed without a garbage collection
 
 
 @pytest.mark.parametrize("pipeline", [False, True])
-def test_what_a_stream_holds_is_freed_when_the_last_reader_lets_go_of_it(pipeline):
+def test_a_stream_frees_its_sessions_with_its_last_reference(pipeline):
     with Synthesizer.open(threads=1) as voice:
         gc.collect()
         gc.disable()
@@ -236,7 +236,7 @@ def test_what_a_stream_holds_is_freed_when_the_last_reader_lets_go_of_it(pipelin
             gc.enable()
 
 
-def test_a_report_that_is_kept_outlives_its_samples():
+def test_the_counters_of_a_speech_stay_after_its_end():
     with Synthesizer.open(threads=1) as voice:
         speech = voice.speak("Hello there.")
         chunks = list(speech)
@@ -247,10 +247,10 @@ def test_a_report_that_is_kept_outlives_its_samples():
 # ---------------------------------------------------------------- one decoder, several threads
 
 
-def test_a_stream_that_begins_does_not_end_a_decode_of_another_thread(often):
+def test_a_new_stream_does_not_disturb_a_decode_of_another_thread(often):
     with Codec.open(CHECKPOINTS / "tiny-base", threads=1) as codec:
         noise = np.random.default_rng(0).normal(0, 0.1, 24000).astype(np.float32)
-        codes = np.tile(codec.encode(noise), (20, 1))  # more than the decoder takes at once
+        codes = np.tile(codec.encode(noise), (20, 1))  # more than one chunk
         want, errors, end = codec.decode(codes), [], time.monotonic() + 2
 
         def decode():
@@ -274,8 +274,8 @@ def test_a_stream_that_begins_does_not_end_a_decode_of_another_thread(often):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
-def test_an_interrupt_while_a_model_is_opened_leaves_no_threads(monkeypatch):
-    """What comes during the engine's call is raised at its return, before anything that follows it."""
+def test_an_interrupt_while_a_model_is_opened_leaks_no_threads(monkeypatch):
+    """An interrupt during the engine's call is raised when the call returns, before the next statement."""
     from qwen3tts_cli.engine import model as engine_model
 
     class Interrupted:
@@ -297,7 +297,7 @@ def test_an_interrupt_while_a_model_is_opened_leaves_no_threads(monkeypatch):
     assert len(list(Path("/proc/self/task").iterdir())) <= before
 
 
-def test_a_lock_that_was_forked_while_it_was_held_is_left_quietly():
+def test_a_lock_held_at_a_fork_can_be_released_in_the_child():
     lock = lifetime.ForkedLock()
     with lock:
         lock.reset_after_fork()

@@ -1,6 +1,6 @@
-"""Whatever a caller drops, closes, interrupts or forks: the process lives, and the error names the cause.
+"""Objects that are dropped, closed, interrupted or forked at any time: no crash, and an error that names the cause.
 
-What could end the process runs in one of its own: `survives`. The long form is tests/stress.py.
+Code that could crash runs in a process of its own; see `survives`. tests/stress.py does the same at random.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def expect(call):
 
 
 def survives(code: str, seconds: float = 60, quiet: bool = True) -> str:
-    """Standard output of a process of its own that ends well, and quietly."""
+    """Run code in a process of its own. Asserts exit code 0 and an empty stderr; returns stdout."""
     program = PRELUDE.format(text=TEXT) + textwrap.dedent(code)
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "ignore", "-c", program],
@@ -89,7 +89,7 @@ def test_synthesizer_and_streams_in_one_cycle():
     """)
 
 
-def test_three_hundred_streams_that_are_broken_off():
+def test_three_hundred_streams_that_are_not_read_to_their_end():
     survives("""
         for i in range(300):
             for chunk in v.stream(TEXT, seed=i):
@@ -185,7 +185,7 @@ def test_two_threads_read_one_stream_in_turns(voice):
 # ---------------------------------------------------------------- closed objects
 
 
-def test_every_call_of_a_closed_synthesizer_says_so():
+def test_every_call_of_a_closed_synthesizer_raises():
     opened = Synthesizer.open()
     fresh, begun = opened.stream(TEXT, seed=1), opened.stream(TEXT, seed=2)
     many_fresh, many = opened.stream_many([TEXT, TEXT]), opened.stream_many([TEXT, TEXT])
@@ -220,7 +220,7 @@ def test_a_stream_read_to_its_end_ends_again_after_close():
     assert len(stream.codes) == stream.frames
 
 
-def test_every_call_of_a_closed_session_says_so(voice):
+def test_every_call_of_a_closed_session_raises(voice):
     session = open_session(voice.model)
     voice.model.step([session])
     other = open_session(voice.model)
@@ -234,14 +234,14 @@ def test_every_call_of_a_closed_session_says_so(voice):
     ):
         with pytest.raises(EngineError, match="closed"):
             call()
-    errors = voice.model.advance([session, other, other])  # each has its own error, and the good one goes on
+    errors = voice.model.advance([session, other, other])  # each session has its own error, and the open one advances
     assert "closed" in str(errors[0])
     assert errors[1] is None
     assert "in use" in str(errors[2])
     assert other.info.frames == 1
 
 
-def test_every_call_of_a_closed_codec_says_so():
+def test_every_call_of_a_closed_codec_raises():
     codec = Codec.open(BASE)
     codes = codec.encode(np.zeros(4000, np.float32))
     stream = codec.stream([codes, codes])
@@ -273,11 +273,11 @@ def open_session(model: Model, **options) -> Session:
     return Session(model, prompt, talker=greedy, predictor=greedy, seed=0, key=0, max_frames=50, **options)
 
 
-# ---------------------------------------------------------------- closing under a call of another thread
+# ---------------------------------------------------------------- closing during a call of another thread
 
 
 @pytest.mark.parametrize("how", ["say", "stream", "say_many", "pipeline"])
-def test_close_under_a_speaking_thread(how):
+def test_close_while_another_thread_speaks(how):
     survives(f"""
         how = {how!r}
         def speak(v, caught):
@@ -315,8 +315,8 @@ def test_close_from_many_threads_at_once(voice):
         assert not thread.is_alive()
 
 
-def test_close_returns_when_what_ran_has_ended(voice):
-    """Nothing steps any more once `close` has returned, and it does not wait for more than the step."""
+def test_close_returns_after_the_running_step(voice):
+    """`close` waits for the step that is running, and no step begins afterwards."""
     inside, step = [], Model.advance
     speaker = threading.Thread(target=refused, args=(voice,))
 
@@ -342,7 +342,7 @@ def test_close_returns_when_what_ran_has_ended(voice):
     assert voice.model.lifetime._freed
 
 
-def test_close_of_a_codec_under_decode_and_encode():
+def test_close_of_a_codec_during_decode_and_encode():
     survives(f"""
         from pathlib import Path
         folder = Path({str(BASE)!r})
@@ -372,7 +372,7 @@ def test_close_of_a_codec_under_decode_and_encode():
     """)
 
 
-def test_close_under_a_thread_that_clones():
+def test_close_while_another_thread_clones():
     survives(f"""
         from pathlib import Path
         folder = Path({str(BASE)!r})
@@ -397,14 +397,14 @@ def test_close_under_a_thread_that_clones():
 @pytest.mark.parametrize("open_part", [open_speaker, open_encoder], ids=["speaker", "encoder"])
 def test_an_encoder_that_is_asked_to_stop_refuses(open_part):
     part = open_part(BASE if open_part is open_speaker else BASE / "speech_tokenizer")
-    part.lifetime._stop()  # as `close` does, for a call that is inside
+    part.lifetime._stop()  # `close` does this while a call is inside
     with pytest.raises(EngineError, match="closed"):
         (part.embed if open_part is open_speaker else part.encode)(np.zeros(48000, np.float32))
     part.close()
 
 
-def test_closing_an_encoder_stops_it_before_its_end():
-    """The recording is eight times as long as the one that is timed, for machines that are slow for a moment."""
+def test_closing_an_encoder_ends_its_call_early():
+    """The recording is eight times as long as the one that is timed, in case the machine is slow for a moment."""
     noise = np.random.default_rng(0).normal(0, 0.1, 24000 * 60).astype(np.float32)
     long = np.tile(noise, 8)
     part = open_encoder(BASE / "speech_tokenizer")
@@ -428,7 +428,7 @@ def test_closing_an_encoder_stops_it_before_its_end():
     assert caught[0] < 6 * whole
 
 
-# ---------------------------------------------------------------- signal handlers, finalisers, interrupts
+# ---------------------------------------------------------------- signal handlers, finalizers, interrupts
 
 
 def test_say_and_close_from_a_signal_handler():
@@ -463,7 +463,7 @@ def test_a_stream_closed_by_a_signal_handler_of_its_own_reader():
     """)
 
 
-def test_close_from_a_finaliser_inside_a_step():
+def test_close_from_a_finalizer_inside_a_step():
     survives("""
         class Closes:
             def __init__(self): self.me = self
@@ -482,7 +482,7 @@ def test_close_from_a_finaliser_inside_a_step():
 
 
 def test_interrupts_leave_the_synthesizer_usable_or_closed():
-    # Python prints an interrupt that comes while a finaliser runs, and goes on.
+    # Python prints an interrupt that comes while a finalizer runs, and continues.
     survives(
         """
         def handler(*_): raise KeyboardInterrupt
@@ -553,7 +553,7 @@ def test_a_child_forked_between_steps_speaks_the_same_bytes():
     )
 
 
-def test_a_child_forked_during_a_step_is_told_so():
+def test_a_child_forked_during_a_step_gets_an_error():
     survives(
         FORK
         + """
@@ -618,10 +618,10 @@ def test_a_codec_in_a_forked_child():
     )
 
 
-# ---------------------------------------------------------------- nothing is leaked
+# ---------------------------------------------------------------- leaks
 
 
-def test_a_session_that_cannot_be_opened_leaves_nothing(voice, monkeypatch):
+def test_a_session_that_cannot_be_opened_leaks_nothing(voice, monkeypatch):
     def read(self, rows):
         raise MemoryError
 
@@ -649,16 +649,16 @@ def test_sessions_are_freed_with_their_streams(voice):
     assert not [each for each in voice.model.lifetime._adopted() if not each._freed]
 
 
-# ---------------------------------------------------------------- the lifetime by itself
+# ---------------------------------------------------------------- the class Lifetime
 
 
-def test_a_lifetime_is_freed_once_and_after_what_it_adopted():
+def test_a_lifetime_is_freed_once_and_after_its_children():
     freed = []
     parent = Lifetime("parent", lambda: freed.append("parent"))
     child = Lifetime("child", lambda: freed.append("child"))
     parent.adopt(child)
     with child.call():
-        parent.close()  # from inside a call: it returns, and the call frees
+        parent.close()  # from inside a call: `close` returns, and the end of the call frees
         assert freed == []
         with pytest.raises(EngineError, match="the parent is closed"), parent.call():
             pass
@@ -672,7 +672,7 @@ def test_a_lifetime_is_freed_once_and_after_what_it_adopted():
     late.close()
 
 
-def test_a_call_alone_refuses_another_of_its_thread_and_waits_for_those_of_others():
+def test_an_exclusive_call_refuses_its_own_thread_and_makes_others_wait():
     lifetime = Lifetime("thing", lambda: None)
     order = []
 
@@ -692,7 +692,7 @@ def test_a_call_alone_refuses_another_of_its_thread_and_waits_for_those_of_other
     assert order == ["this", "other"]
 
 
-def test_a_call_that_was_never_left_is_left_when_it_is_collected():
+def test_a_call_that_did_not_exit_ends_when_it_is_collected():
     """An exception of a signal handler may come between the call's end and its `__exit__`."""
     lifetime = Lifetime("thing", lambda: None)
     call = lifetime.alone()
@@ -705,7 +705,7 @@ def test_a_call_that_was_never_left_is_left_when_it_is_collected():
     assert lifetime._freed
 
 
-def test_waiting_callers_are_told_of_a_close():
+def test_waiting_callers_get_an_error_at_close():
     lifetime = Lifetime("thing", lambda: None)
     caught = []
 
@@ -726,7 +726,7 @@ def test_waiting_callers_are_told_of_a_close():
     assert lifetime._freed
 
 
-def test_options_of_a_closed_synthesizer_are_not_looked_at():
+def test_a_closed_synthesizer_does_not_check_options():
     opened = Synthesizer.open()
     opened.close()
     with pytest.raises(EngineError, match="the synthesizer is closed"):
@@ -745,7 +745,7 @@ def test_asyncio_close_while_a_worker_speaks(voice):
 
 
 def test_many_texts_and_codes_are_read_and_closed_by_any_thread(voice):
-    """`next` of two threads takes turns; `close` of a third ends the stream; each later `next` says so."""
+    """Two threads take turns with `next`; a third closes the stream; each later `next` raises."""
     with Codec.open(BASE) as codec:
         codes = codec.encode(np.zeros(24000, np.float32))
         for stream in (voice.stream_many([TEXT] * 50, batch=4), codec.stream([codes] * 400)):

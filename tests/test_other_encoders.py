@@ -48,7 +48,7 @@ def samples(n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", SPEAKERS)
-def test_speaker_encoder(tmp_path, name):
+def test_the_speaker_encoder_equals_the_numpy_reference(tmp_path, name):
     settings = {"enc_dim": 20, "enc_se_channels": 5, "enc_attention_channels": 9, **SPEAKERS[name]}
     (tmp_path / "config.json").write_text(json.dumps({"speaker_encoder_config": settings}))
     rows = list(_speaker_specs(load_speaker_config(tmp_path)))
@@ -65,7 +65,7 @@ def test_speaker_encoder(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_codec_encoder(tmp_path, name):
+def test_the_codec_encoder_equals_the_numpy_reference(tmp_path, name):
     encoder = {
         "num_filters": 4,
         "upsampling_ratios": [4, 3],
@@ -98,5 +98,5 @@ def test_codec_encoder(tmp_path, name):
             want = codec.encode(audio)
             got = opened.encode(audio)
             assert got.shape == want.shape
-            assert np.mean(got != want) <= 0.02  # a tie that rounding decides takes the rest of its frame along
+            assert np.mean(got != want) <= 0.02  # after a tie that rounding decides, the rest of the frame differs
             assert (got[:, 0] != want[:, 0]).sum() <= 1

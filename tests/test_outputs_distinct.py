@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import standin
 from helpers import CHECKPOINTS, DATA, TESTS
-from test_voicefile import VOICE
+from test_voice_file import VOICE
 
 from qwen3tts_cli import UsageError
 from qwen3tts_cli.audio.codec import codes_bytes

@@ -1,4 +1,4 @@
-"""Packed weights: made once, found again, never trusted when wrong, and in memory where there is no room for them."""
+"""Packed files: made once and found again; a damaged or stale file is made again; packing changes no samples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from qwen3tts_cli.packed.verify import verify
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
-    """A checkpoint of its own, and an empty cache folder."""
+    """A copy of a checkpoint, and an empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "model"
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
@@ -42,7 +42,7 @@ def model(tmp_path, monkeypatch):
 
 
 def opened(folder, precision="int8", **options):
-    """The packed weights of a folder as bytes, their file, made where it was not there, and the reports of that."""
+    """Write the packed file of a folder, then load it: the packed bytes, the progress reports, the path."""
     calls = []
     with open_checkpoint(folder) as checkpoint:
         packed_matrices.write_file(checkpoint, precision, progress=lambda *a: calls.append(a), **options)
@@ -52,7 +52,7 @@ def opened(folder, precision="int8", **options):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_packed_once_and_found_again(model, precision):
+def test_a_packed_file_is_written_once_and_found_again(model, precision):
     made, calls, path = opened(model, precision, threads=2)
     assert calls[-1][0] == calls[-1][1] >= sum(len(data) for _, data in made.values())
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
@@ -67,7 +67,7 @@ def test_packed_once_and_found_again(model, precision):
     assert not verify(model, precision)
 
 
-def test_one_thread_and_several_pack_the_same(model):
+def test_one_thread_and_several_pack_the_same_bytes(model):
     one, _, _ = opened(model, "int4", threads=1)
     remove(model, "int4")
     assert opened(model, "int4", threads=3)[0] == one
@@ -82,7 +82,7 @@ def damage(path, at, size=1):
 
 
 @pytest.mark.parametrize("where", ["magic", "version", "header", "weights", "short", "empty", "source"])
-def test_a_wrong_file_is_made_anew(model, where):
+def test_a_damaged_or_stale_file_is_made_again(model, where):
     made, _, path = opened(model)
     if where == "source":
         os.utime(model / "model.safetensors", ns=(1, 1))
@@ -98,7 +98,7 @@ def test_a_wrong_file_is_made_anew(model, where):
 
 
 def opened_codec(folder, **options):
-    """The packed codec of a folder as bytes, its file made where it was not there, and the reports of that."""
+    """Write the packed file of a folder's codec, then load it: the packed bytes and the progress reports."""
     calls = []
     with open_checkpoint(folder, codec=False) as checkpoint:
         packed_codec.write_file(checkpoint, progress=lambda *a: calls.append(a), **options)
@@ -121,7 +121,7 @@ def test_the_codec_is_packed_once_for_all_precisions(model):
     ]
 
 
-def test_a_mapped_codec_makes_the_same_samples_and_leaves_the_checkpoints_alone(model):
+def test_a_packed_codec_gives_the_same_samples_without_the_tensors_of_the_checkpoint(model):
     row = next(row for row in golden_rows("tiny-customvoice", "tts") if row["file"] == "tts_en_vivian_st.npz")
     golden = load_golden("tiny-customvoice", row)
     with open_checkpoint(model) as checkpoint, Model(checkpoint) as plain:
@@ -138,7 +138,7 @@ def test_a_mapped_codec_makes_the_same_samples_and_leaves_the_checkpoints_alone(
 
 
 @pytest.mark.parametrize("where", ["weights", "short", "config.json", "model.safetensors", "layout"])
-def test_a_wrong_codec_file_is_made_anew(model, where, monkeypatch):
+def test_a_damaged_or_stale_codec_file_is_made_again(model, where, monkeypatch):
     made, _ = opened_codec(model)
     path = cache_path(model, "codec")
     if where == "weights":
@@ -155,17 +155,15 @@ def test_a_wrong_codec_file_is_made_anew(model, where, monkeypatch):
     assert verify(model, "codec")
 
 
-def test_the_layout_of_the_codec_has_a_number():
-    """Who changes what native/codec/pack.c lays out raises Q3T_CODEC_LAYOUT, and writes number and checksum here."""
+def test_the_layout_of_the_packed_codec_has_a_version():
+    """A change of the layout in native/codec/pack.c needs a new Q3T_CODEC_LAYOUT, and its checksum here."""
     with open_checkpoint(CHECKPOINTS / "tiny-customvoice") as checkpoint:
         rng = np.random.default_rng(5)
         config = checkpoint.config.codec
-        config = replace(
-            config, transformer=replace(config.transformer, rope_theta=1.0)
-        )  # no powers that may be rounded
+        config = replace(config, transformer=replace(config.transformer, rope_theta=1.0))  # powers of 1 are exact
         tensors = []
         for slot, layer, array in collect_decoder(config, checkpoint.files[1]):
-            # integers; exponentials of zeros; sums divided by powers of two
+            # All results are exact: integers, exponentials of 0, and sums divided by powers of two.
             values = rng.integers(-99, 99, array.shape).astype(np.float32)
             values *= "ALPHA" not in slot and "BETA" not in slot
             tensors.append((slot, layer, np.full_like(values, 4) if slot.endswith("USAGE") else values))
@@ -174,7 +172,7 @@ def test_the_layout_of_the_codec_has_a_number():
     assert (CODEC_LAYOUT, zlib.crc32(out)) == (2, 4273801710)
 
 
-def test_a_file_that_was_not_written_to_is_read_whole_once(model, monkeypatch):
+def test_a_file_is_read_whole_once_after_each_change(model, monkeypatch):
     _, _, path = opened(model)
     reads = []
     whole = file_format._check_whole
@@ -183,7 +181,7 @@ def test_a_file_that_was_not_written_to_is_read_whole_once(model, monkeypatch):
         opened(model)
     assert reads == []
     stat = path.stat()
-    damage(path, 0, 0)  # opened for writing, nothing written: its times stay
+    damage(path, 0, 0)  # opened for writing without writing: its times stay
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     for _ in range(2):
         assert opened(model)[1] == []
@@ -191,8 +189,8 @@ def test_a_file_that_was_not_written_to_is_read_whole_once(model, monkeypatch):
 
 
 @pytest.mark.parametrize("restored", [False, True])
-def test_a_byte_flipped_in_the_middle_is_found_at_the_next_opening(model, restored):
-    """Also where somebody puts the time of the last change back."""
+def test_a_flipped_byte_is_found_at_the_next_opening(model, restored):
+    """Also if the time of the last change is restored."""
     made, _, path = opened(model)
     largest = max(made.values(), key=lambda d: len(d[1]))[1]
     stat = path.stat()
@@ -204,7 +202,7 @@ def test_a_byte_flipped_in_the_middle_is_found_at_the_next_opening(model, restor
     assert calls
 
 
-def test_verify_reads_everything(model):
+def test_verify_reads_the_whole_file(model):
     data, _, path = opened(model)
     largest = max(data.values(), key=lambda d: len(d[1]))[1]
     start = path.read_bytes().index(largest)
@@ -212,7 +210,7 @@ def test_verify_reads_everything(model):
     assert not verify(model, "int8")
 
 
-def test_a_killed_process_leaves_nothing_wrong(model):
+def test_a_partial_file_is_replaced(model):
     made, _, path = opened(model)
     path.replace(path.with_suffix(".part"))
     again, calls, _ = opened(model)
@@ -221,7 +219,7 @@ def test_a_killed_process_leaves_nothing_wrong(model):
     assert sorted(p.suffix for p in path.parent.iterdir()) == [".lock", ".ok", ".q3t"]
 
 
-def test_two_processes_at_once(model):
+def test_three_processes_write_one_file_at_once(model):
     code = (
         "import sys; from qwen3tts_cli.packed import matrices; from qwen3tts_cli.packed.verify import verify;"
         "from qwen3tts_cli.models.checkpoint import open_checkpoint;"
@@ -256,7 +254,7 @@ def coded(folder):
 
 @pytest.mark.parametrize("options", [{"greedy": True}, {"seed": 5}], ids=["greedy", "sampled"])
 def test_bf16_in_12_bits_changes_no_byte(model, monkeypatch, options):
-    """Nothing, a file that is found, one that the opening makes since the model counts as large, and a wrong one."""
+    """Without a packed file, with one that the opening writes, with one that is found, and with a damaged one."""
     want = spoken(model, **options)
     assert "bf16" not in cached_sizes(model)
     monkeypatch.setattr(packed_precision, "LARGE_MODEL_BYTES", 1)
@@ -283,8 +281,8 @@ def test_auto_is_int8_for_large_models(model, monkeypatch):
             assert opened.precision == precision
 
 
-def test_what_12_bits_do_not_hold_stays_as_it_is(model):
-    """A layer whose keys have every exponent below 2, beside queries that are packed."""
+def test_matrices_that_12_bits_cannot_hold_are_not_packed(model):
+    """A layer whose K matrix has every exponent below 2; its Q matrix is packed."""
     wild = np.random.default_rng(1)
     found = []
     with open_checkpoint(model) as checkpoint:
@@ -303,8 +301,8 @@ def test_what_12_bits_do_not_hold_stays_as_it_is(model):
     np.testing.assert_array_equal(found[0], found[1])
 
 
-def test_packing_keeps_what_8_bits_can(model):
-    """Column by column, the packed matrix times unit vectors is near the matrix: here by its own format, in NumPy."""
+def test_int8_rounds_to_the_nearest_level(model):
+    """The packed matrices, unpacked with NumPy as their format is documented, are within half a level."""
     with open_checkpoint(model) as checkpoint:
         weights = packed_matrices.load_or_pack(checkpoint, "int8")
         for slot, layer, array in checkpoint.tensors:
@@ -321,8 +319,8 @@ def test_packing_keeps_what_8_bits_can(model):
             assert (error <= 0.501 * np.abs(want).max(1, keepdims=True) / 127).all()
 
 
-def test_the_codecs_own_file_is_opened_when_it_is_asked_for(model):
-    """As for the encoder of a cloned voice, where the packed decoder has made it unnecessary so far."""
+def test_the_tensors_of_the_codec_can_be_read_beside_its_packed_file(model):
+    """Cloning needs the encoder, while the packed file has the decoder alone."""
     opened_codec(model)
     with open_checkpoint(model, codec=False) as checkpoint:
         packed_codec.load_or_pack(checkpoint)
@@ -330,8 +328,8 @@ def test_the_codecs_own_file_is_opened_when_it_is_asked_for(model):
         assert len(checkpoint.tensors) > len(checkpoint.collected)
 
 
-def test_a_process_killed_while_it_packs_leaves_nothing_wrong(model):
-    """Killed at the first report, with the lock held and the file half written."""
+def test_the_file_of_a_killed_process_is_made_again(model):
+    """The process is killed at the first progress report, with the lock held and a partial file."""
     code = (
         "import os, sys; from pathlib import Path; from qwen3tts_cli.packed import matrices;"
         "from qwen3tts_cli.models.checkpoint import open_checkpoint;"
@@ -349,7 +347,7 @@ def test_a_process_killed_while_it_packs_leaves_nothing_wrong(model):
 
 
 @pytest.mark.parametrize("block", [64, 4096, 8 << 20])
-def test_pieces_lie_at_their_places_whatever_the_blocks(tmp_path, monkeypatch, block):
+def test_the_place_of_a_piece_does_not_depend_on_the_block_size(tmp_path, monkeypatch, block):
     monkeypatch.setattr(file_format, "_BLOCK", block)
     rng = np.random.default_rng(2)
     room = HEADER_ROOM

@@ -1,4 +1,4 @@
-"""Greedy speech equals the reference's: prompt ids, prefill embeddings, logits, codes of every frame, and the wave."""
+"""Greedy speech equals the reference: prompt ids, prefill embeddings, logits, codes of every frame, and samples."""
 
 import pytest
 from helpers import (

@@ -1,4 +1,4 @@
-"""int8 and int4: near bf16, the same on every instruction set, and the same bytes however the work is split."""
+"""int8 and int4: near bf16, nearly equal on all instruction sets, and equal bytes however the work is split."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MASKS = {
     "neon": lib.Q3T_CPU_NEON,
     "neon_dotprod": lib.Q3T_CPU_NEON | lib.Q3T_CPU_NEON_DOTPROD,
 }
-# What the quantisation costs the first logits of the embedded voice, with room; docs/precision.md has the measurements.
+# The largest error of the first logits of the embedded voice, with a margin over what docs/precision.md reports.
 LIMITS = {"int8": 0.03, "int4": 0.15}
-# Between instruction sets, of logits: what a sum in another order does once a value falls to another level; the tiny
-# model's weights are random.
+# The largest difference of logits between instruction sets: sums in another order can round a value to another level.
+# It is larger for the tiny model, whose weights are random.
 OTHER_ORDER = {"pocket": 0.02, "tiny-customvoice": 0.05}
 
 
@@ -61,8 +61,8 @@ def test_near_the_reference(voice):
 
 
 @pytest.mark.parametrize("name", [*MASKS, "all"])
-def test_bf16_in_12_bits_has_the_bits_of_bf16(name):
-    """On each instruction set, with one column, and with several in a batch that is prefilled and stepped together."""
+def test_bf16_in_12_bits_gives_the_results_of_bf16(name):
+    """On each instruction set; for one session and for a batch."""
     skip_unless_there(name)
     golden, frames = load_golden("pocket", ROW), 2
     options = {"talker": Sampling(), "predictor": Sampling(), "key": 0, "max_frames": frames, "chunk_frames": 1}
@@ -84,14 +84,14 @@ def test_bf16_in_12_bits_has_the_bits_of_bf16(name):
     assert found[: len(found) // 2] == found[len(found) // 2 :]
 
 
-def test_threads_do_not_change_a_byte(voice):
+def test_the_number_of_threads_changes_no_byte(voice):
     _, checkpoint, matrices = voice
     one, two = spoken(checkpoint, matrices, 1), spoken(checkpoint, matrices, 3)
     for name in ("codes", "logits0", "wav"):
         np.testing.assert_array_equal(one[name], two[name])
 
 
-def test_a_kept_prefix_does_not_change_a_byte(voice):
+def test_a_cached_prompt_prefix_changes_no_byte(voice):
     _, checkpoint, matrices = voice
     prompt = golden_prompt(checkpoint, ROW, load_golden("pocket", ROW))
     prompt = dataclasses.replace(prompt, prefix_rows=len(prompt.text_ids) - 3)
@@ -109,8 +109,8 @@ def test_a_kept_prefix_does_not_change_a_byte(voice):
 
 @pytest.mark.parametrize("name", MASKS)
 def test_instruction_sets_agree(voice, name):
-    """The integer parts are the same bit for bit (tests/native/check_quant.c); what lies between them is float32, and a
-    value at the edge of a level, of an activation or of a key in 16 bits, may fall to either side."""
+    """Integer products are equal bit for bit (tests/native/check_quant.c). Float32 sums may differ in their last bits,
+    and so round an activation or a key to another level."""
     skip_unless_there(name)
     _, checkpoint, matrices = voice
     best = spoken(checkpoint, matrices, max_frames=1)
@@ -121,9 +121,9 @@ def test_instruction_sets_agree(voice, name):
 @pytest.mark.parametrize("name", [*MASKS, "all"])
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_goldens_of_plain_c(folder, precision, name):
-    """Plain C gives the stored codes, and so does every instruction set until it meets a near tie: between the
-    products, which are the same bits, norms and attention are summed in float32."""
+def test_codes_equal_those_of_the_scalar_kernels_up_to_a_near_tie(folder, precision, name):
+    """The scalar kernels give the stored codes. Other instruction sets do as well up to the first near tie, since they
+    sum norms and attention in another order."""
     skip_unless_there(name)
     found = precise(folder, precision, MASKS.get(name, lib.Q3T_CPU_ALL))
     with np.load(GOLDENS / "precision.npz") as goldens:
@@ -136,7 +136,7 @@ def test_goldens_of_plain_c(folder, precision, name):
     assert relative_error(found["logits"], logits) <= limit
 
 
-def test_neighbours_in_a_batch_do_not_change_a_byte(voice):
+def test_other_sessions_in_a_batch_change_no_byte(voice):
     _, checkpoint, matrices = voice
     golden = load_golden("pocket", ROW)
     prompt = golden_prompt(checkpoint, ROW, golden)

@@ -1,4 +1,4 @@
-"""The guard: a model that never ends is retried with other seeds, then fails; what was asked for by length succeeds."""
+"""A model that never ends an utterance: it is retried with other seeds, then fails; a stated length succeeds."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ TEXT = "Hello there."
 
 
 def without_eos(source, folder):
-    """A copy of a checkpoint whose EOS row of the codec head is zero and, with it, never the largest."""
+    """Copy a checkpoint with a codec head whose EOS row is zero, so that EOS never has the largest logit."""
     shutil.copytree(source, folder)
     path = folder / "model.safetensors"
     eos = json.loads((folder / "config.json").read_text())["talker_config"]["codec_eos_token_id"]
@@ -46,21 +46,21 @@ def voice(endless):
         yield opened
 
 
-def test_it_fails_after_retries(voice):
+def test_a_runaway_fails_after_its_retries(voice):
     with pytest.raises(GenerationError, match="3 attempts"):
         voice.say(TEXT, seed=1)
     with pytest.raises(GenerationError, match="1 attempt:"):
         voice.say(TEXT, greedy=True)
 
 
-def test_without_the_guard_it_goes_on(voice):
+def test_without_the_guard_a_runaway_goes_on(voice):
     speech = voice.speak("Hi.", SpeakOptions(seed=1, retries=0, live=True))
     with speech:
         while speech.seconds < 30:
             next(speech)
 
 
-def test_a_stated_length_is_success(voice):
+def test_speech_of_a_stated_length_succeeds(voice):
     for options in ({}, {"greedy": True}, {"live": True}, {"retries": 0}):
         speech = voice.speak(TEXT, SpeakOptions(seed=1, max_frames=30, **options))
         assert sum(len(pcm) for pcm in speech) == 30 * 1920
@@ -83,7 +83,7 @@ def test_retries_use_seeds_of_their_own():
     assert all(0 <= seed < 1 << 64 for seed in seeds)
 
 
-def test_a_good_model_is_not_touched_by_the_guard():
+def test_the_guard_does_not_change_good_speech():
     with Synthesizer.open() as opened:
         np.testing.assert_array_equal(opened.say(TEXT, seed=4), opened.say(TEXT, seed=4, retries=0))
 

@@ -1,4 +1,4 @@
-"""The same seed and text give the same bytes: file, stream, API, threads, chunks, decoder thread, cold or warm."""
+"""The same seed and text give the same bytes for any output, threads, chunks and batch, and in a used process."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ SEED = 20260101
 
 @pytest.fixture(scope="module")
 def want() -> np.ndarray:
-    """The text spoken once on one thread, cold."""
+    """The samples of the text from a synthesizer just opened, on one thread."""
     with Synthesizer.open(threads=1) as voice:
         return voice.say(TEXT, seed=SEED)
 
@@ -48,8 +48,8 @@ def test_chunk_sizes(want, chunk):
     np.testing.assert_array_equal(spoken(chunk_frames=chunk, live=True, pipeline=chunk % 2 == 0), want)
 
 
-def test_warm_and_concurrent():
-    """Several threads on one synthesizer, twice over, each get what they would alone."""
+def test_repeated_and_concurrent_use():
+    """Several threads use one synthesizer twice; each gets the samples that it gets alone."""
     with Synthesizer.open(threads=1) as voice:
         want = voice.say(SHORT, seed=SEED)
     with Synthesizer.open() as voice:
@@ -70,8 +70,8 @@ def test_warm_and_concurrent():
             assert not np.array_equal(out[1][: len(want)], want[: len(out[1])])
 
 
-def test_an_inserted_sentence_changes_no_other():
-    """Draws are keyed by what is said, not by where: the utterances around an insertion keep their samples."""
+def test_an_inserted_sentence_changes_no_other_sentence():
+    """Draws depend on the text of an utterance and not on its place."""
     first, second, new = (
         "We walked along the river until it got dark." + " It was late." * 6,
         "Nobody said a word, and then we went home." + " It rained." * 7,
@@ -85,7 +85,7 @@ def test_an_inserted_sentence_changes_no_other():
     np.testing.assert_array_equal(three, np.concatenate(alone))
 
 
-def test_a_repeated_sentence_is_drawn_anew():
+def test_a_repeated_sentence_has_other_draws():
     sentence = "The train leaves at seven o'clock, and nobody knows why it does that every single day of the week."
     with Synthesizer.open() as voice:
         once, twice = (voice.say(t, seed=3) for t in (sentence, f"{sentence}\n\n{sentence}"))
@@ -114,7 +114,7 @@ def test_command_line(want, tmp_path):
 
 @pytest.mark.parametrize("text_mode", ["full", "streaming"])
 def test_text_modes_of_a_large_model_shape(text_mode):
-    """The tiny CustomVoice has what 1.7B has: a projection, instruct, dialects."""
+    """The tiny CustomVoice has the features of 1.7B: a projection, instructions, dialects."""
     out = []
     for threads, chunk, pipeline in ((1, 0, False), (2, 2, True)):
         with Synthesizer.open(CHECKPOINTS / "tiny-customvoice", threads=threads) as voice:

@@ -1,6 +1,6 @@
-"""The choice of a code equals the chain of logits processors of the reference; the draws are Philox4x32-10.
+"""Sampling equals the reference's chain of logits processors, and the random draws are Philox4x32-10.
 
-sample.c is compiled by itself and called directly: what it does cannot be told from whole utterances.
+sample.c is compiled and called directly, since whole utterances do not show how a code was chosen.
 """
 
 import shutil
@@ -18,7 +18,7 @@ GRID = 4000
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory):
-    """sample.c and the kernels as a library, with the kernel table of this processor."""
+    """A library of sample.c and the kernels, with the kernel table of this processor."""
     folder = tmp_path_factory.mktemp("native")
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     cc = [shutil.which(compiler) or "cc", "-std=c11", "-O1", "-fPIC", "-I", ROOT / "native"]
@@ -58,7 +58,7 @@ def choose(native, scores, u, **sampling):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_chain_of_the_reference(native, case):
+def test_scores_equal_the_chain_of_the_reference(native, case):
     ffi, lib, _ = native
     golden = np.load(GOLDENS / "sampling/talker_chain.npz")
     logits, history, params = (golden[f"{case}_{name}"] for name in ("logits", "history", "params"))
@@ -93,7 +93,7 @@ def test_chain_of_the_reference(native, case):
 @pytest.mark.parametrize("n", [1, 5, 64, 511, 512, 3072])
 @pytest.mark.parametrize("top_k", [0, 1, 20, 50, 129, 4000])
 @pytest.mark.parametrize("top_p", [1.0, 0.8, 1e-6])
-def test_only_what_is_kept_is_drawn(native, n, top_k, top_p):
+def test_only_codes_that_pass_the_filters_are_drawn(native, n, top_k, top_p):
     rng = np.random.default_rng(n + top_k)
     scores = np.round(rng.normal(size=n) * 4, 1).astype(np.float32)  # with ties
     scores[rng.random(n) < 0.1] = -np.inf
@@ -121,14 +121,14 @@ def test_extreme_temperatures(native):
 
 
 def test_draws_are_philox(native):
-    """Known answers of Philox4x32-10 for counters and keys of all zeros and all ones (Random123, kat_vectors)."""
+    """The known answers of Random123 (kat_vectors) for counters and keys of all zeros and all ones."""
     _, lib, _ = native
     ones32, ones64 = 2**32 - 1, 2**64 - 1
     assert lib.q3t_draw(0, 0, 0, 0) == (0x6627E8D5E169C58D >> 11) * 2.0**-53
     assert lib.q3t_draw(ones64, ones64, ones32, ones32) == (0x408F276D41C83B0E >> 11) * 2.0**-53
 
 
-def test_draws_are_uniform_and_keyed_by_everything(native):
+def test_draws_are_uniform_and_depend_on_seed_key_frame_and_group(native):
     _, lib, _ = native
     draws = np.array([lib.q3t_draw(1, 2, frame, group) for frame in range(1000) for group in range(16)])
     assert np.abs(np.histogram(draws, 16, (0, 1))[0] - 1000).max() < 160

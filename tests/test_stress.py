@@ -1,4 +1,4 @@
-"""Streams dropped, broken off, cancelled, closed and forked at random: tests/stress.py, briefly and for ten minutes."""
+"""Runs tests/stress.py, briefly and for ten minutes: objects dropped, cancelled, closed and forked at random."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def stress(seconds: float, seed: int) -> None:
     assert done.returncode == 0, f"seed {seed}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
-def test_random_order_for_a_moment():
+def test_random_order_for_seconds():
     stress(10, seed=time.time_ns() % 1_000_000)
 
 

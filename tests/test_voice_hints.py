@@ -1,4 +1,4 @@
-"""`voices show` and `preview` of presets, and hints that can be run as they are printed."""
+"""`voices show` and `voices preview` of presets, and hints, which can be run as they are printed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pulled(alias, source):
 
 
 @pytest.mark.parametrize("name", ["slt", "SLT", " slt "])
-def test_show_says_what_a_preset_is(run, name):
+def test_show_describes_a_preset(run, name):
     facts = json.loads(run("voices", "show", name, "--json")[0])
     assert (facts["name"], facts["kind"], facts["model"], facts["language"]) == ("slt", "preset", "pocket", "english")
     out, err = run("voices", "show", name)
@@ -50,7 +50,7 @@ def test_preview_speaks_with_a_preset(run):
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
 
 
-def test_a_preset_is_looked_for_in_the_models_that_are_here(run):
+def test_a_preset_is_searched_in_the_models_on_this_machine(run):
     out, err = run("voices", "preview", "ryan", "-o", "a.wav", code=3)
     assert err == (
         "error: voice ryan is a preset of 0.6b and 1.7b, and neither is here; get it with: qwen3tts models pull 0.6b\n"
@@ -63,7 +63,7 @@ def test_a_preset_is_looked_for_in_the_models_that_are_here(run):
     assert "0.6b" in run("voices", "show", "ryan")[0]
 
 
-def test_preview_takes_the_preset_of_the_model_it_is_told(run, monkeypatch):
+def test_preview_takes_the_preset_of_the_given_model(run, monkeypatch):
     spoken = []
     monkeypatch.setattr("qwen3tts_cli.cli.commands.say_run.speak", lambda text, given: spoken.append(given))
     run("voices", "preview", "ryan", "-m", str(PRESETS))
@@ -89,7 +89,7 @@ def test_a_kept_voice_comes_before_a_preset_of_a_fine_tuned_model(run):
 
 
 @pytest.mark.parametrize("command", ["show", "preview"])
-def test_an_unknown_name_gets_the_nearest_of_both(run, command):
+def test_an_unknown_name_suggests_presets_and_kept_voices(run, command):
     voice_store.save(VOICE)
     for name, near in (("annaa", "anna"), ("ryen", "ryan"), ("stl", "slt")):
         err = run("voices", command, name, code=2)[1]
@@ -97,7 +97,7 @@ def test_an_unknown_name_gets_the_nearest_of_both(run, command):
 
 
 @pytest.mark.parametrize("command", [("rm", "slt"), ("rename", "slt", "anna"), ("export", "slt", "a.safetensors")])
-def test_a_preset_cannot_be_handled_as_a_kept_voice(run, command):
+def test_commands_for_kept_voices_refuse_a_preset(run, command):
     assert run("voices", *command, code=2)[1] == "error: voice name 'slt': a preset of a model, not a kept voice\n"
 
 
@@ -141,12 +141,12 @@ def test_the_hint_of_design_names_the_base_model_as_it_was_typed(run):
         ("", 64, "it needs a base model of hidden size 64 (say -m)"),
     ],
 )
-def test_the_hint_of_import_is_a_command_where_there_is_one(run, model, width, hint):
+def test_the_hint_of_import_is_a_command_if_a_model_is_known(run, model, width, hint):
     Path("a.safetensors").write_bytes(voice_bytes(Voice("anna", np.ones(width), model=model)))
     assert run("voices", "import", "a.safetensors")[1] == f"anna: kept; {hint}\n"
 
 
-def test_the_preview_of_a_voice_whose_model_is_a_folder_asks_for_it(run):
+def test_preview_asks_for_the_model_of_a_voice_made_in_a_folder(run):
     shutil.copytree(BASE, "folder")
     run("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", "./folder", "-q")
     err = run("voices", "preview", "anna", "-o", "a.wav", code=2)[1]

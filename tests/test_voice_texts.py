@@ -1,4 +1,4 @@
-"""What a voice is kept with can be read back, and what cannot is refused before any work."""
+"""The fields of a voice: what a voice file can hold reads back, and anything else is refused before any work."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def same(one: Voice, two: Voice) -> bool:
 
 @pytest.mark.parametrize("text", TAKEN.values(), ids=TAKEN)
 @pytest.mark.parametrize("key", ["note", "description", "transcript"])
-def test_a_text_comes_back_as_it_was_kept(key, text):
+def test_a_text_reads_back_as_it_was_written(key, text):
     voice = replace(VOICE, **{key: text}) if text or key != "transcript" else VOICE
     voice_store.save(voice)
     assert same(voice_store.load("anna"), voice)
@@ -84,7 +84,7 @@ def test_a_text_comes_back_as_it_was_kept(key, text):
 
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("key", ["note", "description", "transcript"])
-def test_a_text_that_cannot_be_read_is_not_kept(key, text):
+def test_a_text_that_would_not_read_back_is_not_written(key, text):
     if key == "transcript" and len(text) > 4096:
         text = "x" * 16385
     with pytest.raises(UsageError, match=f"{key}: ") as caught:
@@ -95,7 +95,7 @@ def test_a_text_that_cannot_be_read_is_not_kept(key, text):
 
 @pytest.mark.parametrize("value", NO_TEXTS, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("key", ["name", "language", "model", "description", "note", "sha256", "transcript"])
-def test_what_is_no_text_is_refused_by_its_type(key, value):
+def test_a_field_that_is_no_text_is_refused_by_its_type(key, value):
     with pytest.raises(UsageError, match=f"{key}: found ") as caught:
         voice_bytes(replace(VOICE, **{key: value}))
     assert len(str(caught.value)) < 200
@@ -105,13 +105,13 @@ _NO_SECONDS = ["1", True, float("nan"), float("inf"), -1, 601, 10**400, 10**5000
 
 
 @pytest.mark.parametrize("seconds", _NO_SECONDS, ids=range(len(_NO_SECONDS)))
-def test_seconds_are_a_number_in_range(seconds):
+def test_seconds_out_of_range_are_refused(seconds):
     with pytest.raises(UsageError, match="seconds: found "):
         voice_bytes(replace(VOICE, seconds=seconds))
 
 
 @pytest.mark.parametrize("seconds", [0, 5, 0.25, 600, np.float32(0.5), np.int64(3), np.float64(1.5)])
-def test_seconds_of_any_number_are_kept(seconds):
+def test_seconds_of_any_number_type_are_written(seconds):
     voice_store.save(replace(VOICE, seconds=seconds))
     assert voice_store.load("anna").seconds == seconds
 
@@ -138,7 +138,7 @@ def test_seconds_of_any_number_are_kept(seconds):
     ],
     ids=lambda arrays: " ".join(f"{key} {getattr(value, 'shape', value)}" for key, value in arrays.items()),
 )
-def test_arrays_that_cannot_be_read_are_not_kept(arrays):
+def test_arrays_that_would_not_read_back_are_not_written(arrays):
     with pytest.raises(UsageError):
         voice_store.save(replace(VOICE, **arrays))
     assert voice_store.names() == []
@@ -156,7 +156,7 @@ def test_arrays_that_cannot_be_read_are_not_kept(arrays):
         ("embedding", None),
     ],
 )
-def test_what_is_no_array_makes_no_voice(key, value):
+def test_a_value_that_is_no_array_makes_no_voice(key, value):
     with pytest.raises(UsageError, match=f"voice: {key}: "):
         replace(VOICE, **{key: value})
 
@@ -170,8 +170,8 @@ def test_the_largest_voice_can_be_read():
 _ALPHABET = 'aZ0 \n\t\r\v\f\0\x1b\x1c\x7f\x85\x9b\u00a0\u200b\u2028\u202e\u2069\u3000\ufeff\ud800\udcff\U0001f600"\\'
 
 
-def test_what_is_written_reads_back_and_what_reads_would_refuse_is_not_written(tmp_path):
-    """Random voices, most of them odd: each is either refused by UsageError, or read back the same."""
+def test_random_voices_read_back_or_are_refused_by_writer_and_reader(tmp_path):
+    """Most of the random voices are invalid: each raises UsageError, or reads back as the same voice."""
     draw = random.Random(7)
     path = tmp_path / "voice.safetensors"
 
@@ -197,7 +197,7 @@ def test_what_is_written_reads_back_and_what_reads_would_refuse_is_not_written(t
         try:
             data = voice_bytes(voice)
         except UsageError:
-            # the reader refuses it too, where a file can hold it at all
+            # the reader refuses the voice as well, if it can be written as JSON
             try:
                 plain = {f.name: getattr(voice, f.name) for f in fields(Voice) if f.name not in ("embedding", "codes")}
                 arrays = {"embedding": voice.embedding} | ({} if voice.codes is None else {"codes": voice.codes})
@@ -215,12 +215,12 @@ def test_what_is_written_reads_back_and_what_reads_would_refuse_is_not_written(t
     assert 50 < kept < 500
 
 
-# ---- before any work
+# ---- refused before any work
 
 
 @pytest.fixture
 def no_work(monkeypatch):
-    """Neither a model is opened nor a recording read."""
+    """Fail if a model is opened or a recording is read."""
 
     def fail(*_, **__):
         raise AssertionError("work was begun")
@@ -272,7 +272,7 @@ def test_a_name_and_a_folder_are_checked_before_any_work(no_work, capfd, monkeyp
 
 
 @pytest.mark.parametrize("text", ["with\u00a0her\u3000consent\u200b", "Zeile eins\r\nZeile zwei", "x" * 4096])
-def test_a_note_of_the_command_comes_back(capfd, text):
+def test_a_note_given_to_the_command_reads_back(capfd, text):
     arguments = ("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", BASE, "--note", text)
     assert run(capfd, *arguments, "-q") == (0, "", "")
     assert voice_store.load("anna").note == text
@@ -313,7 +313,7 @@ def base():
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
-def test_what_the_api_accepts_can_be_kept(base):
+def test_fields_that_the_api_accepts_can_be_written(base):
     voice = base.clone(Path(WAV), TEXT, name="anna", note="a\u00a0b\u3000", description="\u200b")
     voice_store.save(voice)
     assert same(voice_store.load("anna"), voice)
@@ -321,7 +321,7 @@ def test_what_the_api_accepts_can_be_kept(base):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="file names are Unicode there")
-def test_a_model_in_a_folder_of_any_name_makes_voices_that_can_be_kept(capfd):
+def test_a_model_in_a_folder_of_any_name_makes_voices_that_can_be_written(capfd):
     folder = os.fsdecode(b"m\x1b\xff" + b"o" * 100)
     shutil.copytree(BASE, folder)
     arguments = ("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", f"./{folder}", "-q")
@@ -329,8 +329,8 @@ def test_a_model_in_a_folder_of_any_name_makes_voices_that_can_be_kept(capfd):
     assert voice_store.load("anna").model == "m??" + "o" * 100
 
 
-def test_the_longest_recording_with_silence_behind_it_can_be_kept(base, monkeypatch):
-    """10 minutes and 0.5 s; one frame more is refused before the encoders are opened."""
+def test_the_longest_recording_with_appended_silence_can_be_kept(base, monkeypatch):
+    """10 minutes and 0.5 s. One frame more is refused before the encoders are opened."""
     from qwen3tts_cli.audio.recording import Recording
 
     def embed(checkpoint, recording, *_):
@@ -351,14 +351,14 @@ def test_the_longest_recording_with_silence_behind_it_can_be_kept(base, monkeypa
 
 
 @pytest.mark.parametrize("name", [5, None, b"anna", ["anna"]])
-def test_a_name_is_a_text(name):
+def test_a_voice_name_that_is_no_text_is_refused(name):
     for action in (voice_store.load, voice_store.find, voice_store.remove, voice_store.path_of, voice_store.check_name):
         with pytest.raises(UsageError, match=f"voice name: found {type(name).__name__}, expected a text"):
             action(name)
 
 
-def test_of_two_that_keep_a_voice_under_one_name_one_fails(monkeypatch):
-    """Both have looked before either wrote."""
+def test_of_two_writers_of_one_voice_name_one_fails(monkeypatch):
+    """Also if both checked the name before either wrote the file."""
     first = replace(VOICE, note="first")
     link = os.link
 

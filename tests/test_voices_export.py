@@ -1,4 +1,4 @@
-"""`voices export` writes as `say -o` does: into devices and FIFOs, through links, to stdout."""
+"""`voices export` writes to devices, FIFOs, links and stdout as `say -o` does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_voicefile import VOICE
+from test_voice_file import VOICE
 
 from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.cloning import voice_store
@@ -43,7 +43,7 @@ def export(capfd):
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])
-def test_a_fifo_is_written_into(export, force):
+def test_a_fifo_receives_the_file(export, force):
     os.mkfifo("fifo")
     os.symlink("fifo", "link")
     for name in ("fifo", "link"):
@@ -100,12 +100,12 @@ def test_files_and_folders(export):
 
 @pytest.mark.parametrize("name", ["new/", "new/er/", "./new/"])
 @pytest.mark.parametrize("force", [(), ("--force",)])
-def test_a_folder_that_is_not_there_is_refused(export, name, force):
+def test_a_folder_that_does_not_exist_is_refused(export, name, force):
     assert f"FILE {name}: no such folder" in export(name, *force, code=2)
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])
-def test_names_of_no_file(export, name):
+def test_names_that_no_file_can_have_are_refused(export, name):
     export(name, code=2)
 
 
@@ -124,7 +124,7 @@ def test_dash_is_stdout(name):
     assert sorted(os.listdir()) == ["data", "out"]
 
 
-def test_never_binary_on_a_terminal():
+def test_nothing_binary_is_written_to_a_terminal():
     master, slave = pty.openpty()
     done = run("-", stdout=slave)
     os.close(slave)

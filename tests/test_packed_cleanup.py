@@ -1,4 +1,4 @@
-"""Packed weights go with their model: removed with it, by name when it is gone, and when it has a new revision."""
+"""Packed files are deleted with their model, by the name of a model that is gone, and after a new revision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMITS = ["a" * 40, "b" * 40]
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-    """Run a command with cache folders of its own: stdout, stderr."""
+    """Run a command with empty cache folders; returns stdout and stderr."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
 
@@ -41,7 +41,7 @@ def run(tmp_path, monkeypatch, capfd):
 
 
 def snapshot(commit=COMMITS[0]):
-    """A revision of the repo in the Hugging Face cache, which becomes its `main`."""
+    """Put a revision of the repository into the Hugging Face cache, as its `main`."""
     folder = hub_cache.repo_folder(REPO) / "snapshots" / commit
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
     (hub_cache.repo_folder(REPO) / "refs").mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def pack(folder, *precisions):
 
 
 def kinds():
-    """Kinds of all packed files."""
+    """The kinds of all packed files."""
     return sorted(pack.kind for pack in cleanup.packed_files())
 
 
@@ -65,7 +65,7 @@ def files():
     return sorted(path.suffix for path in (Path(os.environ["XDG_CACHE_HOME"]) / "qwen3tts" / "packed").iterdir())
 
 
-def test_rm_removes_the_packed_weights_of_every_precision(run):
+def test_rm_deletes_the_packed_files_of_every_precision(run):
     pack(snapshot(), *PRECISIONS)
     assert kinds() == ["bf16", "codec", "int4", "int8"]
     run("models", "rm", "-y", "0.6b")
@@ -73,7 +73,7 @@ def test_rm_removes_the_packed_weights_of_every_precision(run):
     run("models", "rm", "-y", "0.6b", code=3)
 
 
-def test_rm_removes_those_of_old_revisions_and_of_a_model_whose_folder_is_gone(run):
+def test_rm_deletes_packed_files_of_old_revisions_and_of_a_model_that_is_gone(run):
     pack(snapshot(COMMITS[0]), "int8")
     pack(snapshot(COMMITS[1]), "int4")
     shutil.rmtree(hub_cache.repo_folder(REPO))
@@ -90,7 +90,7 @@ def test_rm_leaves_other_models_alone(run, tmp_path):
     assert kinds() == ["codec", "int8"]
 
 
-def test_packing_removes_what_was_packed_of_an_old_revision(run):
+def test_packing_deletes_the_packed_files_of_an_old_revision(run):
     pack(snapshot(COMMITS[0]), "int8")
     new = snapshot(COMMITS[1])
     pack(new, "int4")
@@ -98,7 +98,7 @@ def test_packing_removes_what_was_packed_of_an_old_revision(run):
     assert kinds() == ["codec", "int4"]
 
 
-def test_packing_removes_what_was_packed_of_a_folder_that_is_gone(run, tmp_path):
+def test_packing_deletes_the_packed_files_of_a_folder_that_is_gone(run, tmp_path):
     gone = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "gone")
     pack(gone, "int8")
     shutil.rmtree(gone)
@@ -107,7 +107,7 @@ def test_packing_removes_what_was_packed_of_a_folder_that_is_gone(run, tmp_path)
     assert [p.folder for p in cleanup.packed_files()] == [there, there]
 
 
-def test_tidy_removes_what_nothing_can_use(run, tmp_path):
+def test_tidy_deletes_packed_files_without_a_model(run, tmp_path):
     gone = shutil.copytree(CHECKPOINTS / "tiny-customvoice", tmp_path / "gone")
     there = shutil.copytree(CHECKPOINTS / "tiny-base", tmp_path / "there")
     pack(gone, "int8")
@@ -124,7 +124,7 @@ def test_tidy_removes_what_nothing_can_use(run, tmp_path):
     assert run("models", "tidy")[1] == "nothing to remove\n"
 
 
-def test_tidy_leaves_what_somebody_writes(run, tmp_path):
+def test_tidy_leaves_a_file_that_is_being_written(run, tmp_path):
     path = cache_path(tmp_path / "model", "int8")
     with cache_lock.try_lock(path):
         path.with_suffix(".part").write_bytes(b"half")
@@ -132,7 +132,7 @@ def test_tidy_leaves_what_somebody_writes(run, tmp_path):
         assert path.with_suffix(".part").exists()
 
 
-def test_unpack_removes_every_precision(run):
+def test_unpack_deletes_every_precision(run):
     pack(snapshot(), *PRECISIONS)
     err = run("models", "unpack", "0.6b")[1]
     assert all(f"{kind} 0.00 GB" in err for kind in ("bf16", "int8", "int4", "codec"))
@@ -140,7 +140,7 @@ def test_unpack_removes_every_precision(run):
     assert run("models", "unpack", "0.6b")[1] == "0.6b: no weights are packed\n"
 
 
-def test_unpack_of_one_precision_names_what_stays(run):
+def test_unpack_of_one_precision_names_the_packed_files_that_stay(run):
     pack(snapshot(), "int8", "int4")
     err = run("models", "unpack", "0.6b", "--precision", "int4")[1]
     assert "still packed: codec, int8" in err
@@ -180,7 +180,7 @@ def test_a_header_names_the_folder_of_the_model(run, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"Q3TPACK\0", b"\0" * 100, b"Q3TPACK\0" + b"\xff" * 100])
-def test_a_file_that_is_none_is_nobodys(run, tmp_path, content):
+def test_a_file_without_a_valid_header_has_no_model(run, tmp_path, content):
     path = cache_path(tmp_path, "int8")
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
@@ -191,7 +191,7 @@ def test_a_file_that_is_none_is_nobodys(run, tmp_path, content):
 
 
 def test_the_lock_survives_the_removal_of_its_file(run, tmp_path):
-    """Who opened the file before it was removed does not hold what the next one holds."""
+    """A lock whose file was deleted does not release the lock that was taken after that."""
     path = cache_path(tmp_path, "int8")
     first = cache_lock.try_lock(path)
     path.with_suffix(".lock").unlink()

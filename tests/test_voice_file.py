@@ -1,4 +1,4 @@
-"""Kept voices: the same bytes on every machine, hostile files refused in one line, names that stay in their folder."""
+"""Voice files and kept voices: equal bytes everywhere, invalid files refused in one line, names that are no paths."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def same(one: Voice, two: Voice) -> bool:
     return voice_bytes(one) == voice_bytes(two)
 
 
-def file_of(tmp_path, metadata=None, arrays=None, **values):
-    """A voice file with some of its parts replaced."""
+def make_file(tmp_path, metadata=None, arrays=None, **values):
+    """Write a voice file with some of its parts replaced; returns its path."""
     header, _ = split(voice_bytes(VOICE))
     plain = {**json.loads(header["__metadata__"]["voice"]), **values}
     metadata = {"format": FORMAT, "voice": json.dumps(plain)} if metadata is None else metadata
@@ -57,7 +57,7 @@ def split(data: bytes) -> tuple[dict, bytes]:
     return json.loads(data[8 : 8 + length]), data[8 + length :]
 
 
-def test_a_file_holds_all_of_a_voice(tmp_path):
+def test_a_voice_file_reads_back_as_the_voice(tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes(voice_bytes(VOICE))
     read = read_voice(path)
@@ -74,7 +74,7 @@ def test_a_file_holds_all_of_a_voice(tmp_path):
 @pytest.mark.parametrize(
     ("new", "message"), [("bea", "kept already; .* qwen3tts voices rm bea"), ("Anna", "has that name already")]
 )
-def test_renaming_onto_a_kept_voice_says_what_to_do(data_folder, new, message):
+def test_renaming_to_a_kept_voice_is_refused(data_folder, new, message):
     for name in ("anna", "bea"):
         voice_store.save(replace(VOICE, name=name))
     with pytest.raises(UsageError, match=message):
@@ -113,7 +113,7 @@ def test_keep_rename_export_import(tmp_path, data_folder):
     "name",
     ["", ".", "..", "../anna", "a/b", "a\\b", "a.b", "-a", "Ä", "a" * 65, "a b", "a\0b", "~", "none", "ryan", "slt"],
 )
-def test_names_stay_in_their_folder(name, data_folder):
+def test_names_that_are_paths_are_refused(name, data_folder):
     for action in (lambda: voice_store.save(replace(VOICE, name=name)), lambda: voice_store.remove(name)):
         with pytest.raises(UsageError, match="voice name"):
             action()
@@ -121,14 +121,14 @@ def test_names_stay_in_their_folder(name, data_folder):
 
 
 def test_a_name_inside_an_imported_file_cannot_leave_the_folder(tmp_path, data_folder):
-    path = file_of(tmp_path, name="../../evil")
+    path = make_file(tmp_path, name="../../evil")
     with pytest.raises(UsageError, match="voice name"):
         voice_store.import_file(str(path))
     assert not data_folder.exists()
     assert voice_store.import_file(str(path), "good").name == "good"
 
 
-def test_bad_files_in_the_folder_are_listed_and_can_be_removed(data_folder):
+def test_invalid_files_in_the_folder_are_listed_and_can_be_removed(data_folder):
     voice_store.save(VOICE)
     (data_folder / "bad.safetensors").write_bytes(b"nonsense")
     (data_folder / "notes.txt").write_text("not a voice")
@@ -161,9 +161,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_voices_are_refused(tmp_path, case):
+def test_invalid_voices_are_refused(tmp_path, case):
     parts, words = BAD[case]
-    path = file_of(tmp_path, **parts)
+    path = make_file(tmp_path, **parts)
     with pytest.raises(InputError) as caught:
         read_voice(path)
     assert words in str(caught.value)
@@ -181,14 +181,14 @@ def test_bad_voices_are_refused(tmp_path, case):
         b"PK\3\4",
     ],
 )
-def test_what_is_no_safetensors_file_is_refused(tmp_path, data):
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path, data):
     path = tmp_path / "voice.safetensors"
     path.write_bytes(data)
     with pytest.raises(InputError):
         read_voice(path)
 
 
-def test_paths_that_are_no_files(tmp_path):
+def test_paths_that_are_no_regular_files_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         read_voice(tmp_path / "missing.safetensors")
     with pytest.raises(InputError, match="a directory"):
@@ -198,7 +198,7 @@ def test_paths_that_are_no_files(tmp_path):
         read_voice(tmp_path / "fifo.safetensors")
 
 
-def test_every_flipped_bit_is_seen_or_harmless(tmp_path):
+def test_every_flipped_bit_is_refused_or_harmless(tmp_path):
     data, path = voice_bytes(VOICE), tmp_path / "voice.safetensors"
     header = 8 + int.from_bytes(data[:8], "little")
     for bit in range(0, 8 * header, 5):
