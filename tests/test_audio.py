@@ -152,7 +152,7 @@ def test_warnings_are_no_refusals():
         return " ".join(load_recording((samples, rate)).warnings)
 
     assert lines(SPEECH) == ""
-    assert "2.0 s is too little" in lines(SPEECH[: 2 * RATE])
+    assert "2.0 s is too short" in lines(SPEECH[: 2 * RATE])
     assert "40.0 s is slower" in lines(np.tile(SPEECH, 10))
     assert "clipped" in lines(np.clip(SPEECH * 20, -1, 1))
     assert transcript_warning("Hello world, how are you today?", 3) is None

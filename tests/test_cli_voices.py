@@ -52,7 +52,7 @@ def test_say_with_a_recording_equals_the_reference(run):
     how = ("-m", BASE, "-l", "en", "--greedy", "--max-frames", "24", "--subtype", "FLOAT", "-o", "a.wav")
     _, err = run("say", "Hello world.", "--ref", WAV, "--ref-text", TEXT, *how)
     assert "warning: " in err
-    assert "2.5 s is too little" in err
+    assert "2.5 s is too short" in err
     assert snr_db(soundfile.read("a.wav")[0], golden["wav"]) >= 80
     golden = load_golden("tiny-base", "xvec_en_st")
     text = "Hello world. This is a test of the speech engine, isn't it?"

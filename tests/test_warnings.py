@@ -53,7 +53,7 @@ def test_two_threads_get_their_own_warnings(base, no_python_warnings):
         thread.join(60)
     for seconds, lines in heard.items():
         assert len(lines) == 2
-        assert all(line.startswith(f"samples: {seconds} s is too little") for line in lines)
+        assert all(line.startswith(f"samples: {seconds} s is too short") for line in lines)
 
 
 def test_speaking_with_a_recording_warns_whoever_speaks(base, no_python_warnings):
@@ -61,7 +61,7 @@ def test_speaking_with_a_recording_warns_whoever_speaks(base, no_python_warnings
         heard = []
         ask("Hello.", ref_audio=WAV, ref_text="word " * 200, on_warning=heard.append, **HOW)
         assert len(heard) == 2
-        assert "too little" in heard[0]
+        assert "too short" in heard[0]
         assert "more than anyone says" in heard[1]
     mine, other = [], []
     items = ["Hello.", {"text": "Hello.", "on_warning": other.append}]
@@ -89,10 +89,10 @@ def test_opening_warns_whoever_opens(tmp_path, monkeypatch, no_python_warnings):
 
 
 def test_without_a_callable_they_are_warnings_of_python(base):
-    with pytest.warns(UserWarning, match="too little") as caught:
+    with pytest.warns(UserWarning, match="too short") as caught:
         base.clone(WAV)
     assert caught[0].filename == __file__
-    with pytest.warns(UserWarning, match="too little"):
+    with pytest.warns(UserWarning, match="too short"):
         base.say("Hello.", ref_audio=WAV, **HOW)
 
 
@@ -100,7 +100,7 @@ def test_an_error_of_the_callable_is_the_callers(base):
     def refuse(line):
         raise RuntimeError(line)
 
-    with pytest.raises(RuntimeError, match="too little"):
+    with pytest.raises(RuntimeError, match="too short"):
         base.clone(WAV, on_warning=refuse)
 
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_called_is_a_usage_error(base, on_warning):
 
 
 def test_a_recording_keeps_its_warnings(no_python_warnings):
-    assert "too little" in load_recording(WAV).warnings[0]
+    assert "too short" in load_recording(WAV).warnings[0]
 
 
 def test_the_command_shows_them(capfd, tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def test_the_command_shows_them(capfd, tmp_path, monkeypatch):
     model = str(CHECKPOINTS / "tiny-base")
     arguments = ["say", "Hello.", "-m", model, "--ref", str(WAV), "--max-frames", "2", "-o", "a.wav"]
     assert cli.run(arguments) == 0
-    assert f"warning: {WAV}: 2.5 s is too little" in capfd.readouterr().err
+    assert f"warning: {WAV}: 2.5 s is too short" in capfd.readouterr().err
     assert cli.run([*arguments, "-q"]) == 0
     assert capfd.readouterr().err == ""
 

@@ -198,7 +198,7 @@ def _checked(mono: np.ndarray, rate: int, name: str, trim: bool, append: bool) -
         warnings.append(f"{name}: the recording is clipped; a quieter one makes a cleaner voice")
     low, high = GOOD_SECONDS
     if not low <= seconds <= high:
-        advice = "too little to know a voice by" if seconds < low else "slower to speak with, and no better"
+        advice = "too short for a good likeness" if seconds < low else "longer than needed, and slows speech down"
         warnings.append(f"{name}: {seconds:.1f} s is {advice}; {low} to {high} s is good")
     samples = resample(mono, rate, name)
     if append:

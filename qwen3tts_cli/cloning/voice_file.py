@@ -139,7 +139,7 @@ def check_texts(**texts: object) -> None:
 
 
 def as_text(model: str) -> str:
-    """The name of a model as a voice file can hold it: at most 256 characters, with "?" for those it refuses."""
+    """The name of a model as a voice file can hold it: at most 256 characters, with "?" for refused characters."""
     return _REFUSED.sub("?", model)[: _TEXTS["model"]]
 
 

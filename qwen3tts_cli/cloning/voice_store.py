@@ -71,7 +71,7 @@ def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
 
 
 def load(name: str) -> Voice:
-    """A kept voice, named as its file is. Raises UsageError if there is none, InputError for an invalid file."""
+    """A kept voice under the name of its file. Raises UsageError if there is none, InputError for an invalid file."""
     path = existing_path(name)
     return _with_name(read_voice(path), path.name.removesuffix(VOICE_SUFFIX))
 

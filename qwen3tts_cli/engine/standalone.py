@@ -62,7 +62,7 @@ class Standalone:
 
 
 def mono_samples(samples: np.ndarray) -> np.ndarray:
-    """Samples as the encoders take them: contiguous float32 (n,), finite. See to_float32 for what may be given.
+    """Samples as the encoders take them: contiguous float32 (n,), finite. See to_float32 for the types it accepts.
 
     Raises UsageError for another dtype or shape, InputError for too many samples or samples that are not finite.
     """

@@ -1,4 +1,4 @@
-"""List the packed files in the cache folder, and delete those that are not needed."""
+"""List the packed files in the cache folder, and delete unused ones."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class _Blocks:
                     self.flush()
 
     def flush(self) -> None:
-        """Write the block as far as it is filled."""
+        """Write the filled part of the block."""
         self._tick(self._start)
         self._file.write(self._block[: self._used])
         before, self._start, self._used = self._start, self._start + self._used, 0

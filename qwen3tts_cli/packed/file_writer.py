@@ -157,7 +157,7 @@ class BackgroundWriter:
             time.sleep(_POLL_SECONDS)
 
     def close(self) -> None:
-        """Stop writing, and wait for the thread. Leaves no partial file; what the jobs refer to may then be freed."""
+        """Stop writing, and wait for the thread. Leaves no partial file; the weights may be freed afterwards."""
         self._stopped = True
         if self._process != os.getpid():
             return

@@ -34,7 +34,7 @@ def load_packed_weights(
     progress: Progress | None,
     warn: Callable[[str], None],
 ) -> tuple[Matrices, np.ndarray | None]:
-    """The packed matrices and the packed codec, as engine.model.Model takes them; None for what is not packed.
+    """The packed matrices and the packed codec, as engine.model.Model takes them; None for one that is not packed.
 
     codec: whether the codec is packed. cache: whether `writer` is given the files that the cache folder lacks; it
     begins to write those that are packed already. progress, warn: see matrices.load_or_pack; there is one warning at

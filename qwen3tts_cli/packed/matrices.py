@@ -82,7 +82,7 @@ def load_or_pack(
     except OSError as error:
         writer = None
         if warn is not None:
-            note = f"{path}: {error.strerror or error}; the weights are used as they are, which takes longer"
+            note = f"{path}: {error.strerror or error}; the weights are used unpacked, which is slower"
             warn(note if precision == "bf16" else memory_only_warning(path, error))
     if precision == "bf16":
         if lock is not None:

@@ -195,9 +195,10 @@ class Utterance:
         if self.error is not None or self.trip is None:
             return self.error
         good = self._guard.good_frames if self._guard is not None else self.frames
+        attempts = f"{self.attempt + 1} attempt{'s' if self.attempt else ''}"
         return GenerationError(
-            f"generation failed: {self.trip} after {good} good frames in {self.attempt + 1} "
-            f"attempt{'s' if self.attempt else ''}: {self.text[:40]!r} (another --seed, or --retries 0 to keep it)"
+            f"generation failed: {self.trip} after {good} good frames in {attempts}: {self.text[:40]!r} "
+            "(try another --seed, or --retries 0 to keep the audio)"
         )
 
     def close(self) -> None:
