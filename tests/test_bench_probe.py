@@ -1,4 +1,4 @@
-"""The probes: arithmetic and reading as fast as the machine goes, by instruction set; and frames without an end."""
+"""The probes of arithmetic, reading and barriers by instruction set; and sessions with a least number of frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from helpers import POCKET, golden_prompt, golden_rows, load_golden, open_model
 
 from qwen3tts_cli._native import lib
-from qwen3tts_cli.bench import state
 from qwen3tts_cli.engine.cpu import cpu_flags
 from qwen3tts_cli.engine.probe import Probe
 from qwen3tts_cli.engine.session import RUNNING, STOP_EOS, Sampling, Session
@@ -17,7 +16,7 @@ from qwen3tts_cli.errors import EngineError
 
 
 def best(what, masks, tries=12):
-    """Operations a second on one thread under each mask, the best of several that take turns."""
+    """Operations per second on one thread with each CPU mask: the best of `tries` measurements that take turns."""
     probes = [Probe(1, mask) for mask in masks]
     rates = [[probe.peak(what, 0.01) for probe in probes] for _ in range(tries)]
     for probe in probes:
@@ -44,7 +43,7 @@ def test_bf16_only_where_there_is_an_instruction():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_reading_and_meeting(threads):
+def test_reading_and_the_barrier(threads):
     memory = np.ones(16 << 20, np.uint8)
     with Probe(threads) as probe:
         assert probe.threads == threads
@@ -52,8 +51,8 @@ def test_reading_and_meeting(threads):
         assert probe.barrier(0.001) > 0
 
 
-def test_nothing_reads_faster():
-    """One thread against NumPy's largest of floats, which reads as much and does as little with it."""
+def test_numpy_does_not_read_faster():
+    """One thread reads about as fast as NumPy's maximum of floats, which reads as much and computes as little."""
     memory = np.ones(256 << 20, np.uint8)
     floats, read, other = memory.view(np.float32), 0.0, 0.0
     with Probe(1) as probe:
@@ -74,7 +73,7 @@ def test_memory_of_an_odd_size_is_refused():
 
 @pytest.fixture(scope="module")
 def said():
-    """A function from options of Session to (info, codes) of a greedy utterance that ends by itself."""
+    """A function from options of Session to (info, codes) of a greedy utterance that ends with the end token."""
     row = golden_rows("pocket", "tts")[0]
     golden = load_golden("pocket", row)
     with open_model(POCKET) as model:
@@ -103,30 +102,3 @@ def test_no_end_before_min_frames(said):
     assert exact.frames == info.frames + 5
     with pytest.raises(EngineError, match="opening a session"):
         said(max_frames=4, min_frames=5)
-
-
-def probe(read, barrier):
-    return {"read": read * 1e9, "barrier": barrier * 1e-9}
-
-
-NEAR, FAR, DISTURBED, CROWDED = probe(46, 55), probe(78, 286), probe(30, 900), probe(38, 240_000)
-
-
-@pytest.mark.parametrize(
-    ("probes", "kept", "rounds"),
-    [
-        ([NEAR] * 4, [1, 1, 1, 1], [1, 1, 1]),
-        ([NEAR, NEAR, FAR, FAR, FAR], [0, 0, 1, 1, 1], [0, 0, 1, 1]),
-        ([NEAR, NEAR, NEAR, FAR, NEAR], [1, 1, 1, 0, 1], [1, 1, 0, 0]),
-        ([FAR, DISTURBED, FAR, probe(70, 300)], [1, 1, 1, 1], [1, 1, 1]),
-        ([NEAR, DISTURBED, NEAR], [1, 1, 1], [1, 1]),
-        ([NEAR, FAR], [0, 1], [0]),
-        ([FAR, CROWDED, FAR, FAR], [1, 0, 1, 1], [0, 0, 1]),
-        ([FAR, CROWDED, CROWDED, CROWDED, NEAR], [0, 1, 1, 1, 0], [0, 1, 1, 0]),
-        ([CROWDED, probe(40, 250_000)], [1, 1], [1]),
-    ],
-)
-def test_rounds_of_one_state_are_compared(probes, kept, rounds):
-    """Each round is between two probes. Cores that share a cache meet sooner and read less; threads that share a core
-    meet a thousand times later; else it is noise."""
-    assert state.comparable(probes, range(len(probes) - 1)) == ([*map(bool, kept)], [*map(bool, rounds)])

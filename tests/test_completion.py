@@ -81,7 +81,6 @@ PRESETS = ["slt", "serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "
         ("qwen3tts say --codes ", FILE),
         ("qwen3tts say --json ", FILE),
         ("qwen3tts bench --json ", FILE),
-        ("qwen3tts bench --plot ", FILE),
         ("qwen3tts codec encode ", FILE),
         ("qwen3tts codec encode a.wav -o ", FILE),
         ("qwen3tts codec decode ", FILE),

@@ -14,7 +14,7 @@ from standin import samples_of
 
 from qwen3tts_cli import OutputError
 from qwen3tts_cli.common.sample_conversion import to_pcm16
-from qwen3tts_cli.output.files import open_output, written
+from qwen3tts_cli.output.files import open_output, write_output
 
 SAY = [sys.executable, str(TESTS / "standin.py"), "say", "Hello.", "--seed", "5"]
 PCM = to_pcm16(samples_of(5, 10)).tobytes()
@@ -91,7 +91,7 @@ def test_a_failure_takes_back_what_went_into_a_descriptor(folder):
 
 def test_a_file_that_is_called_like_a_descriptor_is_none(folder):
     os.mkdir("fd")
-    with written("fd/1") as output:
+    with write_output("fd/1") as output:
         output.write(b"new")
     assert (folder / "fd" / "1").read_bytes() == b"new"
     with pytest.raises(OutputError):

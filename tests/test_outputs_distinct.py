@@ -294,10 +294,6 @@ def test_voice_exported_onto_itself_is_refused(refused, spelling):
     assert kept.read_bytes() == voice_bytes(VOICE)
 
 
-def test_bench_files_of_one_name_are_refused(refused):
-    assert "same file as --json" in refused("bench", "--json", "a.svg", "--plot", "here/a.svg")
-
-
 def test_the_function_itself():
     Path("a").touch()
     check_outputs([("x", "a"), ("y", None), ("z", "b")], [("i", "c"), ("j", None), ("k", "folder")])

@@ -1,6 +1,6 @@
-"""Measuring: what this machine can do, how near to it each precision and batch comes, and which to take.
+"""`qwen3tts bench`: measures the machine, and how fast speech is generated in each precision and batch size.
 
-machine: the bounds and the state. speech: one row. workers: the processes they run in. run: what is measured, in which
-order. state: what of it can be compared. results: the rows and the tables of them. advice: what to take, kept for
-`doctor`. plot: a picture of the rows. external: other programs by the same clock.
+machine: what the machine can do at most. sessions: measures one row. workers: the processes that rows run in. run: the
+order of the measurements. costs: bytes and operations of a frame. results: rows, table, report. advice: which settings
+to take; `doctor` shows them.
 """

@@ -1,4 +1,4 @@
-"""What a frame costs at the least: the bytes it reads and the arithmetic of its convolutions."""
+"""The least that one frame costs: the bytes that the language models read, the operations of the codec's decoder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from ..models.config.model import ModelConfig
 
 
-def _lm_passes(config: ModelConfig, slot: str) -> int:
-    """How often a frame meets the tensors of a slot: the predictor runs once for each code but the first, each time
-    with one of its heads."""
+def lm_passes(config: ModelConfig, slot: str) -> int:
+    """How often the language models read the tensors of a slot for one frame.
+
+    The code predictor runs once for each code but the first, each time with another of its heads.
+    """
     if slot.startswith("TALKER_") or slot in ("CODEC_HEAD", "PREDICTOR_HEAD"):
         return 1
     runs = slot.startswith(("PREDICTOR_", "PROJECTION")) and slot != "PREDICTOR_EMBEDDING"
@@ -25,33 +27,27 @@ def _lm_passes(config: ModelConfig, slot: str) -> int:
 def lm_bytes(
     config: ModelConfig, weight_bytes: Mapping[str, int], position_bytes: int, context: int, batch: int
 ) -> int:
-    """Bytes that talker and code predictor read for one frame of the whole batch.
+    """Bytes that talker and code predictor read for one frame of a batch.
 
-    weight_bytes: by slot, as the engine reads them. position_bytes: of keys and values, for each of `context`
-    positions of each sequence.
+    weight_bytes: bytes of each slot as the engine stores it. position_bytes: bytes of keys and values of one position
+    of one sequence; each sequence has `context` positions.
     """
-    weights = sum(_lm_passes(config, slot) * size for slot, size in weight_bytes.items())
+    weights = sum(lm_passes(config, slot) * size for slot, size in weight_bytes.items())
     return weights + context * batch * position_bytes
 
 
-def lm_operations(config: ModelConfig) -> int:
-    """Operations of talker and code predictor for a frame of one sequence, two for a multiply-add; of the matrices."""
-    return sum(
-        2 * _lm_passes(config, row.slot) * math.prod(row.shape)
-        for row in expected_tensors(config)[0]
-        if len(row.shape) > 1
-    )
-
-
 def decoder_operations(config: ModelConfig) -> int:
-    """Operations of the speech decoder for a frame, two for a multiply-add: of every matrix and direct convolution."""
+    """Operations of the codec's decoder for one frame of one sequence: matrices and direct convolutions.
+
+    A multiply-add counts as two operations.
+    """
     codec, total = config.codec, 0
     stages = [math.prod(codec.upsampling_ratios[:i]) for i in range(len(codec.upsampling_ratios) + 1)]
     blocks = [stages[-1] * math.prod(codec.upsample_rates[:i]) for i in range(len(codec.upsample_rates) + 1)]
     for row in expected_tensors(config)[1]:
         if len(row.shape) < 2 or row.slot.endswith("_SUM"):
             continue
-        times = 1  # rows of a frame that meet this weight: inputs of a transposed convolution, else outputs
+        times = 1  # rows of a frame that are multiplied: inputs of a transposed convolution, else outputs
         if row.slot == "UP_CONV":
             times = stages[row.layer]
         elif row.slot.startswith("UP_"):

@@ -1,4 +1,4 @@
-"""Which machine this is."""
+"""The name of the processor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 
 
 def processor() -> str:
-    """The processor's name."""
+    """The processor's name as the system reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:

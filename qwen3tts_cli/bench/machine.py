@@ -1,4 +1,4 @@
-"""The machine's bounds and its state."""
+"""What the machine can do at most: bytes read and operations per second, and the time of a barrier of all threads."""
 
 from __future__ import annotations
 
@@ -20,62 +20,57 @@ PEAKS = ("f32", "bf16", "int8")
 
 
 def instruction_sets() -> str:
-    """Those of this processor that the engine knows, in one line."""
+    """The instruction sets of this processor that the engine knows, separated by spaces."""
     return " ".join(cpu_flags()) or platform.machine()
 
 
 class Prober:
-    """A probe for each thread count, with memory to read."""
+    """Measures the machine with each of several thread counts; holds READ_BYTES of memory to read."""
 
     def __init__(self, threads: Sequence[int]) -> None:
         self._probes = [Probe(count) for count in threads]
         self._memory = np.ones(READ_BYTES, np.uint8)
 
     def measure(self) -> dict[int, dict[str, float]]:
-        """By thread count: bytes and operations a second, each by its name, and the seconds of a "barrier"."""
+        """By thread count: "read" in bytes/s; "f32", "bf16" and "int8" in operations/s; "barrier" in seconds."""
         return {probe.threads: self._measure(probe) for probe in self._probes}
 
     def _measure(self, probe: Probe) -> dict[str, float]:
-        found = {name: probe.peak(name) for name in PEAKS}
-        return {"read": probe.read(self._memory), "barrier": probe.barrier(), **found}
+        peaks = {name: probe.peak(name) for name in PEAKS}
+        return {"read": probe.read(self._memory), "barrier": probe.barrier(), **peaks}
 
 
 class Bounds:
-    """The best of the measurements of Prober.measure, and every barrier. threads: of all measurements."""
+    """The best of several measurements of Prober.measure for one thread count. measured: one dict for each."""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.probes: list[dict[str, float]] = []
-
-    def only(self, kept: Sequence[bool]) -> None:
-        """Forget the measurements that are not kept."""
-        self.probes = [probe for probe, keep in zip(self.probes, kept, strict=True) if keep]
+    def __init__(self, threads: int, measured: Sequence[dict[str, float]]) -> None:
+        self.threads, self._measured = threads, measured
 
     def best(self, name: str) -> float:
-        """The best of one bound, a second."""
-        return max(probe[name] for probe in self.probes)
+        """The largest value of "read" (bytes/s), "f32", "bf16" or "int8" (operations/s)."""
+        return max(values[name] for values in self._measured)
 
     @property
     def read_gbps(self) -> float:
-        """GB/s of reading memory."""
+        """10^9 bytes read from memory per second."""
         return self.best("read") * 1e-9
 
     def gops(self, precision: str) -> float:
-        """GFLOP/s or GOP/s of a type; 0 where there is no instruction for it."""
+        """10^9 operations per second on "f32", "bf16" or "int8"; 0 where the processor has no instruction for it."""
         return self.best(precision) * 1e-9
 
     @property
     def barrier_ns(self) -> tuple[float, float]:
-        """Nanoseconds that the threads take to meet: the least, and the median of the run."""
-        barriers = [probe["barrier"] for probe in self.probes]
+        """(least, median) time of a barrier of all threads, in nanoseconds."""
+        barriers = [values["barrier"] for values in self._measured]
         return min(barriers) * 1e9, float(np.median(barriers)) * 1e9
 
 
 def maxrss_bytes(usage: resource.struct_rusage) -> int:
-    """Most memory that a process has had in use, mapped files included."""
+    """The largest resident set of a process, in bytes, mapped files included."""
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def peak_rss_mb() -> float:
-    """That of this process, in 10^6 bytes."""
+    """The largest resident set of this process, in 10^6 bytes."""
     return maxrss_bytes(resource.getrusage(resource.RUSAGE_SELF)) * 1e-6

@@ -1,9 +1,9 @@
-"""The rows of a run, and the tables and the report made of them."""
+"""The rows of a measurement, and the table and the report that show them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,36 @@ from .machine import Bounds, instruction_sets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .speech import Case, Samples
+    from .sessions import Case, Times
+
+
+class Round(NamedTuple):
+    """One round of one row. probe: index of the measurement of the bounds before it; the next index is after it."""
+
+    case: Case
+    probe: int
+    times: Times
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything that `run.measure` measured.
+
+    model: its name. probes: by thread count, one dict of Prober.measure for each probe. rounds: in the order of time.
+    facts: by case, RowSessions.facts. steal: share of the processor time that the host took for others, 0 to 1.
+    """
+
+    model: str
+    probes: Mapping[int, Sequence[dict[str, float]]]
+    rounds: Sequence[Round]
+    facts: Mapping[Case, Mapping[str, Any]]
+    steal: float
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the report, in its order. Times are of a frame of the whole batch, `rtf` is of one stream."""
+    """One row of the report, keys in its order; docs/bench.md defines each. Times are of one frame of the whole batch,
+    `rtf` is of one stream."""
 
     model: str
     precision: str
@@ -41,11 +65,11 @@ class Row:
     peak_rss_mb: float
 
 
-def make_row(model: str, case: Case, rounds: Sequence[Samples], facts: Mapping[str, Any], bounds: Bounds) -> Row:
-    """The medians over all frames of all rounds, beside what they cost at the least."""
+def make_row(model: str, case: Case, rounds: Sequence[Times], facts: Mapping[str, Any], bounds: Bounds) -> Row:
+    """The row of a case: medians over all frames of all rounds, and rates as shares of the machine's bounds."""
 
     def median(name: str) -> float:
-        return float(np.median([value for samples in rounds for value in getattr(samples, name)]))
+        return float(np.median([value for times in rounds for value in getattr(times, name)]))
 
     talker, predictor, decoder, frame = (median(name) for name in ("talker", "predictor", "decoder", "frame"))
     lm_gbps = facts["lm_bytes"] / (talker + predictor) * 1e-9
@@ -74,31 +98,21 @@ def make_row(model: str, case: Case, rounds: Sequence[Samples], facts: Mapping[s
     )
 
 
-def spread(rounds: Sequence[Samples]) -> str:
-    """The least and the largest median time of a frame in one round, in ms."""
-    medians = [1e3 * float(np.median(samples.frame)) for samples in rounds]
-    return f"{min(medians):.1f}-{max(medians):.1f}"
-
-
-@dataclass
+@dataclass(frozen=True)
 class Results:
-    """A run: bounds by thread count, the share of stolen time, rounds left out since they were in another state than
-    most, the rows; and of each row the spread over the rounds and the operations of talker and predictor in a frame."""
+    """bounds: by thread count. steal: as of Measurement. rows: in the order of their cases."""
 
-    bounds: dict[int, Bounds]
-    steal: float = 0.0
-    left_out: int = 0
-    rows: list[Row] = field(default_factory=list)
-    spreads: list[str] = field(default_factory=list)
-    operations: list[int] = field(default_factory=list)
+    bounds: Mapping[int, Bounds]
+    steal: float
+    rows: Sequence[Row]
 
     @property
     def widest(self) -> Bounds:
-        """The bounds of the most threads."""
+        """The bounds measured with the most threads."""
         return self.bounds[max(self.bounds)]
 
     def machine(self) -> dict[str, str | int | float]:
-        """What the machine is and can do: the `machine` of the report."""
+        """The object `machine` of the report."""
         bounds = self.widest
         return {
             "cpu": processor(),
@@ -112,22 +126,39 @@ class Results:
         }
 
     def report(self) -> dict[str, Any]:
-        """The whole report, of numbers and strings."""
+        """The report as JSON values: {"machine": {...}, "rows": [{...}, ...]}."""
         return {"machine": _rounded(self.machine()), "rows": [_rounded(asdict(row)) for row in self.rows]}
 
 
+def make_results(measured: Measurement) -> Results:
+    """Bounds and rows of a measurement."""
+    bounds = {threads: Bounds(threads, probes) for threads, probes in measured.probes.items()}
+    rows = [
+        make_row(
+            measured.model,
+            case,
+            [each.times for each in measured.rounds if each.case == case],
+            facts,
+            bounds[case.threads],
+        )
+        for case, facts in measured.facts.items()
+    ]
+    return Results(bounds, measured.steal, rows)
+
+
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    """With numbers to six digits."""
+    """The same with floats of six significant digits."""
     return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()}
 
 
-_HEAD = (
+HEAD = (
     "precision", "batch", "thr", "talker", "predictor", "decoder", "frame ms", "RTF", "first ms", "MB/frame", "GB/s",
     "of bound", "GFLOP/s", "of bound", "RSS MB",
 )  # fmt: skip
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as the cells under HEAD."""
     precision = row.precision if row.decoder_precision == "f32" else f"{row.precision}, {row.decoder_precision}"
     return (
         precision, str(row.batch), str(row.threads), f"{row.talker_ms:.1f}", f"{row.predictor_ms:.1f}",
@@ -138,34 +169,23 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def machine_lines(results: Results) -> list[str]:
-    """The machine and its state, a line each."""
+    """Three lines: the machine, its bounds, and its state during the run."""
     m = results.machine()
     bf16 = f"bf16 {m['bf16_gflops']:.0f} GFLOP/s" if m["bf16_gflops"] else "no bf16"
     least, median = results.widest.barrier_ns
-    moved = f"; {results.left_out} rounds left out: the cores were moved" if results.left_out else ""
+    barrier = f"barrier of all threads {least:.0f} ns (median {median:.0f})"
     return [
         f"{m['cpu']}, {m['threads']} threads ({m['isa']})",
         f"reads {m['read_gbps']:.1f} GB/s; f32 {m['f32_gflops']:.0f} GFLOP/s, {bf16}, int8 {m['int8_gops']:.0f} GOP/s",
-        f"state: threads meet in {least:.0f} ns (median {median:.0f}); {100 * m['steal']:.1f} % of the time stolen"
-        + moved,
+        f"state: {barrier}; {100 * m['steal']:.1f} % of the time stolen",
     ]
 
 
 def text_table(rows: Sequence[Row]) -> list[str]:
-    """Aligned columns for a terminal."""
-    cells = [_HEAD, *map(_cells, rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(_HEAD))]
+    """The rows as lines of aligned columns, under a header line."""
+    lines = [HEAD, *map(cells, rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
     return [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in cells
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
     ]
-
-
-def markdown_table(results: Results) -> list[str]:
-    """The rows as Markdown, with the spread of the frame's time over the rounds."""
-    head = (*_HEAD[:7], "of the rounds", *_HEAD[7:])
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for row, between in zip(results.rows, results.spreads, strict=True):
-        cells = _cells(row)
-        lines.append("| " + " | ".join((*cells[:7], between, *cells[7:])) + " |")
-    return lines

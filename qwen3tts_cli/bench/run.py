@@ -1,4 +1,4 @@
-"""What is measured, in which order: every row in turn, again and again, with the machine's bounds in between."""
+"""The order of the measurements: all rows take turns for several rounds, and the bounds are measured before each."""
 
 from __future__ import annotations
 
@@ -21,30 +21,34 @@ from ..packed import codec as packed_codec
 from ..packed import matrices as packed_matrices
 from ..packed.precision import PRECISIONS, bf16_file_helps
 from ..speech.synthesizer import Synthesizer
-from .machine import Bounds, Prober
-from .results import Results, make_row, spread
-from .speech import Case, Samples, Speech
-from .state import comparable
+from .machine import Prober
+from .results import Measurement, Round
+from .sessions import Case, RowSessions
 from .workers import Worker
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from ..models.checkpoint import Checkpoint
 
-    Opener = Callable[[str, int], tuple[Model, str]]  # of precision and threads: model, precision of the decoder
+    Opener = Callable[[str, int], tuple[Model, str]]  # (precision, threads) -> (model, precision of the decoder)
     Note = Callable[[str], None]
 
-PROBES = 5  # of the bounds, at least
-LIMIT_SECONDS = 300  # no new round after
+PROBES = 5  # the least number of measurements of the bounds
+LIMIT_SECONDS = 300  # no round starts after this time
 DECODER_PRECISION = "f32"
-_ROW_BYTES, _SESSION_BYTES = 400e6, 60e6  # of a row's process and of each of its sessions, about
+_ROW_BYTES, _SESSION_BYTES = 400e6, 60e6  # estimates: memory of a row's process, and of each of its sessions
 
 
 @dataclass(frozen=True)
-class Plan:
-    """frames: of each row in each round, a multiple of `chunk`. trial: a thread count for the smallest batch alone."""
+class BenchPlan:
+    """The rows to measure: each precision with each batch size and thread count.
+
+    frames: for each row in each round, a multiple of `chunk`. trial: one more thread count, for the smallest batch
+    only.
+    """
 
     precisions: Sequence[str]
     batches: Sequence[int]
@@ -56,15 +60,15 @@ class Plan:
     trial: int | None = None
 
     @property
-    def counts(self) -> list[int]:
-        """Every thread count."""
+    def thread_counts(self) -> list[int]:
+        """All thread counts, `trial` last."""
         return [*self.threads, *([self.trial] if self.trial else [])]
 
     def cases(self) -> list[Case]:
-        """Every row, in order."""
+        """All rows, in the order of the table."""
         return [
             Case(precision, batch, threads, self.context, self.chunk)
-            for threads in self.counts
+            for threads in self.thread_counts
             for precision in self.precisions
             for batch in (self.batches if threads != self.trial else [min(self.batches)])
         ]
@@ -79,7 +83,8 @@ def _shared(array: np.ndarray) -> np.ndarray:
 
 
 def _packed_codec(checkpoint: Checkpoint) -> np.ndarray:
-    """The block of the codec's weights, for all rows, by one thread: a process with more is not to be forked."""
+    """The packed weights of the codec's decoder, in shared memory. Packed by one thread, since a process that has more
+    must not fork."""
     config = checkpoint.config
     slots = {row.slot for row in expected_tensors(config)[1]}
     block = np.frombuffer(map_zeroed(codec_bytes(config.codec), huge=True, shared=True), np.uint8)
@@ -88,7 +93,8 @@ def _packed_codec(checkpoint: Checkpoint) -> np.ndarray:
 
 
 def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: Note) -> Opener:
-    """Makes random weights of size "0.6b" or "1.7b" in every precision, in memory that all rows share."""
+    """Make random weights of size "0.6b" or "1.7b" in each precision, in memory that all rows share; returns a function
+    that opens them."""
     note(f"making random weights of {size}")
     checkpoint = synthetic_checkpoint(size, place=_shared)
     codec = _packed_codec(checkpoint)
@@ -106,7 +112,8 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
 
 
 def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threads: int, note: Note) -> Opener:
-    """Packs what is not packed yet, then opens a model as Synthesizer.open does. bf16-plain: as they are."""
+    """Pack the weights of a model that are not packed yet; returns a function that opens the model as Synthesizer.open
+    does. The precision "bf16-plain" opens the weights as the checkpoint has them."""
     found = hub_cache.resolve_model(model)
     with open_checkpoint(found.path, codec=False) as checkpoint:
         try:
@@ -115,10 +122,13 @@ def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threa
             for precision in precisions:
                 wanted = precision in PRECISIONS
                 if wanted and (precision != "bf16" or bf16_file_helps(checkpoint)):
-                    note(f"{precision}: packing, or reading what is packed")
+                    note(f"{precision}: packing the weights, or reading packed ones")
                     packed_matrices.write_file(checkpoint, precision, threads=threads)
         except OSError as error:
-            note(f"warning: {error.filename or 'packed weights'}: {error.strerror or error}; made anew for each row")
+            note(
+                f"warning: {error.filename or 'packed weights'}: {error.strerror or error}; "
+                "each row packs the weights again"
+            )
 
     def opened(precision: str, threads: int) -> tuple[Model, str]:
         if precision not in PRECISIONS:
@@ -130,53 +140,43 @@ def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threa
     return opened
 
 
-def measure(model: str, opener: Opener, plan: Plan, note: Note) -> Results:
-    """Measure every case of the plan. Rows take turns where there is memory for all of them at once."""
+def measure(model: str, opener: Opener, plan: BenchPlan, note: Note) -> Measurement:
+    """Measure every row of the plan. The rows take turns where memory holds the processes of all of them at once.
+
+    model: its name, for the report. note: is called with each line of progress. Raises Qwen3TTSError.
+    """
     before, start, free = cpu_times(), time.monotonic(), available_bytes()
-    results = Results({threads: Bounds(threads) for threads in plan.counts})
     cases = plan.cases()
     together = free is None or sum(_ROW_BYTES + case.batch * _SESSION_BYTES for case in cases) < free
-    taken: list[tuple[Case, int, Samples]] = []  # with the number of the probe before
-    facts = {}
-    with Worker("the machine", Prober, plan.counts) as prober:
+    turns = [cases] if together else [[case] for case in cases]
+    probes: dict[int, list[dict[str, float]]] = {threads: [] for threads in plan.thread_counts}
+    rounds: list[Round] = []
+    facts: dict[Case, dict[str, Any]] = {}
+    with Worker("the machine", Prober, plan.thread_counts) as prober:
 
-        def probe() -> None:
+        def probe() -> int:
+            """Measure the bounds; returns the index of the measurement."""
             for threads, values in prober.call("measure").items():
-                results.bounds[threads].probes.append(values)
+                probes[threads].append(values)
+            return len(probes[threads]) - 1
 
-        turns = [cases] if together else [[case] for case in cases]
         for place, turn in enumerate(turns, 1):
             with contextlib.ExitStack() as stack:
                 workers = [stack.enter_context(_worker(opener, case, plan)) for case in turn]
                 for number in range(plan.rounds):
                     if number and time.monotonic() - start > LIMIT_SECONDS * place / len(turns):
-                        note(f"{number} of {plan.rounds} rounds: the machine is slow")
+                        note(f"stopped after {number} of {plan.rounds} rounds: the machine is slow")
                         break
                     for case, worker in zip(turn, workers, strict=True):
                         note(f"round {number + 1} of {plan.rounds}: {case.text}")
-                        probe()
-                        taken.append((case, len(results.widest.probes) - 1, worker.call("run")))
+                        rounds.append(Round(case, probe(), worker.call("run")))
                 for case, worker in zip(turn, workers, strict=True):
                     facts[case] = worker.call("facts")
-                probe()
-        places = [at for _, at, _ in taken]
-        for _ in range(2 * PROBES):
-            if sum(comparable(results.widest.probes, places)[0]) >= PROBES:
-                break
-            probe()
-    kept, same = comparable(results.widest.probes, places)
-    for bounds in results.bounds.values():
-        bounds.only(kept)
-    results.steal = stolen_share(before, cpu_times()) or 0.0
-    for case in cases:
-        rounds = [(keep, samples) for keep, (of, _, samples) in zip(same, taken, strict=True) if of == case]
-        found = [samples for keep, samples in rounds if keep] or [samples for _, samples in rounds]
-        results.left_out += len(rounds) - len(found)
-        results.rows.append(make_row(model, case, found, facts[case], results.bounds[case.threads]))
-        results.spreads.append(spread(found))
-        results.operations.append(facts[case]["lm_operations"])
-    return results
+                last = probe()
+        while last + 1 < PROBES:
+            last = probe()
+    return Measurement(model, probes, rounds, facts, stolen_share(before, cpu_times()) or 0.0)
 
 
-def _worker(opener: Opener, case: Case, plan: Plan) -> Worker:
-    return Worker(case.text, Speech, lambda: opener(case.precision, case.threads), case, plan.rounds, plan.frames)
+def _worker(opener: Opener, case: Case, plan: BenchPlan) -> Worker:
+    return Worker(case.text, RowSessions, lambda: opener(case.precision, case.threads), case, plan.rounds, plan.frames)

@@ -1,6 +1,6 @@
-"""Processes that measure, one for each row: their memory is their own, and they take turns.
+"""Processes that measure, one for each row, so that the memory of each row is counted alone.
 
-They are forked, so that a checkpoint made in memory is there without a copy, and before any thread is started.
+They are forked before any thread is started; a checkpoint made in memory is shared with them without a copy.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """An object in another process, made by `make(*arguments)` there when its first method is called.
+    """An object in another process, which creates it with `make(*arguments)` at the first call.
 
-    A context manager, which ends the process. Calls raise Qwen3TTSError as the object did, and EngineError where it
-    raised something else or died.
+    A context manager that ends the process. name: names the process in errors.
     """
 
-    def __init__(self, what: str, make: Callable[..., Any], *arguments: Any) -> None:
+    def __init__(self, name: str, make: Callable[..., Any], *arguments: Any) -> None:
         context = multiprocessing.get_context("fork")
-        self._what = what
+        self._name = name
         self._pipe, end = context.Pipe()
         self._process = context.Process(target=_serve, args=(end, make, arguments), daemon=True)
         self._process.start()
         end.close()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What the method returns."""
+        """Call a method of the object; returns what it returns.
+
+        Raises the Qwen3TTSError that the method raised; EngineError for any other exception, or where the process died.
+        """
         try:
             self._pipe.send((method, arguments))
             ok, value = self._pipe.recv()
@@ -41,14 +43,14 @@ class Worker:
             code = self._process.exitcode
             why = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
             raise EngineError(
-                f"{self._what}: the measuring process ended with {why}; is there enough memory?"
+                f"{self._name}: the measuring process ended with {why}; is there enough memory?"
             ) from None
         if not ok:
             raise value
         return value
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         self._pipe.close()
         self._process.kill()
         self._process.join()
@@ -61,8 +63,8 @@ class Worker:
 
 
 def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """The process: calls in, results out, until the other end is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever made this process ends it
+    """The loop of the process: receives calls and sends results until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     measured = None
     while True:

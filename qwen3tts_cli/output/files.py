@@ -78,7 +78,7 @@ def open_output(path: str) -> AtomicFile | SpecialFile | OpenedFile:
 
 
 @contextlib.contextmanager
-def written(path: str) -> Iterator[AtomicFile | SpecialFile | OpenedFile]:
+def write_output(path: str) -> Iterator[AtomicFile | SpecialFile | OpenedFile]:
     """An output that is finished and committed at the end of the block, and discarded where it raises."""
     output = open_output(path)
     try:

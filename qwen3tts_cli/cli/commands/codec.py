@@ -85,7 +85,7 @@ def encode(recording: str, output: str, model: str | None, threads: int | None, 
     loaded = load_recording(recording)
     with _open(model, threads) as opened:
         codes = opened.encode(loaded.samples)
-    with output_files.written(output) as file:
+    with output_files.write_output(output) as file:
         file.write(codes_bytes(codes, {"seconds": round(loaded.seconds, 3), "sha256": loaded.sha256}))
     shape = f"{len(codes)} frames of {codes.shape[1]} codes"
     Console(quiet, output).note(f"{output}: {shape}, {loaded.seconds:.2f} s of audio")
@@ -115,7 +115,7 @@ def decode(codes: str, output: str, subtype: str | None, audio_format: str | Non
     audio = say_output.audio_format(output, subtype, named=audio_format)
     with _open(given["model"], given["threads"]) as opened:
         opened.decoder.check(frames)
-        with output_files.written(output) as file, contextlib.ExitStack() as stack:
+        with output_files.write_output(output) as file, contextlib.ExitStack() as stack:
             sink = formats.open_sink(file, audio, SAMPLE_RATE, formats.origin_of(frames.astype("<i4").tobytes()))
             stack.callback(sink.discard)
             for samples in opened.stream(_blocks(frames)):

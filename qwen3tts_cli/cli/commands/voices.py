@@ -197,7 +197,7 @@ def _write_in_place(name: str, path: str, replace: bool) -> None:
     data = voice_bytes(voice_store.load(name))
     if not replace and os.path.exists(path):
         raise UsageError(f"{path}: exists already (--force replaces it)")
-    with output_files.written(path) as output:
+    with output_files.write_output(path) as output:
         output.write(data)
 
 

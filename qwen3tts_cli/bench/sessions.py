@@ -1,4 +1,4 @@
-"""One row: a batch of sessions that speak as `say` does, a fixed number of frames, by the clock."""
+"""One row of the measurement: a batch of sessions that generate a fixed number of frames, as `say` does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ..engine.model import Model
 from ..engine.session import Sampling, Session
 from ..text.prompt import Prompt
-from .costs import decoder_operations, lm_bytes, lm_operations
+from .costs import decoder_operations, lm_bytes
 from .machine import peak_rss_mb
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _PREDICTOR = Sampling(temperature=0.9, top_k=50)
 
 
 class Case(NamedTuple):
-    """What a row measures: `context` is the mean position of the frames, `chunk` the frames decoded at a time."""
+    """The settings of a row. context: mean position of the measured frames. chunk: frames decoded in one call."""
 
     precision: str
     batch: int
@@ -33,13 +33,14 @@ class Case(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What to call it."""
+        """The name of the row in messages."""
         return f"{self.precision}, batch {self.batch}, {self.threads} thread{'s' * (self.threads > 1)}"
 
 
 @dataclass
-class Samples:
-    """Seconds for the whole batch: of each frame, or of each chunk divided by its frames; and of each first audio."""
+class Times:
+    """Seconds, each of the whole batch. talker, predictor: of each frame. decoder, frame: of each chunk, divided by its
+    frames. first_audio: of each group of new sessions."""
 
     talker: list[float]
     predictor: list[float]
@@ -48,10 +49,10 @@ class Samples:
     first_audio: list[float]
 
 
-class Speech:
-    """The sessions of one row, which go on where they were at each `run`. rounds * frames are made in all.
+class RowSessions:
+    """The sessions of one row; each `run` continues them. They generate rounds * frames frames in all.
 
-    opener: opens the model, after which it returns (model, precision of the decoder).
+    opener: opens the model; returns (model, precision of the decoder).
     """
 
     def __init__(self, opener: Callable[[], tuple[Model, str]], case: Case, rounds: int, frames: int) -> None:
@@ -59,12 +60,12 @@ class Speech:
         self.case, self._frames = case, frames
         total = case.chunk + rounds * frames
         rows = max(1, case.context - case.chunk - rounds * frames // 2)
-        self._spoken = 0
+        self._prompts_spoken = 0
         self._sessions = [self._session(rows, 0, total + 1, case.chunk, i) for i in range(case.batch)]
         self._steps(case.chunk)
 
     def _session(self, rows: int, first_id: int, frames: int, chunk: int, seed: int) -> Session:
-        """A session whose prompt is `rows` text ids, from first_id on, and that no end token stops."""
+        """A session whose prompt is `rows` text ids from first_id on, and that draws no end token."""
         known = max(1, min(self.model.config.text_vocab_size // 2, 2048))
         ids = (np.arange(rows, dtype=np.int32) + first_id) % known
         prompt = Prompt(ids, np.full(rows, -1, np.int32), np.zeros(0, np.int32), 0, [], [])
@@ -73,26 +74,27 @@ class Speech:
             min_frames=frames, chunk_frames=chunk,
         )  # fmt: skip
 
-    def _steps(self, frames: int) -> Samples:
-        """Make so many frames, a multiple of the chunk, and read what is decoded."""
+    def _steps(self, frames: int) -> Times:
+        """Generate `frames` frames, a multiple of the chunk, and read the decoded samples."""
         sessions, chunk = self._sessions, self.case.chunk
-        found = Samples([], [], [], [], [])
-        before = self._spent()
+        times = Times([], [], [], [], [])
+        before = self._seconds()
         for _ in range(frames // chunk):
             start, decoded = time.perf_counter(), before[2]
             for _ in range(chunk):
                 self.model.step(sessions)
                 for session in sessions:
                     session.read()
-                now = self._spent()
-                found.talker.append(now[0] - before[0])
-                found.predictor.append(now[1] - before[1])
+                now = self._seconds()
+                times.talker.append(now[0] - before[0])
+                times.predictor.append(now[1] - before[1])
                 before = now
-            found.frame.append((time.perf_counter() - start) / chunk)
-            found.decoder.append((before[2] - decoded) / chunk)
-        return found
+            times.frame.append((time.perf_counter() - start) / chunk)
+            times.decoder.append((before[2] - decoded) / chunk)
+        return times
 
-    def _spent(self) -> tuple[float, float, float]:
+    def _seconds(self) -> tuple[float, float, float]:
+        """Seconds that all sessions spent in talker, code predictor and decoder so far."""
         infos = [session.info for session in self._sessions]
         return (
             sum(info.talker_seconds for info in infos),
@@ -100,20 +102,20 @@ class Speech:
             sum(info.codec_seconds for info in infos),
         )
 
-    def run(self) -> Samples:
-        """The next frames of every session, and the first audio of new ones."""
-        found = self._steps(self._frames)
-        found.first_audio.append(self._first_audio())
-        return found
+    def run(self) -> Times:
+        """Measure one round: the next frames of every session, and the first audio of new ones."""
+        times = self._steps(self._frames)
+        times.first_audio.append(self._first_audio())
+        return times
 
     def _first_audio(self) -> float:
-        """Seconds from nothing but the opened engine to the first samples of new prompts, none of it in a cache."""
+        """Seconds from the start of a batch of new sessions to the first samples of all; no prompt occurs twice."""
         sessions = []
         try:
             start = time.perf_counter()
             for i in range(self.case.batch):
-                self._spoken += 1
-                sessions.append(self._session(FIRST_AUDIO_ROWS, 1 + self._spoken * FIRST_AUDIO_ROWS, 8, 0, i))
+                self._prompts_spoken += 1
+                sessions.append(self._session(FIRST_AUDIO_ROWS, 1 + self._prompts_spoken * FIRST_AUDIO_ROWS, 8, 0, i))
             while True:
                 self.model.step(sessions)
                 if all(len(session.read()) for session in sessions):
@@ -123,12 +125,12 @@ class Speech:
                 session.close()
 
     def facts(self) -> dict[str, float | str]:
-        """What the row cost at the least, and what it took of memory so far."""
+        """What `results.make_row` needs besides times: bytes and operations of a frame of the batch, its length in
+        seconds, the peak memory of this process in 10^6 bytes."""
         config, case = self.model.config, self.case
         return {
             "decoder_precision": self.decoder_precision,
             "lm_bytes": lm_bytes(config, self.model.weight_bytes, self.model.position_bytes, case.context, case.batch),
-            "lm_operations": lm_operations(config) * case.batch,
             "decoder_operations": decoder_operations(config) * case.batch,
             "frame_seconds": config.codec.samples_per_frame / config.codec.sample_rate,
             "peak_rss_mb": peak_rss_mb(),
