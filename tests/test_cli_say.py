@@ -378,7 +378,7 @@ def test_playing(say, monkeypatch):
         def discard(self):
             heard.append("discarded")
 
-    monkeypatch.setattr(player, "why_not", lambda: None)
+    monkeypatch.setattr(player, "unavailable_reason", lambda: None)
     monkeypatch.setattr(player, "PlayerSink", Player)
     say("-q", "--seed", "1", "--play", "Hello.")
     assert np.array_equal(np.concatenate(heard[:-1]), samples_of(1, 10))
@@ -389,5 +389,5 @@ def test_playing(say, monkeypatch):
     say("-q", "--play", "runaway", code=4)
     assert heard.pop() == "discarded"
     refused(say, "--play", "--raw", "Hello.")
-    monkeypatch.setattr(player, "why_not", lambda: "no device")
+    monkeypatch.setattr(player, "unavailable_reason", lambda: "no device")
     assert "no device" in refused(say, "--play", "Hello.", code=1)

@@ -306,7 +306,7 @@ def test_a_voice_file_does_not_choose_a_folder(capfd, monkeypatch):
     Path("anna.safetensors").write_bytes(voice_bytes(Voice("anna", VOICE.embedding, model="model")))
     code, _, err = run(capfd, "voices", "preview", "./anna.safetensors", "-o", "a.wav")
     assert code == 2
-    assert err == "error: voice anna: it needs model; say with -m where that is\n"
+    assert err == "error: voice anna: it needs model; name that model with -m\n"
 
 
 def test_errors_of_the_api_are_ours(base):

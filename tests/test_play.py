@@ -60,7 +60,7 @@ def device(monkeypatch):
 
 
 def test_all_of_it_in_order(device):
-    assert play.why_not() is None
+    assert play.unavailable_reason() is None
     player = play.PlayerSink(24000)
     chunks = [np.full(n, n / 1000, np.float32) for n in range(1, 600)]
     for chunk in chunks:
@@ -187,11 +187,11 @@ def test_an_interrupt_at_the_end_of_playing_is_silent_at_once(say, monkeypatch):
     assert os.listdir() == ["a.wav"]
 
 
-def test_why_not(device, monkeypatch):
+def test_unavailable_reason(device, monkeypatch):
     def none(kind):
         raise ValueError("No output device found")
 
     device.query_devices = none
-    assert "No output device found" in play.why_not()
+    assert "No output device found" in play.unavailable_reason()
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    assert "pip install 'qwen3tts-cli[play]'" in play.why_not()
+    assert "pip install 'qwen3tts-cli[play]'" in play.unavailable_reason()

@@ -125,7 +125,7 @@ def test_a_syntax_error_names_its_line(file):
     ("text", "line", "words"),
     [
         ('# a\n\nvoise = "x"', 3, "unknown key voise, did you mean voice?"),
-        ("top_k = 1\ntop-k = 2", 2, "the key stands twice"),
+        ("top_k = 1\ntop-k = 2", 2, "the key occurs twice"),
         ("seed = 1\n[say]\nvoice = 'x'", 2, "unknown key say"),
         ("seed = 1\n'voi ce' = 1", 2, "unknown key voi ce"),
         ("seed.a = 1", 1, "seed: found a table"),

@@ -221,12 +221,12 @@ def test_pages_are_whole_however_their_bytes_come(cuts, serial):
     assert out + pages.finish() == OPUS
 
 
-def test_what_is_no_ogg_is_refused():
-    with pytest.raises(ValueError, match="no Ogg page"):
+def test_bytes_that_are_not_ogg_are_refused():
+    with pytest.raises(ValueError, match="not an Ogg page"):
         OggPages().feed(b"RIFF" + bytes(50))
     pages = OggPages()
     pages.feed(OPUS[:-1])
-    with pytest.raises(ValueError, match="no whole Ogg page"):
+    with pytest.raises(ValueError, match="incomplete Ogg page"):
         pages.finish()
 
 

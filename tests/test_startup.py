@@ -1,4 +1,4 @@
-"""What happens before the first sample of a stream: few imports, nothing twice, no growth."""
+"""The start of `say --stream`: which modules are imported before the first sample; and memory that does not grow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.engine.prefault import start_prefault
 
-# Slow to import, and of no use to a preset that speaks English into a pipe.
+# Modules that are slow to import and not needed for an English preset voice and raw audio into a pipe.
 _UNWANTED = {
     "huggingface_hub", "soundfile", "sounddevice", "regex", "sentencex", "tomllib", "cffi", "matplotlib",
     "tempfile", "shutil", "secrets", "random", "subprocess", "socket", "asyncio", "logging", "concurrent.futures",
@@ -26,18 +26,18 @@ _UNWANTED = {
 _CODE = """
 import os, sys
 from qwen3tts_cli.cli import main as cli
-from qwen3tts_cli.engine.prefault import start_prefault
-from qwen3tts_cli.cli.commands import say_run
-def first(self, samples):
+from qwen3tts_cli.output import files as output_files
+def report(self, data):
     files = {line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if "safetensors" in line}
     print(sorted(set(sys.argv[1].split()) & set(sys.modules)), [os.path.dirname(f) for f in files], flush=True)
     os._exit(0)
-say_run.Take._write = first
+output_files.Stdout.write = report
 sys.exit(cli.run(sys.argv[2:]))
 """
 
 
-def at_the_first_sample(*arguments):
+def at_the_first_write(*arguments):
+    """Output of a child in place of its first write to stdout: unwanted modules, folders of mapped weights."""
     command = [sys.executable, "-c", _CODE, " ".join(_UNWANTED), "say", "--stream", "--raw", "-q", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -46,15 +46,15 @@ def at_the_first_sample(*arguments):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_stream_imports_and_maps_only_what_it_needs(tmp_path, monkeypatch):
-    assert at_the_first_sample("Hello there.").startswith("[] ")
+    assert at_the_first_write("Hello there.").startswith("[] ")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     model = str(CHECKPOINTS / "tiny-customvoice")
     options = ("-m", model, "--precision", "int8", "--max-frames", "5", "Hello there.")
     assert cli.run(["say", "-q", "-o", str(tmp_path / "first.wav"), *options]) == 0  # packs
-    assert at_the_first_sample(*options) == f"[] {[model]}\n"
+    assert at_the_first_write(*options) == f"[] {[model]}\n"
 
 
-def test_prefaulting_changes_no_bytes(tmp_path):
+def test_prefault_does_not_change_the_pages(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(os.urandom(300_000))
     data = np.memmap(path, np.uint8, "r")
@@ -68,8 +68,8 @@ def resident_kb():
 
 
 def growth_kb(utterances, settle):
-    """How much more memory is resident after so many utterances than before them, once `settle` are spoken: the least
-    of two times, since the C library may keep some megabytes for itself once."""
+    """Growth of resident memory over `utterances`, after `settle` others: the least of two measurements, since the C
+    library may keep some megabytes once."""
     with Synthesizer.open(POCKET, threads=2) as voice:
         resident = []
         for number in range(settle + 2 * utterances):

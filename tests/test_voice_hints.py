@@ -53,7 +53,8 @@ def test_preview_speaks_with_a_preset(run):
 def test_a_preset_is_searched_in_the_models_on_this_machine(run):
     out, err = run("voices", "preview", "ryan", "-o", "a.wav", code=3)
     assert err == (
-        "error: voice ryan is a preset of 0.6b and 1.7b, and neither is here; get it with: qwen3tts models pull 0.6b\n"
+        "error: voice ryan is a preset of 0.6b and 1.7b, and neither is on this machine; "
+        "get it with: qwen3tts models pull 0.6b\n"
     )
     assert run("voices", "show", "ryan", code=3) == (out, err)
     pulled("0.6b", PRESETS)
@@ -150,7 +151,7 @@ def test_preview_asks_for_the_model_of_a_voice_made_in_a_folder(run):
     shutil.copytree(BASE, "folder")
     run("voices", "create", "anna", "--from", WAV, "--x-vector", "-m", "./folder", "-q")
     err = run("voices", "preview", "anna", "-o", "a.wav", code=2)[1]
-    assert err == "error: voice anna: it needs folder; say with -m where that is\n"
+    assert err == "error: voice anna: it needs folder; name that model with -m\n"
     run("voices", "preview", "anna", "-m", "./folder", "-o", "a.wav", "-q")
 
 

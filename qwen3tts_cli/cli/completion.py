@@ -1,6 +1,6 @@
-"""What the shell's completion offers for options and arguments. Whatever goes wrong on the way, it offers nothing.
+"""Completions that the shell shows for options and arguments. An exception in one of them yields no completions.
 
-Nothing here may import NumPy or the engine: the shell asks at every press of the key.
+Nothing here may import NumPy or the engine, which takes long: the shell starts the command at every press of Tab.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-# click's completion is imported where it is used: every command has these callbacks, few are asked.
+# click.shell_completion is imported inside the functions: every command declares them, and few runs call one.
 if TYPE_CHECKING:
     from click.shell_completion import BashComplete, CompletionItem
 
@@ -25,7 +25,7 @@ _VOICE_FILE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.safetensors")
 
 
 def bash_protocol() -> type[BashComplete]:
-    """The protocol of bash, which takes `--voice=an` apart at the equals sign."""
+    """The class of click for bash, which splits `--voice=an` at the equals sign into three words."""
     from click.shell_completion import BashComplete
 
     class Bash(BashComplete):
@@ -37,18 +37,18 @@ def bash_protocol() -> type[BashComplete]:
     return Bash
 
 
-def _quietly(ask: _Complete) -> _Complete:
-    @functools.wraps(ask)
-    def asked(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+def _without_errors(complete: _Complete) -> _Complete:
+    @functools.wraps(complete)
+    def completed(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
         with contextlib.suppress(Exception):
-            return ask(context, parameter, incomplete)
+            return complete(context, parameter, incomplete)
         return []
 
-    return asked
+    return completed
 
 
-def _named(names: Iterable[str], incomplete: str, otherwise: str | None = None) -> Items:
-    """The names that begin so; where none does, what the shell itself knows: "file", "dir" or nothing."""
+def _matching(names: Iterable[str], incomplete: str, otherwise: str | None = None) -> Items:
+    """The names that begin with `incomplete`. otherwise: "file" or "dir", for the shell to complete where none does."""
     from click.shell_completion import CompletionItem
 
     found = [CompletionItem(name) for name in dict.fromkeys(names) if name.lower().startswith(incomplete.lower())]
@@ -56,68 +56,68 @@ def _named(names: Iterable[str], incomplete: str, otherwise: str | None = None) 
 
 
 def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Files, as the shell completes them."""
+    """Files; the shell completes them."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(incomplete, type="file")]
 
 
-@_quietly
+@_without_errors
 def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """The embedded voice, aliases, what is in the cache; else folders."""
-    return _named(_model_names(), incomplete, "dir")
+    """The embedded voice, aliases and cached models; else folders."""
+    return _matching(_model_names(), incomplete, "dir")
 
 
-@_quietly
+@_without_errors
 def models_to_pull(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Aliases, and repositories of which something is in the cache."""
+    """Aliases and cached models, of which files may be missing."""
     from ..models import hub_cache
 
-    return _named([name for name in _model_names() if name != hub_cache.EMBEDDED], incomplete)
+    return _matching([name for name in _model_names() if name != hub_cache.EMBEDDED], incomplete)
 
 
-@_quietly
-def models_there(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """What is in the cache."""
-    return _named(_cached_names(), incomplete)
+@_without_errors
+def cached_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Models in the Hugging Face cache."""
+    return _matching(_cached_names(), incomplete)
 
 
-@_quietly
+@_without_errors
 def codecs(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Models, the repository of the codec alone, and folders."""
-    return _named([*_model_names(), "Qwen/Qwen3-TTS-Tokenizer-12Hz"], incomplete, "dir")
+    return _matching([*_model_names(), "Qwen/Qwen3-TTS-Tokenizer-12Hz"], incomplete, "dir")
 
 
-@_quietly
+@_without_errors
 def voices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Presets of the model that is named before, else of all that are there, and kept voices; else files."""
-    return _named([*_presets(context.params.get("model")), *_kept_names(), "none"], incomplete, "file")
+    """Kept voices, and presets of the model given by -m, else of all models on this machine; else files."""
+    return _matching([*_presets(context.params.get("model")), *_kept_names(), "none"], incomplete, "file")
 
 
-@_quietly
+@_without_errors
 def kept_voices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Kept voices."""
     given = context.params.get(parameter.name or "") if parameter.nargs == -1 else None
-    return _named([name for name in _kept_names() if name not in (given or ())], incomplete)
+    return _matching([name for name in _kept_names() if name not in (given or ())], incomplete)
 
 
-@_quietly
+@_without_errors
 def shown_voices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Presets and kept voices; else files."""
-    return _named([*_presets(context.params.get("model")), *_kept_names()], incomplete, "file")
+    """The same without `none`."""
+    return _matching([*_presets(context.params.get("model")), *_kept_names()], incomplete, "file")
 
 
-@_quietly
+@_without_errors
 def languages(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Names and codes of languages."""
     from ..text.languages_and_voices import CODES
 
-    return _named(["auto", *CODES.values(), *CODES], incomplete)
+    return _matching(["auto", *CODES.values(), *CODES], incomplete)
 
 
 def subtypes(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """The usual ones of libsndfile's."""
-    return _named(["PCM_16", "PCM_24", "PCM_32", "PCM_S8", "PCM_U8", "FLOAT", "DOUBLE", "ALAW", "ULAW"], incomplete)
+    """The common subtypes of libsndfile."""
+    return _matching(["PCM_16", "PCM_24", "PCM_32", "PCM_S8", "PCM_U8", "FLOAT", "DOUBLE", "ALAW", "ULAW"], incomplete)
 
 
 def _model_names() -> list[str]:
@@ -151,8 +151,8 @@ def _presets(model: str | None) -> Iterator[str]:
 
 
 def _kept_names() -> list[str]:
-    """Names of the kept voices, without the import of what reads them."""
-    from ..common import user_folders
+    """Names of the kept voices, from the names of their files: nothing is imported to read them."""
+    from ..common import places
 
     with contextlib.suppress(Exception):
         found = (_VOICE_FILE.fullmatch(name) for name in os.listdir(user_folders.voices_folder() or os.devnull))

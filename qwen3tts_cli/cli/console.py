@@ -1,4 +1,4 @@
-"""Notes and progress on stderr."""
+"""Notes, warnings and the progress line, on stderr."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _INTERVAL_SECONDS = 0.2
 
 
 class Console:
-    """Lines on stderr, none where `quiet`; a progress line where stderr is a terminal.
+    """Writes lines to stderr, and a progress line where stderr is a terminal; nothing where `quiet`.
 
-    output: the name of an output of binary data, if there is one; where stderr goes into it too (2>&1), no lines.
+    output: the name of an output of binary data, or None. Where stderr is the same file (2>&1), nothing is written.
     """
 
     def __init__(self, quiet: bool, output: str | None = None) -> None:
@@ -24,21 +24,21 @@ class Console:
         self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def note(self, text: str) -> None:
-        """Say something that is not an error."""
+        """Write a line that is not an error."""
         if not self.quiet:
             click.echo(text, err=True)
 
     def warning(self, text: str) -> None:
-        """Say what may be wrong."""
+        """Write a line that begins with `warning: `."""
         self.note(f"warning: {text}")
 
     def progress(self, line: Callable[[], str]) -> Progress:
-        """A context manager that shows `line()` again and again, on a terminal."""
+        """A context manager that shows `line()` several times a second while its block runs, on a terminal only."""
         return Progress(line, not self.quiet and self.is_terminal)
 
 
 class Progress:
-    """One line on the terminal that is written over until the block ends, and then erased."""
+    """One line on the terminal that is overwritten until the block ends, and then erased."""
 
     def __init__(self, line: Callable[[], str], shown: bool) -> None:
         self._line, self._shown, self._width = line, shown, 0

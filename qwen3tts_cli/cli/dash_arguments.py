@@ -1,8 +1,9 @@
-"""Arguments that begin with a dash and are no options: a text such as "-5 degrees", and `-output` for `--output`."""
+"""Errors for arguments that begin with a dash and are not options, such as the text "-5 degrees" or `-output`."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 
 import click
@@ -16,9 +17,9 @@ _SHORT_THEN_SPACE = re.compile(r"-\w?\s")
 
 
 def check(command: click.Command, context: click.Context, args: list[str], wants_text: bool) -> None:
-    """Raise UsageError for an argument that click would take apart, or refuse, as options that it is not.
+    """Raise UsageError for an argument that begins with a dash and that click would take for options by mistake.
 
-    wants_text: a text may be among the arguments, and be the one that begins with a dash.
+    wants_text: the command takes a text, which may be the argument that begins with a dash.
     """
     options = {name: p for p in command.get_params(context) if isinstance(p, click.Option) for name in p.opts}
     kinds = _kinds(options, args)
@@ -39,7 +40,7 @@ def check(command: click.Command, context: click.Context, args: list[str], wants
 
 
 def _kinds(options: dict[str, click.Option], args: list[str]) -> list[str]:
-    """What click takes each argument for: an "option", the "value" of one, "--", or "free"."""
+    """The kind that click sees in each argument: "option", "value" of an option, "--", or "free"."""
     kinds: list[str] = []
     for argument in args:
         if "--" in kinds:
@@ -65,7 +66,7 @@ def _takes_the_next(options: dict[str, click.Option], argument: str) -> bool:
 
 
 def _is_text(options: dict[str, click.Option], argument: str, has_text: bool) -> bool:
-    """Whether an argument cannot be meant as an option: spaces in its name, or a letter that no option has."""
+    """Whether an argument cannot be an option: there are spaces in its name, or a letter that no option has."""
     if argument.startswith("--"):
         name = argument.partition("=")[0]
         return any(c.isspace() for c in name) or nearest(name, options) is None
@@ -81,19 +82,17 @@ def _is_text(options: dict[str, click.Option], argument: str, has_text: bool) ->
 
 
 def _line(command: list[str], args: list[str], kinds: list[str], text: str) -> str:
-    """The command as it should have been typed: the words of the text in quotes, behind everything else."""
+    """The corrected command line: the options first, then `--` and the text in quotes."""
     pairs = list(zip(args, kinds, strict=True))
     words = [argument for argument, kind in pairs if kind == "free" or argument is text]
     others = [argument for argument, kind in pairs if kind in ("option", "value") and argument is not text]
-    import shlex
-
     return _shown([*command, *others, "--", " ".join(words)]) or f"{shlex.join(command)} -- TEXT"
 
 
 def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args: list[str]) -> str | None:
-    """The line as it should have been typed, with all words of the text as one argument; None for a long one.
+    """The corrected command line, with all words of the text as one argument; None where it is too long to show.
 
-    parameters: of the command. args: behind it, as they were typed.
+    command: its words. parameters: its parameters. args: the arguments as the user typed them.
     """
     kinds = _kinds({name: p for p in parameters if isinstance(p, click.Option) for name in p.opts}, args)
     words = [argument for argument, kind in zip(args, kinds, strict=True) if kind == "free"]
@@ -103,7 +102,5 @@ def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args:
 
 
 def _shown(words: list[str]) -> str | None:
-    import shlex
-
     line = shlex.join(words)
     return line if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else None

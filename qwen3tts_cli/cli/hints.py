@@ -1,7 +1,8 @@
-"""What a command line that names no command may have meant; loaded only for that error."""
+"""Messages for a command line that names no command, with a command to run instead. Imported only for that error."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 import click
@@ -19,14 +20,14 @@ _OTHER_NAMES = {"download": "pull", "remove": "rm", "clone": "create"}
 
 
 def unknown_command(args: list[str], known: Iterable[str]) -> str:
-    """The message for a first argument that is no command, with a line to run where there is one."""
+    """The message for a first argument that is not a command."""
     name, rest, known = args[0], args[1:], list(known)
     if name.lower() in known:
         return f"no command {name!r}, did you mean {name.lower()}?"
     if name in ("help", "version"):
         return f"no command {name!r}, did you mean qwen3tts --{name}?"
     if name == "list":
-        return f"no command {name!r}, there are: qwen3tts models list, qwen3tts voices list"
+        return f"no command {name!r}, did you mean qwen3tts models list or qwen3tts voices list?"
     if group := _ELSEWHERE.get(name):
         inner = [] if group == "say" or name in ("model", "voice") else [_OTHER_NAMES.get(name, name)]
         line = _say_line(rest) if group == "say" else _line([group, *inner, *rest])
@@ -38,12 +39,12 @@ def unknown_command(args: list[str], known: Iterable[str]) -> str:
 
 
 def option_before_command(option: str, args: list[str]) -> str:
-    """The message for an option that stands where a command should."""
+    """The message for an option of `say` in the place of a command."""
     return f"no such option: {option}; to speak a text: {_say_line(args)}"
 
 
 def check_dash(context: click.Context, args: list[str]) -> None:
-    """Raise UsageError for a text that begins with a dash and stands where a command should."""
+    """Raise UsageError for a text that begins with a dash, in the place of a command."""
     from .commands.say import say
     from .dash_arguments import check
 
@@ -51,7 +52,7 @@ def check_dash(context: click.Context, args: list[str]) -> None:
 
 
 def _say_line(args: list[str]) -> str:
-    """The command that speaks what was typed, the words of the text as one argument."""
+    """The command that speaks the arguments: all words of the text as one argument."""
     from .commands.say import say
     from .dash_arguments import as_one_text
 
@@ -59,7 +60,5 @@ def _say_line(args: list[str]) -> str:
 
 
 def _line(words: list[str]) -> str:
-    import shlex
-
     line = shlex.join(["qwen3tts", *words])
     return line if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else f"qwen3tts {words[0]} ..."

@@ -1,4 +1,4 @@
-"""The end of a command that opened a model for the first time: its packed weights are put into the cache folder."""
+"""The last step of a command that packed the weights of a model: writes them into the cache folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def finish_packing(synthesizers: list[Synthesizer], console: Console, what: str) -> None:
-    """Put packed weights into the cache folder for the next run, with a line meanwhile. An interrupt ends just that.
+    """Write packed weights into the cache folder for the next run, with a progress line. SIGINT stops only the writing.
 
-    what: has been made and is complete.
+    what: the result of the command, which is complete: "audio" or "voice".
     """
     done = [0, 1]
 

@@ -1,6 +1,6 @@
-"""The command `qwen3tts`: its commands, loaded when asked for, and errors turned into one line and an exit code.
+"""The command `qwen3tts`: imports the module of a command when it is run, turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 failure, 2 usage, 3 model not there, 4 generation failed, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 failure, 2 usage, 3 model not found, 4 generation failed, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COMPLETE_VARIABLE = "_QWEN3TTS_COMPLETE"
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a command only when that command is run, with the summaries at hand."""
+    """A group that imports the module of a command only to run it; the summaries in the help need no import."""
 
     summaries: dict[str, str] = {  # noqa: RUF012
         "say": "Speak a text.",
@@ -104,11 +104,11 @@ def cli(context: click.Context) -> None:
 
 
 def one_line(text: str) -> str:
-    """Any message as one printable line: file names and servers may put anything into it."""
+    """A message as one line of printable characters: file names and replies of servers may contain any character."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(text).split()))
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     with contextlib.suppress(OSError):
         click.echo(one_line(line), err=True)
 
@@ -120,7 +120,7 @@ def _usage_line(error: click.ClickException) -> str:
 
 
 def _usage_message(error: click.ClickException) -> str:
-    """What click found, in the form of this package's own errors: the option first, then what is wrong with it."""
+    """An error of click in the form of this package's errors: the option first, then what is wrong with it."""
     parameter = getattr(error, "param", None)
     if isinstance(error, click.BadParameter) and parameter is not None:
         option = isinstance(parameter, click.Option)
@@ -138,7 +138,7 @@ def _usage_message(error: click.ClickException) -> str:
 
 
 def _dash_hint(context: click.Context | None, close: bool) -> str:
-    """What to do where the unknown option may have been meant as a text or a name."""
+    """The hint for an unknown option that may be a text or a name."""
     command = None if context is None else context.command
     if getattr(command, "wants_text", False):
         return "; a text that begins with a dash comes after --"
@@ -152,7 +152,7 @@ def _os_line(error: OSError) -> str:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    # Not `cli.main`: that turns a closed pipe into exit code 1 and an interrupt into Abort.
+    # `cli.main` would turn a closed pipe into exit code 1 and an interrupt into Abort.
     if os.environ.get(_COMPLETE_VARIABLE):
         _complete(arguments)
     with signals.ending(), cli.make_context(_PROGRAM, list(arguments)) as context:
@@ -163,7 +163,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 
 def _complete(arguments: Sequence[str]) -> NoReturn:
-    """Answer the shell: the script for its start-up file, or completions, and of errors in these not a word."""
+    """Print the completion script for a shell, or completions; an error in completions prints nothing."""
     from click.shell_completion import add_completion_class
 
     from .completion import bash_protocol
@@ -178,7 +178,7 @@ def _complete(arguments: Sequence[str]) -> NoReturn:
 
 
 def _abandon_stdout() -> None:
-    """Point stdout to nowhere, so that the interpreter's last flush cannot fail again."""
+    """Point stdout to /dev/null, so that the last flush of the interpreter cannot fail again."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
@@ -186,9 +186,11 @@ def _abandon_stdout() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; returns its exit code. Errors are one line on stderr, never a traceback."""
+    """Run one command; returns its exit code. An error is one line on stderr, never a traceback."""
     if sys.platform == "win32":
-        _say("error: qwen3tts runs on Linux and macOS; on Windows use WSL (https://learn.microsoft.com/windows/wsl)")
+        _print_error(
+            "error: qwen3tts runs on Linux and macOS; on Windows use WSL (https://learn.microsoft.com/windows/wsl)"
+        )
         return 1
     debug = bool(os.environ.get("QWEN3TTS_DEBUG"))
     if not sys.warnoptions and not debug:
@@ -200,7 +202,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.exceptions.Exit, SystemExit) as ended:
         code = ended.exit_code if isinstance(ended, click.exceptions.Exit) else ended.code
         return code if isinstance(code, int) else int(code is not None)
-    except BrokenPipeError:  # whoever read our output has enough
+    except BrokenPipeError:  # the reader of stdout has closed it, as `head` does
         _abandon_stdout()
         return 0
     except KeyboardInterrupt as interrupt:
@@ -216,29 +218,29 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _explain(error: BaseException) -> int:
-    """Say what went wrong in one line; returns the exit code."""
+    """Print an error as one line; returns the exit code."""
     if isinstance(error, click.ClickException):
-        _say(_usage_line(error))
+        _print_error(_usage_line(error))
         return error.exit_code
     if isinstance(error, Qwen3TTSError):
-        _say(f"error: {error}")
+        _print_error(f"error: {error}")
         return error.exit_code
     if isinstance(error, MemoryError):
-        _say("error: out of memory")
+        _print_error("error: out of memory")
     elif isinstance(error, OSError):
-        _say(_os_line(error))
+        _print_error(_os_line(error))
         _abandon_stdout()
     elif isinstance(error, ModuleNotFoundError) and not (error.name or "qwen3tts_cli").startswith("qwen3tts_cli"):
-        _say(f"error: the Python package {error.name} is missing; install qwen3tts-cli again")
+        _print_error(f"error: the Python package {error.name} is missing; reinstall qwen3tts-cli")
     else:
-        _say(f"internal error: {type(error).__name__}: {error} (QWEN3TTS_DEBUG=1 shows where)")
+        _print_error(f"internal error: {type(error).__name__}: {error} (QWEN3TTS_DEBUG=1 shows where)")
     return 1
 
 
-def _speak_utf8() -> None:
-    """Make UTF-8 of arguments, names and streams in a locale that knows nothing but ASCII, by starting once more.
+def _use_utf8() -> None:
+    """In an ASCII locale, start again in UTF-8 mode, so that arguments, names and streams are UTF-8.
 
-    Elsewhere a stream that lacks a character of a message shows it escaped, and names come out byte by byte.
+    In other locales stdout escapes the characters that it cannot encode; in UTF-8 it writes undecodable names bytewise.
     """
     if sys.getfilesystemencoding() == "ascii" and not sys.flags.utf8_mode and sys.executable:
         with contextlib.suppress(OSError, ValueError):
@@ -248,16 +250,16 @@ def _speak_utf8() -> None:
 
 
 def main() -> NoReturn:
-    """Entry of the command `qwen3tts`."""
-    _speak_utf8()
-    gc.set_threshold(20_000)  # imports leave much behind and nothing to collect
+    """The entry point of the command `qwen3tts`."""
+    _use_utf8()
+    gc.set_threshold(20_000)  # imports create many objects and leave no garbage
     try:
         code = run(sys.argv[1:])
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and the end of the interpreter is no failure
-    except KeyboardInterrupt as interrupt:  # a second one, during the cleanup after the first
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command is complete: an interrupt now is no failure
+    except KeyboardInterrupt as interrupt:  # a second interrupt, during the clean-up after the first
         code = signals.exit_code(interrupt)
     if code > 128:  # stopped by a signal: do not wait for threads
         if writing := sys.modules.get("qwen3tts_cli.packed.file_writer"):
-            writing.remove_partial_files()  # of a model whose opening, or closing, was interrupted
+            writing.remove_partial_files()  # of a model whose opening or closing was interrupted
         os._exit(code)
     sys.exit(code)

@@ -1,5 +1,7 @@
-"""What a person types for a model or a voice: a name, or a path. Below the command line a string is a name only, and
-paths are objects, which are made here."""
+"""Names of models and voices as a user types them: a name, or a path.
+
+The Python API takes a string for a name and a pathlib.Path for a path; these functions tell them apart.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from ..models import hub_cache
 
 
 def model(text: str | None) -> str | Path | None:
-    """The name of a model, or the folder of one: whatever there is under that path.
+    """The model `text` for the Python API: its name, or the Path of its folder where something exists under that path.
 
-    Raises ModelNotFoundError for what is neither known, nor a folder, nor in the Hugging Face cache.
+    Raises ModelNotFoundError where it is no known name, no folder and not in the Hugging Face cache.
     """
     if not text or "\0" in text or text.lower() in (hub_cache.EMBEDDED, *hub_cache.ALIASES):
         return text
@@ -32,9 +34,9 @@ def model(text: str | None) -> str | Path | None:
 
 
 def voice(text: str | None) -> str | Path | None:
-    """The name of a voice, or the file of one: what has a folder or .safetensors in its name.
+    """The voice `text` for the Python API: its name, or a Path where `text` names a folder or ends in .safetensors.
 
-    Raises UsageError for a file that is not there.
+    Raises UsageError for a file that does not exist.
     """
     if text is None or not user_folders.is_voice_file(text):
         return text

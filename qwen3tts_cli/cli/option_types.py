@@ -1,4 +1,4 @@
-"""Types of the command line's options; what they refuse is said in words, and without the name of the option."""
+"""Types of command line options. Their errors say in words what is wrong; main.py adds the name of the option."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _PLAIN = re.compile(r"[\w.,:+%-]{1,40}")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 
 
-def found(value: Any) -> str:
-    """A refused value as it was typed, or in quotes where it has to be."""
-    from ..common.json_fields import short_repr
+def as_typed(value: Any) -> str:
+    """A refused value for a message: as typed, or in quotes where it is long or has special characters."""
+    from ..common.json_fields import shown
 
     text = str(value)
     return text if _PLAIN.fullmatch(text) else short_repr(text)
 
 
-def whole(value: Any) -> int | None:
-    """The integer that a value is; None for one that is none: 1.5, 1e3, true."""
+def to_integer(value: Any) -> int | None:
+    """The integer of a value, or None where it is no integer, such as 1.5, 1e3 or true."""
     if isinstance(value, int):
         return None if isinstance(value, bool) else value
     return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else None
 
 
 class Integer(click.ParamType):
-    """An integer in [low, high]."""
+    """An integer in [low, high]; returns int."""
 
     name = "integer"
 
@@ -36,9 +36,9 @@ class Integer(click.ParamType):
         self.low, self.high = low, high
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        number = whole(value)
+        number = to_integer(value)
         if number is None or not self.low <= number <= self.high:
-            self.fail(f"{found(value)} is not a whole number from {self.low} to {self.high}", parameter, context)
+            self.fail(f"{as_typed(value)} is not a whole number from {self.low} to {self.high}", parameter, context)
         return number
 
     def get_metavar(self, *arguments: Any, **attributes: Any) -> str:
@@ -46,7 +46,7 @@ class Integer(click.ParamType):
 
 
 class Number(click.ParamType):
-    """A finite float in [low, high], or in (low, high] where `above`."""
+    """A finite number in [low, high], or in (low, high] where `above`; returns float."""
 
     name = "number"
 
@@ -61,7 +61,7 @@ class Number(click.ParamType):
         low = number > self.low if self.above else number >= self.low
         if not (low and number <= self.high):
             bounds = f"above {self.low:.10g} and at most" if self.above else f"from {self.low:.10g} to"
-            self.fail(f"{found(value)} is not a number {bounds} {self.high:.10g}", parameter, context)
+            self.fail(f"{as_typed(value)} is not a number {bounds} {self.high:.10g}", parameter, context)
         return number
 
     def get_metavar(self, *arguments: Any, **attributes: Any) -> str:
@@ -69,7 +69,7 @@ class Number(click.ParamType):
 
 
 class CountOrAuto(click.ParamType):
-    """An integer from 1 to `most`, or "auto", which is 0."""
+    """An integer from 1 to `most`, or "auto"; returns int, 0 for "auto"."""
 
     name = "count"
 
@@ -79,9 +79,9 @@ class CountOrAuto(click.ParamType):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
         if isinstance(value, str) and value.strip().lower() == "auto":
             return 0
-        number = whole(value)
+        number = to_integer(value)
         if number is None or not 1 <= number <= self.most:
-            self.fail(f"{found(value)} is neither auto nor a whole number from 1 to {self.most}", parameter, context)
+            self.fail(f"{as_typed(value)} is neither auto nor a whole number from 1 to {self.most}", parameter, context)
         return number
 
     def shell_complete(self, context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
@@ -91,7 +91,7 @@ class CountOrAuto(click.ParamType):
 
 
 class Choice(click.Choice):
-    """A case-insensitive choice."""
+    """One of several words, in upper or lower case; returns it in lower case."""
 
     def __init__(self, *choices: str) -> None:
         super().__init__(choices, case_sensitive=False)
@@ -99,5 +99,5 @@ class Choice(click.Choice):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
         key = value.strip().lower() if isinstance(value, str) else None
         if key not in self.choices:
-            self.fail(f"{found(value)!r} is not one of {', '.join(self.choices)}", parameter, context)
+            self.fail(f"{as_typed(value)!r} is not one of {', '.join(self.choices)}", parameter, context)
         return key

@@ -1,4 +1,4 @@
-"""Options shared by commands: their types, and the decorators that declare them."""
+"""Decorators that declare options shared by commands, and classes of commands and options that read the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from ..errors import ModelNotFoundError, UsageError
 from . import completion, dash_arguments, settings
-from .option_types import Choice, CountOrAuto, Integer, Number, found
+from .option_types import Choice, CountOrAuto, Integer, Number, as_typed
 
 SEED_LIMIT = (1 << 64) - 1
 INT32_LIMIT = (1 << 31) - 1
@@ -30,15 +30,14 @@ class Setting(click.Option):
             return super().handle_parse_result(context, options, arguments)
         except click.BadParameter as error:
             if self.is_flag:
-                error.message = (
-                    f"{found(context.params.get(self.name, os.environ.get(self.envvar, '')))} is neither true nor false"
-                )
+                value = context.params.get(self.name, os.environ.get(self.envvar, ""))
+                error.message = f"{as_typed(value)} is neither true nor false"
             if source := self.source(context):
                 raise UsageError(f"{source}: {error.message}") from None
             raise
 
     def source(self, context: click.Context) -> str | None:
-        """Where the value comes from that was not typed: the variable, or the file and the key; None for what was."""
+        """The variable, or the file and key, that the value comes from; None for a value of the command line."""
         source = context.get_parameter_source(self.name)
         if source is ParameterSource.DEFAULT_MAP:
             return f"{settings.path()}: {self.name}"
@@ -50,7 +49,7 @@ _TYPED = f"{__name__}.typed"
 
 
 def as_one_text(context: click.Context) -> str | None:
-    """The line of a TextCommand with all words of its text as one argument; None for a long one."""
+    """The command line of a TextCommand with all words of its text as one argument; None where it is too long."""
     parameters = context.command.get_params(context)
     return dash_arguments.as_one_text(context.command_path.split(), parameters, context.meta.get(_TYPED, []))
 
@@ -63,10 +62,9 @@ class SettingsCommand(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        # A broken file must not keep anyone from reading the help.
+        # An invalid file prevents neither the help nor completions, into which no error may be printed.
         options = args[: args.index("--")] if "--" in args else args
         if not any(option in ("-h", "--help") for option in options):
-            # Nor may it print into a line that the shell completes.
             with contextlib.suppress(*[Exception] * bool(extra.get("resilient_parsing"))):
                 extra["default_map"] = settings.load()
         return super().make_context(info_name, args, parent, **extra)
@@ -75,7 +73,7 @@ class SettingsCommand(click.Command):
         try:
             return super().invoke(context)
         except (UsageError, ModelNotFoundError) as error:
-            # A name that is not known is found out late, and its message does not say that nobody typed it.
+            # The error of an unknown name does not say that the name comes from a variable or the file: add that.
             named = _NAMED.match(str(error))
             option = next((p for p in self.params if named and p.name == named[1] and isinstance(p, Setting)), None)
             if option is not None and (source := option.source(context)):
@@ -89,8 +87,8 @@ class SettingsCommand(click.Command):
 
 
 class TextCommand(SettingsCommand):
-    """A command with a text among its arguments: where that begins with a dash, or the shell divided it, the error says
-    what to do."""
+    """A command with a text among its arguments. Errors give the corrected command line where the text begins with a
+    dash, or where the shell split it into several arguments."""
 
     wants_text = True
 
@@ -104,71 +102,94 @@ def setting(*names: str, **attributes: Any) -> Any:
     return click.option(*names, cls=Setting, **attributes)
 
 
+def file(*names: str, **attributes: Any) -> Any:
+    """Declare an option that names a file."""
+    return click.option(*names, **{"metavar": "FILE", "shell_complete": completion.files, **attributes})
+
+
+def model_named(*names: str, **attributes: Any) -> Any:
+    """Declare an option that names a model and takes no default from the settings."""
+    return click.option(*names, **{"metavar": "NAME", "shell_complete": completion.models, **attributes})
+
+
 model = setting(
     "-m",
     "--model",
     metavar="NAME",
     shell_complete=completion.models,
-    help="Embedded voice, alias (0.6b, 1.7b, ...), repo id, or folder. [default: the embedded voice]",
+    help="Embedded voice, alias (0.6b, 1.7b, ...), repository id, or folder. [default: the embedded voice]",
 )
-quiet = setting("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")
+quiet = setting("-q", "--quiet", is_flag=True, help="Write only errors to stderr.")
 
-_AUDIO_FORMAT = {
+_THREADS: dict[str, Any] = {
+    "type": Integer(1, 1024),
+    "metavar": "N",
+    "help": "Number of threads. [default: one per core]",
+}
+threads = click.option("--threads", **_THREADS)
+
+_SEED: dict[str, Any] = {"type": Integer(0, SEED_LIMIT), "metavar": "N"}
+_DRAWN_SEED: dict[str, Any] = {**_SEED, "help": "64-bit seed. [default: drawn at random]"}
+seed = click.option("--seed", **_DRAWN_SEED)
+seed_setting = setting("--seed", **_DRAWN_SEED)
+seed_of_one = click.option("--seed", **_SEED, default=1, help="64-bit seed. [default: 1]")
+
+_AUDIO_FORMAT: dict[str, Any] = {
     "type": Choice("wav", "flac", "ogg", "opus", "mp3"),
     "help": "Format of an output without extension, such as stdout. [default: wav]",
 }
 audio_format = click.option("--audio-format", **_AUDIO_FORMAT)
-usual_audio_format = setting("--audio-format", **_AUDIO_FORMAT)
+audio_format_setting = setting("--audio-format", **_AUDIO_FORMAT)
 
 _SUBTYPE: dict[str, Any] = {
     "metavar": "NAME",
     "shell_complete": completion.subtypes,
-    "help": "Subtype of libsndfile: PCM_16, PCM_24, FLOAT, VORBIS, ...",
+    "help": "Subtype of the format, as libsndfile names it: PCM_16, PCM_24, FLOAT, VORBIS, ...",
 }
 subtype = click.option("--subtype", **_SUBTYPE)
-usual_subtype = setting("--subtype", **_SUBTYPE)
+subtype_setting = setting("--subtype", **_SUBTYPE)
 
 batch = setting(
     "--batch",
     type=CountOrAuto(64),
     default="auto",
     metavar="N",
-    help="Utterances of a long text made at a time. [default: auto]",
+    help="Number of utterances of a long text generated together. [default: auto]",
 )
 
 
 def _no_cache() -> bool:
     context = click.get_current_context(silent=True)
-    completes = context is not None and context.resilient_parsing  # a broken file is nothing to it
+    completes = context is not None and context.resilient_parsing  # completions ignore an invalid file
     return not completes and bool(settings.load().get("no_cache", False))
 
 
 no_cache = setting(
     "--no-cache",
     is_flag=True,
-    default=_no_cache,  # of the file also for commands that take no other default from there
-    help="Write nothing into the cache folder; use what is there.",
+    default=_no_cache,  # also commands that take no other default from the file read this one
+    help="Write nothing into the cache folder; what is there is still used.",
 )
 
 
-def as_json(text: str) -> Any:
-    """Declare the switch --json."""
+def json_switch(text: str) -> Any:
+    """Declare the switch --json, with this help."""
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
 _SAMPLING = (
-    ("--temperature", Number(0, 100), "Temperature of the talker; 0: argmax."),
-    ("--top-k", Integer(0, INT32_LIMIT), "Keep the k likeliest codes of the talker; 0: all."),
-    ("--top-p", Number(0, 1, above=True), "Keep the likeliest codes up to this mass."),
-    ("--repetition-penalty", Number(0, 100, above=True), "Divides the logits of codes already spoken."),
-    ("--subtalker-temperature", Number(0, 100), "The same for the code predictor; 0: argmax."),
-    ("--subtalker-top-k", Integer(0, INT32_LIMIT), "The same for the code predictor; 0: all."),
-    ("--subtalker-top-p", Number(0, 1, above=True), "The same for the code predictor."),
+    ("--temperature", Number(0, 100), "Temperature of the talker; 0: always the likeliest code."),
+    ("--top-k", Integer(0, INT32_LIMIT), "The talker draws from the N likeliest codes; 0: from all."),
+    ("--top-p", Number(0, 1, above=True), "The talker draws from the likeliest codes up to this probability."),
+    ("--repetition-penalty", Number(0, 100, above=True), "Divisor for logits of codes that occurred already."),
+    ("--subtalker-temperature", Number(0, 100), "--temperature of the code predictor."),
+    ("--subtalker-top-k", Integer(0, INT32_LIMIT), "--top-k of the code predictor."),
+    ("--subtalker-top-p", Number(0, 1, above=True), "--top-p of the code predictor."),
 )
 
 
 def sampling(command: Any) -> Any:
-    """Declare the sampling options; the default of each is the checkpoint's generation_config."""
+    """Declare the sampling options; the checkpoint's generation_config has their defaults."""
     for name, kind, text in reversed(_SAMPLING):
         command = setting(name, type=kind, metavar="N" if isinstance(kind, Integer) else "X", help=text)(command)
     return command
@@ -177,18 +198,19 @@ def sampling(command: Any) -> Any:
 def engine(command: Any) -> Any:
     """Declare the options of the engine: precision and threads."""
     for decorate in (
-        setting("--threads", type=Integer(1, 1024), metavar="N", help="Threads. [default: one per core]"),
+        setting("--threads", **_THREADS),
         setting(
             "--decoder-precision",
             type=Choice("auto", "f32"),
             default="auto",
-            help="Weights of the speech decoder. [default: auto]",
+            help="Precision of the speech decoder's weights. [default: auto]",
         ),
         setting(
             "--precision",
             type=Choice("auto", "bf16", "int8", "int4"),
             default="auto",
-            help="Weights of the language model. [default: auto: int8 where it is large, else bf16, exact]",
+            help="Precision of the language models' weights; bf16 is exact. [default: auto: int8 for large models, "
+            "else bf16]",
         ),
     ):
         command = decorate(command)

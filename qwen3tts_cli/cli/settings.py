@@ -1,6 +1,7 @@
-"""The optional configuration file, `qwen3tts/config.toml` in the XDG configuration folder: defaults for options.
+"""The optional configuration file `qwen3tts/config.toml` in the XDG configuration folder: defaults for options.
 
-A flat table of keys such as `model = "0.6b"` or `threads = 4`; flags and QWEN3TTS_* variables come before it.
+It is a flat table of keys such as `model = "0.6b"` or `threads = 4`. Options on the command line override QWEN3TTS_*
+variables, and these override the file.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..common.suggest import nearest
 from ..errors import UsageError
 
 _TEXT, _WHOLE, _NUMBER, _SWITCH = "a string", "a whole number", "a finite number", "true or false"
-# Options that have a default in the file and a QWEN3TTS_* variable: what a person sets once, not what one run is about.
+# Options that have a key in the file and a QWEN3TTS_* variable: those that a user sets once for all runs.
 _KINDS = {
     "model": _TEXT,
     "voice": _TEXT,
@@ -48,14 +49,14 @@ _SHOWN_CHARACTERS = 60
 
 
 def path() -> Path | None:
-    """Where the configuration file is, or would be; None where there is no such folder."""
-    return user_folders.config_file()
+    """The path of the configuration file, which need not exist; None where there is no configuration folder."""
+    return places.config_file()
 
 
 def load() -> dict[str, str | int | float | bool]:
-    """Keys (with underscores) and values of the file, {} where there is none. Raises UsageError.
+    """Keys (with underscores) and values of the file; {} where there is no file. Raises UsageError.
 
-    A whole number or a switch has the type of its option; a string is left to the option, as that of a variable is.
+    Whole numbers, numbers and switches have the type of their option. Strings are not checked here: the option does.
     """
     file = path()
     if file is None:
@@ -68,20 +69,20 @@ def load() -> dict[str, str | int | float | bool]:
         if name not in _KINDS:
             raise UsageError(f"{where}: unknown key {_shown(key)}{_hint(name)}")
         if name in found:
-            raise UsageError(f"{where}: {key}: the key stands twice, with - and with _")
+            raise UsageError(f"{where}: {key}: the key occurs twice, with - and with _")
         found[name] = _checked(f"{where}: {key}", name, value)
     return found
 
 
 def _read(file: Path) -> str:
     try:
-        # A FIFO in its place is not waited for.
+        # O_NONBLOCK: opening a FIFO does not wait for a writer.
         with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
             data = opened.read(_LIMIT_BYTES + 1) or b""
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as error:
-        # A home folder of somebody else, as containers have it, holds nothing for this user.
+        # In a container the home folder may belong to another user; it has no file for this one.
         if isinstance(error, PermissionError) and not os.path.exists(file):
             return ""
         raise UsageError(f"{file}: {error.strerror}") from None
@@ -102,12 +103,12 @@ def _parse(file: Path, text: str) -> dict[str, object]:
         import tomli as tomllib
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also of an integer of thousands of digits
+    except (ValueError, RecursionError) as error:  # ValueError also for an integer of thousands of digits
         raise UsageError(f"{file}: not valid TOML: {error}") from None
 
 
 def _line(text: str, key: str) -> int:
-    """The line that a key of the table stands in, the first where it cannot be told."""
+    """The number of the line of a key, counted from 1; 1 where the key is not found."""
     names = "|".join(re.escape(each) for each in (key, f'"{key}"', f"'{key}'"))
     found = re.search(rf"^[ \t]*(?:\[[ \t]*)?(?:{names})[ \t]*[=.\]]", text, re.MULTILINE)
     return text.count("\n", 0, found.start()) + 1 if found else 1
@@ -135,7 +136,7 @@ def _refuse(where: str, value: object, expected: str) -> NoReturn:
 
 
 def _shown(value: object) -> str:
-    """A value as TOML has it, but short and in one line; a table or a list is not shown."""
+    """A value in TOML, in one short line; "a table" or "a list" for these."""
     if isinstance(value, (dict, list)):
         return "a table" if isinstance(value, dict) else "a list"
     if isinstance(value, bool):

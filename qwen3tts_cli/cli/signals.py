@@ -1,4 +1,4 @@
-"""Signals that end the command: each raises an exception in the main thread, which leaves through every cleanup."""
+"""Signals that end the command: each raises an exception in the main thread, so that all clean-up code runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _AGAIN_SECONDS = 0.01
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP arrived. exit_code: that of a process that a signal ends.
+    """SIGTERM or SIGHUP arrived. exit_code: 128 + the number of the signal, as shells report it.
 
-    A KeyboardInterrupt, since Python's compiler and libraries let that pass where they drop what they do not expect.
+    A subclass of KeyboardInterrupt: Python's compiler and libraries let that pass and drop other exceptions.
     """
 
     def __init__(self, number: int) -> None:
@@ -27,13 +27,13 @@ class Terminated(KeyboardInterrupt):
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """The exit code of a command that an interrupt or another signal has ended."""
+    """The exit code of a command that SIGINT, SIGTERM or SIGHUP ended."""
     return error.exit_code if isinstance(error, Terminated) else INTERRUPTED
 
 
 @contextlib.contextmanager
 def ending() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP raise Terminated, as SIGINT raises KeyboardInterrupt; none gets lost."""
+    """Within the block SIGTERM and SIGHUP raise Terminated, SIGINT KeyboardInterrupt; Python cannot drop them."""
 
     def stop(number: int, frame: Any) -> NoReturn:
         raise Terminated(number)
@@ -41,7 +41,7 @@ def ending() -> Iterator[None]:
     main, hook, kept = _thread.get_ident(), sys.unraisablehook, {}
 
     def unraisable(lost: Any) -> None:
-        # Python drops what a finaliser or the callback of a weak reference raises: the signal is sent once more.
+        # Python drops an exception of a finaliser or of the callback of a weak reference: send the signal again.
         if isinstance(lost.exc_value, KeyboardInterrupt):
             _thread.start_new_thread(_send_again, (main, exit_code(lost.exc_value) - 128))
         else:
@@ -61,7 +61,7 @@ def ending() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGINT ends the block and nothing else; the other signals end the command."""
+    """SIGINT ends the block only; the other signals end the command."""
     try:
         yield
     except Terminated:
@@ -71,5 +71,5 @@ def interruptible() -> Iterator[None]:
 
 
 def _send_again(thread: int, number: int) -> None:
-    time.sleep(_AGAIN_SECONDS)  # until the finaliser is over
+    time.sleep(_AGAIN_SECONDS)  # until the finaliser has returned
     signal.pthread_kill(thread, number)

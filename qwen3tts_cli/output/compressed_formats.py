@@ -1,8 +1,8 @@
 """The sink of the formats that libsndfile writes: FLAC, Ogg Vorbis, Ogg Opus, MP3, and WAV of other subtypes.
 
-libsndfile writes into memory and goes back there; what it has written is passed on after each call. An output that
-cannot seek gets the bytes as they come, and never what libsndfile puts into the beginning at the end: FLAC stays
-without length and MD5, WAV has open sizes, MP3 has a constant bit rate, by which readers know the length all the same.
+libsndfile writes into memory; after each call the new bytes go to the output. At the end libsndfile overwrites fields
+of the header, which only a seekable output takes. Elsewhere FLAC has no length and no MD5, WAV has sizes of 0xFFFFFFFF,
+and MP3 has a constant bit rate, from which readers compute the length.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     from .formats import AudioFormat
 
-# One length for every write, as the bytes of Vorbis depend on it; a short one, as libsndfile keeps it on the C stack.
+# The bytes of Vorbis depend on the length of each write, so all have this one; libsndfile copies it to the C stack.
 _BLOCK_SAMPLES = 1920
 _CALL_BLOCKS = 8
-_OPEN_SIZE = b"\xff" * 4
+_UNKNOWN_SIZE = b"\xff" * 4
 _SET_OGG_PAGE_LATENCY_MS = 0x1302  # SFC_SET_OGG_PAGE_LATENCY_MS of sndfile.h
 _PAGE_MS = 80.0
-# 64 kbit/s of the 8 to 160 that MP3 has at 24 kHz, as libsndfile counts
+# 64 kbit/s: MP3 at 24 kHz has 8 to 160 kbit/s, which libsndfile maps to compression levels 1 to 0
 _CONSTANT_RATE = {"bitrate_mode": "CONSTANT", "compression_level": (160 - 64) / (160 - 8)}
 
 
 class _Written:
-    """A file for libsndfile, of which only what `take` has not returned yet is kept."""
+    """A writable file object for libsndfile, which holds only the bytes that `take` has not returned yet."""
 
     def __init__(self) -> None:
         self._taken = self._position = 0
@@ -60,7 +60,7 @@ class _Written:
         return b""
 
     def take(self) -> tuple[bytes, list[tuple[int, bytes]]]:
-        """What was appended, and (offset, bytes) of what was written over bytes that had been taken."""
+        """(bytes appended since the last call, [(offset, bytes) written over bytes that were taken before])."""
         data, patches = bytes(self.pending), self._patches
         self._taken += len(data)
         self.pending, self._patches = bytearray(), []
@@ -68,11 +68,10 @@ class _Written:
 
 
 class EncodedSink:
-    """A format that libsndfile writes, to an output as it comes.
+    """The sink of a format that libsndfile writes. output: of files.py. origin: as of formats.open_sink.
 
-    libsndfile is called from one thread of its own: an interrupt is raised in the main thread, and would otherwise be
-    lost in a callback of libsndfile's. The output is written in the caller's thread, so that one that waits can be
-    interrupted.
+    libsndfile runs on a thread of its own: KeyboardInterrupt is raised in the main thread, where a callback of
+    libsndfile would drop it. The output is written in the caller's thread, so that an interrupt ends a blocked write.
     """
 
     def __init__(self, output: Any, sample_rate: int, audio: AudioFormat, origin: int = 0) -> None:
@@ -92,7 +91,7 @@ class EncodedSink:
                 soundfile.SoundFile, self._written, "w", sample_rate, 1, audio.subtype, None, audio.container, **options
             )
             if audio.subtype == "OPUS":
-                self._call(_ask_for_short_pages, soundfile, self._sound)
+                self._call(_shorten_pages, soundfile, self._sound)
         except BaseException:
             self._thread.shutdown()
             raise
@@ -110,7 +109,7 @@ class EncodedSink:
 
     def _pass_on(self) -> None:
         if self._header_is_due:
-            _open_sizes(self._written.pending)
+            _set_unknown_sizes(self._written.pending)
             self._header_is_due = False
         data, patches = self._written.take()
         if self._pages is not None:
@@ -122,7 +121,7 @@ class EncodedSink:
                 self._output.patch(offset, patch)
 
     def write(self, samples: np.ndarray) -> None:
-        """Append (samples,) float32."""
+        """Append samples: float32 (samples,)."""
         import numpy as np
 
         from ..common.sample_conversion import to_pcm16
@@ -137,7 +136,7 @@ class EncodedSink:
             self._pass_on()
 
     def finish(self) -> None:
-        """Encode what is left over, and close the encoder."""
+        """Encode the remaining samples, and close the encoder."""
         if self._rest is not None:
             self._call(self._encode, self._rest)
         self._call(self._sound.close)
@@ -147,26 +146,26 @@ class EncodedSink:
         self._thread.shutdown()
 
     def discard(self) -> None:
-        """Give up: close the encoder, whose last bytes go nowhere."""
-        with contextlib.suppress(RuntimeError):  # shut down already
+        """Close the encoder and drop its last bytes."""
+        with contextlib.suppress(RuntimeError):  # already shut down
             self._thread.submit(self._sound.close)
         self._thread.shutdown()
 
 
-def _ask_for_short_pages(soundfile: Any, sound: Any) -> None:
-    """An Ogg page for each frame of speech; libsndfile's own are a second long, which nobody hears sooner."""
-    with contextlib.suppress(Exception):  # the handle is private to soundfile: without it the pages are long
+def _shorten_pages(soundfile: Any, sound: Any) -> None:
+    """Make an Ogg page of each 80 ms; by default a page is 1 s, which delays a stream by as much."""
+    with contextlib.suppress(Exception):  # the handle is private to soundfile; without it pages stay long
         milliseconds = soundfile._ffi.new("double *", _PAGE_MS)
         soundfile._snd.sf_command(sound._file, _SET_OGG_PAGE_LATENCY_MS, milliseconds, struct.calcsize("d"))
 
 
-def _open_sizes(wav: bytearray) -> None:
-    """Put 0xFFFFFFFF, "until the end", for the sizes in the header of a WAV file."""
-    wav[4:8] = _OPEN_SIZE
+def _set_unknown_sizes(wav: bytearray) -> None:
+    """Set the sizes in the header of a WAV file to 0xFFFFFFFF, "until the end"."""
+    wav[4:8] = _UNKNOWN_SIZE
     at = 12
     while (name := wav[at : at + 4]) != b"data":
         (size,) = struct.unpack_from("<I", wav, at + 4)
         if name == b"fact":  # the number of samples
-            wav[at + 8 : at + 12] = _OPEN_SIZE
+            wav[at + 8 : at + 12] = _UNKNOWN_SIZE
         at += 8 + size + size % 2
-    wav[at + 4 : at + 8] = _OPEN_SIZE
+    wav[at + 4 : at + 8] = _UNKNOWN_SIZE

@@ -1,4 +1,4 @@
-"""Names of outputs that would overwrite an input, or each other, are refused before anything is opened."""
+"""Refuses outputs that would overwrite an input or each other, before anything is opened."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Named = tuple[str, "str | os.PathLike[str] | None"]
 
 
 def check_outputs(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> None:
-    """Raise UsageError unless each output has the name of a file, and of one of its own.
+    """Raise UsageError unless each output is a file that is neither an input nor another output.
 
-    Both are pairs of an option, as a message names it, and a path; None stands for one that was not asked for, `-` for
-    standard output and input. Files are told apart by device and inode, however their paths are spelled: through links
-    too. A device such as /dev/null takes any number of outputs, and an input counts where it can be overwritten: a
-    regular file, or a disk.
+    outputs, inputs: pairs of a name for messages, such as the option, and a path: None for an absent option, `-` for
+    standard output or input. Files are the same where device and inode are, whatever the spelling of the paths,
+    also through links. A character device such as /dev/null may be given for several outputs. Only inputs that can be
+    overwritten count: regular files and disks.
     """
-    taken: dict[object, str] = {}
+    used: dict[object, str] = {}
     for name, path in inputs:
-        if path is not None and (status := _status(os.fspath(path), 0)) is not None and _keeps(status):
-            taken[_inode(status)] = f"{_called(name, path)}, which it would overwrite"
+        if path is not None and (status := _status(os.fspath(path), 0)) is not None and _overwritable(status):
+            used[_inode(status)] = f"{_shown(name, path)}, which it would overwrite"
     for name, path in outputs:
         if path is None:
             continue
@@ -31,19 +31,19 @@ def check_outputs(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> Non
         _check_name(name, path)
         status = _status(path, 1)
         if status is None:
-            key: object = _future(path)
+            key: object = _key_of_new(path)
         elif stat.S_ISDIR(status.st_mode):
             raise UsageError(f"{name} {path}: a folder; name a file")
         elif stat.S_ISCHR(status.st_mode):
             continue
         else:
             key = _inode(status)
-        if key in taken:
-            raise UsageError(f"{_called(name, path)}: is the same file as {taken[key]}; name another file")
-        taken[key] = _called(name, path)
+        if key in used:
+            raise UsageError(f"{_shown(name, path)}: is the same file as {used[key]}; name another file")
+        used[key] = _shown(name, path)
 
 
-def _called(name: str, path: str | os.PathLike[str]) -> str:
+def _shown(name: str, path: str | os.PathLike[str]) -> str:
     return name if path == "-" else f"{name} {os.fspath(path)}"
 
 
@@ -55,7 +55,7 @@ def _check_name(name: str, path: str) -> None:
 
 
 def _status(path: str, standard: int) -> os.stat_result | None:
-    """Of the file that a path leads to, None where there is none; `-` is a descriptor of this process."""
+    """The status of the file at a path, None where there is none. standard: the descriptor that `-` stands for."""
     try:
         if path == "-":
             return os.fstat(standard)
@@ -64,7 +64,7 @@ def _status(path: str, standard: int) -> os.stat_result | None:
         return None
 
 
-def _keeps(status: os.stat_result) -> bool:
+def _overwritable(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)
 
 
@@ -72,8 +72,8 @@ def _inode(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _future(path: str) -> object:
-    """What tells a file that is still to be made from others: its folder and its name."""
+def _key_of_new(path: str) -> object:
+    """A key for a file that does not exist yet: the inode of its folder, and its name."""
     real = os.path.realpath(path)
     folder, name = os.path.split(real)
     status = _status(folder, 1)

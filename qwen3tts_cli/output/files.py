@@ -1,9 +1,10 @@
-"""Where bytes go: a regular file that appears whole or not at all, a device or FIFO written in place, or stdout or
-another descriptor that the caller has opened.
+"""Outputs: a regular file that appears whole or not at all; a device or FIFO, written in place; stdout or another
+descriptor that the caller has opened.
 
-Each has `write(data)`; `patch(offset, data)` where `seekable`; `finish()`, after which nothing can fail any more but a
-rename; `commit()`; and `discard()`, which undoes what can be undone and may be called at any time.
-A reader that went away is BrokenPipeError, every other failure an OutputError that names the output.
+Each output has `write(data)`; `patch(offset, data)`, where it is `seekable`; `finish()`, which writes all bytes, so
+that only renaming can fail after it; `commit()`, which renames; and `discard()`, which removes what can be removed and
+may be called at any time. They raise BrokenPipeError where the reader closed the pipe, and OutputError with the name of
+the output for every other failure.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ _MOST_LINKS = 40
 
 
 def is_stdout(path: str) -> bool:
-    """Whether an output name means standard output."""
+    """Whether the name of an output means standard output."""
     return path in _STDOUT_NAMES or _descriptor_of(path) == 1
 
 
 def _descriptor_of(path: str) -> int | None:
-    """The descriptor of this process that a path leads to, such as /dev/stderr and /dev/fd/3, also through links.
+    """The descriptor of this process that a path names, as /dev/stderr and /dev/fd/3 do, also through links; or None.
 
-    Such a file is not to be replaced: others write into it too.
+    A file must not be replaced through such a path: other programs write into it too.
     """
     try:
         for _ in range(_MOST_LINKS):
@@ -41,13 +42,13 @@ def _descriptor_of(path: str) -> int | None:
             if re.fullmatch(rf"/dev/fd|/proc/{os.getpid()}(/task/[0-9]+)?/fd", folder):
                 return int(name) if re.fullmatch("[0-9]{1,9}", name) else None
             path = os.path.join(folder, os.readlink(path))
-    except (OSError, ValueError):  # no link: a file of that name, or none
+    except (OSError, ValueError):  # not a link: a file of that name, or no file
         return None
     return None
 
 
 def shares_stderr(path: str | None) -> bool:
-    """Whether an output is the same file or pipe as standard error, as after 2>&1: lines of text would get into it."""
+    """Whether an output is the same file or pipe as standard error, as after 2>&1, so that notes would get into it."""
     if path is None or not (is_stdout(path) or is_special(path)):
         return False
     try:
@@ -58,7 +59,7 @@ def shares_stderr(path: str | None) -> bool:
 
 
 def is_special(path: str) -> bool:
-    """Whether an output is written in place: a FIFO, a device, a descriptor that the caller has opened."""
+    """Whether an output is written in place: a FIFO, a device, or a descriptor that the caller has opened."""
     if _descriptor_of(path) is not None:
         return True
     try:
@@ -69,7 +70,7 @@ def is_special(path: str) -> bool:
 
 
 def open_output(path: str) -> AtomicFile | SpecialFile | OpenedFile:
-    """Open the output named `path`, `-` being stdout. Opening a FIFO waits for its reader. Raises OutputError."""
+    """Open the output named `path`, `-` for stdout. Opening a FIFO waits for its reader. Raises OutputError."""
     if is_stdout(path):
         return Stdout()
     if (descriptor := _descriptor_of(path)) is not None:
@@ -79,7 +80,7 @@ def open_output(path: str) -> AtomicFile | SpecialFile | OpenedFile:
 
 @contextlib.contextmanager
 def write_output(path: str) -> Iterator[AtomicFile | SpecialFile | OpenedFile]:
-    """An output that is finished and committed at the end of the block, and discarded where it raises."""
+    """Open an output for a block: finished and committed at its end, discarded where the block raises."""
     output = open_output(path)
     try:
         yield output
@@ -96,7 +97,7 @@ def _failure(name: str, error: OSError | ValueError) -> OutputError:
 
 
 class AtomicFile:
-    """A regular file, written under a temporary name in the same folder and renamed by `commit`; see Replacement."""
+    """A regular file, written under a temporary name in the same folder and renamed by `commit`."""
 
     seekable = True
 
@@ -125,7 +126,7 @@ class AtomicFile:
             raise _failure(self.name, error) from None
 
     def finish(self) -> None:
-        """Write out what is buffered; the file still has its temporary name."""
+        """Write the buffered bytes to disk; the file still has its temporary name."""
         try:
             self._replacement.finish()
         except OSError as error:
@@ -139,16 +140,16 @@ class AtomicFile:
             raise _failure(self.name, error) from None
 
     def discard(self) -> None:
-        """Remove the temporary file; nothing happens after `commit`."""
+        """Remove the temporary file; does nothing after `commit`."""
         self._replacement.discard()
 
 
 def _write_some(descriptor: int, data: memoryview) -> int:
-    """Write at least a byte; returns how many."""
+    """Write one byte or more; returns the number of bytes written."""
     while True:
         try:
             return os.write(descriptor, data)
-        except BlockingIOError:  # a pipe that another process made non-blocking
+        except BlockingIOError:  # another process made the pipe non-blocking
             select.select([], [descriptor], [])
 
 
@@ -160,7 +161,7 @@ class SpecialFile:
     def __init__(self, path: str) -> None:
         self.name = path
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0))
+            self._descriptor = os.open(path, os.O_WRONLY)
         except OSError as error:
             raise _failure(path, error) from None
 
@@ -185,7 +186,7 @@ class SpecialFile:
                 raise _failure(self.name, error) from None
 
     def commit(self) -> None:
-        """Nothing is left to do."""
+        """Does nothing: the bytes are written."""
 
     def discard(self) -> None:
         """Close the file."""
@@ -194,7 +195,7 @@ class SpecialFile:
 
 
 class OpenedFile:
-    """A descriptor that the caller opened: unbuffered, `seekable` where it is a regular file, also for appending."""
+    """A descriptor that the caller opened: unbuffered; `seekable` where it is a regular file, also when appending."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self.name, self._descriptor, self._written, self._committed = name, descriptor, 0, False
@@ -226,11 +227,11 @@ class OpenedFile:
             raise _failure(self.name, error) from None
 
     def patch(self, offset: int, data: bytes) -> None:
-        """Overwrite bytes at an offset from the first byte written; where the next byte goes does not change."""
+        """Overwrite bytes at an offset from the first byte written; the position of the next byte does not change."""
         import fcntl
 
         try:
-            if self._appends:  # Linux appends whatever the offset of pwrite
+            if self._appends:  # with O_APPEND, pwrite of Linux ignores its offset
                 fcntl.fcntl(self._descriptor, fcntl.F_SETFL, self._flags() & ~os.O_APPEND)
             try:
                 os.pwrite(self._descriptor, data, self._start + offset)
@@ -241,14 +242,14 @@ class OpenedFile:
             raise _failure(self.name, error) from None
 
     def finish(self) -> None:
-        """Nothing is buffered, and the descriptor is the caller's."""
+        """Does nothing: no byte is buffered, and the caller closes the descriptor."""
 
     def commit(self) -> None:
         """Keep what was written."""
         self._committed = True
 
     def discard(self) -> None:
-        """Cut what was written off a regular file, so that it does not look like a result."""
+        """Truncate a regular file to its length before, so that no partial result is left."""
         if self._committed or not self.seekable:
             return
         with contextlib.suppress(OSError):
@@ -262,7 +263,7 @@ class Stdout(OpenedFile):
     """Standard output."""
 
     def __init__(self) -> None:
-        if sys.stdout is None:  # closed by the caller: descriptor 1 may by now be some other file
+        if sys.stdout is None:  # closed by the caller: descriptor 1 may be another file by now
             raise OutputError("standard output is closed")
         sys.stdout.flush()
         super().__init__(1, "standard output")

@@ -1,9 +1,9 @@
-"""Float samples to the bytes of an audio format, written as they come.
+"""Audio formats: choosing one for an output, and the sinks that write float samples in it.
 
-A sink has `write(samples)` for (samples,) float32, `finish()` when all is written, and `discard()`. It does not open,
-name or keep its output: see outputs.py. WAV in PCM_16, FLOAT and DOUBLE is written here, because the bytes must not
-depend on the clock (libsndfile puts the time into its PEAK chunk); libsndfile writes the rest, see sinks_encoded.py.
-Every format is written as it comes, also to an output that cannot seek.
+A sink has `write(samples)`, samples: float32 (samples,); `finish()`, called after the last of them; and `discard()`. It
+writes to an output of files.py, which the caller opens, finishes and commits; the output need not be seekable. A sink
+writes bytes as soon as it has them. WAV of PCM_16, FLOAT and DOUBLE is written here, since libsndfile would put the
+time of day into its PEAK chunk; compressed_formats.py writes all other formats with libsndfile.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from .compressed_formats import EncodedSink
 
-_UNKNOWN_SIZE = 0xFFFFFFFF  # what players take as "until the end"
+_UNKNOWN_SIZE = 0xFFFFFFFF  # players read until the end of the file
 
-# Extension -> container and subtype of its own (None: every subtype the container has).
+# Extension -> (container, default subtype, allowed subtypes or None for all that the container has).
 EXTENSIONS = {
     "wav": ("WAV", "PCM_16", None),
     "flac": ("FLAC", "PCM_16", None),
@@ -31,12 +31,12 @@ EXTENSIONS = {
     "opus": ("OGG", "OPUS", ("OPUS",)),
     "mp3": ("MP3", "MPEG_LAYER_III", None),
 }
-_OWN_WAV = {"PCM_16": (1, 2), "FLOAT": (3, 4), "DOUBLE": (3, 8)}  # format tag, bytes a sample
+_OWN_WAV = {"PCM_16": (1, 2), "FLOAT": (3, 4), "DOUBLE": (3, 8)}  # (format tag, bytes per sample)
 
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """A container (`RAW`, or libsndfile's name) and a subtype, both known to be writable."""
+    """A container ("RAW", or its name in libsndfile) and a subtype that can be written."""
 
     container: str
     subtype: str
@@ -47,38 +47,40 @@ def choose_format(
     subtype: str | None,
     raw: bool,
     sample_rate: int,
-    named: str | None = None,
-    usual: str | None = None,
-    usual_subtype: str | None = None,
+    requested: str | None = None,
+    default: str | None = None,
+    default_subtype: str | None = None,
 ) -> AudioFormat:
-    """The format for an output; path: None where its name says nothing. Raises UsageError.
+    """Choose the format of an output. Raises UsageError where the arguments contradict each other or cannot be written.
 
-    named: a key of EXTENSIONS that was asked for, where `path` has no known extension, or one that can hold it.
-    usual: the one where `path` says nothing, or has no extension; WAV for None where it says nothing.
-    usual_subtype: the one of the formats that have it.
+    path: the file, whose extension is a key of EXTENSIONS; None for an output without a name, such as a pipe.
+    subtype: as libsndfile names it, or None for the default of the format. raw: headerless PCM_16.
+    requested: a key of EXTENSIONS, for a path without a known extension, or with one whose container is the same.
+    default: the key for an output without a name or extension; without it, WAV for an output without a name.
+    default_subtype: replaces the default of each format that has this subtype.
     """
-    subtype, usual_subtype = _plain(subtype), _plain(usual_subtype)
+    subtype, default_subtype = _subtype_name(subtype), _subtype_name(default_subtype)
     if raw:
         if subtype not in (None, "PCM_16"):
             raise UsageError(f"--subtype {subtype}: raw audio is PCM_16, leave one of --raw and --subtype out")
-        if named is not None:
-            raise UsageError(f"--audio-format {named}: raw audio has no format, leave one of it and --raw out")
+        if requested is not None:
+            raise UsageError(f"--audio-format {requested}: raw audio has no format, leave one of it and --raw out")
         return AudioFormat("RAW", "PCM_16")
-    extension = _extension(path, named, usual)
+    extension = _extension(path, requested, default)
     container, own, allowed = EXTENSIONS[extension]
     if subtype is None:
-        subtype = own if usual_subtype is None or _lacks(extension, usual_subtype) else usual_subtype
+        subtype = own if default_subtype is None or _lacks(extension, default_subtype) else default_subtype
     if not (container == "WAV" and subtype in _OWN_WAV):
         _check_subtype(extension, container, subtype, allowed, sample_rate)
     return AudioFormat(container, subtype)
 
 
-def _plain(subtype: str | None) -> str | None:
+def _subtype_name(subtype: str | None) -> str | None:
     return subtype.upper().replace("-", "_") if subtype else None
 
 
 def _lacks(extension: str, subtype: str) -> bool:
-    """Whether a format does not have a subtype that others have."""
+    """Whether another format has a subtype that this one does not have."""
     container, _, allowed = EXTENSIONS[extension]
     if container == "WAV" and subtype in _OWN_WAV:
         return False
@@ -87,21 +89,23 @@ def _lacks(extension: str, subtype: str) -> bool:
     return subtype not in has and subtype in soundfile.available_subtypes()
 
 
-def _extension(path: str | None, named: str | None, usual: str | None) -> str:
-    """A key of EXTENSIONS."""
+def _extension(path: str | None, requested: str | None, default: str | None) -> str:
+    """The key of EXTENSIONS, from the arguments of choose_format."""
     if path is None:
-        return named or usual or "wav"
+        return requested or default or "wav"
     found = os.path.splitext(path)[1][1:].lower()
-    if found in EXTENSIONS and named is not None:
-        (container, own, _), (other, _, allowed) = EXTENSIONS[named], EXTENSIONS[found]
+    if found in EXTENSIONS and requested is not None:
+        (container, own, _), (other, _, allowed) = EXTENSIONS[requested], EXTENSIONS[found]
         if container != other or own not in (allowed or (own,)):
-            raise UsageError(f"--audio-format {named}: {path} has the extension of another format, change one of them")
-    if named is not None:
-        return named
+            raise UsageError(
+                f"--audio-format {requested}: {path} has the extension of another format, change one of them"
+            )
+    if requested is not None:
+        return requested
     if found in EXTENSIONS:
         return found
-    if usual is not None and not found:
-        return usual
+    if default is not None and not found:
+        return default
     what = f"unknown extension .{found}" if found else "no extension"
     known = ", ".join(f".{name}" for name in EXTENSIONS)
     raise UsageError(f"{path}: {what}, known are {known} (or --audio-format or --raw for any name)")
@@ -131,7 +135,7 @@ def _writable(soundfile: Any, container: str, subtype: str, sample_rate: int) ->
 
 
 def origin_of(*parts: object) -> int:
-    """The 32 bits that tell speech of other parts apart: a text, whose white space does not count, a seed, codes."""
+    """A 32-bit hash of what determines the audio: a text, whose whitespace does not count, and a seed; or codes."""
     import zlib
 
     data = [
@@ -141,8 +145,10 @@ def origin_of(*parts: object) -> int:
 
 
 def open_sink(output: Any, audio: AudioFormat, sample_rate: int, origin: int = 0) -> RawSink | WavSink | EncodedSink:
-    """A sink that writes mono audio of a format to an output. origin: 32 bits that the serial number of Ogg depends on,
-    besides the audio."""
+    """A sink that writes mono audio of a format to an output of files.py.
+
+    origin: 32 bits from origin_of, from which the serial number of an Ogg stream is computed.
+    """
     if audio.container == "RAW":
         return RawSink(output)
     if audio.container == "WAV" and audio.subtype in _OWN_WAV:
@@ -153,28 +159,28 @@ def open_sink(output: Any, audio: AudioFormat, sample_rate: int, origin: int = 0
 
 
 class RawSink:
-    """Headerless little-endian 16-bit PCM."""
+    """The sink of raw audio: 16-bit little-endian PCM without a header."""
 
     def __init__(self, output: Any) -> None:
         self._output = output
 
     def write(self, samples: np.ndarray) -> None:
-        """Append (samples,) float32."""
+        """Append samples: float32 (samples,)."""
         from ..common.sample_conversion import to_pcm16
 
         self._output.write(to_pcm16(samples).tobytes())
 
     def finish(self) -> None:
-        """Nothing is pending."""
+        """Does nothing: all samples are written."""
 
     def discard(self) -> None:
-        """Nothing is held."""
+        """Does nothing: no resource is held."""
 
 
 class WavSink:
-    """WAV: the header goes out with the first samples, its sizes are put in at the end where the output can seek.
+    """The sink of WAV: writes the header with the first samples, and its sizes at the end where the output is seekable.
 
-    Elsewhere, and beyond the 4 GiB that the header can express, the sizes stay 0xFFFFFFFF.
+    In other outputs, and beyond the 4 GiB that the header can express, the sizes stay 0xFFFFFFFF.
     """
 
     def __init__(self, output: Any, sample_rate: int, subtype: str) -> None:
@@ -187,7 +193,7 @@ class WavSink:
         form = struct.pack("<HHIIHH", tag, 1, self._rate, self._rate * width, width, 8 * width)
         if tag == 1:
             chunks = b"fmt " + struct.pack("<I", len(form)) + form
-        else:  # a format other than PCM has an extension size and a chunk that counts the frames
+        else:  # a format other than PCM has an extension size and a chunk with the number of samples
             frames = _UNKNOWN_SIZE if data_bytes is None else data_bytes // width
             form += struct.pack("<H", 0)
             chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"fact" + struct.pack("<II", 4, frames)
@@ -202,7 +208,7 @@ class WavSink:
         return self._header(None)
 
     def write(self, samples: np.ndarray) -> None:
-        """Append (samples,) float32."""
+        """Append samples: float32 (samples,)."""
         import numpy as np
 
         from ..common.sample_conversion import to_pcm16
@@ -215,7 +221,7 @@ class WavSink:
         self._data_bytes += len(data)
 
     def finish(self) -> None:
-        """Write a header that is still due, and the sizes."""
+        """Write the header if there were no samples, and the sizes."""
         header = self._begin()
         if header:
             self._output.write(header)
@@ -224,4 +230,4 @@ class WavSink:
             self._output.patch(0, self._header(self._data_bytes))
 
     def discard(self) -> None:
-        """Nothing is held."""
+        """Does nothing: no resource is held."""

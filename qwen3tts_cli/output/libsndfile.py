@@ -1,4 +1,4 @@
-"""The module soundfile, which may be missing its library."""
+"""Imports soundfile, whose library libsndfile may be missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import OutputError
 
 
 def load_soundfile(extension: str) -> Any:
-    """The module soundfile. Raises OutputError, for a file with this extension."""
+    """The module soundfile. Raises OutputError where it cannot be loaded. extension: of the file, for the message."""
     try:
         import soundfile
     except (ImportError, OSError) as error:

@@ -1,9 +1,8 @@
-"""Ogg pages with a serial number that depends on what is spoken alone: the same speech is the same file.
+"""Replaces the random serial number that libsndfile gives an Ogg stream, so that the same speech gives the same file.
 
-libsndfile draws a random serial number for each file. Here it becomes the CRC-32 of the first page of audio, as the
-checksum field of that page would be with the origin of the audio for a serial number. The origin is a number of its
-text and seed: the first 80 ms, a page of Opus, are often the same where the rest is not, and the logical streams of a
-chained file must differ in their serial numbers. Source: RFC 3533, section 6.
+The new serial number is the checksum that the first page of audio has when `origin` is its serial number. `origin` is
+computed from text and seed: the first page of Opus is 80 ms of audio, which different texts may share, and the logical
+streams of a chained file must differ in their serial numbers. Source: RFC 3533, section 6.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import zlib
 from collections.abc import Iterator
 
 _CAPTURE = b"OggS"
-_HEADER_BYTES = 27  # without the lengths of the segments
+_HEADER_BYTES = 27  # without the table of segment lengths
 _GRANULE, _SERIAL, _CHECKSUM, _SEGMENTS = 6, 14, 22, 26
-_NO_AUDIO = (0, -1)  # granule positions of pages of headers: no sample ends here
+_NO_AUDIO = (0, -1)  # granule positions of header pages
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -27,19 +26,19 @@ def ogg_crc(data: bytes | bytearray) -> int:
 
 
 class OggPages:
-    """Bytes of one logical stream, cut anywhere, to whole pages with the serial number of this module.
+    """Takes the bytes of one logical stream in any portions, and returns whole pages with the new serial number.
 
-    origin: 32 bits that are others for other speech.
+    origin: 32 bits that differ for other speech, see formats.origin_of.
     """
 
     def __init__(self, origin: int = 0) -> None:
         self._origin = origin
-        self._rest = bytearray()  # the beginning of a page
-        self._held: list[bytearray] = []  # pages of headers, until the serial number is known
+        self._rest = bytearray()  # an incomplete page
+        self._held: list[bytearray] = []  # header pages, until the serial number is known
         self._serial: int | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes; returns the pages that can go out. Raises ValueError for what is no Ogg."""
+        """Take bytes; returns the pages that are complete. Raises ValueError where the bytes are not Ogg."""
         self._rest += data
         out = bytearray()
         for page in self._whole_pages():
@@ -51,15 +50,15 @@ class OggPages:
         return bytes(out)
 
     def finish(self) -> bytes:
-        """What is still held back: the headers of a stream without audio. Raises ValueError for half a page."""
+        """The header pages of a stream without audio, else b"". Raises ValueError where the last page is incomplete."""
         if self._rest:
-            raise ValueError(f"{len(self._rest)} bytes that are no whole Ogg page")
+            raise ValueError(f"{len(self._rest)} bytes are an incomplete Ogg page")
         return self._released(self._held[-1]) if self._held else b""
 
     def _whole_pages(self) -> Iterator[bytearray]:
         while len(self._rest) >= _HEADER_BYTES:
             if not self._rest.startswith(_CAPTURE):
-                raise ValueError(f"no Ogg page: begins with {bytes(self._rest[:4])!r}")
+                raise ValueError(f"not an Ogg page: begins with {bytes(self._rest[:4])!r}")
             lengths = self._rest[_HEADER_BYTES : _HEADER_BYTES + self._rest[_SEGMENTS]]
             size = _HEADER_BYTES + self._rest[_SEGMENTS] + sum(lengths)
             if len(lengths) < self._rest[_SEGMENTS] or len(self._rest) < size:
@@ -68,7 +67,7 @@ class OggPages:
             yield page
 
     def _released(self, first: bytearray) -> bytes:
-        """The pages that are held, numbered; `first` is the one that the serial number is made of."""
+        """The held pages with the new serial number, which is computed from the page `first`."""
         if self._serial is None:
             blank = bytearray(first)
             struct.pack_into("<I", blank, _SERIAL, self._origin)

@@ -1,4 +1,4 @@
-"""Play samples on the default audio device, through the optional package `sounddevice`."""
+"""Plays samples on the default audio device with the optional package `sounddevice`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..errors import OutputError
 if TYPE_CHECKING:
     import numpy as np
 
-_QUEUED_CHUNKS = 256  # bounds the memory when a fast model is far ahead of the loudspeaker
+_QUEUED_CHUNKS = 256  # limits the memory where speech is generated faster than it is played
 
 
-def why_not() -> str | None:
-    """Why nothing can be played here, as one clause; None where it can."""
+def unavailable_reason() -> str | None:
+    """The reason why audio cannot be played here, as one clause; None where it can."""
     try:
         import sounddevice
     except ImportError:
         return "sounddevice is not installed: pip install 'qwen3tts-cli[play]'"
-    except OSError as error:  # the package is there, the PortAudio library is not
+    except OSError as error:  # the package is installed, the PortAudio library is not
         return f"sounddevice cannot be loaded: {error}"
     try:
         sounddevice.query_devices(kind="output")
@@ -31,9 +31,9 @@ def why_not() -> str | None:
 
 
 class PlayerSink:
-    """Plays (samples,) float32 in order on a thread of its own, so that the speech is made while it sounds.
+    """The sink that plays: float32 samples of shape (samples,), in order, on a thread of its own.
 
-    What the device or its library raises is an OutputError of `write` or `finish`.
+    `write` and `finish` raise OutputError for an error of the device or its library.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -54,7 +54,7 @@ class PlayerSink:
         self._thread.start()
 
     def _play(self) -> None:
-        """Empties the queue whatever happens: a writer waits for room in it."""
+        """Take chunks until the end mark, also after an error, since `write` waits while the queue is full."""
         while (samples := self._chunks.get()) is not None:
             if self._stopped or self._error:
                 continue
@@ -64,12 +64,12 @@ class PlayerSink:
                 self._error = error
 
     def write(self, samples: np.ndarray) -> None:
-        """Queue samples; waits where many are queued already."""
+        """Queue samples, float32 (samples,); waits while the queue is full."""
         self._check()
         self._chunks.put(samples.copy())
 
     def finish(self) -> None:
-        """Wait until everything has been heard."""
+        """Wait until all samples are played, and close the device."""
         self._chunks.put(None)
         self._thread.join()
         for end in (self._stream.stop, self._stream.close):
@@ -80,7 +80,7 @@ class PlayerSink:
         self._check()
 
     def discard(self) -> None:
-        """Be silent at once, as far as the device lets itself be told."""
+        """Stop playing at once; errors of the device are ignored."""
         self._stopped = True
         with contextlib.suppress(Exception):
             self._stream.abort()

@@ -1,1 +1,1 @@
-"""The commands of `qwen3tts`, one module each; cli.py imports them when they are asked for."""
+"""The commands of `qwen3tts`, one module each; cli/main.py imports a module when its command is run."""

@@ -83,11 +83,9 @@ class _List(click.ParamType):
     "--chunk", type=options.Integer(1, 64), default=4, show_default=True, metavar="N",
     help="Frames that the speech decoder decodes together.",
 )  # fmt: skip
-@click.option(
+@options.file(
     "--json",
     "report",
-    metavar="FILE",
-    shell_complete=options.completion.files,
     help="Write the report as JSON; - is stdout, in place of the table.",
 )
 @options.quiet

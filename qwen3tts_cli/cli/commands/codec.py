@@ -1,4 +1,4 @@
-"""`qwen3tts codec`: recordings to codes and back, without a language model."""
+"""`qwen3tts codec`: encodes recordings to codes and decodes codes to audio, without a language model."""
 
 from __future__ import annotations
 
@@ -23,24 +23,21 @@ if TYPE_CHECKING:
     from ...audio.codec import Codec
 
 _BLOCK_FRAMES = 64
-_model = click.option(
+_model = options.model_named(
     "-m",
     "--model",
-    metavar="NAME",
     shell_complete=options.completion.codecs,
-    help="Whose codec: alias, repo id, or folder, also of a codec alone. [default: Qwen/Qwen3-TTS-Tokenizer-12Hz]",
+    help="Whose codec to use: alias, repository id, or folder, also of a codec without a model. "
+    "[default: Qwen/Qwen3-TTS-Tokenizer-12Hz]",
 )
-_threads = click.option(
-    "--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]"
-)
-_output = click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    required=True,
-    shell_complete=options.completion.files,
-    help="Where the result goes.",
-)
+
+
+def _codec_options(command: Any) -> Any:
+    """Declare the options that `encode` and `decode` share."""
+    output = options.file("-o", "--output", required=True, help="The file to write; - is stdout.")
+    for decorate in (options.quiet, options.threads, _model, output):
+        command = decorate(command)
+    return command
 
 
 @click.group(invoke_without_command=True)
@@ -48,7 +45,7 @@ _output = click.option(
 def codec(context: click.Context) -> None:
     """Turn recordings into codes, and codes into audio.
 
-    The codec makes 12.5 frames a second, of 16 codes each, out of audio at 24 kHz, and audio out of these.
+    The codec encodes audio at 24 kHz as 12.5 frames of 16 codes per second, and decodes these to audio.
 
     \b
     Examples:
@@ -63,14 +60,11 @@ def codec(context: click.Context) -> None:
 
 @codec.command()
 @click.argument("recording", shell_complete=options.completion.files)
-@_output
-@_model
-@_threads
-@options.quiet
+@_codec_options
 def encode(recording: str, output: str, model: str | None, threads: int | None, quiet: bool) -> None:
-    """Encode a recording: any file that libsndfile reads, at most 10 minutes.
+    """Encode a recording of at most 10 minutes, in any format that libsndfile reads.
 
-    The codes are a safetensors file with one tensor `codes`, I32 (frames, 16).
+    Writes a safetensors file with one tensor `codes`, I32 (frames, 16).
 
     \b
     Example:
@@ -93,14 +87,11 @@ def encode(recording: str, output: str, model: str | None, threads: int | None, 
 
 @codec.command()
 @click.argument("codes", shell_complete=options.completion.files)
-@_output
+@_codec_options
 @options.subtype
 @options.audio_format
-@_model
-@_threads
-@options.quiet
 def decode(codes: str, output: str, subtype: str | None, audio_format: str | None, **given: Any) -> None:
-    """Decode codes: a file of `codec encode`, or a .npy file of `say --codes`.
+    """Decode codes: a file of `codec encode`, or a .npy file of `say --codes`, to audio.
 
     \b
     Example:
@@ -112,7 +103,7 @@ def decode(codes: str, output: str, subtype: str | None, audio_format: str | Non
 
     _check_files(output, ("CODES", codes), given["model"])
     frames = read_codes(codes)
-    audio = say_output.audio_format(output, subtype, named=audio_format)
+    audio = say_output.audio_format(output, subtype, requested=audio_format)
     with _open(given["model"], given["threads"]) as opened:
         opened.decoder.check(frames)
         with output_files.write_output(output) as file, contextlib.ExitStack() as stack:
@@ -128,9 +119,9 @@ def decode(codes: str, output: str, subtype: str | None, audio_format: str | Non
 @codec.command()
 @click.argument("codes", required=False, shell_complete=options.completion.files)
 @_model
-@options.as_json("One object instead of text.")
+@options.json_switch("Print a JSON object instead of text.")
 def info(codes: str | None, model: str | None, as_json: bool) -> None:
-    """Show what a file of codes holds, or what a codec is.
+    """Show facts about a file of codes or, without CODES, about a codec.
 
     \b
     Examples:
@@ -146,12 +137,12 @@ def info(codes: str | None, model: str | None, as_json: bool) -> None:
 
 
 def _check_files(output: str, read: tuple[str, str], model: str | None) -> None:
-    """Raise UsageError where the output would overwrite what is read: (what a message calls it, its path)."""
+    """Raise UsageError where the output would overwrite an input. read: (its name for messages, its path)."""
     from ...audio.codec import resolve_codec
     from ...output.distinct_files import check_outputs
 
     inputs: list[tuple[str, str | Path]] = [read]
-    with contextlib.suppress(Qwen3TTSError):  # whoever opens the model says what is wrong with its name
+    with contextlib.suppress(Qwen3TTSError):  # opening the codec reports what is wrong with its name
         folder = resolve_codec(_named(model))[0]
         for each in (folder, folder.parent) if folder.name == "speech_tokenizer" else (folder,):
             inputs += say_output.model_files(each)
@@ -202,6 +193,8 @@ def _file_facts(path: str) -> dict[str, Any]:
         "file": path,
         "frames": len(codes),
         "codes_per_frame": codes.shape[1],
-        "seconds": round(len(codes) * FRAME_SECONDS, 6),  # the file does not name its codec: as released
+        "seconds": round(
+            len(codes) * FRAME_SECONDS, 6
+        ),  # the frame length of the released codec: the file does not name its codec
         "largest_code": int(codes.max()),
     }

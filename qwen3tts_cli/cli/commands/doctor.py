@@ -1,4 +1,4 @@
-"""`qwen3tts doctor`: what this machine has, what the engine makes of it, and what is missing."""
+"""`qwen3tts doctor`: shows the machine, the kernels that the engine chooses on it, and what is missing."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from .. import options, settings
 
 
 @click.command()
-@options.as_json("One object instead of text.")
+@options.json_switch("Print a JSON object instead of text.")
 def doctor(as_json: bool) -> None:
     """Show what this machine has and what is missing.
+
+    Shows the processor and the kernels chosen for it, memory, Python packages, settings and models.
 
     \b
     Examples:
@@ -43,7 +45,7 @@ def doctor(as_json: bool) -> None:
 
 
 def _by_instruction_set(kernels: str | None) -> list[str]:
-    """`entry=isa entry=isa ...` turned round: one line for each instruction set."""
+    """The text `entry=isa entry=isa ...` grouped: a line `isa: entry entry ...` for each instruction set."""
     entries: dict[str, list[str]] = {}
     for pair in (kernels or "").split():
         entry, _, isa = pair.partition("=")
@@ -89,13 +91,13 @@ def _engine(missing: list[str]) -> dict[str, Any]:
 
         return {**cpu_report(), "threads": machine.default_threads()}
     except (ImportError, OSError, Qwen3TTSError) as error:
-        missing.append(f"the engine: {error}; build it with `make` or install the package again")
+        missing.append(f"the engine: {error}; build it with `make build`, or reinstall the package")
         return {"cpu": platform.machine(), "flags": [], "kernels": None, "threads": None}
 
 
 def _cores() -> dict[str, float | None]:
-    """limit: the cores' worth of time that a control group leaves. stolen_percent: of the time that all cores wanted
-    since the machine started, what a host gave to others."""
+    """usable: cores of this process; all: of the machine. limit: processor time of its control group, in cores.
+    stolen_percent: share of the processor time wanted since the machine started that the host took for others."""
     found: dict[str, float | None] = {"usable": machine.cores(), "all": os.cpu_count()}
     limit, times = machine.cgroup_limit(), machine.cpu_times()
     if limit is not None:
@@ -111,7 +113,7 @@ def _memory() -> dict[str, float]:
         try:
             found[key] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf(name) / 1e9, 1)
         except (ValueError, OSError):
-            continue  # macOS does not say what is free
+            continue  # macOS does not report free memory
     return found
 
 
@@ -125,11 +127,11 @@ def _packages(missing: list[str]) -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not there"
             if name != "sounddevice":
-                missing.append(f"the Python package {name}: install qwen3tts-cli again")
-    if reason := player.why_not():
+                missing.append(f"the Python package {name}: reinstall qwen3tts-cli")
+    if reason := player.unavailable_reason():
         missing.append(f"playing: {reason}")
     if found["soundfile"] != "not there":
-        found["libsndfile"] = _attempt(_libsndfile, missing, "formats other than wav")
+        found["libsndfile"] = _version_of(_libsndfile, missing, "audio formats other than WAV")
     return found
 
 
@@ -139,9 +141,9 @@ def _libsndfile() -> str:
     return soundfile.__libsndfile_version__
 
 
-def _attempt(ask: Callable[[], str], missing: list[str], what: str) -> str:
+def _version_of(version: Callable[[], str], missing: list[str], what: str) -> str:
     try:
-        return ask()
+        return version()
     except (ImportError, OSError) as error:
         missing.append(f"{what}: {error}")
         return "not there"

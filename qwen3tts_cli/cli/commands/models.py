@@ -1,4 +1,4 @@
-"""`qwen3tts models`: what is on this machine, and how it gets there, is checked and goes away."""
+"""`qwen3tts models`: lists, downloads, checks and removes models."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def models(context: click.Context) -> None:
 
 
 @models.command("list")
-@options.as_json("A list of objects: name, repo, state, bytes, packed, path.")
+@options.json_switch("Print a JSON list of objects: name, repo, state, bytes, packed, path.")
 def list_models(as_json: bool) -> None:
-    """List the models there are, and those that can be pulled.
+    """List the models on this machine, and those that can be pulled.
 
     \b
     Examples:
@@ -84,10 +84,10 @@ def _row(name: str, repo: str | None, path: Path | None) -> dict[str, Any]:
 def _repo(name: str) -> str:
     repo = hub_cache.repo_of(name)
     if name.lower() == hub_cache.EMBEDDED:
-        raise UsageError(f"{name} is part of this package; there is nothing to pull or remove")
+        raise UsageError(f"{name} is part of this package and can be neither pulled nor removed")
     if repo is None or hub_cache.is_path(name):
         if os.path.isdir(os.path.expanduser(name)):
-            raise ModelNotFoundError(f"{name} is a folder outside the cache; there is nothing to pull or remove")
+            raise ModelNotFoundError(f"{name} is a folder outside the cache and can be neither pulled nor removed")
         expected = f"model {name}: expected an alias or the id of a repository"
         raise ModelNotFoundError(expected if hub_cache.is_path(name) else hub_cache.unknown_model_message(name))
     return repo
@@ -100,19 +100,19 @@ def _open(folder: Path, cache: bool = True) -> None:
         from ...audio.codec import Codec
 
         with Codec(folder, str(folder), threads=1) as codec:
-            codec.decoder  # noqa: B018  (opened, and so checked, at its first use)
+            codec.decoder  # noqa: B018  (the first use opens and checks it)
         return
     with open_checkpoint(folder, cache=cache) as checkpoint:
-        checkpoint.tokenizer  # noqa: B018  (read, and so checked, at its first use)
+        checkpoint.tokenizer  # noqa: B018  (the first use reads and checks it)
 
 
 @models.command()
 @click.argument("name", shell_complete=options.completion.models_to_pull)
 @_quiet
 def pull(name: str, quiet: bool) -> None:
-    """Download a model, or what is missing of it, check it, and print its folder.
+    """Download a model, or the files that are missing, check it, and print its folder.
 
-    A download that was interrupted goes on where it stopped.
+    An interrupted download continues where it stopped.
 
     \b
     Examples:
@@ -161,8 +161,8 @@ def path(name: str) -> None:
 
 
 @models.command()
-@click.argument("name", shell_complete=options.completion.models_there)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.argument("name", shell_complete=options.completion.cached_models)
+@click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
 @_quiet
 def rm(name: str, yes: bool, quiet: bool) -> None:
     """Remove a model from the Hugging Face cache, and its packed weights.
@@ -196,7 +196,7 @@ def rm(name: str, yes: bool, quiet: bool) -> None:
 @_quiet
 @click.pass_context
 def verify(context: click.Context, name: str | None, quiet: bool) -> None:
-    """Hash every file of a model and its packed weights, and open it; without NAME all models on this machine.
+    """Check the hash of every file of a model and of its packed weights, and open it; without NAME, all models.
 
     Exit code 1 where something is wrong. `models pull` fetches damaged files again.
 
@@ -237,7 +237,7 @@ models.add_command(tidy)
 
 
 def _folder(name: str) -> Path:
-    """The folder of a model, also of one that is not complete."""
+    """The folder of a model, also of one that lacks files."""
     repo = hub_cache.repo_of(name)
     found = hub_cache.snapshot(repo) if repo is not None and not Path(name).is_dir() else None
     return found or hub_cache.resolve_model(names_and_paths.model(name)).path

@@ -1,4 +1,4 @@
-"""`qwen3tts models pack`, `unpack` and `tidy`, and what `models verify` and `rm` do about packed weights."""
+"""`qwen3tts models pack`, `unpack` and `tidy`, and the packed weights in `models verify` and `rm`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..console import Console
 
 
 def damaged_packs(folder: Path) -> list[str]:
-    """Read all packed weights of the model in `folder`; a line for each file that is wrong."""
+    """Read all packed weights of the model in `folder`; returns a message for each file that is damaged."""
     from ...common.machine import default_threads
     from ...packed.cache_paths import cached_sizes
     from ...packed.verify import verify
@@ -25,8 +25,10 @@ def damaged_packs(folder: Path) -> list[str]:
 
 
 def remove_packed(folder: Path | None) -> int:
-    """Delete the packed weights of all revisions of a repo, whose folder this is in the Hugging Face cache; returns the
-    bytes that were freed. What killed runs left goes as well."""
+    """Delete the packed weights of all revisions of a repository, and temporary files of killed runs.
+
+    folder: of the repository in the Hugging Face cache. Returns the number of bytes freed. Raises OutputError.
+    """
     from ...packed import cleanup
 
     try:
@@ -46,13 +48,15 @@ _precisions = options.Choice("bf16", "int8", "int4")
 
 @click.command()
 @click.argument("name", shell_complete=options.completion.models)
-@click.option("--precision", type=_precisions, default="int8", show_default=True, help="Which weights.")
+@click.option(
+    "--precision", type=_precisions, default="int8", show_default=True, help="Precision of the packed weights."
+)
 @options.quiet
 def pack(name: str, precision: str, quiet: bool) -> None:
-    """Pack the weights of a model into the cache folder, and print the file; `say` does this where it needs to.
+    """Pack the weights of a model into the cache folder, and print the file. `say` does this at the first use.
 
-    The speech decoder's are packed beside them, once for all precisions. bf16 takes 12 bits then, to the same bytes.
-    Packed weights of models that are gone are deleted.
+    The weights of the speech decoder are packed into a second file, once for all precisions. Packed bf16 weights take
+    12 bits each and give the same audio. Packed weights of models that are gone are deleted.
 
     \b
     Examples:
@@ -73,7 +77,7 @@ def pack(name: str, precision: str, quiet: bool) -> None:
         return f"{name}: packing {precision}, {100 * done[0] // done[1]} %"
 
     def waiting() -> None:
-        console.note(f"{name}: waiting for another process, which packs it")
+        console.note(f"{name}: waiting for another process that packs it")
 
     resolved = hub_cache.resolve_model(names_and_paths.model(name))
     given = {"threads": default_threads(), "progress": report, "waiting": waiting}
@@ -87,19 +91,23 @@ def pack(name: str, precision: str, quiet: bool) -> None:
     except OSError as error:
         raise _failure(error) from None
     if path is None:
-        raise OutputError("no cache folder: neither XDG_CACHE_HOME nor a home folder is known")
+        raise OutputError("no cache folder: neither XDG_CACHE_HOME nor HOME names one")
     console.note(f"{name}: {precision}, {path.stat().st_size / 1e9:.2f} GB")
     click.echo(path)
 
 
 @click.command()
 @click.argument("name", shell_complete=options.completion.models)
-@click.option("--precision", type=_precisions, help="Only these weights. [default: all, and the speech decoder's]")
+@click.option(
+    "--precision",
+    type=_precisions,
+    help="Remove only weights of this precision. [default: all, with the speech decoder's]",
+)
 @options.quiet
 def unpack(name: str, precision: str | None, quiet: bool) -> None:
-    """Remove packed weights of a model from the cache folder, also of one that is gone, and what killed runs left.
+    """Remove the packed weights of a model, which may itself be gone, and temporary files of killed runs.
 
-    With --precision those of the speech decoder go with the last of the others, and what stays is named.
+    With --precision, the weights of the speech decoder are removed with the last of the others; what stays is named.
 
     \b
     Examples:
@@ -127,8 +135,7 @@ def unpack(name: str, precision: str | None, quiet: bool) -> None:
 
 
 def _packs_of(name: str) -> list[Any]:
-    """Packed weights of a model by its name, which need not be there any more. Raises the error of the name if neither
-    the model is there nor anything packed of it."""
+    """The packed weights of a model, which may itself be gone. Raises ModelNotFoundError where there is neither."""
     from ...packed import cleanup
 
     missing = None
@@ -153,7 +160,7 @@ def _note_removed(console: Console, removed: list[tuple[Any, int]]) -> None:
 @click.command()
 @options.quiet
 def tidy(quiet: bool) -> None:
-    """Remove packed weights whose model is gone or has a newer revision, and what killed runs left.
+    """Remove packed weights of models that are gone or have a newer revision, and temporary files of killed runs.
 
     \b
     Examples:

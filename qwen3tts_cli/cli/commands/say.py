@@ -1,4 +1,4 @@
-"""`qwen3tts say`: declaration of its options, and one run from text to committed files."""
+"""`qwen3tts say`: declares its options, checks them, and speaks the text."""
 
 from __future__ import annotations
 
@@ -13,41 +13,32 @@ from ..console import Console
 from .voices_recording import silences
 
 _EPILOG = """\b
-Exit codes: 0 done, 1 failure, 2 usage, 3 model not there, 4 generation failed, 130 interrupted.
-Defaults: QWEN3TTS_VOICE and so on, then qwen3tts/config.toml in the XDG configuration folder.
+Exit codes: 0 done, 1 failure, 2 usage, 3 model not found, 4 generation failed, 130 interrupted.
+Defaults: variables such as QWEN3TTS_VOICE, then qwen3tts/config.toml in the XDG configuration folder.
 """
-_VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [default: the model's first]"
+_VOICE_HELP = (
+    "A preset voice, a kept voice, or a voice file; none: a prompt without a voice. [default: the model's first]"
+)
 
 
 @click.command(cls=options.TextCommand, epilog=_EPILOG)
 @click.argument("text", nargs=-1, metavar="[TEXT]")
+@options.file("-f", "--file", help="Read the text from a file; - is stdin.")
+@options.file("-o", "--output", help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.")
+@options.subtype_setting
+@options.audio_format_setting
 @click.option(
-    "-f",
-    "--file",
-    metavar="FILE",
-    shell_complete=options.completion.files,
-    help="Read the text from a file; - is stdin.",
+    "--stream",
+    is_flag=True,
+    help="Write audio while it is generated, to -o or stdout (Ogg Vorbis: the first of it after 3 s).",
 )
 @click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    shell_complete=options.completion.files,
-    help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.",
+    "--raw", is_flag=True, help="Write 16-bit little-endian mono samples at 24 kHz without a header, to -o or stdout."
 )
-@options.usual_subtype
-@options.usual_audio_format
-@click.option("--stream", is_flag=True, help="Write audio as it is made (Ogg Vorbis: after 3 s); no -o: to stdout.")
-@click.option("--raw", is_flag=True, help="Headerless 16-bit little-endian mono at 24 kHz, to stdout or -o.")
-@click.option("--play", is_flag=True, help="Play on the audio device (with -o: also write).")
+@click.option("--play", is_flag=True, help="Play on the audio device; with -o also write.")
 @options.setting("-v", "--voice", metavar="NAME", shell_complete=options.completion.voices, help=_VOICE_HELP)
-@click.option(
-    "--ref",
-    metavar="FILE",
-    shell_complete=options.completion.files,
-    help="Speak with the voice of a recording (base models).",
-)
-@click.option("--ref-text", metavar="TEXT", help="What the recording says, word for word; better with it.")
+@options.file("--ref", help="Speak with the voice of a recording (base models).")
+@click.option("--ref-text", metavar="TEXT", help="What the recording says, word for word; makes the voice more alike.")
 @silences
 @click.option("--design", metavar="TEXT", help="Speak with a voice of this description (1.7b-design).")
 @options.setting(
@@ -55,46 +46,42 @@ _VOICE_HELP = "A preset, a kept voice, or the file of one; none: no voice row. [
     "--language",
     metavar="NAME",
     shell_complete=options.completion.languages,
-    help="Language: english, en, zh, ..., auto.",
+    help="Language: english, en, zh, ...; auto: the model chooses.",
 )
 @options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
 @options.model
 @options.engine
 @options.no_cache
-@options.setting(
-    "--seed", type=options.Integer(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]"
-)
-@click.option("--greedy", is_flag=True, help="Always the likeliest code, in talker and code predictor.")
+@options.seed_setting
+@click.option("--greedy", is_flag=True, help="Always take the likeliest code, in talker and code predictor.")
 @options.sampling
-@click.option("--max-frames", type=options.Integer(1, options.INT32_LIMIT), metavar="N", help="End after N frames.")
-@click.option("--max-seconds", type=options.Number(0, 1e7, above=True), metavar="S", help="End after S seconds.")
-@options.setting("--text-mode", type=options.Choice("full", "streaming"), help="How the text is fed to the model.")
-@click.option("--no-split", is_flag=True, help="One utterance, however long.")
+@click.option("--max-frames", type=options.Integer(1, options.INT32_LIMIT), metavar="N", help="Stop after N frames.")
+@click.option("--max-seconds", type=options.Number(0, 1e7, above=True), metavar="S", help="Stop after S seconds.")
 @options.setting(
-    "--retries", type=options.Integer(0, 1000), default=2, show_default=True, metavar="N", help="0: no runaway guard."
+    "--text-mode",
+    type=options.Choice("full", "streaming"),
+    help="Give the model the full text at the start, or a token with each frame. [default: the model's]",
+)
+@click.option("--no-split", is_flag=True, help="Speak the text as one utterance, however long it is.")
+@options.setting(
+    "--retries",
+    type=options.Integer(0, 1000),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="New attempts for an utterance that does not end; 0: no runaway guard.",
 )
 @options.batch
-@click.option(
-    "--codes",
-    metavar="FILE.npy",
-    shell_complete=options.completion.files,
-    help="Write the codes that were spoken: int32, (frames, 16).",
-)
-@click.option(
-    "--json",
-    "report",
-    metavar="FILE",
-    shell_complete=options.completion.files,
-    help="Write facts about the run as JSON; - is stderr.",
-)
-@click.option("--timings", is_flag=True, help="Show on stderr where the time went.")
+@options.file("--codes", metavar="FILE.npy", help="Write the codes of the audio: int32, (frames, 16).")
+@options.file("--json", "report", help="Write facts about the run as JSON; - is stderr.")
+@click.option("--timings", is_flag=True, help="Show on stderr how the time was spent.")
 @options.quiet
 @click.pass_context
 def say(context: click.Context, **given: Any) -> None:
     """Speak a text.
 
-    The text is TEXT, --file, or what is piped in. Without -o the audio goes to stdout as WAV; on a terminal it is
-    played.
+    The text is TEXT, the content of --file, or standard input. Without -o the audio goes to stdout as WAV; where stdout
+    is a terminal, it is played.
 
     \b
     Examples:
@@ -107,25 +94,25 @@ def say(context: click.Context, **given: Any) -> None:
       qwen3tts say -m 1.7b-design --design "an old man, gravelly, slow" "Come closer." -o old.wav
       qwen3tts say -m ./my-model --greedy --codes codes.npy --json run.json "Test." -o test.wav
     """
-    from .say_text import check_arguments, file_hint, only_text, read_text
+    from .say_text import check_arguments, file_hint, read_text, single_text
 
-    argument = only_text(given.pop("text"), lambda: options.as_one_text(context))
+    argument = single_text(given.pop("text"), lambda: options.as_one_text(context))
     text = read_text(argument, given["file"])
     if text is None:
         click.echo(context.get_help(), err=True)
         context.exit(2)
     if given["file"] is None and argument in (None, "-"):
         given["file"] = "-"
-    for option, usual in (("audio_format", "usual_format"), ("subtype", "usual_subtype")):
-        given[usual] = None
+    for option, default in (("audio_format", "default_format"), ("subtype", "default_subtype")):
+        given[default] = None
         if context.get_parameter_source(option) in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
-            # a default is not meant for a file whose extension names another format
-            given[usual], given[option] = given[option], None
+            # a setting does not apply to a file whose extension names another format
+            given[default], given[option] = given[option], None
     for option in ("trim_silence", "append_silence", "ref_text"):
         if given[option] and given["ref"] is None:
             raise UsageError(f"--{option.replace('_', '-')}: needs a recording (--ref)")
     if given["ref"] is not None and context.get_parameter_source("voice") is not ParameterSource.COMMANDLINE:
-        given["voice"] = None  # a default is not meant for a recording
+        given["voice"] = None  # the recording takes the place of a voice of the settings
     check_arguments(design=given["design"], ref_text=given["ref_text"], ref=given["ref"])
     check_arguments(voice=given["voice"], language=given["language"], instruct=given["instruct"], model=given["model"])
 

@@ -1,4 +1,4 @@
-"""One run of `say`: the engine, the loop over its samples, and files that appear only when all went well."""
+"""One run of `say`: opens the model, writes the samples, and gives files their names only when all went well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,39 +25,39 @@ from ...output import formats
 from .. import names_and_paths
 from ..console import Console
 from ..keep_packed import finish_packing
-from .say_output import Plan
+from .say_output import SayOutput
 from .say_timing import Timings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...cloning.voice_file import Voice
+    from ...models.config.codec import CodecConfig
+    from ...speech.options import SpeakOptions
+    from ...speech.stream import Speech
+    from ...speech.synthesizer import Synthesizer
 
 _NOTED = "large-models-note"
 _LARGE_MODELS = (
-    "note: this is the small embedded voice; for the large ones: qwen3tts models pull 0.6b, "
+    "note: this is the small embedded voice; for the large models: qwen3tts models pull 0.6b, "
     'then: qwen3tts say -m 0.6b "Hello."'
 )
-_PASSED_ON = (
-    "voice",
-    "language",
-    "instruct",
-    "design",
-    "greedy",
-    "temperature",
-    "top_k",
-    "top_p",
-    "repetition_penalty",
-    "subtalker_temperature",
-    "subtalker_top_k",
-    "subtalker_top_p",
-    "text_mode",
-    "retries",
-    "batch",
-)
+# Options of `say` that are fields of SpeakOptions of the same name.
+_SPEAK_OPTIONS = (
+    "voice", "language", "instruct", "design", "greedy", "temperature", "top_k", "top_p", "repetition_penalty",
+    "subtalker_temperature", "subtalker_top_k", "subtalker_top_p", "text_mode", "retries", "batch",
+)  # fmt: skip
 
 
 def speak(text: str, given: dict[str, Any]) -> None:
-    """Speak `text` as the options of `say` ask for. Raises Qwen3TTSError, and BrokenPipeError of a reader that left."""
-    plan, timings = Plan(given), Timings()
-    console = Console(given["quiet"], plan.path)
-    if late := plan.late_sound():
-        console.note(late)
+    """Speak `text`. given: the options of `say` by name.
+
+    Raises Qwen3TTSError, and BrokenPipeError where the reader of the audio closed its pipe.
+    """
+    output, timings = SayOutput(given), Timings()
+    console = Console(given["quiet"], output.path)
+    if delay := output.delay_note():
+        console.note(delay)
     with timings.of("start"):
         from ...speech.synthesizer import Synthesizer
     engine = {name: given[name] for name in ("precision", "decoder_precision", "threads")}
@@ -65,18 +65,18 @@ def speak(text: str, given: dict[str, Any]) -> None:
     with _open(Synthesizer, console, timings, given["model"], engine) as synthesizer:
         if given["model"] is None:
             _note_large_models(console)
-        if console.is_terminal and (hint := plan.player_hint()):
+        if console.is_terminal and (hint := output.player_hint()):
             console.note(hint)
         if given["ref"] is not None:
             with timings.of("voice"):
-                given = {**given, "voice": _cloned(synthesizer, console, given)}
-        Take(given, plan, console, timings).record(synthesizer, text)
-        if synthesizer.packing and plan.path is not None and output_files.is_stdout(plan.path):
+                given = {**given, "voice": _clone(synthesizer, console, given)}
+        SayRun(given, output, console, timings).speak(synthesizer, text)
+        if synthesizer.packing and output.path is not None and output_files.is_stdout(output.path):
             _close_stdout()
         finish_packing([synthesizer], console, "audio")
 
 
-def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:
+def _clone(synthesizer: Synthesizer, console: Console, given: dict[str, Any]) -> Voice:
     """The voice of the recording --ref."""
     from .voices_recording import clone
 
@@ -85,8 +85,10 @@ def _cloned(synthesizer: Any, console: Console, given: dict[str, Any]) -> Any:
     return clone(synthesizer, console, given["ref"], given["ref_text"], given)
 
 
-def _open(synthesizer, console: Console, timings: Timings, model: str | None, engine: dict[str, object]):
-    """Open the model, with a line while its weights are packed for the first time."""
+def _open(
+    synthesizer: type[Synthesizer], console: Console, timings: Timings, model: str | None, engine: dict[str, Any]
+) -> Synthesizer:
+    """Open the model, with a progress line while its weights are packed for the first time."""
     done = [0, 0]
     began = time.perf_counter()
 
@@ -97,7 +99,7 @@ def _open(synthesizer, console: Console, timings: Timings, model: str | None, en
     def line() -> str:
         return f"packing the weights for the first time, {100 * done[0] // done[1]} %" if done[1] else ""
 
-    warnings: list[str] = []  # shown once the line is erased
+    warnings: list[str] = []  # shown after the progress line is erased
     with console.progress(line):
         opened = synthesizer.open(names_and_paths.model(model), progress=report, on_warning=warnings.append, **engine)
     timings.stages["open"] = time.perf_counter() - began - timings.stages["pack"]
@@ -107,7 +109,7 @@ def _open(synthesizer, console: Console, timings: Timings, model: str | None, en
 
 
 def _close_stdout() -> None:
-    """Whoever reads the audio has all of it: what is still to be done is not theirs to wait for."""
+    """Close the pipe of the audio, so that its reader does not wait until the packed weights are written."""
     if sys.stdout is not None:
         sys.stdout.flush()
         with open(os.devnull, "wb") as nowhere:
@@ -115,8 +117,8 @@ def _close_stdout() -> None:
 
 
 def _note_large_models(console: Console) -> None:
-    """Once on a machine: how to get the large models. That it cannot be remembered is no error."""
-    folder = user_folders.state_folder()
+    """Write the note about large models, once on a machine; an error in remembering that is ignored."""
+    folder = places.state_folder()
     if console.quiet or (folder is not None and os.path.exists(folder / _NOTED)):
         return
     console.note(_LARGE_MODELS)
@@ -126,20 +128,25 @@ def _note_large_models(console: Console) -> None:
             (folder / _NOTED).touch()
 
 
-class Take:
-    """The outputs of one run, opened before the first sample so that a full or read-only disk is known early."""
+class SayRun:
+    """Speaks one text into its outputs: the codes file, the report, the audio file or stream, the audio device.
 
-    def __init__(self, given: dict[str, Any], plan: Plan, console: Console, timings: Timings) -> None:
-        self.given, self.plan, self.console, self.timings = given, plan, console, timings
+    All are opened before the first sample is generated, so that a full or read-only disk is found early. Files get
+    their names at the end, in that order. After a failure no file is left; a stream on stdout keeps the audio before.
+    """
+
+    def __init__(self, given: dict[str, Any], output: SayOutput, console: Console, timings: Timings) -> None:
+        """given: the options of `say` by name."""
+        self.given, self.output, self.console, self.timings = given, output, console, timings
         self.seed: int = int.from_bytes(os.urandom(8), "little") if given["seed"] is None else given["seed"]
-        self.samples = 0
-        self.digest = hashlib.sha256()
-        self.audio: Any = None  # sink of the audio file or stream
+        self.samples = 0  # written so far
+        self.digest = hashlib.sha256()  # of the samples as 16-bit PCM
+        self.audio: Any = None  # the sink of the audio file or stream
         self.player: Any = None
-        self.outputs: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}  # "codes", "report", "audio"
 
-    def record(self, synthesizer: Any, text: str) -> None:
-        """Speak, then give every file its name."""
+    def speak(self, synthesizer: Synthesizer, text: str) -> None:
+        """Speak `text` into the outputs. Raises as `speak` of this module does."""
         speak_options = self._speak_options(synthesizer.config.codec)
         with ExitStack() as stack:
             try:
@@ -149,55 +156,55 @@ class Take:
                 stack.callback(speech.close)
                 with self.console.progress(lambda: self._progress(time.perf_counter() - started)):
                     for samples in speech:
-                        self.timings.sound()
+                        self.timings.note_first_audio()
                         with self.timings.of("output"):
                             self._write(samples)
                 elapsed = time.perf_counter() - started
                 self._finish(synthesizer, speech, elapsed)
             except BaseException as error:
-                self._abandon(error)
+                self._clean_up(error)
                 raise
-        self._report_end(speech, elapsed)
+        self._note_end(speech, elapsed)
         if self.player is not None:
-            self._play_out()
+            self._finish_playing()
 
-    def _play_out(self) -> None:
+    def _finish_playing(self) -> None:
         try:
             self.player.finish()
         except BaseException:
             self.player.discard()
             raise
 
-    def _speak_options(self, codec: Any) -> Any:
+    def _speak_options(self, codec: CodecConfig) -> SpeakOptions:
         from ...speech.synthesizer import SpeakOptions
 
         given, frames = self.given, self.given["max_frames"]
         if given["max_seconds"] is not None:
-            # The addend keeps a product that rounding puts just below an integer from losing a frame.
+            # The addend makes up for rounding, which may put a product just below an integer.
             limit = math.floor(given["max_seconds"] * codec.sample_rate / codec.samples_per_frame + 1e-6)
             if limit < 1:
                 one = codec.samples_per_frame / codec.sample_rate
-                raise UsageError(f"--max-seconds {given['max_seconds']:g}: one frame is {one:g} s")
+                raise UsageError(f"--max-seconds {given['max_seconds']:g}: shorter than one frame, {one:g} s")
             frames = limit if frames is None else min(limit, frames)
-        chosen = {name: given[name] for name in _PASSED_ON}
+        chosen = {name: given[name] for name in _SPEAK_OPTIONS}
         if isinstance(chosen["voice"], str):
             chosen["voice"] = names_and_paths.voice(chosen["voice"])
         split = not given["no_split"]
-        return SpeakOptions(seed=self.seed, max_frames=frames, split=split, live=self.plan.live, **chosen)
+        return SpeakOptions(seed=self.seed, max_frames=frames, split=split, live=self.output.live, **chosen)
 
     def _open(self, text: str) -> None:
         for key in ("codes", "report"):
             if (path := self.given[key]) is not None and not (key == "report" and path == "-"):
                 self.outputs[key] = output_files.open_output(path)
-        if self.plan.path is not None:
-            output = self.outputs["audio"] = output_files.open_output(self.plan.path)
-            self.audio = formats.open_sink(output, self.plan.audio, SAMPLE_RATE, formats.origin_of(text, self.seed))
-        if self.plan.plays:
+        if self.output.path is not None:
+            file = self.outputs["audio"] = output_files.open_output(self.output.path)
+            self.audio = formats.open_sink(file, self.output.audio, SAMPLE_RATE, formats.origin_of(text, self.seed))
+        if self.output.plays:
             from ...output.player import PlayerSink
 
             self.player = PlayerSink(SAMPLE_RATE)
 
-    def _write(self, samples: Any) -> None:
+    def _write(self, samples: np.ndarray) -> None:
         self.samples += len(samples)
         if self.given["report"] is not None:
             self.digest.update(to_pcm16(samples))
@@ -209,8 +216,8 @@ class Take:
     def _progress(self, elapsed: float) -> str:
         return f"{self.samples / SAMPLE_RATE:.1f} s of audio, {elapsed:.0f} s"
 
-    def _finish(self, synthesizer: Any, speech: Any, elapsed: float) -> None:
-        """Everything that can fail for want of space comes first, the renames last."""
+    def _finish(self, synthesizer: Synthesizer, speech: Speech, elapsed: float) -> None:
+        """Write all bytes of all outputs, which fails on a full disk; then rename the files."""
         if self.audio is not None:
             with self.timings.of("output"):
                 self.audio.finish()
@@ -233,7 +240,8 @@ class Take:
         if facts is not None:
             click.echo(facts, err=True)
 
-    def _facts(self, synthesizer: Any, speech: Any, elapsed: float) -> dict[str, Any]:
+    def _facts(self, synthesizer: Synthesizer, speech: Speech, elapsed: float) -> dict[str, Any]:
+        """The report of --json."""
         first = speech.first_audio_seconds
         return {
             "frames": int(speech.frames),
@@ -253,31 +261,29 @@ class Take:
             "timings": self.timings.facts(speech),
         }
 
-    def _report_end(self, speech: Any, elapsed: float) -> None:
+    def _note_end(self, speech: Speech, elapsed: float) -> None:
         rtf = f" (RTF {elapsed / speech.seconds:.2f})" if speech.seconds else ""
-        name = "" if self.plan.path is None or output_files.is_stdout(self.plan.path) else f"{self.plan.path}: "
+        path = self.output.path
+        name = "" if path is None or output_files.is_stdout(path) else f"{path}: "
         self.console.note(f"{name}{speech.seconds:.2f} s of audio in {elapsed:.2f} s{rtf}, seed {self.seed}")
         if self.given["timings"]:
             click.echo(self.timings.table(speech), err=True)
 
-    def _abandon(self, error: BaseException) -> None:
-        """Leave nothing that looks like a result; a stream keeps, and closes properly, what was good.
-
-        Each clean-up is done whatever becomes of the others: what they raise would hide `error`.
-        """
+    def _clean_up(self, error: BaseException) -> None:
+        """Do every step of the clean-up after `error`. Exceptions of a step are dropped: they would hide `error`."""
         with ExitStack() as stack:
-            for clean_up in reversed([*self._clean_ups(error)]):  # the stack begins with the last one
+            for step in reversed([*self._clean_up_steps(error)]):  # the stack begins with the last one
                 stack.enter_context(contextlib.suppress(Exception))
-                stack.callback(clean_up)
+                stack.callback(step)
         if isinstance(error, GenerationError) and self.given["seed"] is None:
             self.console.note(f"seed {self.seed}")
 
-    def _clean_ups(self, error: BaseException) -> Iterator[Callable[[], None]]:
+    def _clean_up_steps(self, error: BaseException) -> Iterator[Callable[[], None]]:
         if self.player is not None:
             yield self.player.discard
         output = self.outputs.get("audio")
-        if self.plan.live and self.samples and isinstance(output, output_files.Stdout) and self.audio is not None:
-            # a pipe that nobody reads would keep an interrupted command waiting
+        if self.output.live and self.samples and isinstance(output, output_files.Stdout) and self.audio is not None:
+            # A pipe that nobody reads would block an interrupted command.
             if not isinstance(error, BrokenPipeError) and (isinstance(error, Exception) or output.seekable):
                 yield self.audio.finish
             yield output.commit

@@ -1,4 +1,4 @@
-"""The text to speak: argument, file or stdin."""
+"""The text that `say` speaks: from the argument, a file or standard input."""
 
 from __future__ import annotations
 
@@ -24,18 +24,16 @@ _COMMON = r"[\n !-~\u3001\u3002\uff0c]"
 _SPACES = dict.fromkeys(b"\t\n\v\f\r\x1b\x85", " ")
 _AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".raw", ".pcm", ".m4a", ".aac")
 _SHOWN_CHARACTERS = 200
-_LEAST_ZEROS = 0.4  # of the bytes of a text in Latin letters in UTF-16
+_LEAST_ZEROS = 0.4  # the least share of zero bytes in UTF-16 text of Latin letters
 _SAMPLE_CHARACTERS = 1 << 16
 
 
 def read_text(text: str | None, file: str | None) -> str | None:
-    """The text, or None where there is none and nobody pipes one in.
+    """The text of the argument TEXT or of --file; `-`, and None for both, is stdin. None where stdin is a terminal.
 
-    An argument is returned unchanged; text from a file or stdin loses a byte order mark and the whitespace around it,
-    and each of its lines ends in LF, whatever system wrote it. Files are UTF-8; UTF-16 and UTF-32 are known by their
-    mark, or by the zero bytes that such a text has.
-    Raises UsageError (both given, no text in a known encoding, too long, empty, no such file) and InputError
-    (unreadable).
+    An argument is returned unchanged. Text of a file or of stdin is decoded from UTF-8, or from UTF-16 or UTF-32, which
+    a byte order mark or zero bytes show. The mark and the whitespace around the text are removed; lines end in LF.
+    Raises UsageError (both given, no text in these encodings, too long, empty, no such file), InputError (unreadable).
     """
     if text is not None and file is not None:
         raise UsageError("TEXT and --file are both given, leave one out")
@@ -54,9 +52,11 @@ def read_text(text: str | None, file: str | None) -> str | None:
     return result
 
 
-def only_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str | None:
-    """The one of the arguments TEXT, None where there is none. Raises UsageError for several, with what to do: `as_one`
-    gives the command line with one."""
+def single_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str | None:
+    """The argument TEXT, or None where there is none. Raises UsageError for several.
+
+    as_one: returns the command line with all words as one argument, for the message.
+    """
     if len(texts) <= 1:
         return texts[0] if texts else None
     if os.path.splitext(texts[-1])[1].lower() in _AUDIO and len(texts[-1].split()) == 1:
@@ -70,7 +70,7 @@ def only_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str |
 
 
 def file_hint(text: str | None) -> str | None:
-    """A line for a TEXT that is the name of a file, which may have been meant."""
+    """A note for a TEXT that is also the name of a file; None for other texts."""
     if text is None or len(text) > _SHOWN_CHARACTERS or not text.isprintable() or not os.path.isfile(text):
         return None
     from ...common import file_kinds
@@ -80,14 +80,14 @@ def file_hint(text: str | None) -> str | None:
 
 
 def check_arguments(**arguments: str | None) -> None:
-    """Raise UsageError for an argument that is no valid Unicode."""
+    """Raise UsageError for an argument that is not valid Unicode. arguments: values by the name of their option."""
     for name, value in arguments.items():
         if value is not None:
             _check_argument(f"--{name.replace('_', '-')}", value)
 
 
 def _check_argument(name: str, value: str) -> None:
-    # Python hands over bytes that are not UTF-8 as lone surrogates.
+    # Python decodes argument bytes that are not UTF-8 to lone surrogates.
     for place, character in enumerate(value):
         if "\ud800" <= character <= "\udfff":
             code = ord(character)
@@ -120,7 +120,10 @@ def _read_stdin() -> bytes:
 
 
 def decode(name: str, data: bytes) -> str:
-    """The text in the bytes of a file, without the whitespace around it. Raises UsageError that names what it is."""
+    """Decode the bytes of a file to text, without the whitespace around it. Raises UsageError for what is not text.
+
+    name: of the file, for messages.
+    """
     shown = "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
     from ...common import file_kinds
 
@@ -146,8 +149,10 @@ def decode(name: str, data: bytes) -> str:
 
 
 def _unmarked(data: bytes) -> str | None:
-    """The text in UTF-16 without a mark and without zero bytes, as Chinese and Japanese are: known by a comma or a full
-    stop of theirs, which holds a byte that no text in an older encoding has. None for other bytes."""
+    """The text of UTF-16 without a mark and without zero bytes, as Chinese and Japanese may be; None for other bytes.
+
+    It has a comma or full stop of theirs, whose low byte is a control character that text in older encodings lacks.
+    """
     for encoding in ("utf-16-le", "utf-16-be"):
         with contextlib.suppress(UnicodeDecodeError):
             text = data.decode(encoding)
@@ -161,7 +166,7 @@ def _lines(text: str) -> str:
 
 
 def _encoding(data: bytes) -> str | None:
-    """UTF-8, or what the mark or the zero bytes of a text say; None for bytes that are no text."""
+    """The encoding that a byte order mark or zero bytes show, else UTF-8; None for bytes that are no text."""
     for encoding, mark in _MARKS:
         if data.startswith(mark):
             return encoding
@@ -169,7 +174,7 @@ def _encoding(data: bytes) -> str | None:
         return "utf-8-sig"
     plain = data.replace(b"\0", b"")
     if len(data) - len(plain) < _LEAST_ZEROS * len(data) and _is_text(plain.decode("utf-8", "replace")):
-        return None  # UTF-8 with zero bytes in it, such as a list of names
+        return None  # UTF-8 with zero bytes between words, such as the output of find -print0
     best, most = None, -1
     for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
         try:
@@ -184,7 +189,7 @@ def _encoding(data: bytes) -> str | None:
 
 
 def _is_text(text: str) -> bool:
-    """Whether a decoded text has nothing in it that no text has: control characters, unassigned and private ones."""
+    """Whether a decoded text is free of control characters and of unassigned and private code points."""
     import unicodedata
 
     never = ("Cc", "Cn", "Co", "Cs")

@@ -1,4 +1,4 @@
-"""Where the time of a run went: always measured, shown by --timings and kept in the report of --json."""
+"""How the time of a run of `say` was spent: always measured, shown by --timings, written into the report of --json."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...speech.stream import Speech
 
 _STAGES = {
     "start": "start-up",  # the interpreter, imports, options
     "open": "open model",
     "pack": "pack weights",
-    "voice": "voice",  # of a recording
+    "voice": "voice",  # clone the voice of a recording
     "text": "text",
     "prefill": "prefill",
     "talker": "talker",
@@ -25,7 +28,7 @@ _STAGES = {
 
 
 def process_seconds() -> float:
-    """Seconds since this process began, in steps of 10 ms; where the system does not say, those it has computed for."""
+    """Seconds since this process began, in steps of 10 ms; its processor time where the system does not tell them."""
     try:
         with open("/proc/self/stat", encoding="ascii") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])
@@ -35,13 +38,13 @@ def process_seconds() -> float:
 
 
 class Timings:
-    """A clock that begins with the process, and seconds by stage."""
+    """Seconds of each stage, and a clock that began with the process. stages: seconds by key of the stage."""
 
     def __init__(self) -> None:
         started = process_seconds()
         self._began = time.perf_counter() - started
         self.stages: Counter[str] = Counter(start=started)
-        self.first_audio: float | None = None
+        self.first_audio: float | None = None  # seconds since the process began
 
     @property
     def total(self) -> float:
@@ -50,20 +53,20 @@ class Timings:
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:
-        """Count the time of a block for a stage."""
+        """Add the time of the block to a stage."""
         begin = time.perf_counter()
         try:
             yield
         finally:
             self.stages[stage] += time.perf_counter() - begin
 
-    def sound(self) -> None:
-        """The first samples are about to go out."""
+    def note_first_audio(self) -> None:
+        """Record the time of the first samples; later calls do nothing."""
         if self.first_audio is None:
             self.first_audio = self.total
 
-    def facts(self, speech: Any) -> dict[str, float | None]:
-        """Milliseconds by stage, of the whole and to the first audio, for the report."""
+    def facts(self, speech: Speech) -> dict[str, float | None]:
+        """Milliseconds of each stage, of the run so far, and to the first audio; keys end in `_ms`."""
         stages = self.stages + Counter(speech.timings)
         total = self.total
         stages["other"] = max(0.0, total - sum(stages.values()))
@@ -72,8 +75,8 @@ class Timings:
         facts["first_audio_ms"] = None if self.first_audio is None else 1000 * self.first_audio
         return facts
 
-    def table(self, speech: Any) -> str:
-        """The same as lines to read: the stages that took time, and their shares."""
+    def table(self, speech: Speech) -> str:
+        """Lines of text: each stage that took time with its share, the total, the first audio."""
         facts = self.facts(speech)
         total = facts["total_ms"]
         lines = [

@@ -1,4 +1,4 @@
-"""`qwen3tts voices`: the voices there are, and files of kept ones. Making voices is in voicemaking.py."""
+"""`qwen3tts voices`: lists voices, and manages files of kept voices. voices_make.py makes voices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _ListByDefault(click.Group):
-    """A group that lists where no other command is named."""
+    """A group whose command `list` runs where none is given."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         if not args and context.resilient_parsing:  # the shell completes the name of a command
@@ -32,10 +32,10 @@ class _ListByDefault(click.Group):
 
 @click.group(cls=_ListByDefault)
 def voices() -> None:
-    """List, make and keep voices. Alone: list.
+    """List, make and keep voices. Without a command: list.
 
     Preset voices belong to a model. Kept voices are cloned from a recording or designed from a description; they are
-    files under the XDG data folder, and base models speak with them.
+    files in the XDG data folder, and base models speak with them.
 
     \b
     Examples:
@@ -47,13 +47,13 @@ def voices() -> None:
 
 @voices.command("list", cls=options.SettingsCommand)
 @options.model
-@options.as_json("A list of objects: voice, language, description, model, kind, dialect, languages.")
+@options.json_switch("Print a JSON list of objects: voice, language, description, model, kind, dialect, languages.")
 @options.quiet
 def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
-    """List the voices of models: of the one named with -m, else of every one on this machine; and the kept ones.
+    """List preset voices and kept voices, of the model -m or of all models on this machine.
 
-    Each preset speaks all languages of its model; the language shown is its native one. With -m, of the kept voices
-    those that the model can speak with.
+    Each preset voice speaks all languages of its model; its native language is shown. With -m, only the kept voices
+    that the model can speak with are listed.
 
     \b
     Examples:
@@ -88,12 +88,12 @@ def _voices(name: str, console: Console, with_kept: bool) -> list[dict[str, Any]
     resolved = hub_cache.resolve_model(names_and_paths.model(name))
     config = load_config(resolved.path)
     if not config.speakers:
-        console.note(f"{resolved.name}: no preset voices, it is a {config.model_type.replace('_', ' ')} model")
+        console.note(f"{resolved.name}: has no preset voices, it is a {config.model_type.replace('_', ' ')} model")
     return preset_rows(config, resolved.name) + (_kept(config, console) if with_kept else [])
 
 
 def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
-    """Rows of the kept voices, of those that fit a model where one is given."""
+    """Rows of the kept voices; config: only those that this model can speak with."""
     from ...cloning import voice_store
 
     rows = []
@@ -109,9 +109,9 @@ def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
 
 @voices.command()
 @click.argument("name", shell_complete=options.completion.shown_voices)
-@options.as_json("One object instead of text.")
+@options.json_switch("Print a JSON object instead of text.")
 def show(name: str, as_json: bool) -> None:
-    """Show what a kept voice, or a voice file, holds, and what is known of a preset.
+    """Show the facts about a kept voice, a voice file or a preset voice.
 
     \b
     Examples:
@@ -149,7 +149,7 @@ def remove(names: tuple[str, ...]) -> None:
 @click.argument("old", shell_complete=options.completion.kept_voices)
 @click.argument("new")
 def rename(old: str, new: str) -> None:
-    """Give a kept voice another name. What it says with the same seed stays the same.
+    """Give a kept voice another name. The same seed gives the same audio as before.
 
     \b
     Example:
@@ -181,7 +181,7 @@ def export(name: str, file: str, force: bool, quiet: bool) -> None:
     refuse_terminal(path, "a voice")
     check_outputs([("FILE", path)], [("voice", kept)])
     in_place = output_files.is_stdout(path) or output_files.is_special(path)
-    if in_place or os.path.islink(path):  # a link keeps pointing to its target, which is replaced
+    if in_place or os.path.islink(path):  # a link is kept: its target is replaced
         _write_in_place(name, path, force or in_place)
     else:
         voice_store.export(name, path, replace=force)
@@ -189,7 +189,7 @@ def export(name: str, file: str, force: bool, quiet: bool) -> None:
 
 
 def _write_in_place(name: str, path: str, replace: bool) -> None:
-    """Write a kept voice as `say -o` writes: into a device or FIFO, through a link."""
+    """Write a kept voice as `say -o` writes: to stdout, a device or a FIFO, or through a link."""
     from ...cloning import voice_store
     from ...cloning.voice_file import voice_bytes
     from ...output import files as output_files
@@ -207,7 +207,7 @@ def _write_in_place(name: str, path: str, replace: bool) -> None:
 @voices_make.force
 @options.quiet
 def import_voice(file: str, name: str | None, force: bool, quiet: bool) -> None:
-    """Check a voice file and keep it, as NAME or under the name it carries.
+    """Check a voice file and keep it, under NAME or the name in the file.
 
     \b
     Example:

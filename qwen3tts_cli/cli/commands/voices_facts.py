@@ -1,4 +1,4 @@
-"""What is known of a voice: a kept one, a file, or a preset; and how to speak with it."""
+"""Facts about kept voices, voice files and preset voices, and the command that speaks with one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ...cloning.voice_file import Voice
     from ...models.config.model import ModelConfig
 
-# What config.json does not say of the released voices: native language and character.
+# Native language and description of the released voices, which config.json does not have.
 # Source: README of github.com/QwenLM/Qwen3-TTS, "Custom Voice Generate".
 _RELEASED = {
     "vivian": ("chinese", "Bright, slightly edgy young female voice"),
@@ -31,7 +31,10 @@ _RELEASED = {
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """What to show of the voice that a person names. Raises UsageError, InputError, ModelNotFoundError."""
+    """The facts that `voices show` shows of a voice, as JSON values. name: as the user typed it.
+
+    Raises UsageError, InputError, ModelNotFoundError.
+    """
     voice = _kept(name)
     if voice is None:
         facts = _preset(name)
@@ -52,17 +55,17 @@ def facts_of(name: str) -> dict[str, Any]:
 
 
 def model_for(name: str) -> str:
-    """The model that speaks with the voice that a person names. Raises as facts_of does."""
+    """The name of a model that speaks with a voice. name, and errors: as of facts_of."""
     voice = _kept(name)
     if voice is None:
         return _preset(name)["model"]
     if (model := _known_model(voice)) is None:
-        raise UsageError(f"voice {voice.name}: it needs {voice.needs}; say with -m where that is")
+        raise UsageError(f"voice {voice.name}: it needs {voice.needs}; name that model with -m")
     return model
 
 
 def speak_hint(voice: Voice, model: str | None = None) -> str:
-    """The command that speaks with a kept voice, to be run as it is. model: as it was typed when the voice was made."""
+    """The command that speaks with a kept voice. model: as the user typed it where the voice was just made."""
     model = model or _known_model(voice)
     if model is None:
         return f"it needs {voice.needs} (say -m)"
@@ -70,8 +73,8 @@ def speak_hint(voice: Voice, model: str | None = None) -> str:
 
 
 def preset_rows(config: ModelConfig, model: str) -> list[dict[str, Any]]:
-    """A row for each preset of a model."""
-    from ...text.languages_and_voices import spoken_languages
+    """A row, JSON values by column, for each preset voice of a model."""
+    from ...text.languages import spoken_languages
 
     languages = ["auto", *spoken_languages(config)]
     rows = []
@@ -98,7 +101,7 @@ def _described(config: ModelConfig, voice: str) -> tuple[str | None, str | None]
 
 
 def _kept(name: str) -> Voice | None:
-    """The kept voice of a name, or the voice in a file; None for another name."""
+    """The kept voice of a name, or the voice in a file; None where `name` is neither."""
     from ...cloning import voice_store
     from ...cloning.voice_file import read_voice
 
@@ -107,7 +110,7 @@ def _kept(name: str) -> Voice | None:
 
 
 def _known_model(voice: Voice) -> str | None:
-    """The name of the model that a voice was made with; None where it was a folder, or is not known."""
+    """The name of the model that a voice was made with; None where it was a folder or is unknown."""
     from ...cloning.voice_file import BASE_MODELS
 
     if voice.model:
@@ -116,7 +119,7 @@ def _known_model(voice: Voice) -> str | None:
 
 
 def _preset(name: str) -> dict[str, Any]:
-    """The row of a preset, of the first model on this machine that has it."""
+    """The row of a preset voice, from the first model on this machine that has it."""
     from ...cloning import voice_store
     from ...models.config.model import load_config
     from ...text.languages_and_voices import PRESET_VOICE_MODELS
@@ -126,12 +129,14 @@ def _preset(name: str) -> dict[str, Any]:
         try:
             config = load_config(hub_cache.resolve_model(model).path)
         except (CheckpointError, ModelNotFoundError):
-            continue  # `voices list` says what is wrong with it
+            continue  # `voices list` reports what is wrong with it
         for row in preset_rows(config, model):
             if row["voice"] == key:
                 return row
     if key in voice_store.PRESETS:
         hint = hub_cache.pull_hint(hub_cache.ALIASES["0.6b"])
-        raise ModelNotFoundError(f"voice {key} is a preset of {PRESET_VOICE_MODELS}, and neither is here; {hint}")
+        raise ModelNotFoundError(
+            f"voice {key} is a preset of {PRESET_VOICE_MODELS}, and neither is on this machine; {hint}"
+        )
     close = did_you_mean(name, [*voice_store.names(), *voice_store.PRESETS])
     raise UsageError(f"no voice {short_repr(name)} is kept{close}; see: qwen3tts voices list")

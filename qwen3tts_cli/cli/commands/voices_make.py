@@ -1,4 +1,4 @@
-"""`qwen3tts voices create`, `design` and `preview`: voices from recordings and descriptions, and how they sound."""
+"""`qwen3tts voices create`, `design` and `preview`: make voices from recordings and descriptions, and play them."""
 
 from __future__ import annotations
 
@@ -16,58 +16,46 @@ from .voices_recording import clone, silences
 if TYPE_CHECKING:
     from ...cloning.voice_file import Voice
 
-# long enough to know a voice by, with every sound of English in it
+# Spoken once by the design model and then cloned: long enough, with every sound of English.
 _CALIBRATION = (
     "The quick brown fox jumps over the lazy dog, while she measures the joy of a thousand voices. "
     "Did you hear the church bells ring at noon? I thought so; every good day should begin with them."
 )
 _PREVIEW = "Good morning. This is how I sound, on a quiet day and in a good mood."
 
-_name = click.argument("name")
-_note = click.option("--note", default="", metavar="TEXT", help="Kept with the voice: licence, consent, anything.")
-_language = click.option(
-    "-l",
-    "--language",
-    metavar="NAME",
-    shell_complete=options.completion.languages,
-    help="Language of the recording; spoken unless told else.",
-)
-force = click.option("--force", is_flag=True, help="Replace what is there under that name.")
+force = click.option("--force", is_flag=True, help="Replace an existing file or voice of that name.")
+
+
+def _voice_options(command: Any) -> Any:
+    """Declare the options that `create` and `design` share."""
+    language = click.option(
+        "-l",
+        "--language",
+        metavar="NAME",
+        shell_complete=options.completion.languages,
+        help="Language of the recording; also the default language of the voice.",
+    )
+    note = click.option(
+        "--note", default="", metavar="TEXT", help="A text to store with the voice: licence, consent, anything."
+    )
+    for decorate in (options.quiet, force, options.no_cache, options.threads, note, language):
+        command = decorate(command)
+    return command
 
 
 @click.command()
-@_name
-@click.option(
-    "--from",
-    "recording",
-    required=True,
-    metavar="FILE",
-    shell_complete=options.completion.files,
-    help="A recording: wav, flac, ogg, mp3, ...",
-)
+@click.argument("name")
+@options.file("--from", "recording", required=True, help="A recording: wav, flac, ogg, mp3, ...")
 @click.option("--text", metavar="TEXT", help="What the recording says, word for word.")
-@click.option("--x-vector", is_flag=True, help="Without --text: the timbre alone, not the way of speaking.")
-@click.option(
-    "-m",
-    "--model",
-    metavar="NAME",
-    shell_complete=options.completion.models,
-    default="0.6b-base",
-    show_default=True,
-    help="A base model.",
-)
-@_language
-@_note
+@click.option("--x-vector", is_flag=True, help="In place of --text: copy only the timbre, not the way of speaking.")
+@options.model_named("-m", "--model", default="0.6b-base", show_default=True, help="A base model.")
 @silences
-@click.option("--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]")
-@options.no_cache
-@force
-@options.quiet
+@_voice_options
 def create(name: str, recording: str, text: str | None, x_vector: bool, model: str, **given: Any) -> None:
     """Make a voice from a recording, and keep it as NAME.
 
-    3 to 30 s of one person in a quiet room are good. With --text the voice continues the recording; it must be exactly
-    what is said, or the speech goes wrong.
+    A good recording is 3 to 30 s of one person in a quiet room. With --text, speech continues the recording: the text
+    must be exactly what the recording says, otherwise speech is wrong.
 
     \b
     Examples:
@@ -80,7 +68,7 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
     from ...speech.synthesizer import Synthesizer
 
     if (text is None) != x_vector:
-        what = "are both given, leave one out" if x_vector else "are missing: say what is said, or do without"
+        what = "are both given, leave one out" if x_vector else "are missing, give one of them"
         raise UsageError(f"--text and --x-vector {what}")
     check_texts(transcript=text, note=given["note"])
     console = Console(given["quiet"])
@@ -95,37 +83,21 @@ def create(name: str, recording: str, text: str | None, x_vector: bool, model: s
 
 
 @click.command()
-@_name
+@click.argument("name")
 @click.argument("description")
-@click.option(
-    "-m",
-    "--model",
-    metavar="NAME",
-    shell_complete=options.completion.models,
-    default="1.7b-design",
-    show_default=True,
-    help="A voice design model.",
+@options.model_named("-m", "--model", default="1.7b-design", show_default=True, help="A voice design model.")
+@options.model_named(
+    "--base", default="1.7b-base", show_default=True, help="The base model that will speak with the voice."
 )
 @click.option(
-    "--base",
-    metavar="NAME",
-    shell_complete=options.completion.models,
-    default="1.7b-base",
-    show_default=True,
-    help="The base model to speak with it.",
+    "--text", metavar="TEXT", help="What the design model speaks once as the recording. [default: English sentences]"
 )
-@click.option("--text", metavar="TEXT", help="What the new voice says once, to be cloned from. [default: in English]")
-@click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), metavar="N", help="64-bit seed. [default: drawn]")
-@_language
-@_note
-@click.option("--threads", type=options.Integer(1, 1024), metavar="N", help="Threads. [default: one per core]")
-@options.no_cache
-@force
-@options.quiet
+@options.seed
+@_voice_options
 def design(name: str, description: str, model: str, base: str, text: str | None, **given: Any) -> None:
     """Make a voice from a description, and keep it as NAME.
 
-    The voice design model speaks a text once, and what it says becomes a cloned voice: it stays the same from then on.
+    The voice design model speaks a text once, and the voice is cloned from that audio: it stays the same from then on.
 
     \b
     Example:
@@ -140,15 +112,15 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     from ...speech.synthesizer import Synthesizer
     from ...text.languages_and_voices import language_name
 
-    if text is None and language_name(given["language"] or "auto") not in ("english", "auto"):
-        raise UsageError(f"--language {given['language']}: give --text, a few sentences in that language")
+    if text is None and named_language(given["language"] or "auto") not in ("english", "auto"):
+        raise UsageError(f"--language {given['language']}: give --text: a few sentences in that language")
     check_texts(description=description, transcript=text, note=given["note"])
     console = Console(given["quiet"])
     _check_free(name, given["force"])
     seed = secrets.randbits(64) if given["seed"] is None else given["seed"]
     spoken = text or _CALIBRATION
     language = given["language"] or (None if text else "english")
-    # the model that clones is opened first: what is wrong with it is known before anything is spoken
+    # The base model is opened first, so that an error in it is found before the design model speaks.
     engine = {"threads": given["threads"], "cache": not given["no_cache"], "on_warning": console.warning}
     with Synthesizer.open(names_and_paths.model(base), **engine) as cloner:
         check_can_clone(cloner.config, cloner.name, f"--base {base}")
@@ -170,28 +142,16 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 
 @click.command()
 @click.argument("name", shell_complete=options.completion.shown_voices)
-@click.option(
-    "-m",
-    "--model",
-    metavar="NAME",
-    shell_complete=options.completion.models,
-    help="The model. [default: the one the voice needs]",
-)
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    shell_complete=options.completion.files,
-    help="Write to a file instead of playing; - is stdout.",
-)
+@options.model_named("-m", "--model", help="The model. [default: the one that the voice needs]")
+@options.file("-o", "--output", help="Write to a file instead of playing; - is stdout.")
 @options.audio_format
 @click.option("--text", default=_PREVIEW, metavar="TEXT", help="What to say.")
-@click.option("--seed", type=options.Integer(0, options.SEED_LIMIT), default=1, metavar="N", help="Seed. [default: 1]")
+@options.seed_of_one
 @options.no_cache
 @options.quiet
 @click.pass_context
 def preview(context: click.Context, name: str, model: str | None, output: str | None, **given: Any) -> None:
-    """Let a kept voice, a preset, or a voice file say a sentence.
+    """Let a kept voice, a preset voice or a voice file say a sentence.
 
     \b
     Examples:
@@ -207,7 +167,7 @@ def preview(context: click.Context, name: str, model: str | None, output: str | 
 
 
 def _check_free(name: str, replace: bool) -> None:
-    """Fail before the work rather than after it."""
+    """Raise UsageError where the name of a new voice is taken, before the work of making it."""
     import os
 
     from ...cloning import voice_store
@@ -218,7 +178,7 @@ def _check_free(name: str, replace: bool) -> None:
 
 
 def _keep(voice: Voice, model: str, replace: bool, console: Console) -> None:
-    """Keep a voice, and say how to speak with it. model: the base model, as it was typed."""
+    """Save a voice, and note how to speak with it. model: the base model as the user typed it."""
     from ...cloning import voice_store
     from .voices_facts import speak_hint
 

@@ -1,4 +1,4 @@
-"""What commands share that take a recording of a voice: options, and the voice with its warnings shown."""
+"""Cloning a voice from a recording, for `say --ref` and `voices create`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def silences(command: Any) -> Any:
-    """Declare what may be done to a recording: --trim-silence and --append-silence."""
+    """Declare --trim-silence and --append-silence."""
     for option, text in (
         ("--append-silence", "Add 0.5 s of silence to the end of the recording."),
-        ("--trim-silence", "Cut silence before and behind the speech of the recording."),
+        ("--trim-silence", "Cut silence before and after the speech of the recording."),
     ):
         command = click.option(option, is_flag=True, help=text)(command)
     return command
@@ -25,7 +25,11 @@ def silences(command: Any) -> Any:
 def clone(
     synthesizer: Synthesizer, console: Console, path: str, text: str | None, given: dict[str, Any], **facts: Any
 ) -> Voice:
-    """The voice of a recording; what may spoil it is a note. Raises as Synthesizer.clone does."""
+    """Clone the voice of the recording in the file `path`; warnings about the recording go to the console.
+
+    text: what the recording says, or None. given: has the switches of `silences`. facts, and errors: as of
+    Synthesizer.clone.
+    """
     from ...audio.recording import load_recording
     from ...cloning import clone as cloning
 
