@@ -1,10 +1,10 @@
-"""Time from the start of a process to the first byte of `say --stream --raw`, and its peak memory: medians.
+"""Measure the time from the start of `say --stream --raw` to its first byte, and the peak memory; prints medians.
 
     python bench/startup.py [--runs N] [--first] [MODEL[:PRECISION] ...]     default: the embedded voice
 
-Without --first the weights are packed already: a run that is not counted sees to that, and warms the page cache. With
-it every run has an empty cache folder, as the first one on a machine has, and the files of the model in the page
-cache; then the time until the packed weights are written, too, of a run that speaks 4 s.
+Without --first, a run that is not counted packs the weights and fills the page cache. With --first, every run has an
+empty cache folder, as the first run on a machine has, and the files of the model in the page cache; one more run, which
+speaks 4 s, measures the time until the packed weights are written.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def command(model: str) -> list[str]:
 
 @contextlib.contextmanager
 def empty_cache() -> Iterator[dict[str, str]]:
-    """The environment of a first run, beside the real cache folder. The models stay where they are."""
+    """Environment variables with an empty cache folder, on the file system of the real one, and the same models."""
     real = os.environ.get("XDG_CACHE_HOME", "")
     place = Path(real) if os.path.isabs(real) else Path.home() / ".cache"
     place.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def warm_pages(model: str) -> None:
 
 
 def first_byte_ms(arguments: list[str], environment: dict[str, str] | None = None) -> float:
-    """Milliseconds until the first byte is in the pipe; the process is then ended."""
+    """Milliseconds until the first byte is in the pipe; then kills the process."""
     start = time.perf_counter()
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
@@ -70,7 +70,7 @@ def first_byte_ms(arguments: list[str], environment: dict[str, str] | None = Non
 
 
 def whole_run(arguments: list[str], environment: dict[str, str] | None = None) -> tuple[float, float]:
-    """Seconds of a run to its end, and the most memory that was resident meanwhile, mapped pages counted, in MB."""
+    """(seconds of a run to its end, its largest resident set in MiB, mapped pages included)."""
     start = time.perf_counter()
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment) as process:
         _, status, usage = os.wait4(process.pid, 0)
@@ -81,7 +81,7 @@ def whole_run(arguments: list[str], environment: dict[str, str] | None = None) -
 
 
 def first_run(model: str, runs: int) -> str:
-    """What the first run of a model takes."""
+    """Measure the first run of a model; returns a line."""
     arguments = command(model)
     warm_pages(model)
     times = []
@@ -90,22 +90,24 @@ def first_run(model: str, runs: int) -> str:
             times.append(first_byte_ms(arguments, environment))
     with empty_cache() as environment:
         seconds, peak = whole_run(long(arguments), environment)
-    return f"{of(times)}, peak {peak:.0f} MB, {seconds:.1f} s to the end of the writing"
+    return f"{summary(times)}, peak {peak:.0f} MB, {seconds:.1f} s to the end of the writing"
 
 
 def later_run(model: str, runs: int) -> str:
-    """What a run takes once its weights are packed."""
+    """Measure runs with packed weights; returns a line."""
     arguments = command(model)
     whole_run(long(arguments))
     times = [first_byte_ms(arguments) for _ in range(runs)]
-    return f"{of(times)}, peak {whole_run(long(arguments))[1]:.0f} MB"
+    return f"{summary(times)}, peak {whole_run(long(arguments))[1]:.0f} MB"
 
 
 def long(arguments: list[str]) -> list[str]:
+    """The arguments for a run that speaks 4 s."""
     return [*arguments[:-1], "--max-frames", "50", "--retries", "0", TEXT]
 
 
-def of(times: list[float]) -> str:
+def summary(times: list[float]) -> str:
+    """The median, least and largest of times in ms."""
     return f"first byte {statistics.median(times):.0f} ms ({min(times):.0f} .. {max(times):.0f})"
 
 

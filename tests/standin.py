@@ -1,7 +1,7 @@
-"""A Synthesizer without a model, for tests of what the command line does around one.
+"""A stand-in for the Synthesizer, without a model, for tests of the command line.
 
-`install` puts it in the place of qwen3tts_cli.speech.synthesizer; as a script it is `qwen3tts` with that done. What is
-spoken depends on the seed alone; some texts make it misbehave.
+`module` returns a replacement of qwen3tts_cli.speech.synthesizer; as a script, this file is `qwen3tts` with the
+replacement. The samples depend only on the seed; some words in the text make it fail or wait.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ FRAME = 1920
 
 
 def frames_of(seed: int, frames: int) -> Iterator[np.ndarray]:
-    """What a run with this seed speaks, some of it beyond full scale, frame by frame."""
+    """The samples of a run with this seed, some of them beyond full scale: float32 (FRAME,) for each frame."""
     rng = np.random.default_rng(seed)
     for _ in range(frames):
         yield rng.uniform(-1.1, 1.1, FRAME).astype(np.float32)
 
 
 def samples_of(seed: int, frames: int) -> np.ndarray:
-    """The whole of it."""
+    """The samples of all frames: float32 (frames * FRAME,)."""
     return np.concatenate([np.empty(0, np.float32), *frames_of(seed, frames)])
 
 
 class Speech:
-    """10 frames; `N frames` in the text says otherwise, `slow` waits between, `runaway` fails after 5."""
+    """Speech of 10 frames. Words of the text change that: `N frames` sets the number, `slow` waits before each frame,
+    `runaway` raises GenerationError after 5 frames, `bug` and `memory` raise other errors at once.
+    """
 
     def __init__(self, text: str, options: SpeakOptions) -> None:
         self.text, self.options, self.seed = text, options, options.seed
@@ -74,6 +76,8 @@ class Speech:
 
 @dataclass
 class Synthesizer:
+    """Opens nothing; `opened.calls` has the (text, options) of every call of `speak`."""
+
     name: str
     precision: str
     threads: int
@@ -116,6 +120,7 @@ class Synthesizer:
 
 
 def module() -> types.ModuleType:
+    """A module to put into sys.modules as qwen3tts_cli.speech.synthesizer."""
     made = types.ModuleType("qwen3tts_cli.speech.synthesizer")
     made.Synthesizer, made.SpeakOptions = Synthesizer, SpeakOptions
     return made

@@ -1,4 +1,4 @@
-"""The commands beside `say`, help, completion, start-up time, and the names of the package."""
+"""The commands voices, models and doctor; help, completion, imports at start-up, and the names of the package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qwen3tts_cli.models import hub_cache
 
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
-    """The tiny model in the cache, as 0.6b."""
+    """Puts the tiny model into the Hugging Face cache as 0.6b."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     path = hub_cache.repo_folder(hub_cache.ALIASES["0.6b"]) / "snapshots" / ("0" * 40)
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", path)
@@ -63,7 +63,7 @@ def test_voices_of_all_models(run, cached):
     assert only[0]["voice"] == "serena"
 
 
-def test_voices_of_a_model_without_any(run):
+def test_voices_of_a_model_without_preset_voices(run):
     out, err = run("voices", "-m", str(CHECKPOINTS / "tiny-base"), "--json")
     assert json.loads(out) == []
     assert "no preset voices" in err
@@ -144,7 +144,7 @@ def test_completion():
         assert expected in subprocess.run(command, env=env, capture_output=True, text=True).stdout.split()
 
 
-def test_windows_is_told_about_wsl(run, monkeypatch):
+def test_on_windows_the_error_names_wsl(run, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     _, err = run("say", "Hello.", code=1)
     assert "WSL" in err
@@ -164,7 +164,7 @@ def test_nothing_heavy_is_imported_for_help():
 
 @pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer is slow")
 def test_help_is_quick():
-    """In seconds of the processor, which do not count what else the machine does."""
+    """Measured in processor time, which does not count other programs."""
 
     def seconds(*arguments):
         taken = []

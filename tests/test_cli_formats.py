@@ -1,4 +1,4 @@
-"""--audio-format, and formats of libsndfile on pipes, around a stand-in for the synthesizer."""
+"""--audio-format, and formats of libsndfile on pipes, with a stand-in for the synthesizer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def say(*arguments, stdout=subprocess.PIPE):
 
 @pytest.fixture
 def say_here(monkeypatch, capfd):
-    """`say` in this process, for outputs that are files."""
+    """A function that runs `say` in this process, for outputs that are files."""
     monkeypatch.setitem(sys.modules, "qwen3tts_cli.speech.synthesizer", standin.module())
     monkeypatch.setattr(
         "qwen3tts_cli.speech.synthesizer", sys.modules["qwen3tts_cli.speech.synthesizer"], raising=False
@@ -64,10 +64,10 @@ def say_here(monkeypatch, capfd):
 
 
 def check(data, kind):
-    """All of the speech is in it, in the format."""
+    """Assert that `data` holds all of the speech, in this format."""
     with soundfile.SoundFile(io.BytesIO(data)) as file:
         assert (file.format, file.subtype, file.samplerate) == (*FORMATS[kind], 24000)
-        file.seekable = lambda: False  # soundfile cannot seek to the end of what has no length
+        file.seekable = lambda: False  # soundfile cannot seek to the end of a file without a length
         samples = file.read(1 << 20, "float32")
     assert len(SPOKEN) <= len(samples) <= len(SPOKEN) + 4800
     if FORMATS[kind][1] == "PCM_16":
@@ -102,7 +102,7 @@ def test_the_formats_are_those_of_the_extensions():
     assert list(option.type.choices) == list(FORMATS) == list(formats.EXTENSIONS)
 
 
-def test_the_way_to_stdout_changes_nothing():
+def test_the_bytes_do_not_depend_on_the_name_of_stdout():
     option = ("--audio-format", "opus")
     piped = say(*option).stdout
     for output in (("-o", "-"), ("-o", "/dev/stdout"), ("--stream",), ("--stream", "-o", "/dev/fd/1")):
@@ -122,7 +122,7 @@ def test_a_conflict_is_named(say_here):
     assert os.listdir() == []
 
 
-def test_a_default_is_for_what_has_no_extension(say_here, monkeypatch):
+def test_a_default_format_is_for_outputs_without_extension(say_here, monkeypatch):
     os.makedirs("config/qwen3tts")
     Path("config/qwen3tts/config.toml").write_text('audio_format = "flac"\n')
     check(say().stdout, "flac")
@@ -150,8 +150,8 @@ def test_same_seed_same_file(say_here, name):
 
 
 @pytest.mark.parametrize("kind", ["flac", "opus", "mp3"])
-def test_a_stream_is_heard_while_it_is_made(kind):
-    """In the pipe is sound long before the end: 200 frames of which each takes 50 ms."""
+def test_a_stream_is_written_while_it_is_generated(kind):
+    """Audio is in the pipe long before the end of 200 frames, each of which takes 50 ms."""
     command = [*PROGRAM, "say", "-q", "slow 200 frames", "--stream", "--audio-format", kind]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
@@ -164,7 +164,7 @@ def test_a_stream_is_heard_while_it_is_made(kind):
         process.communicate()
 
 
-def test_vorbis_says_that_its_first_sound_is_late():
+def test_a_note_says_that_vorbis_begins_late():
     note = b"Ogg Vorbis"
     run = [*PROGRAM, "say", "Hello.", "--stream", "--audio-format"]
     for more, told in (
@@ -208,7 +208,7 @@ def test_a_reader_that_leaves_and_a_full_disk(kind):
 
 @pytest.mark.parametrize("kind", ["flac", "opus", "mp3", "wav"])
 def test_a_failure_after_some_speech(kind):
-    """A file is taken back; a stream ends properly at the last good frame."""
+    """A file is removed; a stream ends properly after the last good frame."""
     with open("out", "wb") as file:
         done = subprocess.run(
             [*PROGRAM, "say", "-q", "runaway", "--audio-format", kind], stdout=file, stderr=subprocess.PIPE
@@ -225,7 +225,7 @@ def test_a_failure_after_some_speech(kind):
             assert 5 * 1920 <= len(sound.read(1 << 20)) <= 5 * 1920 + 3000
 
 
-def test_codec_decode_takes_it_too(capfd):
+def test_codec_decode_takes_audio_format_too(capfd):
     Path("codes.safetensors").write_bytes(codes_bytes(np.zeros((5, 16), np.int32), {}))
     decode = ["codec", "decode", "codes.safetensors", "-m", str(CHECKPOINTS / "tiny-base"), "-q", "--audio-format"]
     done = subprocess.run([*PROGRAM, *decode, "flac", "-o", "-"], stdout=subprocess.PIPE, timeout=60)

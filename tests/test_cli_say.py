@@ -1,4 +1,4 @@
-"""`say` from its options to its files, around a stand-in for the synthesizer."""
+"""`say` from its options to its files, with a stand-in for the synthesizer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qwen3tts_cli.common.sample_conversion import to_pcm16
 
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
-    """The stand-in in place; a folder of its own to write in; the (text, options) that were spoken."""
+    """Installs the stand-in and a working folder; the list of (text, options) of its calls of `speak`."""
     monkeypatch.setitem(sys.modules, "qwen3tts_cli.speech.synthesizer", standin.module())
     monkeypatch.setattr(
         "qwen3tts_cli.speech.synthesizer", sys.modules["qwen3tts_cli.speech.synthesizer"], raising=False
@@ -287,7 +287,7 @@ def test_texts_from_files(say, calls):
         (b"a" * 8191 + b"\r\nb", "a" * 8191 + "\nb"),
     ],
 )
-def test_text_that_is_read_has_the_line_ends_of_lf_files(say, calls, monkeypatch, source, content, lines):
+def test_lines_of_a_text_that_is_read_end_in_lf(say, calls, monkeypatch, source, content, lines):
     with open("text", "wb") as file:
         file.write(content)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -346,7 +346,7 @@ def test_outputs_that_cannot_be_written(say, tmp_path):
     assert "No space left" in refused(say, "Hello.", "-o", "a.wav", "--json", "/dev/full", code=1)
     os.mkdir("folder.wav")
     assert "folder.wav: a folder; name a file" in refused(say, "Hello.", "-o", "folder.wav")
-    if os.path.isdir("/proc/self"):  # a folder in which not even root may make a file
+    if os.path.isdir("/proc/self"):  # a folder in which even root cannot create a file
         refused(say, "Hello.", "-o", "/proc/a.wav", code=1)
     say("-q", "Hello.", "-o", "/dev/null")
 

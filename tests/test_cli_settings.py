@@ -1,4 +1,4 @@
-"""Defaults: flags come before QWEN3TTS_* variables, those before the configuration file."""
+"""Defaults of options: the command line overrides QWEN3TTS_* variables, and these override the configuration file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qwen3tts_cli.cli import options, settings
 
 @pytest.fixture
 def spoken(monkeypatch, tmp_path, capfd):
-    """Speak with a configuration file, environment and flags; returns (options, error lines)."""
+    """A function that speaks with a configuration file, variables and options; returns (SpeakOptions, stderr)."""
     monkeypatch.setitem(sys.modules, "qwen3tts_cli.speech.synthesizer", standin.module())
     monkeypatch.setattr(
         "qwen3tts_cli.speech.synthesizer", sys.modules["qwen3tts_cli.speech.synthesizer"], raising=False
@@ -79,7 +79,7 @@ def test_a_broken_variable(spoken):
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_CACHE", "maybe"), ("QUIET", "2")])
-def test_a_switch_that_is_none_is_refused_in_words(spoken, name, value):
+def test_a_value_of_a_switch_that_is_not_boolean_is_refused(spoken, name, value):
     line = spoken("", code=2, **{f"QWEN3TTS_{name}": value})
     assert line == f"error: QWEN3TTS_{name}: {value} is neither true nor false"
 
@@ -96,7 +96,7 @@ def test_a_switch_that_is_none_is_refused_in_words(spoken, name, value):
         ("instruct", "slowly", 2),
     ],
 )
-def test_a_name_that_nobody_typed_is_refused_with_its_source(tmp_path, monkeypatch, capfd, key, value, code):
+def test_the_error_of_a_name_from_the_settings_names_its_source(tmp_path, monkeypatch, capfd, key, value, code):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
@@ -115,7 +115,7 @@ def test_a_name_that_nobody_typed_is_refused_with_its_source(tmp_path, monkeypat
     assert refused() == typed.replace("error: ", f"error: {file}: {key}: ")
 
 
-def test_a_broken_file_does_not_keep_the_help_away(spoken, capfd):
+def test_help_is_shown_with_an_invalid_file(spoken, capfd):
     spoken("voice = ", code=2)
     assert cli.run(["say", "--help"]) == 0
     assert cli.run(["doctor"]) == 0

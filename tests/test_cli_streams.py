@@ -1,4 +1,4 @@
-"""`say` as a process, around a stand-in for the synthesizer: pipes, terminals, redirections, signals, full disks."""
+"""`say` as a process, with a stand-in for the synthesizer: pipes, terminals, redirections, signals, full disks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def say(*arguments, code=0, **how):
 
 @contextlib.contextmanager
 def terminal():
-    """A pseudo-terminal: (its end for the process, a function that ends it and returns what was written to it)."""
+    """A pseudo-terminal: (the descriptor for the process, a function that closes it and returns its output)."""
     master, slave = pty.openpty()
     os.set_blocking(master, False)
 
@@ -56,7 +56,7 @@ def terminal():
         os.close(master)
 
 
-def test_a_pipe_gets_a_wav_with_open_sizes():
+def test_a_pipe_gets_a_wav_of_unknown_size():
     done = say("--seed", "5", "-q", "Hello.")
     assert done.stdout[:8] == b"RIFF\xff\xff\xff\xff"
     assert done.stdout[40:44] == b"\xff\xff\xff\xff"
@@ -76,7 +76,7 @@ def test_formats_of_libsndfile_go_through_a_pipe_too():
     assert soundfile.info("a.wav").frames == 19200
 
 
-def test_a_file_on_stdout_gets_its_sizes():
+def test_stdout_in_a_file_gets_a_wav_with_sizes():
     for mode, before in (("wb", b""), ("ab", b""), ("ab", b"kept"), ("r+b", b"")):
         with open("a.wav", "wb") as file:
             file.write(before)
@@ -100,18 +100,18 @@ def test_two_runs_into_one_file():
     assert data[: len(data) // 2] == data[len(data) // 2 :]
 
 
-def test_a_failure_takes_back_what_went_into_a_file():
+def test_a_failure_truncates_the_file_of_stdout():
     with open("a.wav", "wb") as file:
         say("-q", "runaway", stdout=file, code=4)
         assert os.fstat(file.fileno()).st_size == 0
         say("-q", "runaway", "--raw", stdout=file, code=4)
         assert os.fstat(file.fileno()).st_size == 0
         say("-q", "--seed", "5", "runaway", "--stream", stdout=file, code=4)
-    samples, _ = soundfile.read("a.wav", dtype="int16")  # the stream ends properly at the last good frame
+    samples, _ = soundfile.read("a.wav", dtype="int16")  # the stream ends properly after the last good frame
     assert samples.tobytes() == to_pcm16(samples_of(5, 10))[: 5 * 1920].tobytes()
 
 
-def test_nothing_goes_out_before_the_first_samples():
+def test_nothing_is_written_before_the_first_samples():
     assert say("-q", "bug", "--stream", code=1).stdout == b""
 
 
@@ -165,7 +165,7 @@ def test_progress_and_hints_only_on_a_terminal():
 
 
 @pytest.mark.parametrize("arguments", [(), ("--raw", "--stream"), ("-o", "-", "--subtype", "PCM_24")])
-def test_a_reader_that_leaves_ends_it_quietly(arguments):
+def test_a_closed_pipe_ends_the_command_without_an_error(arguments):
     process = subprocess.Popen(
         [*COMMAND, "5000 frames", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
@@ -178,7 +178,7 @@ def test_a_reader_that_leaves_ends_it_quietly(arguments):
     assert b"Broken" not in err
 
 
-def test_a_reader_that_leaves_before_the_text_of_a_command():
+def test_a_pipe_closed_before_a_command_prints():
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "qwen3tts_cli", "models", "list"]
@@ -187,7 +187,7 @@ def test_a_reader_that_leaves_before_the_text_of_a_command():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_text_onto_a_full_disk():
+def test_printing_onto_a_full_disk():
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "qwen3tts_cli", "models", "list"], stdout=full, stderr=subprocess.PIPE, timeout=60
@@ -227,7 +227,7 @@ def test_a_fifo_that_nobody_reads_can_be_interrupted():
     assert process.returncode == 130
 
 
-def test_a_fifo_gets_an_open_wav():
+def test_a_fifo_gets_a_wav_of_unknown_size():
     os.mkfifo("fifo.wav")
     process = subprocess.Popen([*COMMAND, "Hello.", "-o", "fifo.wav", "-q", "--seed", "5"])
     with open("fifo.wav", "rb") as file:
@@ -238,7 +238,7 @@ def test_a_fifo_gets_an_open_wav():
 
 
 def small_disk():
-    # A limit on the size of files stands for a disk without space: both fail in write().
+    # A limit on the size of files has the effect of a full disk: write() fails.
     import resource
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_001, 30_001))
@@ -261,7 +261,7 @@ def test_a_disk_that_fills_up_below_stdout():
 @pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer keeps memory that was freed")
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "-"])
 def test_memory_stays_flat(name):
-    """A quarter of an hour of speech, 38 MB as written, is not kept."""
+    """A quarter of an hour of speech, 38 MB of PCM, is not held in memory."""
     peaks = []
     for frames in (10, 10_000):
         arguments = ["-q", f"{frames} frames", "-o", name, "--json", "a.json"]
@@ -273,7 +273,7 @@ def test_memory_stays_flat(name):
     assert peaks[1] - peaks[0] < 15
 
 
-def test_bytes_do_not_depend_on_the_way_out():
+def test_bytes_do_not_depend_on_the_output():
     say("-q", "--seed", "5", "60 frames", "-o", "a.wav")
     say("-q", "--seed", "5", "60 frames", "-o", "b.wav", "--stream")
     with open("c.wav", "wb") as file:

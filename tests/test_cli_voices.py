@@ -1,4 +1,4 @@
-"""`say --ref`, `--design` and `-v`, and the commands that make, keep and hand on voices."""
+"""`say --ref`, `--design` and `-v`, and the commands that make, keep, export and import voices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _folders(tmp_path, monkeypatch):
 
 @pytest.fixture
 def refused(run):
-    """Fails with one line that has the words, and leaves no file."""
+    """A function that runs a command, which must fail with one line that has the words, and leave no file."""
 
     def refused(words, *arguments, code=2):
         before = sorted(os.listdir())
@@ -60,7 +60,7 @@ def test_say_with_a_recording_equals_the_reference(run):
     assert snr_db(soundfile.read("a.wav")[0], golden["wav"]) >= 80
 
 
-def test_a_kept_voice_goes_out_and_comes_back_the_same(run):
+def test_a_voice_exported_and_imported_is_the_same(run):
     note = create(run, "anna", "--note", "with her consent")
     assert f"anna.safetensors; qwen3tts say -m {BASE} -v anna Hello." in note
     run("say", *SPEAK, "-m", BASE, "-v", "anna", "-o", "1.wav")
@@ -147,7 +147,7 @@ def test_what_a_model_cannot_do_names_one_that_can(run, refused):
     refused("models pull 0.6b-base", "voices", "create", "bea", "--from", WAV, "--x-vector", code=3)
 
 
-def test_a_default_voice_gives_way_to_a_recording(run, monkeypatch):
+def test_a_recording_overrides_the_default_voice(run, monkeypatch):
     monkeypatch.setenv("QWEN3TTS_VOICE", "nobody")
     run("say", *SPEAK, "-m", BASE, "--ref", WAV, "-o", "a.wav")
 
@@ -173,7 +173,7 @@ def test_bad_requests(run, refused):
 
 
 def test_fine_tuned_models_clone_with_their_own_ids(run):
-    """Other token ids, languages and no name that is known: everything is read from the files."""
+    """Token ids, languages and the name differ from the released models: everything is read from the files."""
     shutil.copytree(BASE, "tuned")
     config = json.loads(Path("tuned/config.json").read_text())
     talker = config["talker_config"]
@@ -187,7 +187,7 @@ def test_fine_tuned_models_clone_with_their_own_ids(run):
     assert voice_store.load("anna").model == "tuned"
 
 
-def test_a_voice_file_holds_numbers_and_text_alone(run):
+def test_a_voice_file_holds_only_numbers_and_text(run):
     create(run)
     voice = read_voice(voice_store.path_of("anna"))
     data = voice_store.path_of("anna").read_bytes()

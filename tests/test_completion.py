@@ -1,4 +1,4 @@
-"""The completion of the shells, through the protocol that the printed scripts speak, and in a real bash."""
+"""Shell completion: with the protocol of the printed scripts, and in a real bash."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALIASES = list(hub_cache.ALIASES)
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home folder with kept voices, and with a model in the cache under its alias and one under another name."""
+    """A home folder with kept voices and two cached models, one of which has an alias."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
@@ -38,7 +38,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def completed(capfd, monkeypatch):
-    """What is offered for the last of the words: values, or "file:" and "dir:" for what the shell itself completes."""
+    """A function that returns the completions of the last word: values, or "file:" and "dir:" for the shell's own."""
 
     def completed(words, shell="bash", **env):
         index = words.split(" ")[-1] if shell == "fish" else str(len(words.split(" ")) - 1)
@@ -131,7 +131,7 @@ PRESETS = ["slt", "serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "
         ("qwen3tts say ", []),
     ],
 )
-def test_what_bash_is_offered(completed, home, words, offered):
+def test_completions_of_bash(completed, home, words, offered):
     assert completed(words) == offered
 
 
@@ -146,7 +146,7 @@ def test_what_bash_is_offered(completed, home, words, offered):
         ("qwen3tts say -l ger", ["german"]),
     ],
 )
-def test_what_zsh_and_fish_are_offered(completed, home, shell, words, offered):
+def test_completions_of_zsh_and_fish(completed, home, shell, words, offered):
     assert completed(words, shell) == offered
 
 
@@ -176,11 +176,11 @@ def test_errors_are_silent_while_the_shell_completes(completed, home, monkeypatc
 
 
 @pytest.mark.parametrize("env", [{"COMP_CWORD": "x"}, {"COMP_WORDS": None}])
-def test_a_broken_question_is_answered_by_silence(completed, env):
+def test_an_invalid_request_prints_nothing(completed, env):
     completed("qwen3tts say", **env)
 
 
-def test_options_are_offered_with_a_broken_configuration(completed, home, monkeypatch):
+def test_options_are_completed_with_an_invalid_configuration(completed, home, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "broken"))
     file = home / "broken" / "qwen3tts" / "config.toml"
     file.parent.mkdir(parents=True)
@@ -190,14 +190,14 @@ def test_options_are_offered_with_a_broken_configuration(completed, home, monkey
 
 
 @pytest.mark.parametrize("typed", ["tuned", "./tuned", "~/tuned", "my\\ model"])
-def test_a_folder_says_which_voices_there_are(completed, home, monkeypatch, typed):
+def test_voices_of_the_model_in_a_folder_are_completed(completed, home, monkeypatch, typed):
     monkeypatch.chdir(home)
     for name in ("tuned", "my model"):
         shutil.copytree(CHECKPOINTS / "tiny-customvoice", home / name)
-    assert completed(f"qwen3tts say -m {typed} -v ry", COMP_CWORD="5") == ["ryan"]  # a word may have a space
+    assert completed(f"qwen3tts say -m {typed} -v ry", COMP_CWORD="5") == ["ryan"]  # a word with a space
 
 
-def test_the_configured_model_says_which_voices_there_are(completed, home, monkeypatch):
+def test_voices_of_the_configured_model_are_completed(completed, home, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
     file = home / "config" / "qwen3tts" / "config.toml"
     file.parent.mkdir(parents=True)
@@ -223,7 +223,7 @@ def test_completion_imports_nothing_heavy(home, words):
 
 
 class Bash:
-    """A bash on a terminal, with the printed script in it."""
+    """A bash on a pseudo-terminal, with the printed script loaded."""
 
     def __init__(self, folder, bin_folder):
         self.master, slave = pty.openpty()
@@ -234,7 +234,7 @@ class Bash:
         os.close(slave)
 
     def type(self, text, until, seconds=30):
-        """Type, and read until `until` is shown."""
+        """Type keys, and read until the terminal shows `until`."""
         os.write(self.master, text.encode())
         shown, end = "", time.monotonic() + seconds
         while until not in shown and time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""A string is a name below the command line, and never a path; the command line makes paths of what looks like one."""
+"""In the Python API a string is a name and never a path; the command line makes pathlib.Path objects of paths."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HOW = {"max_frames": 2, "seed": 1}
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A working folder with a model, a recording and a voice file in it."""
+    """A working folder with a model, a recording and a voice file."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -88,7 +88,7 @@ def test_the_path_of_a_model_is_no_name(folder, open_it, name):
 
 @pytest.mark.parametrize("model", [5, 1.5, b"model", ["model"], True, object()])
 @pytest.mark.parametrize("open_it", [Synthesizer.open, Codec.open])
-def test_what_is_neither_name_nor_path_is_a_usage_error(open_it, model):
+def test_other_types_of_models_are_usage_errors(open_it, model):
     with pytest.raises(
         UsageError, match=f"model: found .*{type(model).__name__}.*, expected a name, or a pathlib.Path"
     ):
@@ -157,14 +157,14 @@ def test_the_path_of_a_recording_is_no_recording(folder, base, ask, audio):
 
 
 @pytest.mark.parametrize("audio", ["anna.wav", b"anna.wav", 5, ["anna.wav"], {"path": "anna.wav"}, object()])
-def test_what_is_no_recording_is_a_usage_error(base, audio):
+def test_other_types_of_recordings_are_usage_errors(base, audio):
     with pytest.raises(UsageError, match=r"audio: found .*, expected a pathlib\.Path of a file") as caught:
         base.clone(audio)
     assert len(str(caught.value)) < 250
 
 
 @pytest.mark.parametrize("voice", [b"anna", 5, ["anna"], {"name": "anna"}, object()])
-def test_what_is_no_voice_is_a_usage_error(base, pocket, voice):
+def test_other_types_of_voices_are_usage_errors(base, pocket, voice):
     for synthesizer in (base, pocket):
         with pytest.raises(UsageError, match="voice"):
             synthesizer.say("Hello.", voice=voice, **HOW)
@@ -206,7 +206,7 @@ def test_no_name_leaves_the_folder_of_the_voices(base, folder, name):
     assert voice_store.find(name) is None
 
 
-# ---- the command line
+# the command line
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_no_name_leaves_the_folder_of_the_voices(base, folder, name):
         ("..", Path("..")),
     ],
 )
-def test_what_is_typed_for_a_model(text, meant):
+def test_a_model_on_the_command_line(text, meant):
     found = names_and_paths.model(text)
     assert type(found) is type(meant) or (isinstance(found, Path) and isinstance(meant, Path))
     assert found == (text if isinstance(meant, str) else meant)
@@ -298,18 +298,18 @@ def test_every_command_takes_a_folder(capfd, command, code):
         assert "pathlib" not in err
         assert any(
             f"{word}: " in err or f"{word} is" in err or f"{word}," in err for word in command
-        )  # as it was typed
+        )  # as the user typed it
 
 
 def test_a_voice_file_does_not_choose_a_folder(capfd, monkeypatch):
-    """What a file says of its model is a name: the folder that happens to be called so is not opened."""
+    """The model in a voice file is a name: a folder of that name is not opened."""
     Path("anna.safetensors").write_bytes(voice_bytes(Voice("anna", VOICE.embedding, model="model")))
     code, _, err = run(capfd, "voices", "preview", "./anna.safetensors", "-o", "a.wav")
     assert code == 2
     assert err == "error: voice anna: it needs model; name that model with -m\n"
 
 
-def test_errors_of_the_api_are_ours(base):
+def test_errors_of_the_api_are_errors_of_the_package(base):
     for action in (lambda: Synthesizer.open("a\0b"), lambda: Codec.open(""), lambda: base.say("Hello.", voice="a\0b")):
         with pytest.raises(Qwen3TTSError):
             action()
@@ -317,7 +317,7 @@ def test_errors_of_the_api_are_ours(base):
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_a_voice_names_the_repository_or_the_folder_it_was_made_with():
-    """Whatever else is called so in the working folder."""
+    """Other files of that name in the working folder do not matter."""
     shutil.copytree(BASE, hub_cache.repo_folder("org/model") / "snapshots" / ("0" * 40))
     with Synthesizer.open("org/model", threads=1) as opened:
         assert opened.clone(WAV).model == "org/model"

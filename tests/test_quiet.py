@@ -1,4 +1,4 @@
-"""The frame loop under strace: no system call with one thread; with more the workers' futex and yielding."""
+"""The frame loop under strace: no system call with one thread; futex and sched_yield with several."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def calls_of_the_loop(tmp_path, threads: int) -> set[str]:
         absent("strace may not trace here")
     assert run.returncode == 0, run.stdout + run.stderr
     lines = trace.read_text().splitlines()
-    first, last = (i for i, line in enumerate(lines) if "getppid(" in line)  # the last may end later
+    first, last = (i for i, line in enumerate(lines) if "getppid(" in line)  # the second mark may return later
     found, begun = set(), {lines[first].split()[0]}
     for line in lines[first + 1 : last]:
         thread, name = re.match(r"(\d+)\s+(?:<\.\.\. )?(\w+)", line).groups()
         if name == "futex":
-            begun.add(thread)  # a worker that comes late starts up first
+            begun.add(thread)  # before its first futex a worker that starts late is set up
         if thread in begun and name != "getppid":
             found.add(name)
     return found
@@ -42,7 +42,7 @@ def calls_of_the_loop(tmp_path, threads: int) -> set[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="strace is of Linux")
 @pytest.mark.parametrize(("threads", "allowed"), [(1, set()), (2, {"futex", "sched_yield"})])
-def test_the_frame_loop_asks_nothing_of_the_system(tmp_path, threads, allowed):
+def test_the_frame_loop_makes_no_system_call(tmp_path, threads, allowed):
     if not shutil.which("strace"):
         absent("strace is missing (Debian: strace)")
     if not CHECK.exists() or not DUMP.exists():

@@ -1,5 +1,4 @@
-"""Signals that are ignored, as under nohup and in a background job of a script: the command leaves them so, and the
-tests of signals pass."""
+"""Signals: ignored ones stay ignored, as under nohup and in background jobs, and others are not lost."""
 
 from __future__ import annotations
 
@@ -21,8 +20,8 @@ IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 FRAMES = 12
 
 
-def started(arguments, numbers, **how):
-    """A process that is started while these signals are ignored."""
+def start(arguments, numbers, **how):
+    """Start a process while these signals are ignored."""
     names = " ".join(number.name.removeprefix("SIG") for number in numbers)
     return subprocess.Popen(["sh", "-c", f'trap "" {names}; exec "$@"', "sh", *arguments], **how)
 
@@ -30,7 +29,7 @@ def started(arguments, numbers, **how):
 @pytest.mark.parametrize("number", IGNORED, ids=lambda number: number.name)
 def test_a_signal_that_is_ignored_stays_ignored(number, tmp_path):
     say = [sys.executable, str(TESTS / "standin.py"), "say", f"slow {FRAMES} frames", "-o", "a.wav", "-q"]
-    with started(say, [number], cwd=tmp_path, stderr=subprocess.PIPE) as process:
+    with start(say, [number], cwd=tmp_path, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 30
         while not os.listdir(tmp_path):
             assert time.monotonic() < deadline
@@ -44,7 +43,7 @@ def test_a_signal_that_is_ignored_stays_ignored(number, tmp_path):
 def test_the_tests_of_signals_pass_where_signals_are_ignored():
     tests = [f"tests/test_cli_streams.py::test_signals[a.wav-{case}]" for case in ("2-130", "15-143", "1-129")]
     pytest_run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    with started(pytest_run, IGNORED, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with start(pytest_run, IGNORED, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     assert "3 passed" in out
@@ -63,7 +62,7 @@ class Dropped:
 if sys.argv[2] == "finaliser":
     Dropped.__del__ = arrives
 try:
-    with signals.ending():
+    with signals.raise_on_signals():
         dropped = Dropped()
         watched = weakref.ref(dropped, arrives if sys.argv[2] == "weak reference" else None)
         del dropped
@@ -87,7 +86,7 @@ def test_other_exceptions_of_finalisers_are_still_shown(capfd):
             raise RuntimeError("of a finaliser")
 
     def drop():
-        with signals.ending():
+        with signals.raise_on_signals():
             Broken()
 
     before, sys.unraisablehook = sys.unraisablehook, sys.__unraisablehook__
@@ -99,7 +98,7 @@ def test_other_exceptions_of_finalisers_are_still_shown(capfd):
 
 
 def test_a_signal_while_sentences_are_found_ends_the_command(monkeypatch):
-    """What a library raises there counts as no sentence ends, but for an interrupt."""
+    """Exceptions of the library mean that no sentence end was found, but an interrupt is raised."""
 
     def segment(*_):
         raise signals.Terminated(signal.SIGTERM)
@@ -109,6 +108,6 @@ def test_a_signal_while_sentences_are_found_ends_the_command(monkeypatch):
         list(long_text.split_long_text("One sentence. " * 40, 300, "en", None))
 
 
-def test_python_compiles_no_further_after_a_signal():
-    """Its compiler folds constants, and goes on where that raises anything but a KeyboardInterrupt."""
+def test_the_exception_of_a_signal_ends_the_compiler_of_python():
+    """The compiler folds constants, and drops exceptions of that other than KeyboardInterrupt."""
     assert issubclass(signals.Terminated, KeyboardInterrupt)

@@ -1,4 +1,4 @@
-"""Warnings go to whoever asked: a callable of their own, or Python's warnings."""
+"""Warnings go to the callable `on_warning` of the caller, or else to Python's warnings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def no_python_warnings():
 
 
 def short(seconds: float):
-    """A recording whose warning says how long it is."""
+    """A recording that is too short; its warning says its length."""
     rng = np.random.default_rng(7)
     return (rng.uniform(-0.5, 0.5, int(seconds * 24000)).astype(np.float32), 24000)
 
@@ -56,7 +56,7 @@ def test_two_threads_get_their_own_warnings(base, no_python_warnings):
         assert all(line.startswith(f"samples: {seconds} s is too short") for line in lines)
 
 
-def test_speaking_with_a_recording_warns_whoever_speaks(base, no_python_warnings):
+def test_speaking_with_a_recording_warns_the_caller_of_speak(base, no_python_warnings):
     for ask in (base.say, lambda *a, **o: list(base.stream(*a, **o))):
         heard = []
         ask("Hello.", ref_audio=WAV, ref_text="word " * 200, on_warning=heard.append, **HOW)
@@ -69,7 +69,7 @@ def test_speaking_with_a_recording_warns_whoever_speaks(base, no_python_warnings
     assert (len(mine), len(other)) == (1, 1)
 
 
-def test_the_warnings_of_a_synthesizer_are_those_of_open_unless_told_else(no_python_warnings):
+def test_the_callable_of_open_is_the_default_of_the_synthesizer(no_python_warnings):
     heard, other = [], []
     with Synthesizer.open(CHECKPOINTS / "tiny-base", threads=1, on_warning=heard.append) as base:
         base.clone(WAV)
@@ -78,8 +78,8 @@ def test_the_warnings_of_a_synthesizer_are_those_of_open_unless_told_else(no_pyt
     assert (len(heard), len(other)) == (2, 1)
 
 
-def test_opening_warns_whoever_opens(tmp_path, monkeypatch, no_python_warnings):
-    """The cache folder is a file: packed weights stay in memory."""
+def test_opening_warns_the_caller_of_open(tmp_path, monkeypatch, no_python_warnings):
+    """The cache folder is a file, so packed weights stay in memory."""
     (tmp_path / "cache").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     heard = []
@@ -119,7 +119,7 @@ def test_a_recording_keeps_its_warnings(no_python_warnings):
     assert "too short" in load_recording(WAV).warnings[0]
 
 
-def test_the_command_shows_them(capfd, tmp_path, monkeypatch):
+def test_the_command_shows_warnings(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = str(CHECKPOINTS / "tiny-base")
     arguments = ["say", "Hello.", "-m", model, "--ref", str(WAV), "--max-frames", "2", "-o", "a.wav"]
@@ -129,8 +129,8 @@ def test_the_command_shows_them(capfd, tmp_path, monkeypatch):
     assert capfd.readouterr().err == ""
 
 
-def test_nothing_catches_the_warnings_of_others():
-    """warnings.catch_warnings is for the whole process, whatever its threads do."""
+def test_warnings_of_other_threads_are_not_caught():
+    """warnings.catch_warnings would affect all threads of the process."""
     for path in (ROOT / "qwen3tts_cli").rglob("*.py"):
         names = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(ast.parse(path.read_text()))}
         assert "catch_warnings" not in names, path

@@ -35,7 +35,7 @@ def check(command: click.Command, context: click.Context, args: list[str], wants
         if long and f"--{long[1]}" in options:
             raise UsageError(f"{name}: did you mean --{long[1]}?")
         if wants_text and _is_text(options, argument, bool(free)):
-            line = _line(context.command_path.split(), args, kinds, argument)
+            line = _corrected_line(context.command_path.split(), args, kinds, argument)
             raise UsageError(f"TEXT begins with a dash, put -- before it: {line}")
 
 
@@ -81,12 +81,12 @@ def _is_text(options: dict[str, click.Option], argument: str, has_text: bool) ->
     return False
 
 
-def _line(command: list[str], args: list[str], kinds: list[str], text: str) -> str:
+def _corrected_line(command: list[str], args: list[str], kinds: list[str], text: str) -> str:
     """The corrected command line: the options first, then `--` and the text in quotes."""
     pairs = list(zip(args, kinds, strict=True))
     words = [argument for argument, kind in pairs if kind == "free" or argument is text]
     others = [argument for argument, kind in pairs if kind in ("option", "value") and argument is not text]
-    return _shown([*command, *others, "--", " ".join(words)]) or f"{shlex.join(command)} -- TEXT"
+    return _short_line([*command, *others, "--", " ".join(words)]) or f"{shlex.join(command)} -- TEXT"
 
 
 def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args: list[str]) -> str | None:
@@ -98,9 +98,10 @@ def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args:
     words = [argument for argument, kind in zip(args, kinds, strict=True) if kind == "free"]
     others = [argument for argument, kind in zip(args, kinds, strict=True) if kind in ("option", "value")]
     dash = ["--"] if words and words[0].startswith("-") and words != ["-"] else []
-    return _shown([*command, *others, *dash, *([" ".join(words)] if words else [])])
+    return _short_line([*command, *others, *dash, *([" ".join(words)] if words else [])])
 
 
-def _shown(words: list[str]) -> str | None:
+def _short_line(words: list[str]) -> str | None:
+    """A command line of these words; None where it is too long to show or not printable."""
     line = shlex.join(words)
     return line if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else None

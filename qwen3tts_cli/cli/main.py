@@ -155,7 +155,7 @@ def _invoke(arguments: Sequence[str]) -> int:
     # `cli.main` would turn a closed pipe into exit code 1 and an interrupt into Abort.
     if os.environ.get(_COMPLETE_VARIABLE):
         _complete(arguments)
-    with signals.ending(), cli.make_context(_PROGRAM, list(arguments)) as context:
+    with signals.raise_on_signals(), cli.make_context(_PROGRAM, list(arguments)) as context:
         cli.invoke(context)
         if sys.stdout is not None:
             sys.stdout.flush()

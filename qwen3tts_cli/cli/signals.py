@@ -32,7 +32,7 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 
 @contextlib.contextmanager
-def ending() -> Iterator[None]:
+def raise_on_signals() -> Iterator[None]:
     """Within the block SIGTERM and SIGHUP raise Terminated, SIGINT KeyboardInterrupt; Python cannot drop them."""
 
     def stop(number: int, frame: Any) -> NoReturn:

@@ -30,7 +30,7 @@ _PAGE_MS = 80.0
 _CONSTANT_RATE = {"bitrate_mode": "CONSTANT", "compression_level": (160 - 64) / (160 - 8)}
 
 
-class _Written:
+class _MemoryFile:
     """A writable file object for libsndfile, which holds only the bytes that `take` has not returned yet."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class EncodedSink:
 
         soundfile = load_soundfile(audio.container.lower())
         self._output, self._integers = output, audio.subtype == "PCM_16"
-        self._written, self._rest = _Written(), None
+        self._written, self._rest = _MemoryFile(), None
         self._pages = OggPages(origin) if audio.container == "OGG" else None
         self._failures = (soundfile.LibsndfileError, AssertionError)
         self._thread: Any = ThreadPoolExecutor(1)

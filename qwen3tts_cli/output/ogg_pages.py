@@ -46,14 +46,14 @@ class OggPages:
             (granule,) = struct.unpack_from("<q", page, _GRANULE)
             if self._serial is None and granule in _NO_AUDIO:
                 continue
-            out += self._released(page)
+            out += self._renumber_held(page)
         return bytes(out)
 
     def finish(self) -> bytes:
         """The header pages of a stream without audio, else b"". Raises ValueError where the last page is incomplete."""
         if self._rest:
             raise ValueError(f"{len(self._rest)} bytes are an incomplete Ogg page")
-        return self._released(self._held[-1]) if self._held else b""
+        return self._renumber_held(self._held[-1]) if self._held else b""
 
     def _whole_pages(self) -> Iterator[bytearray]:
         while len(self._rest) >= _HEADER_BYTES:
@@ -66,7 +66,7 @@ class OggPages:
             page, self._rest = self._rest[:size], self._rest[size:]
             yield page
 
-    def _released(self, first: bytearray) -> bytes:
+    def _renumber_held(self, first: bytearray) -> bytes:
         """The held pages with the new serial number, which is computed from the page `first`."""
         if self._serial is None:
             blank = bytearray(first)

@@ -143,7 +143,7 @@ def _check_files(output: str, read: tuple[str, str], model: str | None) -> None:
 
     inputs: list[tuple[str, str | Path]] = [read]
     with contextlib.suppress(Qwen3TTSError):  # opening the codec reports what is wrong with its name
-        folder = resolve_codec(_named(model))[0]
+        folder = resolve_codec(_codec_name(model))[0]
         for each in (folder, folder.parent) if folder.name == "speech_tokenizer" else (folder,):
             inputs += say_output.model_files(each)
     check_outputs([("--output", output)], inputs)
@@ -152,10 +152,11 @@ def _check_files(output: str, read: tuple[str, str], model: str | None) -> None:
 def _open(model: str | None, threads: int | None) -> Codec:
     from ...audio.codec import Codec
 
-    return Codec.open(_named(model), threads=threads)
+    return Codec.open(_codec_name(model), threads=threads)
 
 
-def _named(model: str | None) -> str | Path | None:
+def _codec_name(model: str | None) -> str | Path | None:
+    """The codec of -m for the Python API; the released one without -m."""
     from ...audio.codec import TOKENIZER_REPO
 
     return TOKENIZER_REPO if model in (None, TOKENIZER_REPO) else names_and_paths.model(model)

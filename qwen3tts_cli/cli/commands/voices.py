@@ -65,13 +65,13 @@ def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
     rows: list[dict[str, Any]] = []
     for name in [model] if model is not None else hub_cache.local_model_names():
         try:
-            rows += _voices(name, console, model is not None)
+            rows += _model_rows(name, console, model is not None)
         except (CheckpointError, LookupError) as error:
             if model is not None:
                 raise
             console.note(f"{name}: left out: {error}")
     if model is None:
-        rows += _kept(None, console)
+        rows += _kept_rows(None, console)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -81,7 +81,7 @@ def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
         click.echo("  ".join((row[key] or "-").ljust(widths.get(key, 0)) for key in keys).rstrip())
 
 
-def _voices(name: str, console: Console, with_kept: bool) -> list[dict[str, Any]]:
+def _model_rows(name: str, console: Console, with_kept: bool) -> list[dict[str, Any]]:
     from ...models.config.model import load_config
     from .voices_facts import preset_rows
 
@@ -89,10 +89,10 @@ def _voices(name: str, console: Console, with_kept: bool) -> list[dict[str, Any]
     config = load_config(resolved.path)
     if not config.speakers:
         console.note(f"{resolved.name}: has no preset voices, it is a {config.model_type.replace('_', ' ')} model")
-    return preset_rows(config, resolved.name) + (_kept(config, console) if with_kept else [])
+    return preset_rows(config, resolved.name) + (_kept_rows(config, console) if with_kept else [])
 
 
-def _kept(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
+def _kept_rows(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
     """Rows of the kept voices; config: only those that this model can speak with."""
     from ...cloning import voice_store
 

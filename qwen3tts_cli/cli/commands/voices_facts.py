@@ -35,9 +35,9 @@ def facts_of(name: str) -> dict[str, Any]:
 
     Raises UsageError, InputError, ModelNotFoundError.
     """
-    voice = _kept(name)
+    voice = _kept_voice(name)
     if voice is None:
-        facts = _preset(name)
+        facts = _preset_row(name)
         return {"name": facts.pop("voice"), **facts}
     return {
         "name": voice.name,
@@ -56,9 +56,9 @@ def facts_of(name: str) -> dict[str, Any]:
 
 def model_for(name: str) -> str:
     """The name of a model that speaks with a voice. name, and errors: as of facts_of."""
-    voice = _kept(name)
+    voice = _kept_voice(name)
     if voice is None:
-        return _preset(name)["model"]
+        return _preset_row(name)["model"]
     if (model := _known_model(voice)) is None:
         raise UsageError(f"voice {voice.name}: it needs {voice.needs}; name that model with -m")
     return model
@@ -79,14 +79,14 @@ def preset_rows(config: ModelConfig, model: str) -> list[dict[str, Any]]:
     languages = ["auto", *spoken_languages(config)]
     rows = []
     for voice in config.speakers:
-        language, description = _described(config, voice)
+        language, description = _language_and_description(config, voice)
         row = {"voice": voice, "language": language, "description": description, "model": model, "kind": "preset"}
         rows.append({**row, "dialect": config.dialects.get(voice), "languages": languages})
     return rows
 
 
-def _described(config: ModelConfig, voice: str) -> tuple[str | None, str | None]:
-    from ...text.languages_and_voices import spoken_languages
+def _language_and_description(config: ModelConfig, voice: str) -> tuple[str | None, str | None]:
+    from ...text.languages import spoken_languages
 
     spoken = spoken_languages(config)
     if config.voice is not None:
@@ -100,7 +100,7 @@ def _described(config: ModelConfig, voice: str) -> tuple[str | None, str | None]
     return language, description
 
 
-def _kept(name: str) -> Voice | None:
+def _kept_voice(name: str) -> Voice | None:
     """The kept voice of a name, or the voice in a file; None where `name` is neither."""
     from ...cloning import voice_store
     from ...cloning.voice_file import read_voice
@@ -118,7 +118,7 @@ def _known_model(voice: Voice) -> str | None:
     return BASE_MODELS.get(voice.width)
 
 
-def _preset(name: str) -> dict[str, Any]:
+def _preset_row(name: str) -> dict[str, Any]:
     """The row of a preset voice, from the first model on this machine that has it."""
     from ...cloning import voice_store
     from ...models.config.model import load_config

@@ -1,4 +1,4 @@
-"""Where the text of `say` comes from: encodings, files that are no text, and the locale of the arguments."""
+"""The text of `say`: encodings of files and stdin, files that are not text, and arguments in an ASCII locale."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_utf_16_and_utf_32_are_read_with_and_without_a_mark(text, encoding, mark
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_utf_8_is_read_as_it_is(text, encoding):
+def test_utf_8_is_read_unchanged(text, encoding):
     assert say_text.decode("a.txt", text.encode(encoding)) == text.strip()
 
 
@@ -54,7 +54,7 @@ def test_utf_8_is_read_as_it_is(text, encoding):
         (b"caf\xe9", "not valid UTF-8: byte 0xE9 at offset 3; if it is Latin-1: iconv -f CP1252 -t UTF-8 a.txt | "),
     ],
 )
-def test_bytes_that_are_no_text_are_refused(data, message):
+def test_bytes_that_are_not_text_are_refused(data, message):
     with pytest.raises(UsageError) as caught:
         say_text.decode("a.txt", data)
     assert message in str(caught.value)
@@ -105,7 +105,7 @@ KINDS = {
 
 @pytest.mark.parametrize("suffix", KINDS)
 @pytest.mark.parametrize("size", [0, 17_000_000])
-def test_a_file_that_is_no_text_is_named_with_what_to_do(suffix, size):
+def test_a_file_that_is_not_text_is_refused_with_a_hint(suffix, size):
     data, kind, advice = KINDS[suffix]
     with pytest.raises(UsageError) as caught:
         say_text.decode(f"my a.{suffix}", data.ljust(size, b"x"))
@@ -127,7 +127,7 @@ def test_a_file_that_is_no_text_is_named_with_what_to_do(suffix, size):
         "BZh9 is it",
     ],
 )
-def test_texts_that_begin_as_other_files_do_are_texts(text):
+def test_texts_that_begin_like_other_file_types_are_read(text):
     assert say_text.decode("a.txt", text.encode()) == text
     assert file_kinds.file_kind(text.encode()) is None
 
@@ -153,7 +153,7 @@ def say(*arguments, code=0, env=None, cwd=None, **given):
         (("-f", "a" * 300), 1, "cannot be read: File name too long"),
     ],
 )
-def test_files_that_cannot_be_read_are_one_line(tmp_path, arguments, code, message):
+def test_an_error_of_reading_a_file_is_one_line(tmp_path, arguments, code, message):
     (tmp_path / "a.txt").write_text("Hello.")
     (line,) = say(*arguments, code=code, cwd=tmp_path).stderr.decode().splitlines()
     assert message in line
@@ -180,7 +180,7 @@ C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 @pytest.mark.parametrize("locale", [C_LOCALE, {**C_LOCALE, "LC_ALL": "POSIX"}])
-def test_an_ascii_locale_takes_utf_8_everywhere(tmp_path, locale):
+def test_an_ascii_locale_uses_utf_8_everywhere(tmp_path, locale):
     (tmp_path / "Grüße.txt").write_text("3 frames schöne Grüße", encoding="utf-8")
     spoken = say("--seed", "1", "3 frames").stdout
     for arguments in (("3 frames schöne Grüße",), ("--", "3 frames 你好"), ("3 frames", "--instruct", "fröhlich 👍")):
@@ -204,7 +204,7 @@ def qwen3tts(*arguments, env=None):
 
 
 @pytest.mark.parametrize("env", [C_LOCALE, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}])
-def test_what_is_printed_never_fails_for_its_characters(tmp_path, env):
+def test_printing_never_fails_for_a_character(tmp_path, env):
     (tmp_path / "config.json").touch()
     done = qwen3tts("models", "path", str(tmp_path), env=env)
     assert done.stdout.decode().strip() == str(tmp_path)
@@ -216,7 +216,7 @@ def test_what_is_printed_never_fails_for_its_characters(tmp_path, env):
         assert done.stdout == os.fsencode(tmp_path / "Tür 门\n")
 
 
-def test_a_path_that_is_not_utf_8_is_printed_as_it_is(tmp_path):
+def test_a_path_that_is_not_utf_8_is_printed_bytewise(tmp_path):
     folder = os.fsencode(tmp_path) + b"/caf\xe9"
     try:
         os.mkdir(folder)

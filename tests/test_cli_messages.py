@@ -1,4 +1,4 @@
-"""What the command line says of values that it refuses, and of texts that begin with a dash."""
+"""Error messages for refused values of options, and for texts that begin with a dash."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def refused(capfd):
         (("say", "-qo", "--raw", "Hi"), "-qo is missing: --raw is an option"),
     ],
 )
-def test_refused_values_are_said_in_words(refused, arguments, message):
+def test_the_message_for_a_refused_value(refused, arguments, message):
     line = refused(*arguments)
     assert message in line
     assert line.endswith("--help)")
     assert len(line) < 250
 
 
-def test_no_option_speaks_of_ranges_as_click_does():
+def test_no_option_uses_a_type_of_click_with_its_own_messages():
     import click
 
     def leaves(group):
@@ -104,7 +104,7 @@ def test_no_option_speaks_of_ranges_as_click_does():
         (("-it's", "--seed", "7"), "-it's"),
     ],
 )  # fmt: skip
-def test_a_text_that_begins_with_a_dash_is_shown_with_two(refused, arguments, text):
+def test_the_line_for_a_text_that_begins_with_a_dash(refused, arguments, text):
     line = refused("say", *arguments)
     message, _, command = line.partition(": ")
     assert message == "TEXT begins with a dash, put -- before it"
@@ -126,5 +126,5 @@ def test_a_long_option_with_one_dash_is_named_with_two(refused, option):
 
 
 @pytest.mark.parametrize("arguments", [("--hello",), ("Hello.", "-n")])
-def test_an_unknown_option_of_say_names_the_two_dashes(refused, arguments):
+def test_the_error_of_an_unknown_option_of_say_mentions_two_dashes(refused, arguments):
     assert "a text that begins with a dash comes after --" in refused("say", *arguments)

@@ -1,4 +1,4 @@
-"""Descriptors that the caller has opened: written in place, by whatever path, and notes stay out of audio."""
+"""Descriptors that the caller has opened, named by any path: written in place, without notes in the audio."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def said(*arguments, redirect=""):
-    """The result of `say` run by a shell, with redirections."""
+    """Run `say` in a shell, with redirections; returns the completed process."""
     return subprocess.run(["sh", "-c", f'"$@" {redirect}', "sh", *SAY, *arguments], capture_output=True, timeout=60)
 
 
@@ -78,7 +78,7 @@ def test_a_descriptor_that_cannot_be_written(folder, path):
     assert (folder / "in").read_bytes() == b"kept"
 
 
-def test_a_failure_takes_back_what_went_into_a_descriptor(folder):
+def test_a_failure_truncates_the_file_of_a_descriptor(folder):
     with open("log", "wb+") as file:
         file.write(b"old")
         file.flush()
@@ -89,7 +89,7 @@ def test_a_failure_takes_back_what_went_into_a_descriptor(folder):
         assert file.read() == b"old"
 
 
-def test_a_file_that_is_called_like_a_descriptor_is_none(folder):
+def test_a_file_with_the_name_of_a_descriptor_is_a_file(folder):
     os.mkdir("fd")
     with write_output("fd/1") as output:
         output.write(b"new")

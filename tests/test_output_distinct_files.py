@@ -1,4 +1,4 @@
-"""An output never overwrites an input or another output, by whatever name it goes."""
+"""An output never overwrites an input or another output, whatever path names it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BASE = str(CHECKPOINTS / "tiny-base")
 CODES = codes_bytes(np.zeros((5, 16), np.int32), {})
 PROGRAM = [sys.executable, str(TESTS / "standin.py")]
 
-# what stands for the file `name`, in the folder in which it lies
+# other paths of the file `name`, from its folder
 SPELLINGS = {
     "same": lambda name: name,
     "dotted": lambda name: f"folder/../{name}",
@@ -61,7 +61,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def refused(capfd):
-    """Fails with exit code 2 and one line; what there was is untouched."""
+    """A function that runs a command, which must fail with code 2 and one line and change no file; returns it."""
 
     def refused(*arguments):
         before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
@@ -135,7 +135,7 @@ def test_output_that_is_the_input_of_a_standard_stream_is_refused(spelling):
     ("first", "second"), [("-o", "--json"), ("-o", "--codes"), ("--codes", "--json"), ("--json", "-o")]
 )
 def test_two_outputs_onto_one_file_are_refused(refused, spelling, first, second):
-    if spelling == "to come":  # neither the file nor the target of the link is there yet
+    if spelling == "to come":  # neither the file nor the target of the link exists yet
         os.symlink("folder/a.wav", "b.wav")
         names = "here/folder/a.wav", "b.wav"
     else:
@@ -227,14 +227,14 @@ def run(*arguments, **how):
     return subprocess.run([*PROGRAM, *arguments], stdin=subprocess.DEVNULL, timeout=60, **how).returncode
 
 
-def test_the_file_below_stdout_takes_nothing_else():
+def test_the_file_of_stdout_is_no_other_output():
     for option in ("--json", "--codes"):
         with open("out", "wb") as out:
             assert run("say", "Hello.", option, "here/out", stdout=out, stderr=subprocess.DEVNULL) == 2
     with open("out", "wb") as out:
         assert run("say", "Hello.", "-q", "--json", "-", stdout=out, stderr=out) == 2
     assert b"RIFF" not in Path("out").read_bytes()
-    with open("out", "wb") as out:  # beside audio in a file, it may
+    with open("out", "wb") as out:  # where the audio goes to another file, it may
         assert run("say", "Hello.", "-q", "-o", "a.wav", "--json", "/dev/stdout", stdout=out) == 0
     assert Path("out").read_bytes().startswith(b"{")
     assert soundfile.info("a.wav").frames == 19200
@@ -269,7 +269,7 @@ def test_codec_files_of_the_model_are_not_overwritten(refused):
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_voice_that_is_its_own_recording_is_refused(refused, spelling):
-    """The kept file is the recording, or leads to it."""
+    """The file of the kept voice is the recording, or a link to it."""
     kept = voice_store.path_of("anna")
     kept.parent.mkdir(parents=True)
     os.chdir(kept.parent)
@@ -297,7 +297,7 @@ def test_voice_exported_onto_itself_is_refused(refused, spelling):
 def test_the_function_itself():
     Path("a").touch()
     check_outputs([("x", "a"), ("y", None), ("z", "b")], [("i", "c"), ("j", None), ("k", "folder")])
-    check_outputs([("x", "c")], [("i", "c")])  # an input that is not there is reported by whoever reads it
+    check_outputs([("x", "c")], [("i", "c")])  # the command that reads an input reports that it is missing
     check_outputs([("x", "no/a"), ("y", "no/b")])
     for names in (("no/a", "no/../no/a"), ("b", "./b"), ("b", "folder/../b"), ("b", "here/b")):
         with pytest.raises(UsageError, match=r"y .*: is the same file as x "):

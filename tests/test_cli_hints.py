@@ -1,4 +1,4 @@
-"""The first minutes with the command: what is typed in place of a command or a text, and what is said about it."""
+"""Hints in the errors for a first command line: no command, several texts, a file name or folder as the text."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_text_without_a_command_is_shown_with_say(failed, arguments):
         ("'- item' -o a.wav", "- item", "a.wav"),
     ],
 )
-def test_the_line_that_is_shown_speaks_what_was_typed(failed, monkeypatch, line, text, output):
+def test_the_line_of_the_hint_speaks_what_was_typed(failed, monkeypatch, line, text, output):
     message = failed(*shlex.split(line)).removesuffix(" (see qwen3tts --help)")
     spoken = []
     monkeypatch.setattr("qwen3tts_cli.cli.commands.say_run.speak", lambda text, given: spoken.append((text, given)))
@@ -86,7 +86,7 @@ def test_the_line_that_is_shown_speaks_what_was_typed(failed, monkeypatch, line,
         (("models", "ls"), "Did you mean 'list'?"),
     ],
 )
-def test_what_is_no_command_is_answered_with_one(failed, arguments, message):
+def test_the_error_of_an_unknown_command_names_one(failed, arguments, message):
     line = failed(*arguments)
     assert message in line
     assert len(line) < 300
@@ -114,7 +114,7 @@ def test_a_text_that_names_a_file_is_spoken_with_a_note(capfd, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", [".", "./empty folder", "~/none"])
-def test_a_folder_without_a_model_is_said_to_be_one(failed, monkeypatch, name):
+def test_the_error_of_a_folder_without_a_model_says_so(failed, monkeypatch, name):
     monkeypatch.setenv("HOME", os.getcwd())
     os.makedirs("empty folder")
     os.makedirs("none")
@@ -135,7 +135,7 @@ def test_a_folder_is_neither_pulled_nor_removed(failed, command):
     ("data", "message"),
     [(b"RIFF\x10\0\0\0WAVEfmt ", "audio, expected a safetensors file"), (b"Hello.", "found the text 'Hello.'")],
 )
-def test_codes_that_are_something_else_are_named(failed, data, message):
+def test_the_error_of_a_file_that_is_not_codes_names_its_kind(failed, data, message):
     with open("a.file", "wb") as file:
         file.write(data)
     assert message in failed("codec", "info", "a.file", code=1)

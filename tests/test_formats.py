@@ -1,4 +1,4 @@
-"""Formats, WAV headers, and files that appear whole or not at all."""
+"""Choice of formats, raw audio and WAV, and output files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAMPLES = np.random.default_rng(0).uniform(-1.05, 1.05, RATE).astype(np.float32)
 
 
 class Memory:
-    """An output in memory, with `room` for so many bytes."""
+    """An output in memory that holds at most `room` bytes."""
 
     name = "memory"
 
@@ -47,7 +47,7 @@ def written(output, audio, chunks=7):
     return bytes(output.data)
 
 
-def test_wav_is_the_canonical_header_and_our_pcm():
+def test_wav_is_the_canonical_header_and_pcm():
     audio = formats.choose_format("a.wav", None, False, RATE)
     data = written(Memory(), audio)
     pcm = to_pcm16(SAMPLES).tobytes()
@@ -58,7 +58,7 @@ def test_wav_is_the_canonical_header_and_our_pcm():
     assert soundfile.read(io.BytesIO(data), dtype="int16")[0].tolist() == to_pcm16(SAMPLES).tolist()
 
 
-def test_wav_on_a_pipe_has_open_sizes():
+def test_wav_on_a_pipe_has_unknown_sizes():
     data = written(Memory(seekable=False), formats.AudioFormat("WAV", "PCM_16"))
     assert data[4:8] == data[40:44] == b"\xff" * 4
     assert data[44:] == to_pcm16(SAMPLES).tobytes()
@@ -73,7 +73,7 @@ def test_raw_is_the_same_pcm():
 @pytest.mark.parametrize("seekable", [True, False])
 def test_float_wav_is_exact(subtype, dtype, seekable):
     data = written(Memory(seekable), formats.choose_format(None, subtype, False, RATE))
-    if not seekable:  # readers that take the sizes as they stand
+    if not seekable:  # readers that use the sizes of the header
         fixed = written(Memory(), formats.choose_format(None, subtype, False, RATE))
         assert len(fixed) == len(data)
         data = fixed
@@ -83,14 +83,14 @@ def test_float_wav_is_exact(subtype, dtype, seekable):
     assert soundfile.info(io.BytesIO(data)).subtype == subtype
 
 
-def test_nothing_said_is_a_wav_without_samples():
+def test_no_samples_are_a_wav_without_samples():
     output = Memory()
     sink = formats.open_sink(output, formats.AudioFormat("WAV", "PCM_16"), RATE)
     sink.finish()
     assert soundfile.info(io.BytesIO(bytes(output.data))).frames == 0
 
 
-def test_sizes_beyond_the_header_stay_open():
+def test_sizes_beyond_the_header_stay_unknown():
     output = Memory()
     sink = formats.WavSink(output, RATE, "PCM_16")
     sink.write(SAMPLES[:10])
@@ -217,8 +217,8 @@ def test_a_full_device(kind):
 
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.opus", "a.mp3"])
 @pytest.mark.parametrize("seekable", [True, False])
-def test_a_full_disk_is_noticed_wherever_it_fills_up(name, seekable):
-    """Also when it does while the encoder is being closed."""
+def test_a_full_disk_is_an_error_at_any_byte(name, seekable):
+    """Also at the bytes that are written when the encoder is closed."""
     audio = formats.choose_format(name, None, False, RATE)
     whole = len(written(Memory(seekable), audio))
     for room in (10, 1000, whole // 2, whole - 300, whole - 1):

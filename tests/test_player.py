@@ -1,4 +1,4 @@
-"""Playing, with a stand-in for the package sounddevice."""
+"""The player, with a stand-in for the package sounddevice."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def device(monkeypatch):
     return module
 
 
-def test_all_of_it_in_order(device):
+def test_all_samples_are_played_in_order(device):
     assert play.unavailable_reason() is None
     player = play.PlayerSink(24000)
     chunks = [np.full(n, n / 1000, np.float32) for n in range(1, 600)]
@@ -70,7 +70,7 @@ def test_all_of_it_in_order(device):
     assert Stream.last.events == ["start", "stop", "close"]
 
 
-def test_silent_at_once(device):
+def test_discard_stops_at_once(device):
     player = play.PlayerSink(24000)
     player.write(np.full(10, 8, np.float32))
     player.write(np.zeros(10, np.float32))
@@ -78,7 +78,7 @@ def test_silent_at_once(device):
     assert Stream.last.events == ["start", "abort"]
 
 
-def test_a_device_that_goes_away(device):
+def test_a_device_that_is_unplugged(device):
     player = play.PlayerSink(24000)
     player.write(np.full(10, 9, np.float32))
     with pytest.raises(OutputError, match="audio device: unplugged"):
@@ -107,8 +107,8 @@ def test_a_device_that_cannot_be_opened(device, monkeypatch, error):
 
 
 @pytest.mark.parametrize("error", [*ERRORS, ValueError()])
-def test_a_write_that_fails_does_not_block_the_speaker(device, monkeypatch, error):
-    """The queue is emptied after any error, so that there is room in it for who writes."""
+def test_a_write_that_fails_does_not_block_the_caller(device, monkeypatch, error):
+    """The queue is emptied after an error, so that `write` does not wait."""
     monkeypatch.setattr(Stream, "write", raises(error))
     player = play.PlayerSink(24000)
     with pytest.raises(OutputError, match=f"audio device: {error.args[0] if error.args else 'ValueError'}"):  # noqa: PT012
@@ -120,7 +120,7 @@ def test_a_write_that_fails_does_not_block_the_speaker(device, monkeypatch, erro
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("method", ["stop", "close"])
-def test_an_end_that_fails(device, monkeypatch, error, method):
+def test_a_stop_that_fails(device, monkeypatch, error, method):
     monkeypatch.setattr(Stream, method, raises(error))
     player = play.PlayerSink(24000)
     player.write(np.zeros(10, np.float32))
@@ -130,7 +130,7 @@ def test_an_end_that_fails(device, monkeypatch, error, method):
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_device_that_will_not_be_silent_raises_nothing(device, monkeypatch, error):
+def test_an_error_of_discard_is_ignored(device, monkeypatch, error):
     monkeypatch.setattr(Stream, "abort", raises(error))
     play.PlayerSink(24000).discard()
 
@@ -177,7 +177,7 @@ def test_a_clean_up_that_fails_does_not_stop_the_others(say, monkeypatch, broken
     assert os.listdir() == []
 
 
-def test_an_interrupt_at_the_end_of_playing_is_silent_at_once(say, monkeypatch):
+def test_an_interrupt_at_the_end_of_playing_stops_at_once(say, monkeypatch):
     def interrupted(self):
         raise KeyboardInterrupt
 

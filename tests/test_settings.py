@@ -1,4 +1,4 @@
-"""The configuration file: what each key takes, how errors name file, line and key, and what never reads it."""
+"""The configuration file: types of its keys, errors with file, line and key, and commands that ignore it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def refused(file, text):
     return message
 
 
-def test_every_key_has_a_kind_here():
+def test_every_key_is_tested_here():
     assert sorted((*WHOLE, *NUMBERS, *TEXTS, *SWITCHES)) == sorted(settings.KEYS)
 
 
@@ -78,7 +78,7 @@ def test_a_switch_is_true_or_false(file, value):
     assert "line 1: quiet: found " in refused(file, f"quiet = {value}")
 
 
-def test_what_is_taken_has_its_type(file):
+def test_values_have_the_type_of_their_option(file):
     lines = [
         "seed = 7",
         'threads = "2"',
@@ -101,12 +101,12 @@ def test_what_is_taken_has_its_type(file):
 
 
 @pytest.mark.parametrize("value", ["1" * 5000, "0x" + "f" * 5000, "-0x1" + "0" * 16, "18446744073709551617"])
-def test_an_endless_integer_is_refused_and_not_shown(file, value):
+def test_an_integer_of_too_many_digits_is_refused_and_not_shown(file, value):
     assert value not in refused(file, f"seed = {value}")
 
 
 @pytest.mark.parametrize("text", ["", 'voice = "slt"\n', "# Grüße\nseed = 1\r\n"])
-def test_a_byte_order_mark_is_taken(file, text):
+def test_a_byte_order_mark_is_ignored(file, text):
     file.write_bytes(text.encode())
     plain = settings.load()
     file.write_bytes(b"\xef\xbb\xbf" + text.encode())
