@@ -62,9 +62,10 @@ def codec(context: click.Context) -> None:
 @click.argument("recording", shell_complete=options.completion.files)
 @_codec_options
 def encode(recording: str, output: str, model: str | None, threads: int | None, quiet: bool) -> None:
-    """Encode a recording of at most 10 minutes, in any format that libsndfile reads.
+    """Encode a recording to a file of codes.
 
-    Writes a safetensors file with one tensor `codes`, I32 (frames, 16).
+    RECORDING has at most 10 minutes, in any format that libsndfile reads. Writes a safetensors file with one tensor
+    `codes`, I32 (frames, 16).
 
     \b
     Example:
@@ -91,7 +92,9 @@ def encode(recording: str, output: str, model: str | None, threads: int | None, 
 @options.subtype
 @options.audio_format
 def decode(codes: str, output: str, subtype: str | None, audio_format: str | None, **given: Any) -> None:
-    """Decode codes: a file of `codec encode`, or a .npy file of `say --codes`, to audio.
+    """Decode a file of codes to audio.
+
+    CODES is a file of `codec encode`, or a .npy file of `say --codes`.
 
     \b
     Example:
@@ -121,7 +124,9 @@ def decode(codes: str, output: str, subtype: str | None, audio_format: str | Non
 @_model
 @options.json_switch("Print a JSON object instead of text.")
 def info(codes: str | None, model: str | None, as_json: bool) -> None:
-    """Show facts about a file of codes or, without CODES, about a codec.
+    """Show facts about a file of codes or a codec.
+
+    Without CODES the codec of -m is shown.
 
     \b
     Examples:

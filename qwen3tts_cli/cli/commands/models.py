@@ -110,9 +110,9 @@ def _open(folder: Path, cache: bool = True) -> None:
 @click.argument("name", shell_complete=options.completion.models_to_pull)
 @_quiet
 def pull(name: str, quiet: bool) -> None:
-    """Download a model, or the files that are missing, check it, and print its folder.
+    """Download a model, check it, and print its folder.
 
-    An interrupted download continues where it stopped.
+    Only missing files are downloaded. An interrupted download continues where it stopped.
 
     \b
     Examples:
@@ -165,7 +165,9 @@ def path(name: str) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Remove without asking.")
 @_quiet
 def rm(name: str, yes: bool, quiet: bool) -> None:
-    """Remove a model from the Hugging Face cache, and its packed weights.
+    """Remove a model and its packed weights.
+
+    The model is removed from the Hugging Face cache.
 
     \b
     Examples:
@@ -196,9 +198,10 @@ def rm(name: str, yes: bool, quiet: bool) -> None:
 @_quiet
 @click.pass_context
 def verify(context: click.Context, name: str | None, quiet: bool) -> None:
-    """Check the hash of every file of a model and of its packed weights, and open it; without NAME, all models.
+    """Check the files of a model; without NAME, of all models.
 
-    Exit code 1 where something is wrong. `models pull` fetches damaged files again.
+    Checks the hash of every file and of the packed weights, and opens the model. Exit code 1 where something is
+    wrong. `models pull` downloads damaged files again.
 
     \b
     Examples:

@@ -21,7 +21,7 @@ def damaged_packs(folder: Path) -> list[str]:
     from ...packed.verify import verify
 
     kinds = [kind for kind in cached_sizes(folder) if not verify(folder, kind, default_threads())]
-    return [f"packed {kind} weights are damaged or out of date; the next use makes them anew" for kind in kinds]
+    return [f"packed {kind} weights are damaged or out of date; the next use packs them again" for kind in kinds]
 
 
 def remove_packed(folder: Path | None) -> int:
@@ -53,7 +53,9 @@ _precisions = options.Choice("bf16", "int8", "int4")
 )
 @options.quiet
 def pack(name: str, precision: str, quiet: bool) -> None:
-    """Pack the weights of a model into the cache folder, and print the file. `say` does this at the first use.
+    """Pack the weights of a model.
+
+    Writes a file into the cache folder and prints its name; `say` does this at the first use of a model.
 
     The weights of the speech decoder are packed into a second file, once for all precisions. Packed bf16 weights take
     12 bits each and give the same audio. Packed weights of models that are gone are deleted.
@@ -105,7 +107,9 @@ def pack(name: str, precision: str, quiet: bool) -> None:
 )
 @options.quiet
 def unpack(name: str, precision: str | None, quiet: bool) -> None:
-    """Remove the packed weights of a model, which may itself be gone, and temporary files of killed runs.
+    """Remove the packed weights of a model.
+
+    The model itself may be gone. Temporary files of killed runs are removed too.
 
     With --precision, the weights of the speech decoder are removed with the last of the others; what stays is named.
 
@@ -160,7 +164,9 @@ def _note_removed(console: Console, removed: list[tuple[Any, int]]) -> None:
 @click.command()
 @options.quiet
 def tidy(quiet: bool) -> None:
-    """Remove packed weights of models that are gone or have a newer revision, and temporary files of killed runs.
+    """Remove packed weights that no model needs.
+
+    These are packed weights of models that are gone or have a newer revision, and temporary files of killed runs.
 
     \b
     Examples:

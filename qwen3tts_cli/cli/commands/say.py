@@ -38,7 +38,9 @@ _VOICE_HELP = (
 @click.option("--play", is_flag=True, help="Play on the audio device; with -o also write.")
 @options.setting("-v", "--voice", metavar="NAME", shell_complete=options.completion.voices, help=_VOICE_HELP)
 @options.file("--ref", help="Speak with the voice of a recording (base models).")
-@click.option("--ref-text", metavar="TEXT", help="What the recording says, word for word; makes the voice more alike.")
+@click.option(
+    "--ref-text", metavar="TEXT", help="What the recording says, word for word; makes the voice more similar."
+)
 @silences
 @click.option("--design", metavar="TEXT", help="Speak with a voice of this description (1.7b-design).")
 @options.setting(

@@ -46,14 +46,22 @@ def voices() -> None:
 
 
 @voices.command("list", cls=options.SettingsCommand)
-@options.model
+@options.setting(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=options.completion.models,
+    help="List only the voices for this model. [default: all models on this machine]",
+)
 @options.json_switch("Print a JSON list of objects: voice, language, description, model, kind, dialect, languages.")
 @options.quiet
 def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
-    """List preset voices and kept voices, of the model -m or of all models on this machine.
+    """List preset voices and kept voices.
 
-    Each preset voice speaks all languages of its model; its native language is shown. With -m, only the kept voices
-    that the model can speak with are listed.
+    Lists the preset voices of the model -m, or of all models on this machine.
+
+    Each preset voice speaks all languages of its model; its native language is shown. With -m, only those
+    kept voices are listed that the model can speak with.
 
     \b
     Examples:
@@ -111,7 +119,9 @@ def _kept_rows(config: ModelConfig | None, console: Console) -> list[dict[str, A
 @click.argument("name", shell_complete=options.completion.shown_voices)
 @options.json_switch("Print a JSON object instead of text.")
 def show(name: str, as_json: bool) -> None:
-    """Show the facts about a kept voice, a voice file or a preset voice.
+    """Show facts about a voice.
+
+    NAME is a kept voice, a preset voice, or a voice file.
 
     \b
     Examples:
@@ -207,7 +217,9 @@ def _write_in_place(name: str, path: str, replace: bool) -> None:
 @voices_make.force
 @options.quiet
 def import_voice(file: str, name: str | None, force: bool, quiet: bool) -> None:
-    """Check a voice file and keep it, under NAME or the name in the file.
+    """Check a voice file and keep it.
+
+    The name of the voice is NAME, or else the name in the file.
 
     \b
     Example:
