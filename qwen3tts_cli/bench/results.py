@@ -127,7 +127,7 @@ class Results:
 
     def report(self) -> dict[str, Any]:
         """The report as JSON values: {"machine": {...}, "rows": [{...}, ...]}."""
-        return {"machine": _rounded(self.machine()), "rows": [_rounded(asdict(row)) for row in self.rows]}
+        return {"machine": _round_floats(self.machine()), "rows": [_round_floats(asdict(row)) for row in self.rows]}
 
 
 def make_results(measured: Measurement) -> Results:
@@ -146,7 +146,7 @@ def make_results(measured: Measurement) -> Results:
     return Results(bounds, measured.steal, rows)
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+def _round_floats(values: dict[str, Any]) -> dict[str, Any]:
     """The same with floats of six significant digits."""
     return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()}
 

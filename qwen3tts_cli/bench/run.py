@@ -74,7 +74,7 @@ class BenchPlan:
         ]
 
 
-def _shared(array: np.ndarray) -> np.ndarray:
+def _copy_to_shared_memory(array: np.ndarray) -> np.ndarray:
     """A copy in memory that forked processes share."""
     memory = map_zeroed(max(array.nbytes, 1), huge=True, shared=True)
     copy = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
@@ -96,7 +96,7 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
     """Make random weights of size "0.6b" or "1.7b" in each precision, in memory that all rows share; returns a function
     that opens them."""
     note(f"making random weights of {size}")
-    checkpoint = synthetic_checkpoint(size, place=_shared)
+    checkpoint = synthetic_checkpoint(size, place=_copy_to_shared_memory)
     codec = _packed_codec(checkpoint)
     matrices = {}
     for precision in precisions:
@@ -130,14 +130,14 @@ def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threa
                 "each row packs the weights again"
             )
 
-    def opened(precision: str, threads: int) -> tuple[Model, str]:
+    def open_model(precision: str, threads: int) -> tuple[Model, str]:
         if precision not in PRECISIONS:
             checkpoint = open_checkpoint(found.path, codec=found.embedded)
             codec = None if found.embedded else packed_codec.load_or_pack(checkpoint, threads=threads)
             return Model(checkpoint, threads=threads, codec=codec), DECODER_PRECISION
         return Synthesizer.open(model, precision=precision, threads=threads).model, DECODER_PRECISION
 
-    return opened
+    return open_model
 
 
 def measure(model: str, opener: Opener, plan: BenchPlan, note: Note) -> Measurement:

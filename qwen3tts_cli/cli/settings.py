@@ -70,7 +70,7 @@ def load() -> dict[str, str | int | float | bool]:
             raise UsageError(f"{where}: unknown key {_shown(key)}{_hint(name)}")
         if name in found:
             raise UsageError(f"{where}: {key}: the key occurs twice, with - and with _")
-        found[name] = _checked(f"{where}: {key}", name, value)
+        found[name] = _check_value(f"{where}: {key}", name, value)
     return found
 
 
@@ -114,7 +114,7 @@ def _line(text: str, key: str) -> int:
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
-def _checked(where: str, name: str, value: object) -> str | int | float | bool:
+def _check_value(where: str, name: str, value: object) -> str | int | float | bool:
     expected = _KINDS[name]
     if expected is _SWITCH:
         if not isinstance(value, bool):

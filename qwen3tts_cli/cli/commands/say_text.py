@@ -131,13 +131,13 @@ def decode(name: str, data: bytes) -> str:
         raise UsageError(f"{name}: {why}")
     if len(data) > LIMIT_BYTES:
         raise UsageError(f"{name}: more than {LIMIT_BYTES:,} bytes of text, the limit")
-    encoding = _encoding(data)
+    encoding = _find_encoding(data)
     if encoding is None:
         raise UsageError(f"{name}: binary data (a zero byte at offset {data.index(0)}), expected a text in UTF-8")
     try:
         return _lines(data.decode(encoding))
     except UnicodeDecodeError as error:
-        if (text := _unmarked(data)) is not None:
+        if (text := _decode_unmarked_utf16(data)) is not None:
             return text
         if encoding != "utf-8-sig":
             raise UsageError(f"{name}: not valid {encoding.upper()} at offset {error.start}") from None
@@ -148,7 +148,7 @@ def decode(name: str, data: bytes) -> str:
         raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}{hint}") from None
 
 
-def _unmarked(data: bytes) -> str | None:
+def _decode_unmarked_utf16(data: bytes) -> str | None:
     """The text of UTF-16 without a mark and without zero bytes, as Chinese and Japanese may be; None for other bytes.
 
     It has a comma or full stop of theirs, whose low byte is a control character that text in older encodings lacks.
@@ -165,7 +165,7 @@ def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _encoding(data: bytes) -> str | None:
+def _find_encoding(data: bytes) -> str | None:
     """The encoding that a byte order mark or zero bytes show, else UTF-8; None for bytes that are no text."""
     for encoding, mark in _MARKS:
         if data.startswith(mark):
