@@ -18,7 +18,7 @@ from qwen3tts_cli.cli import names_and_paths
 from qwen3tts_cli.models import hub_cache
 from qwen3tts_cli.models.config.model import ModelConfig, load_config
 from qwen3tts_cli.models.synthetic import synthetic_config
-from qwen3tts_cli.models.tensors import rows_of
+from qwen3tts_cli.models.tensor_specs import expected_tensors
 
 FORMATS = ("png", "svg")
 _COLORS = {"bf16": "#4477aa", "bf16-plain": "#66ccee", "int8": "#ee6677", "int4": "#228833"}
@@ -28,7 +28,9 @@ _OTHER = "#777777"
 def lm_operations(config: ModelConfig) -> int:
     """Operations of the matrices of talker and code predictor for one frame of one sequence; two per multiply-add."""
     return sum(
-        2 * lm_passes(config, row.slot) * math.prod(row.shape) for row in rows_of(config)[0] if len(row.shape) > 1
+        2 * lm_passes(config, row.slot) * math.prod(row.shape)
+        for row in expected_tensors(config)[0]
+        if len(row.shape) > 1
     )
 
 

@@ -79,11 +79,10 @@ def test_schema(measured):
     assert {(row["model"], row["context"], row["chunk"]) for row in report["rows"]} == {("pocket", 150, 4)}
 
 
-def test_rates_are_plausible(measured):
+def test_times_and_memory_are_plausible(measured):
     report = measured[0]
     assert report["machine"]["steal"] <= 1
     for row in report["rows"]:
-        assert row["decoder_bound_ratio"] < 1.8  # Toom-Cook saves no larger share of the direct operations
         assert 20 < row["peak_rss_mb"] < 2000
         assert row["talker_ms"] + row["predictor_ms"] < row["frame_ms"]
 

@@ -355,7 +355,7 @@ def test_only_models_pack_waits_for_the_lock_and_says_so(model):
     command = [sys.executable, "-m", "qwen3tts_cli", "models", "pack", str(model)]
     with locked(model, "codec") as other:
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert run.stderr.readline() == f"{model}: waiting for another process, which packs it\n"
+        assert run.stderr.readline() == f"{model}: waiting for another process that packs it\n"
         assert run.poll() is None
         other.stdin.close()
         out, _ = run.communicate(timeout=allowed(60))

@@ -79,7 +79,7 @@ def choose(rows: Sequence[Row]) -> Advice | None:
 
 def path() -> Path | None:
     """The file of the advice; None where there is no cache folder."""
-    folder = places.cache_folder()
+    folder = user_folders.cache_folder()
     return None if folder is None else folder / "bench.json"
 
 

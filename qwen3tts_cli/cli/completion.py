@@ -152,7 +152,7 @@ def _presets(model: str | None) -> Iterator[str]:
 
 def _kept_names() -> list[str]:
     """Names of the kept voices, from the names of their files: nothing is imported to read them."""
-    from ..common import places
+    from ..common import user_folders
 
     with contextlib.suppress(Exception):
         found = (_VOICE_FILE.fullmatch(name) for name in os.listdir(user_folders.voices_folder() or os.devnull))

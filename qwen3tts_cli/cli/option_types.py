@@ -14,7 +14,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 
 def as_typed(value: Any) -> str:
     """A refused value for a message: as typed, or in quotes where it is long or has special characters."""
-    from ..common.json_fields import shown
+    from ..common.json_fields import short_repr
 
     text = str(value)
     return text if _PLAIN.fullmatch(text) else short_repr(text)

@@ -50,7 +50,7 @@ _SHOWN_CHARACTERS = 60
 
 def path() -> Path | None:
     """The path of the configuration file, which need not exist; None where there is no configuration folder."""
-    return places.config_file()
+    return user_folders.config_file()
 
 
 def load() -> dict[str, str | int | float | bool]:

@@ -138,7 +138,7 @@ def _inputs(given: dict[str, Any]) -> Iterator[tuple[str, str | Path | None]]:
     yield "--ref", given["ref"]
     if given["voice"] is not None:
         yield "--voice", _voice_file(given["voice"])
-    yield "configuration file", places.config_file()
+    yield "configuration file", user_folders.config_file()
     with contextlib.suppress(Qwen3TTSError):  # opening the model reports what is wrong with its name
         yield from model_files(hub_cache.resolve_model(names_and_paths.model(given["model"])).path)
 

@@ -118,7 +118,7 @@ def _close_stdout() -> None:
 
 def _note_large_models(console: Console) -> None:
     """Write the note about large models, once on a machine; an error in remembering that is ignored."""
-    folder = places.state_folder()
+    folder = user_folders.state_folder()
     if console.quiet or (folder is not None and os.path.exists(folder / _NOTED)):
         return
     console.note(_LARGE_MODELS)

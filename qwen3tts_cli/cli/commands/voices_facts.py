@@ -74,7 +74,7 @@ def speak_hint(voice: Voice, model: str | None = None) -> str:
 
 def preset_rows(config: ModelConfig, model: str) -> list[dict[str, Any]]:
     """A row, JSON values by column, for each preset voice of a model."""
-    from ...text.languages import spoken_languages
+    from ...text.languages_and_voices import spoken_languages
 
     languages = ["auto", *spoken_languages(config)]
     rows = []
@@ -86,7 +86,7 @@ def preset_rows(config: ModelConfig, model: str) -> list[dict[str, Any]]:
 
 
 def _language_and_description(config: ModelConfig, voice: str) -> tuple[str | None, str | None]:
-    from ...text.languages import spoken_languages
+    from ...text.languages_and_voices import spoken_languages
 
     spoken = spoken_languages(config)
     if config.voice is not None:

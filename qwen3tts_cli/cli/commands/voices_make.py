@@ -112,7 +112,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     from ...speech.synthesizer import Synthesizer
     from ...text.languages_and_voices import language_name
 
-    if text is None and named_language(given["language"] or "auto") not in ("english", "auto"):
+    if text is None and language_name(given["language"] or "auto") not in ("english", "auto"):
         raise UsageError(f"--language {given['language']}: give --text: a few sentences in that language")
     check_texts(description=description, transcript=text, note=given["note"])
     console = Console(given["quiet"])
