@@ -4,10 +4,8 @@
 #include "base/pool.h"
 #include "q3t.h"
 #include "pack/formats.h"
-#include <math.h>
+#include "packed_check.h"
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 static const struct { const char *name; uint32_t mask; } machines[] = {
     {"scalar", 0},
@@ -26,22 +24,6 @@ static void expect(int ok, const char *what, const char *isa, int kind, int32_t 
     printf("FAILED %s: %s kind %d, %d x %d, %d columns\n", isa, what, kind, rows, k, cols);
 }
 
-static void *reserve(size_t bytes) {
-    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!p) exit(2);
-    return p;
-}
-
-static uint64_t state = 1;
-static uint32_t draw(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-static float normal(void) {
-    float sum = 0;
-    for (int i = 0; i < 6; i++) sum += (float)(draw() & 0xffffff) / (float)(1 << 24) - 0.5f;
-    return sum * 1.4142f;
-}
 static uint16_t narrow(float x) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
@@ -126,13 +108,6 @@ static void check_patterns(void) {
     release(&p);
 }
 
-/* Equal bits; all NaN count as equal. */
-static int same(const float *a, const float *b, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(a + i, b + i, 4) && !(isnan(a[i]) && isnan(b[i]))) return 0;
-    return 1;
-}
-
 static void check_products(const q3t_kernels *t, const char *isa, const problem *p, int32_t cols) {
     const int32_t rows = p->plain.rows, k = p->plain.k;
     const size_t ldx = q3t_act_bytes(k), y_bytes = (size_t)rows * cols * 4;
@@ -179,12 +154,6 @@ static void check(void) {
             }
             release(&p);
         }
-}
-
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 enum { BENCH_ROWS = 76800, BENCH_K = 1024, BENCH_TIMES = 9 };

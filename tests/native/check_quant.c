@@ -3,10 +3,8 @@
 #include "kernels/table.h"
 #include "q3t.h"
 #include "pack/formats.h"
-#include <math.h>
+#include "packed_check.h"
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 static const struct { const char *name; uint32_t mask; } machines[] = {
     {"scalar", 0},
@@ -25,23 +23,6 @@ static void expect(int ok, const char *what, const char *isa, int32_t format, in
     if (ok) return;
     failures++;
     printf("FAILED %s: %s format %d, %d x %d, %d columns\n", isa, what, format, rows, k, cols);
-}
-
-static void *reserve(size_t bytes) {
-    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!p) exit(2);
-    return p;
-}
-
-static uint64_t state = 1;
-static float uniform(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (float)(state >> 40) / (float)(1 << 24) - 0.5f;
-}
-static float normal(void) {
-    float sum = 0;
-    for (int i = 0; i < 6; i++) sum += uniform();
-    return sum * 1.4142f;
 }
 
 typedef struct problem {
@@ -171,13 +152,6 @@ static void linear(const q3t_kernels *t, const problem *p, const unsigned char *
     (p->format == Q3T_FORMAT_INT8 ? t->linear_int8 : t->linear_int4)(&p->m, row0, row1, act, cols, y, (size_t)p->rows);
 }
 
-/* Equal bits; all NaN count as equal. */
-static int same(const float *a, const float *b, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(a + i, b + i, 4) && !(isnan(a[i]) && isnan(b[i]))) return 0;
-    return 1;
-}
-
 static void check_one(const q3t_kernels *t, const q3t_kernels *scalar, const char *isa, const problem *p) {
     size_t act_bytes = q3t_act_bytes(p->k) * (size_t)p->cols, y_bytes = (size_t)p->rows * p->cols * 4;
     unsigned char *want_act = reserve(act_bytes), *act = reserve(act_bytes);
@@ -261,12 +235,6 @@ static void check(void) {
                         release(&p);
                     }
     }
-}
-
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static void bench_one(const q3t_kernels *t, const char *isa, const problem *p, int32_t cols, int32_t rows, const char *where) {
