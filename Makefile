@@ -7,8 +7,8 @@ CROSS ?= aarch64-linux-gnu-gcc
 PY = $(VENV)/bin/python
 export CC PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-C = $(shell find native -name "*.c" | sort)
-H = $(shell find native -name "*.h") $(wildcard tests/native/*.h)
+C := $(sort $(shell find native -name "*.c"))
+H := $(sort $(shell find native tests/native -name "*.h"))
 CHECKS = $(patsubst tests/native/%.c,%,$(wildcard tests/native/check_*.c))
 WARN = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes
 MATHS = -fno-math-errno -fno-trapping-math -ffp-contract=fast

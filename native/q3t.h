@@ -207,6 +207,9 @@ uint32_t q3t_cpu_flags(void);
 /* Write "entry=isa entry=isa ..." of the kernel table for a mask of q3t_cpu flags, cut to size bytes with the NUL. Returns the
  * length of the whole text, without the NUL. */
 size_t q3t_kernels_text(uint32_t cpu_mask, char *text, size_t size);
+/* Write "compiler version, C library version"; returns the length needed without the NUL. The compiler is the one that
+ * built the engine, the C library the one that it runs with: both take part in how float results are rounded. */
+size_t q3t_build_text(char *text, size_t size);
 
 /* Bytes of a matrix (rows, columns) packed as INT8, INT4 or CODED, a multiple of 64. */
 q3t_status q3t_pack_bytes(int32_t dtype, int64_t rows, int64_t columns, size_t *bytes);

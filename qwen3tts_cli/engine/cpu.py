@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import platform
+from typing import TYPE_CHECKING, Any
 
 from .._native import ffi, lib
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def kernels_text(cpu_mask: int = lib.Q3T_CPU_ALL) -> str:
-    """The kernel table that a mask selects on this processor, as `entry=isa ...`."""
-    size = lib.q3t_kernels_text(cpu_mask, ffi.NULL, 0) + 1
+    """What decides how float results are rounded: `entry=isa entry=isa ...; compiler version, C library version`.
+
+    The first part is the kernel table that `cpu_mask` selects on this processor. The same text to speak, options and
+    seed give the same bytes wherever this text is the same.
+    """
+    table = _text_of(lambda text, size: lib.q3t_kernels_text(cpu_mask, text, size))
+    return f"{table}; {build_text()}"
+
+
+def build_text() -> str:
+    """The compiler that built the engine and the C library it runs with, such as `gcc 12.2.0, glibc 2.36`."""
+    return _text_of(lib.q3t_build_text)
+
+
+def _text_of(write: Callable[[Any, int], int]) -> str:
+    """The text that a function of the engine writes. write: takes a buffer and its size, returns the length."""
+    size = write(ffi.NULL, 0) + 1
     text = ffi.new("char[]", size)
-    lib.q3t_kernels_text(cpu_mask, text, size)
+    write(text, size)
     return ffi.string(text).decode()
 
 
@@ -27,5 +46,5 @@ def cpu_flags() -> list[str]:
 
 
 def cpu_report() -> dict[str, object]:
-    """For `doctor`: {"cpu": architecture, "flags": as of cpu_flags, "kernels": the table chosen}."""
+    """For `doctor`: {"cpu": architecture, "flags": as of cpu_flags, "kernels": as of kernels_text}."""
     return {"cpu": platform.machine(), "flags": cpu_flags(), "kernels": kernels_text()}

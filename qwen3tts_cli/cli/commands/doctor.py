@@ -45,12 +45,14 @@ def doctor(as_json: bool) -> None:
 
 
 def _by_instruction_set(kernels: str | None) -> list[str]:
-    """The text `entry=isa entry=isa ...` grouped: a line `isa: entry entry ...` for each instruction set."""
+    """Lines for `entry=isa entry=isa ...; build`: one for each instruction set, then one for the build."""
+    table, _, build = (kernels or "").partition("; ")
     entries: dict[str, list[str]] = {}
-    for pair in (kernels or "").split():
+    for pair in table.split():
         entry, _, isa = pair.partition("=")
         entries.setdefault(isa, []).append(entry)
-    return [f"{isa}: {' '.join(names)}" for isa, names in entries.items()]
+    lines = [f"{isa}: {' '.join(names)}" for isa, names in entries.items()]
+    return [*lines, f"built with: {build}"] if build else lines
 
 
 def _lines(value: Any) -> list[str]:
