@@ -106,6 +106,8 @@ build/codec.dump: tests/native/dump_codec.py native/q3t.h build/native.stamp
 	@$(PY) tests/native/dump_codec.py tests/data/checkpoints/tiny-base/speech_tokenizer \
 	  tests/data/goldens/tiny-base/codec_decode.npz $@
 
+include tests/cross.mk
+
 check: build/check/all $(DUMPS) ## native checks
 	@tests/native/run.sh build/check
 

@@ -1,5 +1,6 @@
 /* check_coded.c - CODED weights: packing keeps every bf16 value, and linear_coded has the bits of linear_bf16 on every instruction set,
  * for any split of rows and columns. `--bench` prints times on two threads. */
+#define _POSIX_C_SOURCE 200809L
 #include "kernels/table.h"
 #include "base/pool.h"
 #include "q3t.h"

@@ -1,5 +1,6 @@
 /* check_pool.c - q3t_pool_run processes every item once, in ranges that begin at multiples of the grain, and the caller and the tasks
  * see what the others wrote before. */
+#define _POSIX_C_SOURCE 200809L
 #include "base/pool.h"
 #include <stdio.h>
 #include <stdlib.h>

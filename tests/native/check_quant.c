@@ -1,5 +1,6 @@
 /* check_quant.c - INT8 and INT4 weights: packing gives the layout and the rounding that kernels/table.h describes, and every instruction
  * set gives the bits of kernels/scalar/quant.c, for any split of rows and columns. `--bench` prints times. */
+#define _POSIX_C_SOURCE 200809L
 #include "kernels/table.h"
 #include "q3t.h"
 #include "pack/formats.h"
