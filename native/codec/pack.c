@@ -91,13 +91,14 @@ static void copy_vector(const float *to, const q3t_tensor *t) {
     q3t_tensor_widen(t, 0, (size_t)t->shape[0], (float *)to);
 }
 
+/* exp and pow in double and rounded once: every C library gives the same float. */
 static void copy_snake(const q3t_snake *to, const q3t_tensor *alpha, const q3t_tensor *beta) {
     float *a = (float *)to->alpha, *b = (float *)to->inv_beta;
     copy_vector(a, alpha);
     copy_vector(b, beta);
     for (int64_t i = 0; i < alpha->shape[0]; i++) {
-        a[i] = expf(a[i]);
-        b[i] = 1 / (expf(b[i]) + 1e-9f);
+        a[i] = (float)exp(a[i]);
+        b[i] = 1 / ((float)exp(b[i]) + 1e-9f);
     }
 }
 
@@ -229,9 +230,9 @@ static void pack_transformer(q3t_codec *c, const q3t_weights *w, q3t_pool *pool)
         copy_vector(l->mlp_scale, q3t_weight(w, Q3T_W_CODEC_MLP_SCALE, i));
     }
     copy_vector(c->norm, q3t_weight(w, Q3T_W_CODEC_NORM, 0));
-    /* each step in float32, as the reference computes it */
+    /* each step rounded to float32, as the reference computes it */
     for (int32_t i = 0; i < t->head_dim / 2; i++)
-        ((float *)c->inv_freq)[i] = 1.0f / powf((float)t->rope_theta, (float)(2 * i) / (float)t->head_dim);
+        ((float *)c->inv_freq)[i] = 1.0f / (float)pow((float)t->rope_theta, (float)(2 * i) / (float)t->head_dim);
 }
 
 static void pack_upsample(const q3t_upsample *u, const q3t_weights *w, q3t_pool *pool, int32_t i) {

@@ -218,6 +218,28 @@ static void check_packers(void) {
     }
 }
 
+/* Packed weights are the same bytes for every processor, compiler and C library: files of them may be shared. Who changes
+ * the formats writes the new hash (FNV-1a) here. */
+static void check_bytes(int32_t dtype, uint64_t want) {
+    enum { ROWS = 70, COLUMNS = 300 };
+    size_t bytes = 0;
+    uint64_t hash = 0xcbf29ce484222325u;
+    float *weights = reserve(ROWS * COLUMNS * 4);
+    state = 1;
+    for (int i = 0; i < ROWS * COLUMNS; i++) weights[i] = normal() * 0.03f;
+    q3t_tensor matrix = {.dtype = Q3T_F32, .dims = 2, .shape = {ROWS, COLUMNS}, .data = weights};
+    if (q3t_pack_bytes(dtype, ROWS, COLUMNS, &bytes)) exit(2);
+    unsigned char *packed = reserve(bytes);
+    if (q3t_pack(&matrix, dtype, 0, (ROWS + Q3T_BLOCK - 1) / Q3T_BLOCK, packed)) exit(2);
+    for (size_t i = 0; i < bytes; i++) hash = (hash ^ packed[i]) * 0x100000001b3u;
+    if (hash != want) {
+        failures++;
+        printf("FAILED dtype %d packs to other bytes: 0x%llx\n", dtype, (unsigned long long)hash);
+    }
+    free(packed);
+    free(weights);
+}
+
 static void check(void) {
     static const int32_t shapes[][2] = {{1, 1}, {32, 64}, {33, 31}, {96, 256}, {64, 100}, {70, 1024}};
     q3t_kernels scalar, t;
@@ -290,6 +312,8 @@ int main(int argc, char **argv) {
     check_layouts();
     check();
     check_packers();
+    check_bytes(Q3T_INT8, 0x36bf9690d5dbd2f7u);
+    check_bytes(Q3T_INT4, 0xb1a0dcde683560u);
     if (!failures) printf("check_quant: ok\n");
     return failures != 0;
 }

@@ -16,16 +16,21 @@ static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
             largest[r] = fabsf(x[i][r]) > fabsf(largest[r]) ? x[i][r] : largest[r];
             not_finite[r] += x[i][r] - x[i][r];  /* NaN if x is not finite, else 0 */
         }
+    static const float end[CANDIDATES] = {7.1f, 7.5f, 7.9f, 8.3f, 8.7f};
     for (int32_t t = 0; t < CANDIDATES; t++) {
         float inverse[Q3T_BLOCK], xq[Q3T_BLOCK] = {0}, qq[Q3T_BLOCK] = {0};
         for (int32_t r = 0; r < Q3T_BLOCK; r++)
-            inverse[r] = fabsf(largest[r]) < Q3T_SMALLEST_GROUP ? 0 : -(7.1f + 0.4f * (float)t) / largest[r];
-        for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
+            inverse[r] = fabsf(largest[r]) < Q3T_SMALLEST_GROUP ? 0 : -end[t] / largest[r];
+        for (int32_t i = 0; i < Q3T_GROUP_INT4; i++) {
+            float product[Q3T_BLOCK];
             for (int32_t r = 0; r < Q3T_BLOCK; r++) {
                 float q = level(x[i][r] * inverse[r], LOW4, HIGH4);
-                xq[r] += x[i][r] * inverse[r] * q;
-                qq[r] += q * q;
+                product[r] = x[i][r] * inverse[r] * q;
+                qq[r] += q * q;  /* whole numbers below 2^24: fused or not, the sum is exact */
             }
+            __asm__ volatile("" : "+m"(product)); /* stored, and so rounded, before it is added */
+            for (int32_t r = 0; r < Q3T_BLOCK; r++) xq[r] += product[r];
+        }
         for (int32_t r = 0; r < Q3T_BLOCK; r++)
             if (qq[r] > 0 && xq[r] / inverse[r] * (xq[r] / qq[r]) / inverse[r] > gain[r]) {
                 gain[r] = xq[r] / inverse[r] * (xq[r] / qq[r]) / inverse[r];
