@@ -69,10 +69,10 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 comma = ,
 
-# the packages of the extra `dev`, without compiling the engine again for `pip install .[dev]`
-$(VENV)/dev: $(VENV)/installed
+# the packages of an extra, without compiling the engine again for `pip install .[dev]`
+$(VENV)/dev $(VENV)/wheels: $(VENV)/installed
 	@$(PY) -m pip install -q $$($(PY) -c 'from importlib.metadata import requires; \
-	  print(*(r.split(";")[0].replace(" ", "") for r in requires("qwen3tts-cli") if "extra ==" in r and "dev" in r.split(";")[1]))')
+	  print(*(r.split(";")[0].replace(" ", "") for r in requires("qwen3tts-cli") if "extra ==" in r and "$(@F)" in r.split(";")[1]))')
 	@touch $@
 
 # installing compiled it too: compile only what is newer than that
@@ -111,6 +111,10 @@ include tests/cross.mk
 check: build/check/all $(DUMPS) ## native checks
 	@tests/native/run.sh build/check
 
+wheels: $(VENV)/wheels ## sdist and wheels for Linux into dist/, and whether they install and speak
+	@./build_wheels.sh $(PY)
+	@tests/packaging.sh $(PY) wheels
+
 asan: build/asan/all $(DUMPS) $(VENV)/dev ## native checks and pytest under ASan and UBSan
 	@ASAN_OPTIONS=detect_leaks=1 tests/native/run.sh build/asan
 	@tests/asan.sh $(PY) build/asan/tree "$(SANITIZE)"
@@ -140,5 +144,5 @@ bench: build/native.stamp build/check/check_kernels ## timings of the kernels; t
 clean: ## remove everything that make made
 	rm -rf build dist *.egg-info qwen3tts_cli/*.so say.wav $(VENV)
 
-.PHONY: compiled packaging help build say test lint check asan tsan qemu fuzz soak parity bench clean
+.PHONY: compiled packaging help build say test lint wheels check asan tsan qemu fuzz soak parity bench clean
 .DEFAULT_GOAL := help

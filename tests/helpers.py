@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ ROOT = TESTS.parent
 DATA = TESTS / "data"
 CHECKPOINTS = DATA / "checkpoints"
 GOLDENS = DATA / "goldens"
-POCKET = ROOT / "qwen3tts_cli" / "voices" / "pocket"
+POCKET = Path(find_spec("qwen3tts_cli").origin).parent / "voices" / "pocket"
 
 
 def allowed(seconds: float) -> float:
