@@ -42,10 +42,12 @@ compiled: build/check/all $(DUMPS) $(VENV)/dev $(EMULATED)
 packaging: build/native.stamp
 	@tests/packaging.sh $(PY) short
 
-lint: $(VENV)/dev ## ruff, strict C warnings, layout rules
+lint: $(VENV)/dev $(DUMPS) ## ruff, strict C warnings, other systems, layout rules
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(CC) -fsyntax-only -Werror $(BASE) $(C) $(wildcard tests/native/*.c)
+	+@$(on_all_cores) cross_compiled
+	@tests/cross.sh
 	@$(PY) -m pytest -q tests/test_layout.py
 
 # ---- set up: one line that names what is missing, then the virtual environment
