@@ -149,7 +149,7 @@ class Synthesizer(PackingMixin):
 
     @property
     def kernels(self) -> str:
-        """The kernels that this model uses, the compiler and the C library: `entry=isa ...; compiler version, libc version`."""
+        """Kernels, compiler and C library: `entry=isa entry=isa ...; compiler version, libc version`."""
         return kernels_text(self.model.cpu_mask)
 
     def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
