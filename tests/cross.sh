@@ -24,5 +24,11 @@ run() { # run ARCHITECTURE ISA QEMU ARGUMENTS...
   fi
 }
 run x86_64 avx2 qemu-x86_64
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+run riscv64 scalar qemu-riscv64 >"$log" 2>&1 &
 run aarch64 neon qemu-aarch64 -cpu cortex-a57
-run riscv64 scalar qemu-riscv64
+status=0
+wait $! || status=1
+cat "$log"
+exit "$status"

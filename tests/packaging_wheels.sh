@@ -28,7 +28,15 @@ check_native() { # check_native ARCHITECTURE: the wheel runs on this system as i
     python -c 'import sys, qwen3tts_cli; sys.exit(not qwen3tts_cli.__file__.startswith(sys.prefix))' || fail "the package is not the wheel's"
     python -m pytest -q -p no:cacheprovider "${TESTED[@]/#/tests/}"
   ) || fail "$wheel: the tests fail"
+  if [ "$(kernels_text "$env/bin/python")" = "$(kernels_text "$python")" ]; then
+    (cd "$root" && "$python" -m qwen3tts_cli say -q --seed 1 -o "$work/source.wav" "Hello.")
+    cmp "$work/source.wav" "$work/hello.wav" || fail "$wheel: other bytes than the build from source, with the same kernels' text"
+  fi
   echo "packaging: $(basename "$wheel") speaks and passes ${TESTED[*]}"
+}
+
+kernels_text() { # kernels_text PYTHON
+  (cd "$work" && "$1" -c 'import qwen3tts_cli.engine.cpu; print(qwen3tts_cli.engine.cpu.kernels_text())')
 }
 
 apt_arm64() { # apt_arm64 ARGUMENTS of apt-get...: with package lists and a cache of its own, as any user
