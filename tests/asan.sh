@@ -15,8 +15,8 @@ rm -rf "$2"
 mkdir -p "$2"
 tree=$(cd "$2" && pwd)
 cd "$root"
-tar cf - --exclude '*.so' --exclude '*.o' --exclude __pycache__ LICENSE MANIFEST.in Makefile README.md bench build_native.py docs native pyproject.toml \
-  qwen3tts_cli tests | (cd "$tree" && tar xf -)
+tar cf - --exclude '*.so' --exclude '*.o' --exclude __pycache__ CHANGELOG.md CONTRIBUTING.md LICENSE MANIFEST.in Makefile README.md bench \
+  build_native.py docs native pyproject.toml qwen3tts_cli tests | (cd "$tree" && tar xf -)
 cd "$tree"
 CFLAGS="$3 -O2 -g -fno-omit-frame-pointer" LDFLAGS="$3" "$python" -W ignore build_native.py -q
 # ASan looks for the C++ runtime when it starts, and Matplotlib, which throws, brings it later

@@ -70,7 +70,11 @@ def test_the_card_of_the_embedded_voice_gives_its_default_sampling():
     assert f"temperature {sampling.temperature} in both loops, top-k {sampling.top_k}" in card
 
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "RESULTS.md"]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "bench" / "RESULTS.md",
+]
 CALLS = [
     (path.name, f"qwen3tts {words}")
     for path in DOCUMENTS
