@@ -63,6 +63,19 @@ def test_paths_in_pages_exist(page):
         assert any((base / top / name).exists() for base in (ROOT, page.parent) for top in BASES), name
 
 
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_identifiers_in_pages_exist(page):
+    """Names of functions, classes, fields and constants in backticks; of a dotted name the last part."""
+    files = [*SOURCES, *(ROOT / "tests").rglob("*.*"), *(ROOT / "bench").glob("*.py"), ROOT / "Makefile"]
+    files += [ROOT / "build_native.py", ROOT / "pyproject.toml"]
+    kinds = {"", ".py", ".pyi", ".c", ".h", ".sh", ".mk", ".toml"}
+    words = {word for file in files if file.suffix in kinds for word in re.findall(r"\w+", read(file))}
+    names = re.findall(r"`([A-Za-z_][\w.]*)(?:\([^`]*\))?`", prose(page))
+    last = {name.rsplit(".", 1)[-1] for name in names if not SOURCE_PATH.search(name)}
+    named = {name for name in last if re.search(r"_|[a-z][A-Z]|^[A-Z]{2}", name)}
+    assert not named - words
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=relative)
 def test_comments_name_files_that_exist(path):
     known = {source.name for source in SOURCES} | {file.name for file in (ROOT / "tests").rglob("*.py")}
