@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from qwen3tts_cli.bench.costs import lm_passes
 from qwen3tts_cli.cli import names_and_paths
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import local_models
 from qwen3tts_cli.models.config.model import ModelConfig, load_config
 from qwen3tts_cli.models.synthetic import synthetic_config
 from qwen3tts_cli.models.tensor_specs import expected_tensors
@@ -38,7 +38,7 @@ def config_of(model: str) -> ModelConfig:
     """The configuration of the `model` of a row. Raises ModelNotFoundError."""
     if model.startswith("synthetic-"):
         return synthetic_config(model.removeprefix("synthetic-"))
-    return load_config(hub_cache.resolve_model(names_and_paths.model(model)).path)
+    return load_config(local_models.resolve_model(names_and_paths.model(model)).path)
 
 
 def draw(report: dict[str, Any], path: Path) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qwen3tts_cli.cli import names_and_paths
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import hub_cache, local_models
 
 TEXT = "Hello from two cores, and good morning."
 _READ_BYTES = 16 << 20
@@ -49,7 +49,7 @@ def empty_cache() -> Iterator[dict[str, str]]:
 
 def warm_pages(model: str) -> None:
     """Read the files of a model, so that they are in the page cache."""
-    for path in hub_cache.resolve_model(names_and_paths.model(model.partition(":")[0])).path.rglob("*"):
+    for path in local_models.resolve_model(names_and_paths.model(model.partition(":")[0])).path.rglob("*"):
         if path.is_file():
             with open(path, "rb", buffering=0) as file:
                 while file.read(_READ_BYTES):

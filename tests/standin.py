@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from qwen3tts_cli.errors import GenerationError, UsageError
-from qwen3tts_cli.models.hub_cache import resolve_model
+from qwen3tts_cli.models.local_models import resolve_model
 from qwen3tts_cli.speech.options import SpeakOptions
 
 FRAME = 1920

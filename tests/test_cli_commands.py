@@ -13,14 +13,14 @@ from helpers import CHECKPOINTS, POCKET
 
 import qwen3tts_cli
 from qwen3tts_cli.cli import main as cli
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import hub_cache, local_models
 
 
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
     """Puts the tiny model into the Hugging Face cache as 0.6b."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    path = hub_cache.repo_folder(hub_cache.ALIASES["0.6b"]) / "snapshots" / ("0" * 40)
+    path = hub_cache.repo_folder(local_models.ALIASES["0.6b"]) / "snapshots" / ("0" * 40)
     shutil.copytree(CHECKPOINTS / "tiny-customvoice", path)
     return path
 
@@ -83,7 +83,7 @@ def test_voices_of_damaged_models(run, cached):
 
 def test_models(run, cached):
     rows = {row["name"]: row for row in json.loads(run("models", "list", "--json")[0])}
-    assert list(rows) == ["pocket", *hub_cache.ALIASES]
+    assert list(rows) == ["pocket", *local_models.ALIASES]
     assert rows["pocket"]["path"] == str(POCKET)
     assert (rows["0.6b"]["state"], rows["0.6b"]["path"]) == ("ready", str(cached))
     assert rows["1.7b"]["state"] == "not there"
@@ -105,7 +105,7 @@ def test_a_model_with_a_broken_file_is_damaged(run, cached):
 
 def test_rm(run, cached):
     assert run("models", "rm", "0.6b")[0] == ""
-    assert not hub_cache.repo_folder(hub_cache.ALIASES["0.6b"]).exists()
+    assert not hub_cache.repo_folder(local_models.ALIASES["0.6b"]).exists()
     run("models", "rm", "0.6b", code=3)
 
 

@@ -14,10 +14,10 @@ import pytest
 from helpers import CHECKPOINTS
 
 from qwen3tts_cli.cli import main as cli
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import local_models
 
 FILE, FOLDER = ["file:"], ["dir:"]
-ALIASES = list(hub_cache.ALIASES)
+ALIASES = list(local_models.ALIASES)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def home(tmp_path, monkeypatch):
     voices.mkdir(parents=True)
     for name in ("anna.safetensors", "bob-2.safetensors", ".part.safetensors", "notes.txt", "Not A Name.safetensors"):
         (voices / name).touch()
-    for repo in (hub_cache.ALIASES["0.6b"], "org/tuned"):
+    for repo in (local_models.ALIASES["0.6b"], "org/tuned"):
         folder = tmp_path / "hub" / f"models--{repo.replace('/', '--')}" / "snapshots" / ("0" * 40)
         shutil.copytree(CHECKPOINTS / "tiny-customvoice", folder)
     return tmp_path

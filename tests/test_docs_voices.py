@@ -9,7 +9,7 @@ import shutil
 from helpers import CHECKPOINTS, DATA, ROOT
 
 from qwen3tts_cli.cli import main as cli
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import hub_cache, local_models
 
 MODELS = {"0.6b-base": "tiny-base", "1.7b-base": "tiny-base", "1.7b-design": "tiny-voicedesign"}
 
@@ -19,7 +19,9 @@ def test_commands_run(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     for alias, name in MODELS.items():
-        shutil.copytree(CHECKPOINTS / name, hub_cache.repo_folder(hub_cache.ALIASES[alias]) / "snapshots" / ("0" * 40))
+        shutil.copytree(
+            CHECKPOINTS / name, hub_cache.repo_folder(local_models.ALIASES[alias]) / "snapshots" / ("0" * 40)
+        )
     shutil.copy(DATA / "wavs" / "ref24k_exact.wav", "anna.wav")
     text = (ROOT / "docs" / "voices.md").read_text(encoding="utf-8")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
@@ -39,7 +41,7 @@ def test_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     shutil.copytree(
-        CHECKPOINTS / "tiny-base", hub_cache.repo_folder(hub_cache.ALIASES["0.6b-base"]) / "snapshots" / ("0" * 40)
+        CHECKPOINTS / "tiny-base", hub_cache.repo_folder(local_models.ALIASES["0.6b-base"]) / "snapshots" / ("0" * 40)
     )
     shutil.copy(DATA / "wavs" / "ref24k_exact.wav", "anna.wav")
     text = (ROOT / "docs" / "voices.md").read_text(encoding="utf-8")

@@ -12,9 +12,9 @@ from helpers import CHECKPOINTS, POCKET
 
 from qwen3tts_cli.cli import names_and_paths
 from qwen3tts_cli.errors import ModelNotFoundError, UsageError
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import hub_cache, local_models
 
-REPO = hub_cache.ALIASES["0.6b"]
+REPO = local_models.ALIASES["0.6b"]
 COMMIT = "0123456789" * 4
 
 
@@ -34,26 +34,26 @@ def cached(repo, source=CHECKPOINTS / "tiny-customvoice", commit=COMMIT):
 
 @pytest.mark.parametrize("name", [None, "pocket", "Pocket"])
 def test_the_embedded_voice(name):
-    assert hub_cache.resolve_model(name) == hub_cache.ResolvedModel(POCKET, "pocket", True)
+    assert local_models.resolve_model(name) == local_models.ResolvedModel(POCKET, "pocket", True)
     assert hub_cache.missing_files(POCKET) == []
 
 
 def test_aliases_and_repo_ids(cache):
     path = cached(REPO)
-    assert hub_cache.resolve_model("0.6b") == hub_cache.ResolvedModel(path, "0.6b", False)
-    assert hub_cache.resolve_model("0.6B") == hub_cache.ResolvedModel(path, "0.6b", False)
-    assert hub_cache.resolve_model(REPO) == hub_cache.ResolvedModel(path, REPO, False)
+    assert local_models.resolve_model("0.6b") == local_models.ResolvedModel(path, "0.6b", False)
+    assert local_models.resolve_model("0.6B") == local_models.ResolvedModel(path, "0.6b", False)
+    assert local_models.resolve_model(REPO) == local_models.ResolvedModel(path, REPO, False)
     other = cached("someone/fine--tune".replace("--", "-"))
-    assert hub_cache.resolve_model("someone/fine-tune").path == other
-    assert hub_cache.cached_repos() == [REPO, "someone/fine-tune"]
+    assert local_models.resolve_model("someone/fine-tune").path == other
+    assert local_models.cached_repos() == [REPO, "someone/fine-tune"]
 
 
 def test_folders(cache, monkeypatch):
     monkeypatch.chdir(CHECKPOINTS)
     for name in (str(CHECKPOINTS / "tiny-base"), "./tiny-base", "tiny-base", "tiny-base/"):
-        assert hub_cache.resolve_model(names_and_paths.model(name)).path.samefile(CHECKPOINTS / "tiny-base")
+        assert local_models.resolve_model(names_and_paths.model(name)).path.samefile(CHECKPOINTS / "tiny-base")
     with pytest.raises(UsageError, match="is a file"):
-        hub_cache.resolve_model(names_and_paths.model("tiny-base/config.json"))
+        local_models.resolve_model(names_and_paths.model("tiny-base/config.json"))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_folders(cache, monkeypatch):
 )
 def test_model_not_on_this_machine(cache, name, pull):
     with pytest.raises(ModelNotFoundError, match=f"{pull}$"):
-        hub_cache.resolve_model(name)
+        local_models.resolve_model(name)
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ def test_model_not_on_this_machine(cache, name, pull):
 )
 def test_unknown(cache, name, message):
     with pytest.raises(ModelNotFoundError, match=message):
-        hub_cache.resolve_model(names_and_paths.model(name))
+        local_models.resolve_model(names_and_paths.model(name))
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])
 def test_no_name(name):
     with pytest.raises(UsageError):
-        hub_cache.resolve_model(name)
+        local_models.resolve_model(name)
 
 
 @pytest.mark.parametrize("file", [*hub_cache.REQUIRED_FILES, "model.safetensors"])
@@ -99,7 +99,7 @@ def test_incomplete_download(cache, file):
     path = cached(REPO)
     (path / file).unlink()
     with pytest.raises(ModelNotFoundError, match=f"{file} is missing; finish it with: qwen3tts models pull 0.6b$"):
-        hub_cache.resolve_model("0.6b")
+        local_models.resolve_model("0.6b")
 
 
 def test_shards(cache):
@@ -149,8 +149,8 @@ def test_cache_folder(monkeypatch, tmp_path):
 def test_resolving_needs_no_network_and_no_huggingface_hub():
     code = (
         "import sys, socket; socket.socket = None\n"
-        "from qwen3tts_cli.models import hub_cache\n"
-        "hub_cache.resolve_model(None); hub_cache.cached_repos()\n"
+        "from qwen3tts_cli.models import local_models\n"
+        "local_models.resolve_model(None); local_models.cached_repos()\n"
         "print([m for m in sys.modules if m.partition('.')[0] in ('huggingface_hub', 'numpy', 'httpx', 'requests')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

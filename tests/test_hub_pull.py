@@ -20,8 +20,9 @@ from helpers import CHECKPOINTS
 from hub_versions import folder_of
 
 from qwen3tts_cli.models import hub_cache as local_hub
+from qwen3tts_cli.models import local_models
 
-REPO = local_hub.ALIASES["0.6b"]
+REPO = local_models.ALIASES["0.6b"]
 LARGE = "model.safetensors"
 # the command, without the pauses between the attempts of a download
 AT_ONCE = """

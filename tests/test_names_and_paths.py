@@ -25,7 +25,7 @@ from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.cli import names_and_paths
 from qwen3tts_cli.cloning import voice_store
 from qwen3tts_cli.cloning.voice_file import voice_bytes
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import hub_cache, local_models
 
 BASE = CHECKPOINTS / "tiny-base"
 WAV = DATA / "wavs" / "ref24k.wav"
@@ -77,7 +77,7 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("open_it", [Synthesizer.open, Codec.open, hub_cache.resolve_model])
+@pytest.mark.parametrize("open_it", [Synthesizer.open, Codec.open, local_models.resolve_model])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_path_of_a_model_is_no_name(folder, open_it, name):
     with pytest.raises(ModelNotFoundError) as caught:
@@ -101,7 +101,7 @@ def test_a_path_object_names_a_folder(folder):
             return "model"
 
     for path in (Path("model"), folder / "model", Like(), Path("org/model")):
-        assert hub_cache.resolve_model(path).path.samefile(BASE)
+        assert local_models.resolve_model(path).path.samefile(BASE)
         with Codec.open(path, threads=1) as codec:
             assert codec.folder.samefile(BASE / "speech_tokenizer")
     shutil.copytree(BASE / "speech_tokenizer", "alone")
@@ -110,19 +110,19 @@ def test_a_path_object_names_a_folder(folder):
     with pytest.raises(ModelNotFoundError):
         Codec.open("alone")
     with pytest.raises(ModelNotFoundError, match="no such folder"):
-        hub_cache.resolve_model(Path("0.6b"))
+        local_models.resolve_model(Path("0.6b"))
     with pytest.raises(UsageError, match="is a file"):
-        hub_cache.resolve_model(Path("model/config.json"))
+        local_models.resolve_model(Path("model/config.json"))
     with pytest.raises(UsageError):
-        hub_cache.resolve_model(Path("a\0b"))
+        local_models.resolve_model(Path("a\0b"))
 
 
 def test_a_repository_id_is_not_the_folder_of_that_name(folder):
     with pytest.raises(ModelNotFoundError, match=r"models pull org/model$"):
-        hub_cache.resolve_model("org/model")
+        local_models.resolve_model("org/model")
     shutil.copytree(POCKET, hub_cache.repo_folder("org/model") / "snapshots" / ("0" * 40))
-    assert hub_cache.resolve_model("org/model").path.is_relative_to(folder / "hub")
-    assert hub_cache.resolve_model(Path("org/model")).path == Path("org/model")
+    assert local_models.resolve_model("org/model").path.is_relative_to(folder / "hub")
+    assert local_models.resolve_model(Path("org/model")).path == Path("org/model")
 
 
 VOICES = [

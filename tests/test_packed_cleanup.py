@@ -12,7 +12,7 @@ import pytest
 from helpers import CHECKPOINTS, ROOT
 
 from qwen3tts_cli.cli import main as cli
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import hub_cache, local_models
 from qwen3tts_cli.models.checkpoint import open_checkpoint
 from qwen3tts_cli.packed import cache_lock, cleanup
 from qwen3tts_cli.packed import codec as packed_codec
@@ -20,7 +20,7 @@ from qwen3tts_cli.packed import matrices as packed_matrices
 from qwen3tts_cli.packed.cache_paths import cache_path, cached_sizes
 from qwen3tts_cli.packed.precision import PRECISIONS
 
-REPO = hub_cache.ALIASES["0.6b"]
+REPO = local_models.ALIASES["0.6b"]
 COMMITS = ["a" * 40, "b" * 40]
 
 

@@ -15,7 +15,7 @@ from helpers import CHECKPOINTS, DATA
 
 from qwen3tts_cli.cli import settings
 from qwen3tts_cli.common import user_folders
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import hub_cache, local_models
 
 FUNCTIONS = {
     "XDG_CONFIG_HOME": (user_folders.config_file, ".config/qwen3tts/config.toml", "qwen3tts/config.toml"),
@@ -73,7 +73,7 @@ def test_a_relative_home_is_ignored(value, monkeypatch):
 
 def test_without_a_home_there_are_no_folders(nobody):
     assert {function() for function, _, _ in FUNCTIONS.values()} == {None}
-    assert (hub_cache.cache_folder(), hub_cache.cached_repos(), hub_cache.snapshot("a/b")) == (None, [], None)
+    assert (hub_cache.cache_folder(), local_models.cached_repos(), hub_cache.snapshot("a/b")) == (None, [], None)
     assert settings.load() == {}
     assert (user_folders.expand_home("~/a"), user_folders.expand_home("a~")) == (None, "a~")
 

@@ -16,7 +16,7 @@ from helpers import CHECKPOINTS, DATA
 from qwen3tts_cli import Voice
 from qwen3tts_cli.cloning import voice_store
 from qwen3tts_cli.cloning.voice_file import voice_bytes
-from qwen3tts_cli.models import hub_cache
+from qwen3tts_cli.models import hub_cache, local_models
 
 WAV = str(DATA / "wavs" / "ref24k.wav")
 BASE, PRESETS = CHECKPOINTS / "tiny-base", CHECKPOINTS / "tiny-customvoice"
@@ -31,7 +31,7 @@ def _folders(tmp_path, monkeypatch):
 
 
 def pulled(alias, source):
-    shutil.copytree(source, hub_cache.repo_folder(hub_cache.ALIASES[alias]) / "snapshots" / ("0" * 40))
+    shutil.copytree(source, hub_cache.repo_folder(local_models.ALIASES[alias]) / "snapshots" / ("0" * 40))
 
 
 @pytest.mark.parametrize("name", ["slt", "SLT", " slt "])

@@ -14,7 +14,7 @@ from ..common.machine import default_threads
 from ..engine.codec_decoder import CodecDecoder
 from ..engine.codec_encoder import CodecEncoder
 from ..errors import CheckpointError, InputError, ModelNotFoundError, UsageError
-from ..models import hub_cache
+from ..models import hub_cache, local_models
 from ..models.config.codec import CodecConfig, load_codec_config
 from ..models.config.encoders import EncoderConfig, load_encoder_config
 from ..models.encoder_tensor_specs import collect_encoder
@@ -135,11 +135,13 @@ def resolve_codec(model: str | os.PathLike[str] | None) -> tuple[Path, str]:
     if model == TOKENIZER_REPO:
         folder = hub_cache.snapshot(TOKENIZER_REPO)
         if folder is None:
-            raise ModelNotFoundError(f"{TOKENIZER_REPO} is not on this machine; {hub_cache.pull_hint(TOKENIZER_REPO)}")
+            raise ModelNotFoundError(
+                f"{TOKENIZER_REPO} is not on this machine; {local_models.pull_hint(TOKENIZER_REPO)}"
+            )
         return folder, TOKENIZER_REPO
     if isinstance(model, os.PathLike) and hub_cache.is_codec_only(Path(model)):
         return Path(model), os.fspath(model)
-    resolved = hub_cache.resolve_model(model)
+    resolved = local_models.resolve_model(model)
     return resolved.path / "speech_tokenizer", resolved.name
 
 

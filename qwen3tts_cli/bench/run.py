@@ -13,7 +13,7 @@ from ..common.machine import available_bytes, cpu_times, stolen_share
 from ..common.memory_mapping import map_zeroed
 from ..engine.model import Model
 from ..engine.packing import codec_bytes, pack_codec
-from ..models import hub_cache
+from ..models import local_models
 from ..models.checkpoint import open_checkpoint
 from ..models.synthetic import synthetic_checkpoint
 from ..models.tensor_specs import expected_tensors
@@ -114,7 +114,7 @@ def synthetic_opener(size: str, precisions: Sequence[str], threads: int, note: N
 def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threads: int, note: Note) -> Opener:
     """Pack the weights of a model that are not packed yet; returns a function that opens the model as Synthesizer.open
     does. The precision "bf16-plain" opens the weights as the checkpoint has them."""
-    found = hub_cache.resolve_model(model)
+    found = local_models.resolve_model(model)
     with open_checkpoint(found.path, codec=False) as checkpoint:
         try:
             if not found.embedded:

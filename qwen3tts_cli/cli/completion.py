@@ -71,9 +71,9 @@ def models(context: click.Context, parameter: click.Parameter, incomplete: str) 
 @_without_errors
 def models_to_pull(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Aliases and cached models, of which files may be missing."""
-    from ..models import hub_cache
+    from ..models import local_models
 
-    return _matching([name for name in _model_names() if name != hub_cache.EMBEDDED], incomplete)
+    return _matching([name for name in _model_names() if name != local_models.EMBEDDED], incomplete)
 
 
 @_without_errors
@@ -121,16 +121,16 @@ def subtypes(context: click.Context, parameter: click.Parameter, incomplete: str
 
 
 def _model_names() -> list[str]:
-    from ..models import hub_cache
+    from ..models import local_models
 
-    return [hub_cache.EMBEDDED, *hub_cache.ALIASES, *_cached_names()]
+    return [local_models.EMBEDDED, *local_models.ALIASES, *_cached_names()]
 
 
 def _cached_names() -> list[str]:
-    from ..models import hub_cache
+    from ..models import local_models
 
     with contextlib.suppress(Exception):
-        return [hub_cache.short_name(repo) for repo in hub_cache.cached_repos()]
+        return [local_models.short_name(repo) for repo in local_models.cached_repos()]
     return []
 
 
@@ -138,14 +138,14 @@ def _presets(model: str | None) -> Iterator[str]:
     """Names of the voices of a model, or of every model on this machine."""
     from ..common import user_folders
     from ..common.json_fields import read_object
-    from ..models import hub_cache
+    from ..models import local_models
     from ..models.config.model import MAX_CONFIG_BYTES
 
-    for name in [model] if model else [hub_cache.EMBEDDED, *_cached_names()]:
+    for name in [model] if model else [local_models.EMBEDDED, *_cached_names()]:
         with contextlib.suppress(Exception):
             folder = Path(user_folders.expand_home(name) or name)
-            if name.lower() in (hub_cache.EMBEDDED, *hub_cache.ALIASES) or not folder.is_dir():
-                folder = hub_cache.resolve_model(name).path
+            if name.lower() in (local_models.EMBEDDED, *local_models.ALIASES) or not folder.is_dir():
+                folder = local_models.resolve_model(name).path
             config = read_object(folder / "config.json", MAX_CONFIG_BYTES)
             yield from map(str.lower, config.section("talker_config").section("spk_id").values)
 

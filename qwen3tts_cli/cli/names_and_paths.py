@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..common import user_folders
 from ..errors import ModelNotFoundError, UsageError
-from ..models import hub_cache
+from ..models import hub_cache, local_models
 
 
 def model(text: str | None) -> str | Path | None:
@@ -18,18 +18,18 @@ def model(text: str | None) -> str | Path | None:
 
     Raises ModelNotFoundError where it is no known name, no folder and not in the Hugging Face cache.
     """
-    if not text or "\0" in text or text.lower() in (hub_cache.EMBEDDED, *hub_cache.ALIASES):
+    if not text or "\0" in text or text.lower() in (local_models.EMBEDDED, *local_models.ALIASES):
         return text
-    path, repo = _path(text), hub_cache.repo_of(text)
+    path, repo = _path(text), local_models.repo_of(text)
     if os.path.exists(path):
         return path
-    if hub_cache.is_path(text):
+    if local_models.is_path(text):
         raise ModelNotFoundError(f"model {text}: no such folder")
     if repo is None:
-        raise ModelNotFoundError(hub_cache.unknown_model_message(text))
+        raise ModelNotFoundError(local_models.unknown_model_message(text))
     if hub_cache.snapshot(repo) is None:
         where = "neither as a folder nor in the cache"
-        raise ModelNotFoundError(f"model {text} is not on this machine, {where}; {hub_cache.pull_hint(repo)}")
+        raise ModelNotFoundError(f"model {text} is not on this machine, {where}; {local_models.pull_hint(repo)}")
     return text
 
 

@@ -111,9 +111,9 @@ def clone(
 
 def _public_name(folder: Path, model: str) -> str:
     """The name of a model without the path of its folder, which would be stored in the voice file."""
-    from ..models import hub_cache
+    from ..models import hub_cache, local_models
 
-    repo = hub_cache.repo_of(model)
+    repo = local_models.repo_of(model)
     return (
         model if repo is not None and hub_cache.snapshot(repo) == folder else os.path.basename(os.path.abspath(folder))
     )

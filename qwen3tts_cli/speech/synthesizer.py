@@ -19,7 +19,7 @@ from ..common.shared_iterator import SharedIterator
 from ..engine.cpu import kernels_text
 from ..engine.model import Model
 from ..errors import UsageError
-from ..models import hub_cache
+from ..models import local_models
 from ..models.checkpoint import open_checkpoint
 from ..packed.file_writer import BackgroundWriter, PackingMixin
 from ..packed.load import load_packed_weights
@@ -106,7 +106,7 @@ class Synthesizer(PackingMixin):
             arguments.refuse("progress", progress, "a function of two integers")
         cache = arguments.boolean("cache", cache)
         cloning.check_on_warning(on_warning)
-        resolved = hub_cache.resolve_model(None if model is None else arguments.name_or_path("model", model))
+        resolved = local_models.resolve_model(None if model is None else arguments.name_or_path("model", model))
         checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded, cache=cache)
         writer = BackgroundWriter(threads or default_threads())
         try:

@@ -130,7 +130,7 @@ def measure(given: dict[str, Any], console: Console) -> Measurement:
     """Measure what the options of `bench` ask for. given: by name, as click parsed them. Raises Qwen3TTSError."""
     from ...bench import run
     from ...common.machine import default_threads
-    from ...models import hub_cache
+    from ...models import local_models
 
     cores = default_threads()
     threads = given["threads"] or (cores,)
@@ -142,7 +142,7 @@ def measure(given: dict[str, Any], console: Console) -> Measurement:
     )  # fmt: skip
     if given["model"] is not None:
         model = names_and_paths.model(given["model"])
-        name = hub_cache.resolve_model(model).name
+        name = local_models.resolve_model(model).name
         opener = run.model_opener(model, precisions, max(threads), console.note)
     else:
         size = given["synthetic"] or "0.6b"

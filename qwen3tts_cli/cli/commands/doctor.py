@@ -15,7 +15,7 @@ from ...bench import advice
 from ...bench.host import processor
 from ...common import machine
 from ...errors import Qwen3TTSError
-from ...models import hub_cache
+from ...models import hub_cache, local_models
 from ...output import player
 from .. import options, settings
 
@@ -162,9 +162,9 @@ def _config(missing: list[str]) -> dict[str, Any]:
 
 
 def _models(missing: list[str]) -> list[dict[str, str]]:
-    rows = [{"name": hub_cache.EMBEDDED, "state": "ready", "path": str(hub_cache.embedded_path())}]
-    for repo in hub_cache.cached_repos():
-        name, path = hub_cache.short_name(repo), hub_cache.snapshot(repo)
+    rows = [{"name": local_models.EMBEDDED, "state": "ready", "path": str(local_models.embedded_path())}]
+    for repo in local_models.cached_repos():
+        name, path = local_models.short_name(repo), hub_cache.snapshot(repo)
         lacks = hub_cache.missing_files(path) if path is not None else []
         if lacks:
             missing.append(f"{lacks[0]} of model {name}: qwen3tts models pull {name}")

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ...errors import CheckpointError, DownloadError, ModelNotFoundError, OutputError, UsageError
-from ...models import hub_cache
+from ...models import hub_cache, local_models
 from .. import names_and_paths, options
 from ..console import Console
 from .models_pack import damaged_packs, pack, remove_packed, tidy, unpack
@@ -52,9 +52,9 @@ def list_models(as_json: bool) -> None:
       qwen3tts models list
       qwen3tts models list --json
     """
-    rows = [_row(hub_cache.EMBEDDED, None, hub_cache.embedded_path())]
-    for repo in dict.fromkeys([*hub_cache.ALIASES.values(), *hub_cache.cached_repos()]):
-        rows.append(_row(hub_cache.short_name(repo), repo, hub_cache.snapshot(repo)))
+    rows = [_row(local_models.EMBEDDED, None, local_models.embedded_path())]
+    for repo in dict.fromkeys([*local_models.ALIASES.values(), *local_models.cached_repos()]):
+        rows.append(_row(local_models.short_name(repo), repo, hub_cache.snapshot(repo)))
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -82,14 +82,14 @@ def _row(name: str, repo: str | None, path: Path | None) -> dict[str, Any]:
 
 
 def _repo(name: str) -> str:
-    repo = hub_cache.repo_of(name)
-    if name.lower() == hub_cache.EMBEDDED:
+    repo = local_models.repo_of(name)
+    if name.lower() == local_models.EMBEDDED:
         raise UsageError(f"{name} is part of this package and can be neither pulled nor removed")
-    if repo is None or hub_cache.is_path(name):
+    if repo is None or local_models.is_path(name):
         if os.path.isdir(os.path.expanduser(name)):
             raise ModelNotFoundError(f"{name} is a folder outside the cache and can be neither pulled nor removed")
         expected = f"model {name}: expected an alias or the id of a repository"
-        raise ModelNotFoundError(expected if hub_cache.is_path(name) else hub_cache.unknown_model_message(name))
+        raise ModelNotFoundError(expected if local_models.is_path(name) else local_models.unknown_model_message(name))
     return repo
 
 
@@ -157,7 +157,7 @@ def path(name: str) -> None:
       qwen3tts models path 0.6b
       ls "$(qwen3tts models path pocket)"
     """
-    click.echo(hub_cache.resolve_model(names_and_paths.model(name)).path)
+    click.echo(local_models.resolve_model(names_and_paths.model(name)).path)
 
 
 @models.command()
@@ -208,7 +208,7 @@ def verify(context: click.Context, name: str | None, quiet: bool) -> None:
       qwen3tts models verify
       qwen3tts models verify 0.6b
     """
-    names = [name] if name is not None else hub_cache.local_model_names()
+    names = [name] if name is not None else local_models.model_names()
     good = [_verify(each, quiet) for each in names]
     if not all(good):
         context.exit(1)
@@ -241,6 +241,6 @@ models.add_command(tidy)
 
 def _folder(name: str) -> Path:
     """The folder of a model, also of one that lacks files."""
-    repo = hub_cache.repo_of(name)
+    repo = local_models.repo_of(name)
     found = hub_cache.snapshot(repo) if repo is not None and not Path(name).is_dir() else None
-    return found or hub_cache.resolve_model(names_and_paths.model(name)).path
+    return found or local_models.resolve_model(names_and_paths.model(name)).path

@@ -9,7 +9,7 @@ import click
 
 from ...common import user_folders
 from ...errors import ModelNotFoundError, OutputError, UsageError
-from ...models import hub_cache
+from ...models import hub_cache, local_models
 from .. import names_and_paths, options
 from ..console import Console
 
@@ -81,7 +81,7 @@ def pack(name: str, precision: str, quiet: bool) -> None:
     def waiting() -> None:
         console.note(f"{name}: waiting for another process that packs it")
 
-    resolved = hub_cache.resolve_model(names_and_paths.model(name))
+    resolved = local_models.resolve_model(names_and_paths.model(name))
     given = {"threads": default_threads(), "progress": report, "waiting": waiting}
     if resolved.embedded and precision == "bf16":
         raise UsageError(f"{name} in {precision} needs no packing")
@@ -144,11 +144,13 @@ def _packs_of(name: str) -> list[Any]:
 
     missing = None
     try:
-        folder = hub_cache.resolve_model(names_and_paths.model(name)).path
+        folder = local_models.resolve_model(names_and_paths.model(name)).path
     except ModelNotFoundError as error:
         folder, missing = Path(user_folders.expand_home(name) or name), error
     found = cleanup.packed_files_of(folder)
-    if (repo := hub_cache.repo_of(name)) is not None and (name.lower() in hub_cache.ALIASES or not Path(name).is_dir()):
+    if (repo := local_models.repo_of(name)) is not None and (
+        name.lower() in local_models.ALIASES or not Path(name).is_dir()
+    ):
         more = cleanup.packed_files_of(hub_cache.repo_folder(repo), below=True)
         found += [pack for pack in more if pack not in found]
     if missing is not None and not found:

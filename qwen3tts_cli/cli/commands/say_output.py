@@ -13,7 +13,7 @@ from typing import Any
 from ...common import user_folders
 from ...common.audio_constants import SAMPLE_RATE
 from ...errors import OutputError, Qwen3TTSError, UsageError
-from ...models import hub_cache
+from ...models import hub_cache, local_models
 from ...output import files as output_files
 from ...output import formats, player
 from ...output.distinct_files import check_outputs
@@ -140,7 +140,7 @@ def _inputs(given: dict[str, Any]) -> Iterator[tuple[str, str | Path | None]]:
         yield "--voice", _voice_file(given["voice"])
     yield "configuration file", user_folders.config_file()
     with contextlib.suppress(Qwen3TTSError):  # opening the model reports what is wrong with its name
-        yield from model_files(hub_cache.resolve_model(names_and_paths.model(given["model"])).path)
+        yield from model_files(local_models.resolve_model(names_and_paths.model(given["model"])).path)
 
 
 def _voice_file(voice: str) -> Path | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import CheckpointError, Qwen3TTSError, UsageError
-from ...models import hub_cache
+from ...models import local_models
 from .. import names_and_paths, options
 from ..console import Console
 from . import voices_make
@@ -71,7 +71,7 @@ def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
     """
     console = Console(quiet)
     rows: list[dict[str, Any]] = []
-    for name in [model] if model is not None else hub_cache.local_model_names():
+    for name in [model] if model is not None else local_models.model_names():
         try:
             rows += _model_rows(name, console, model is not None)
         except (CheckpointError, LookupError) as error:
@@ -93,7 +93,7 @@ def _model_rows(name: str, console: Console, with_kept: bool) -> list[dict[str, 
     from ...models.config.model import load_config
     from .voices_facts import preset_rows
 
-    resolved = hub_cache.resolve_model(names_and_paths.model(name))
+    resolved = local_models.resolve_model(names_and_paths.model(name))
     config = load_config(resolved.path)
     if not config.speakers:
         console.note(f"{resolved.name}: has no preset voices, it is a {config.model_type.replace('_', ' ')} model")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...common.json_fields import short_repr
 from ...common.suggest import did_you_mean
 from ...errors import CheckpointError, ModelNotFoundError, UsageError
-from ...models import hub_cache
+from ...models import local_models
 from .. import names_and_paths
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _known_model(voice: Voice) -> str | None:
     from ...cloning.voice_file import BASE_MODELS
 
     if voice.model:
-        return voice.model if hub_cache.repo_of(voice.model) is not None else None
+        return voice.model if local_models.repo_of(voice.model) is not None else None
     return BASE_MODELS.get(voice.width)
 
 
@@ -125,16 +125,16 @@ def _preset_row(name: str) -> dict[str, Any]:
     from ...text.languages_and_voices import PRESET_VOICE_MODELS
 
     key = name.strip().lower()
-    for model in hub_cache.local_model_names():
+    for model in local_models.model_names():
         try:
-            config = load_config(hub_cache.resolve_model(model).path)
+            config = load_config(local_models.resolve_model(model).path)
         except (CheckpointError, ModelNotFoundError):
             continue  # `voices list` reports what is wrong with it
         for row in preset_rows(config, model):
             if row["voice"] == key:
                 return row
     if key in voice_store.PRESETS:
-        hint = hub_cache.pull_hint(hub_cache.ALIASES["0.6b"])
+        hint = local_models.pull_hint(local_models.ALIASES["0.6b"])
         raise ModelNotFoundError(
             f"voice {key} is a preset of {PRESET_VOICE_MODELS}, and neither is on this machine; {hint}"
         )
