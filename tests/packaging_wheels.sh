@@ -1,6 +1,6 @@
 # packaging_wheels.sh: sourced by packaging.sh for its form `wheels`. What cannot run is named; under CI=true that is a
 # failure. Needs the package index.
-TESTED=(test_parity.py test_same_bytes.py test_encoders.py test_precision.py)
+TESTED=(test_parity.py test_same_bytes.py test_encoders.py test_precision.py test_packed_bytes.py)
 
 skip() {
   echo "packaging: skipped $1"
@@ -18,8 +18,6 @@ check_native() { # check_native ARCHITECTURE: the wheel runs on this system as i
   wheel=$(wheel_of "$1")
   "$python" -m venv "$env"
   "$env/bin/python" -m pip install -q --only-binary=:all: "$wheel" pytest hypothesis || fail "$wheel: pip install failed"
-  mkdir "$work/suite"
-  cp -R "$root/pyproject.toml" "$root/tests" "$work/suite"
   (
     export PATH=$env/bin # no compiler, and nothing else
     ! command -v cc gcc clang || fail "a compiler is in the way"
@@ -58,7 +56,7 @@ check_aarch64_emulated() { # the aarch64 wheel on Debian's Python for arm64, und
   qemu=(qemu-aarch64 -L "$tree" "$tree/usr/bin/python3")
   version=$("${qemu[@]}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   for minor in 17 24 26 27 28 31 34; do platforms+=(--platform "manylinux_2_${minor}_aarch64"); done
-  "$python" -m pip install -q --target "$site" --only-binary=:all: --implementation cp --python-version "$version" "${platforms[@]}" "$wheel" ||
+  "$python" -m pip install -q --target "$site" --only-binary=:all: --implementation cp --python-version "$version" "${platforms[@]}" "$wheel" pytest ||
     fail "$wheel: pip install failed"
   (
     export PYTHONPATH=$site HOME=$work/home
@@ -66,6 +64,8 @@ check_aarch64_emulated() { # the aarch64 wheel on Debian's Python for arm64, und
     [ "$("${qemu[@]}" -c 'import platform; print(platform.machine())')" = aarch64 ] || fail "that is no aarch64"
     "${qemu[@]}" -m qwen3tts_cli doctor | grep -q 'linear_f32' || fail "$wheel: doctor failed"
     "${qemu[@]}" -m qwen3tts_cli say -q --seed 1 -o hello-aarch64.wav "Hi." && [ -s hello-aarch64.wav ] || fail "$wheel: qwen3tts say failed"
+    cd "$work/suite"
+    "${qemu[@]}" -m pytest -q -p no:cacheprovider tests/test_packed_bytes.py || fail "$wheel: the tests fail"
   ) || exit 1
   echo "packaging: $(basename "$wheel") speaks under qemu"
 }
@@ -73,6 +73,8 @@ check_aarch64_emulated() { # the aarch64 wheel on Debian's Python for arm64, und
 if [ "$(uname -s)" != Linux ]; then
   skip "the wheels: they are for Linux"
 else
+  mkdir "$work/suite"
+  cp -R "$root/pyproject.toml" "$root/tests" "$work/suite"
   check_native "$(uname -m)"
   [ "$(uname -m)" = aarch64 ] || check_aarch64_emulated
 fi
