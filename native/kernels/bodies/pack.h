@@ -6,7 +6,7 @@
 enum { LOW4 = -8, HIGH4 = 7, CANDIDATES = 5 };
 
 /* Choose the scales (Q3T_BLOCK,), bf16, of the group x (inputs, rows). Candidate t maps the weight of largest magnitude to
- * -(7.1 + 0.4 t), that is -7.1 .. -8.7. Let q be the levels that a candidate gives, limited to -8 .. 7; for these levels the best
+ * -end[t]. Let q be the levels that a candidate gives, limited to -8 .. 7; for these levels the best
  * scale is sum(x q) / sum(q q), and the squared error is sum(x x) - sum(x q)^2 / sum(q q): the candidate with the
  * largest gain sum(x q)^2 / sum(q q) is taken. xq below is sum(x q) divided by the scale of the candidate. */
 static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
