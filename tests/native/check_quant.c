@@ -218,14 +218,14 @@ static void check_packers(void) {
     }
 }
 
-/* Packed weights are the same bytes for every processor, compiler and C library: files of them may be shared. Who changes
- * the formats writes the new hash (FNV-1a) here. */
+/* Packed weights have the same bytes on every processor, with every compiler and C library, so packed files may be shared. `want` is
+ * their FNV-1a hash; a change of a format changes it. */
 static void check_bytes(int32_t dtype, uint64_t want) {
     enum { ROWS = 70, COLUMNS = 300 };
     size_t bytes = 0;
     uint64_t hash = 0xcbf29ce484222325u;
     float *weights = reserve(ROWS * COLUMNS * 4);
-    state = 1;
+    random_state = 1;
     for (int i = 0; i < ROWS * COLUMNS; i++) weights[i] = normal() * 0.03f;
     q3t_tensor matrix = {.dtype = Q3T_F32, .dims = 2, .shape = {ROWS, COLUMNS}, .data = weights};
     if (q3t_pack_bytes(dtype, ROWS, COLUMNS, &bytes)) exit(2);

@@ -14,11 +14,11 @@ static void *reserve(size_t bytes) {
     return p;
 }
 
+static uint64_t random_state = 1;
 /* 31 random bits. */
 static uint32_t draw(void) {
-    static uint64_t state = 1;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(random_state >> 33);
 }
 /* Uniform in -0.5 .. 0.5. */
 static float uniform(void) { return (float)(draw() >> 7) / (float)(1 << 24) - 0.5f; }
