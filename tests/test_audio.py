@@ -242,11 +242,13 @@ def test_a_recording_does_not_change_with_its_array():
 def test_flac_that_does_not_say_how_long_it_is(tmp_path):
     from qwen3tts_cli.output import formats
 
-    class Pipe:
-        name, seekable = "pipe", False
-        write = (tmp_path / "a.flac").open("wb", buffering=0).write
+    with (tmp_path / "a.flac").open("wb", buffering=0) as file:
 
-    sink = formats.open_sink(Pipe, formats.AudioFormat("FLAC", "PCM_16"), RATE)
-    sink.write(SPEECH)
-    sink.finish()
+        class Pipe:
+            name, seekable = "pipe", False
+            write = file.write
+
+        sink = formats.open_sink(Pipe, formats.AudioFormat("FLAC", "PCM_16"), RATE)
+        sink.write(SPEECH)
+        sink.finish()
     assert len(load_recording(tmp_path / "a.flac").samples) == len(SPEECH)
