@@ -24,7 +24,9 @@ PYTHON_FILE = re.compile(r"(?<![\w<.*-])[a-z]\w*\.py\b")
 # Files of the reference implementation, of transformers and of GPT-2, which comments name as sources.
 UPSTREAM = re.compile(r"(?:modeling|configuration|tokenization)_\w+\.py|qwen3_tts_model\.py|utils\.py|encoder\.py")
 # Words for which the glossary has another one.
-AVOIDED = re.compile(r"\bkept keys\b|\bmodel folders?\b")
+AVOIDED = re.compile(
+    r"\b(?:kept keys|model folders?|whoever|meets?|goes? astray|of late|is (?:told|asked))\b", re.IGNORECASE
+)
 
 
 def relative(path: Path) -> str:

@@ -35,7 +35,7 @@ class WriteJob:
     """A packed file to be written.
 
     facts: fields of its header. pieces: returns its pieces; called once. size: of the file in bytes. total: of its
-    pieces in bytes. lock: of `path`, if it is held already; whoever writes the file releases it.
+    pieces in bytes. lock: of `path`, if it is held already; the writer of the file releases it.
     """
 
     def __init__(
