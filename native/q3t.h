@@ -266,7 +266,8 @@ typedef enum q3t_peak {
 } q3t_peak;
 q3t_status q3t_probe_open(const q3t_model_options *options, q3t_probe **probe);
 void q3t_probe_close(q3t_probe *probe);
-/* Seconds that all threads take to read `memory`, of which whole blocks of 256 KB are read. */
+/* Elapsed seconds in which the threads together read `memory` once. Only whole blocks of 256 KB are read: the rest of
+ * `bytes` is left out. */
 q3t_status q3t_probe_read(q3t_probe *probe, const void *memory, size_t bytes, double *seconds);
 /* Operations a second of all threads together, in loops on registers that take at least `seconds`; a multiply-add counts as
  * two. *rate is 0 if cpu_mask leaves no instruction for them. */

@@ -54,7 +54,7 @@ void q3t_codec_attend(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int
     q3t_pool_run(pool, w->streams.count * c->config.codec.kv_heads, 1, attend_task, &a);
 }
 
-/* ------------------------------------------------------------ depthwise convolution and norm */
+/* ------------------------------------------------------------ depthwise convolution, then layer norm */
 typedef struct depthwise {
     const q3t_codec *c;
     q3t_codec_work *w;

@@ -1,4 +1,5 @@
-/* pack/levels.c - q3t_pack, and packing to INT8 and INT4; kernels/table.h describes the layouts and how weights are rounded. */
+/* pack/levels.c - packs a matrix for q3t_pack; here to INT8 and INT4, whose weights are small integers (levels) times a scale.
+ * kernels/table.h describes the layouts and how weights are rounded. */
 #include "pack/formats.h"
 #include "base/arena.h"
 #include "kernels/bodies/level.h"

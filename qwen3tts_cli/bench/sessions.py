@@ -39,8 +39,11 @@ class Case(NamedTuple):
 
 @dataclass
 class Times:
-    """Seconds, each of the whole batch. talker, predictor: of each frame. decoder, frame: of each chunk, divided by its
-    frames. first_audio: of each group of new sessions."""
+    """Measured seconds; every value is for the whole batch, not for one session.
+
+    talker, predictor: one value for each frame. decoder, frame (all of a step): one value for each decoded chunk,
+    divided by the number of its frames. first_audio: one value each time that the sessions are opened anew.
+    """
 
     talker: list[float]
     predictor: list[float]

@@ -1,7 +1,8 @@
 """The packed matrices of the language models, one packed file for each checkpoint and precision.
 
-If there is no file yet, int8 and int4 are packed into memory and written from there while the model speaks. A bf16 file
-only saves time: without one the model uses the checkpoint's matrices, and the file is written when nobody waits for it.
+If there is no file yet, int8 and int4 matrices are packed in memory, used from there, and written to the file while the
+model speaks. A bf16 file only makes speech faster: without one the model uses the checkpoint's matrices, and the file
+is written after the first text was spoken.
 """
 
 from __future__ import annotations

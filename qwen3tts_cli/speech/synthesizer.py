@@ -33,9 +33,9 @@ from .options import (
     parse_item,
 )
 from .plan import make_plan
-from .prompts import make_prompts
 from .scheduler import MAX_BATCH, default_batch, run_utterances
 from .stream import Speech
+from .utterance_prompts import make_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

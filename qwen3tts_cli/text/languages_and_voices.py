@@ -44,7 +44,7 @@ def language_name(name: str) -> str:
 
 
 def _code(key: str) -> str:
-    """Return the two-letter code of a language code or locale name; any other name unchanged."""
+    """Return the two-letter code for a language code of two or three letters or a locale name; else `key` unchanged."""
     locale = re.fullmatch(_LOCALE, key)
     code = locale[1] if locale else key
     return _LONG_CODES.get(code, code)

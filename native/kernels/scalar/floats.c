@@ -49,7 +49,9 @@ static Q3T_CONV(conv) {
     }
 }
 
-/* by[p]: the coefficients of M(z) / (z - p), and of M(z) for the point at infinity; M(z) = z * product of (z^2 - q^2). */
+/* The input transform of Toom-Cook: by[i] has the coefficients, from the constant up, of the polynomial whose values at the
+ * tile's inputs give the product at point i. With M(z) = z * product over the four pairs +-q of (z^2 - q^2) that is
+ * M(z) / (z - z_i) for the point z_i, and M(z) itself for the last point, infinity. */
 static Q3T_TOOM_IN(toom_in) {
     static const double at[] = {0.375, 0.875, 1.25, 2.5};
     double by[Q3T_TOOM_POINTS][Q3T_TOOM_POINTS] = {{0}};
