@@ -18,7 +18,7 @@ import numpy as np
 
 from qwen3tts_cli.errors import GenerationError, UsageError
 from qwen3tts_cli.models.local_models import resolve_model
-from qwen3tts_cli.speech.options import SpeakOptions
+from qwen3tts_cli.speech.speak_options import SpeakOptions
 
 FRAME = 1920
 

@@ -135,7 +135,8 @@ void q3t_codec_unit(const q3t_codec *c, const q3t_toom_scratch *scratch, q3t_poo
                     const q3t_conv_step *second);
 /* Attention of one layer for the positions of every stream: w->qkv -> w->mixed; their keys and values go to the KV caches. */
 void q3t_codec_attend(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t layer);
-/* Depthwise convolution and layer norm of the rows in the window of upsampling stage i, `rows` for each frame -> w->up_h. */
+/* Depthwise convolution, then layer norm, of the new rows of upsampling stage i. Reads the stage's window (its history and
+ * the new rows), writes w->up_h. rows: new rows for each frame. */
 void q3t_codec_depthwise(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, int32_t rows);
 
 /* ---- codec/toom.c */

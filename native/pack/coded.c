@@ -1,7 +1,7 @@
-/* pack/coded.c - pack bf16 weights into 12 bits without loss; kernels/table.h describes the layout. Trained weights have similar
+/* pack/coded.c - pack bf16 weights into 12 bits without loss; kernels/formats.h describes the layout. Trained weights have similar
  * magnitudes and so few different high bytes; packing fails if a block has more exceptions than there is room for. */
 #include "base/arena.h"
-#include "pack/formats.h"
+#include "pack/matrix.h"
 
 /* Copy inputs [first, first + Q3T_CODED_STEP) of row r to out; 0 beyond the matrix. */
 static void read_row(const q3t_matrix *m, int32_t r, int32_t first, uint16_t *out) {

@@ -1,6 +1,6 @@
 /* pack/levels.c - packs a matrix for q3t_pack; here to INT8 and INT4, whose weights are small integers (levels) times a scale.
- * kernels/table.h describes the layouts and how weights are rounded. */
-#include "pack/formats.h"
+ * kernels/formats.h describes the layouts and how weights are rounded. */
+#include "pack/matrix.h"
 #include "base/arena.h"
 #include "kernels/bodies/level.h"
 #include <math.h>

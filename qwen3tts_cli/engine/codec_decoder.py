@@ -65,10 +65,11 @@ class CodecDecoder(Standalone):
         return np.concatenate([np.empty(0, np.float32), *samples])
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Decode blocks of consecutive frames as they come. Yields float32 (n,), the samples of at most 64 frames.
+        """Decode blocks of consecutive frames, each as soon as `blocks` yields it.
 
-        The samples do not depend on how the frames are cut into blocks. Raises UsageError at once if `blocks` is not
-        iterable; while it is read, raises as `decode` does, and EngineError once another stream has begun.
+        blocks: int32 (frames, code groups) each. Yields float32 (samples,) for at most 64 frames at a time; the samples
+        do not depend on how the frames are cut into blocks. Raises UsageError at once if `blocks` is not iterable. The
+        returned iterator raises as `decode` does, and EngineError after `decode` or `stream` was called again.
         """
         if not isinstance(blocks, Iterable):
             refuse("blocks", blocks, "an iterable of integers (frames, code groups)")

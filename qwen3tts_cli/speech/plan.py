@@ -11,12 +11,12 @@ from ..common import arguments
 from ..engine.session import Sampling
 from ..text.languages_and_voices import resolve_language, resolve_speaker
 from ..text.prompt import default_text_mode
-from .options import resolve_sampling
+from .speak_options import resolve_sampling
 
 if TYPE_CHECKING:
     from ..cloning.resolve_voice import Cloner
     from ..cloning.voice_file import Voice
-    from .options import SpeakOptions
+    from .speak_options import SpeakOptions
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from ..models.checkpoint import open_checkpoint
 from ..packed.file_writer import BackgroundWriter, PackingMixin
 from ..packed.load import load_packed_weights
 from ..packed.precision import choose_precision
-from .options import (
+from .plan import make_plan
+from .scheduler import MAX_BATCH, default_batch, run_utterances
+from .speak_options import (
     SpeakOptions,
     check_audio,
     check_voice_fields,
@@ -32,8 +34,6 @@ from .options import (
     make_options,
     parse_item,
 )
-from .plan import make_plan
-from .scheduler import MAX_BATCH, default_batch, run_utterances
 from .stream import Speech
 from .utterance_prompts import make_prompts
 

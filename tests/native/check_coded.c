@@ -4,7 +4,7 @@
 #include "kernels/table.h"
 #include "base/pool.h"
 #include "q3t.h"
-#include "pack/formats.h"
+#include "pack/matrix.h"
 #include "packed_check.h"
 #include <stdio.h>
 
@@ -75,7 +75,7 @@ static void release(problem *p) {
     free(p->packed);
 }
 
-/* Weight (r, i), by the byte offsets in kernels/table.h. */
+/* Weight (r, i), by the byte offsets in kernels/formats.h. */
 static uint16_t decode(const problem *p, int32_t r, int32_t i) {
     const uint8_t *block = (const uint8_t *)p->packed + (size_t)(r / 8) * q3t_coded_block_bytes(p->plain.k);
     const uint8_t *step = block + q3t_coded_head_bytes(p->plain.k) + ((size_t)(i / 128) * 8 + (size_t)r % 8) * 192;

@@ -1,9 +1,9 @@
-/* check_quant.c - INT8 and INT4 weights: packing gives the layout and the rounding that kernels/table.h describes, and every instruction
+/* check_quant.c - INT8 and INT4 weights: packing gives the layout and the rounding that kernels/formats.h describes, and every instruction
  * set gives the bits of kernels/scalar/quant.c, for any split of rows and columns. `--bench` prints times. */
 #define _POSIX_C_SOURCE 200809L
 #include "kernels/table.h"
 #include "q3t.h"
-#include "pack/formats.h"
+#include "pack/matrix.h"
 #include "packed_check.h"
 #include <stdio.h>
 
@@ -129,7 +129,7 @@ static void check_int4_layout(const problem *p, int ordinary) {
     if (ordinary) expect(error < plain, "least squares", "any", p->format, p->rows, p->k, 0);
 }
 
-/* Packed weights have the byte offsets and the rounding of kernels/table.h; weights beyond the matrix are 0. */
+/* Packed weights have the byte offsets and the rounding of kernels/formats.h; weights beyond the matrix are 0. */
 static void check_layouts(void) {
     static const int32_t shapes[][2] = {{1, 1}, {33, 31}, {40, 65}, {64, 100}, {70, 1024}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)

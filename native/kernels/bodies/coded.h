@@ -1,4 +1,4 @@
-/* kernels/bodies/coded.h - y = W x for CODED weights (kernels/table.h), over the tiles of kernels/bodies/linear.h.
+/* kernels/bodies/coded.h - y = W x for CODED weights (kernels/formats.h), over the tiles of kernels/bodies/linear.h.
  *
  * Weights are decoded to bf16 into a buffer in the L1 cache, and the exceptions replaced. linear_step of kernels/bodies/linear.h
  * then multiplies them, so an element has the bits of linear_bf16. For one or two columns, 128 inputs of eight rows are decoded

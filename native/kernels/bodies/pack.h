@@ -1,4 +1,4 @@
-/* kernels/bodies/pack.h - pack an INT4 group (kernels/table.h) of 32 inputs of 32 rows. For each row, the scale is the best in least
+/* kernels/bodies/pack.h - pack an INT4 group (kernels/formats.h) of 32 inputs of 32 rows. For each row, the scale is the best in least
  * squares of a few candidates that put the largest weight at or near the end of the range. No product is fused with a sum, so
  * every instruction set gives the same bytes. */
 #include "kernels/bodies/level.h"

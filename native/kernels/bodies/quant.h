@@ -1,4 +1,4 @@
-/* kernels/bodies/quant.h - y = W x for INT8 and INT4 weights (kernels/table.h), over the vectors of kernels/bodies/vector.h.
+/* kernels/bodies/quant.h - y = W x for INT8 and INT4 weights (kernels/formats.h), over the vectors of kernels/bodies/vector.h.
  *
  * Sums over a group are integers and exact in any order. The groups of an element are added from the first to the last, each by
  * one fused multiply-add, so every instruction set gives the bits of kernels/scalar/quant.c.

@@ -11,7 +11,8 @@
 #define TOOM_R1(q, r, s) ((q) * (q) * (r) * (r) + (q) * (q) * (s) * (s) + (r) * (r) * (s) * (s))
 #define TOOM_R2(q, r, s) (-(q) * (q) - (r) * (r) - (s) * (s))
 
-/* The values of ten inputs d at ten points, stored ldp floats apart at u; the first n lanes of each. */
+/* Input transform of one tile: d[0 .. 9] are its ten input rows, one vector of channels each. The value at point p goes to
+ * u + p * ldp; n: how many of the channels are stored. */
 V_INLINE void toom_points(const V *d, float *u, size_t ldp, int32_t n) {
     const float a = 0.375f, q = 0.875f, r = 1.25f, s = 2.5f;
     const V c0 = v_set1(-a * a * TOOM_R0(q, r, s)), c1 = v_set1(TOOM_R0(q, r, s) - a * a * TOOM_R1(q, r, s));

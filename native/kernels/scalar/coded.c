@@ -1,4 +1,4 @@
-/* kernels/scalar/coded.c - linear_coded in plain C: the reference for the other versions. kernels/table.h describes the format. */
+/* kernels/scalar/coded.c - linear_coded in plain C: the reference for the other versions. kernels/formats.h describes the format. */
 #include "kernels/table.h"
 #include "q3t.h"
 

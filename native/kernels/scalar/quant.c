@@ -1,4 +1,4 @@
-/* kernels/scalar/quant.c - INT8 and INT4 kernels in plain C; the other versions give the same bits. kernels/table.h has the formats. */
+/* kernels/scalar/quant.c - INT8 and INT4 kernels in plain C; the other versions give the same bits. kernels/formats.h has the formats. */
 #include "kernels/table.h"
 #include "q3t.h"
 #include <math.h>

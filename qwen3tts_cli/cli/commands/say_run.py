@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ...cloning.voice_file import Voice
     from ...models.config.codec import CodecConfig
-    from ...speech.options import SpeakOptions
+    from ...speech.speak_options import SpeakOptions
     from ...speech.stream import Speech
     from ...speech.synthesizer import Synthesizer
 

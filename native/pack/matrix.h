@@ -1,6 +1,6 @@
-/* pack/formats.h - pack a matrix of the checkpoint into a format of kernels/table.h. */
-#ifndef Q3T_FORMATS_H
-#define Q3T_FORMATS_H
+/* pack/matrix.h - pack a matrix of the checkpoint into a format of kernels/formats.h. */
+#ifndef Q3T_PACK_MATRIX_H
+#define Q3T_PACK_MATRIX_H
 #include "kernels/table.h"
 #include "base/status.h"
 
