@@ -138,7 +138,7 @@ typedef struct q3t_model_options {
 } q3t_model_options;
 
 /* Version of the layout of the codec's packed weights: a file with another number cannot be used. */
-enum { Q3T_CODEC_LAYOUT = 2 };
+enum { Q3T_CODEC_LAYOUT = 3 };
 
 /* How a code is chosen from scores. Source: the logits processors of transformers' generate(), in their order. */
 typedef struct q3t_sampling {
