@@ -24,6 +24,8 @@ import argparse, base64, copy, hashlib, json, math, os, shutil, sys
 import torch
 from safetensors.torch import save_file
 
+from vocabulary import N_BPE_FULL, bytes_to_unicode, full_vocab
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # --------------------------------------------------------------------------------------
@@ -86,7 +88,6 @@ ADDED = [
     ("<tts_text_bos>", True), ("<tts_text_eod>", True), ("<tts_text_bos_single>", True),
     ("<|audio_pad|>", True),
 ]
-N_BPE_FULL = 151643
 
 # texts whose BPE merges the small vocabulary keeps (all golden texts must be here to be interesting)
 SMALL_CORPUS = [
@@ -239,55 +240,6 @@ CODEC_PREPROCESSOR = {  # as kyutai/mimi; [T] integration.rs:615-631 (sampling_r
 # --------------------------------------------------------------------------------------
 
 
-def bytes_to_unicode():
-    bs = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
-    cs, n = bs[:], 0
-    for b in range(256):
-        if b not in bs:
-            bs.append(b)
-            cs.append(256 + n)
-            n += 1
-    return dict(zip(bs, map(chr, cs)))
-
-
-def load_tiktoken(path):
-    ranks = {}
-    for line in open(path, "rb"):
-        tok, r = line.split()
-        ranks[base64.b64decode(tok)] = int(r)
-    return ranks
-
-
-def split_merge(ranks, token, limit):
-    """The pair of parts that BPE (with ranks below `limit`) leaves of `token`."""
-    parts = [token[i:i + 1] for i in range(len(token))]
-    while len(parts) > 2:
-        best, bi = None, -1
-        for i in range(len(parts) - 1):
-            r = ranks.get(parts[i] + parts[i + 1])
-            if r is not None and r < limit and (best is None or r < best):
-                best, bi = r, i
-        if best is None:
-            raise ValueError(token)
-        parts[bi:bi + 2] = [parts[bi] + parts[bi + 1]]
-    return parts
-
-
-def full_vocab(tiktoken_path):
-    """vocab.json dict and merges list (strings of the GPT-2 byte alphabet), from the tiktoken ranks."""
-    ranks = load_tiktoken(tiktoken_path)
-    m = bytes_to_unicode()
-    u = lambda b: "".join(m[x] for x in b)
-    vocab = {u(b): r for b, r in ranks.items()}
-    merges = []
-    for b, r in sorted(ranks.items(), key=lambda kv: kv[1]):
-        if len(b) > 1:
-            x, y = split_merge(ranks, b, r)
-            merges.append((u(x), u(y)))
-    assert len(vocab) == N_BPE_FULL and len(merges) == N_BPE_FULL - 256
-    return vocab, merges
-
-
 def small_vocab(vocab, merges, n_first=400):
     """A sub-vocabulary: 256 bytes, the first n_first merges and those that SMALL_CORPUS uses, in the same order."""
     import re
@@ -321,7 +273,6 @@ def write_tokenizer(out, vocab, merges):
     with open(f"{out}/vocab.json", "w", encoding="utf-8") as f:
         json.dump(vocab, f, ensure_ascii=False, separators=(",", ":"))
     with open(f"{out}/merges.txt", "w", encoding="utf-8") as f:
-        f.write("#version: 0.2\n")
         for x, y in merges:
             f.write(f"{x} {y}\n")
     dec = {}
