@@ -39,6 +39,10 @@ static void choose(q3t_predictor *p, q3t_workspace *w, q3t_prediction *frames, i
             f->codes[g + 1] = 0;
             continue;
         }
+        if (f->forced) {
+            f->codes[g + 1] = f->forced[g + 1];
+            continue;
+        }
         memcpy(p->scratch, logits, (size_t)vocab * sizeof(float));
         double u = f->sampling->greedy ? 0 : q3t_draw(f->seed, f->key, f->frame, (uint32_t)g + 1);
         f->codes[g + 1] = q3t_choose(w->kernels, f->sampling, p->scratch, vocab, u, p->scratch + vocab, p->order);

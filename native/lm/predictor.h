@@ -25,6 +25,7 @@ typedef struct q3t_prediction {
     uint64_t seed, key;
     uint32_t frame;
     int32_t *codes;                     /* (code_groups,): in: code 0; out: the other codes */
+    const int32_t *forced;              /* NULL, or (code_groups,): the codes that are taken instead of chosen ones */
     float *logits;                      /* out: (code_groups - 1, code vocab) */
     q3t_status status;                  /* out: Q3T_OK or Q3T_E_PREDICTOR_NONFINITE */
 } q3t_prediction;

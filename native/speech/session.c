@@ -27,15 +27,21 @@ static int codec_ids_ok(const q3t_config *c, const q3t_session_params *p) {
     return 1;
 }
 
+/* 1 if the codes (frames, code_groups) are rows of every embedding that they may index. */
+static int frames_ok(const q3t_config *c, const int32_t *codes, int32_t frames) {
+    return ids_ok(codes, frames * c->code_groups, 0, c->code_vocab < c->vocab ? c->code_vocab : c->vocab);
+}
+
 static int params_ok(const q3t_config *c, const q3t_session_params *p) {
     if (!q3t_in_range(p->rows, 1, c->max_positions) || !p->text_ids || !p->codec_ids || !q3t_in_range(p->prefix_rows, 0, p->rows)) return 0;
     if (!q3t_in_range(p->trailing, 0, c->max_positions) || (p->trailing && !p->trailing_ids)) return 0;
     if (!q3t_in_range(p->reference_frames, 0, c->max_positions) || (p->reference_frames && !p->reference_codes)) return 0;
     if (!q3t_in_range(p->max_frames, 1, c->max_positions - p->rows) || !q3t_in_range(p->min_frames, 0, p->max_frames)) return 0;
     if (!q3t_in_range(p->chunk_frames, 0, Q3T_CODEC_MAX_CHUNK) || !q3t_in_range(p->pipeline, 0, 1)) return 0;
+    if (!q3t_in_range(p->forced_frames, 0, p->max_frames) || (p->forced_frames && !p->forced_codes)) return 0;
     return sampling_ok(&p->talker) && sampling_ok(&p->predictor) && ids_ok(p->text_ids, p->rows, -1, c->text_vocab) &&
            ids_ok(p->trailing_ids, p->trailing, 0, c->text_vocab) && codec_ids_ok(c, p) &&
-           ids_ok(p->reference_codes, p->reference_frames * c->code_groups, 0, c->code_vocab < c->vocab ? c->code_vocab : c->vocab);
+           frames_ok(c, p->reference_codes, p->reference_frames) && frames_ok(c, p->forced_codes, p->forced_frames);
 }
 
 static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
@@ -56,6 +62,7 @@ static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
     s->predictor_logits = q3t_carve(a, (size_t)c->code_groups - 1, (size_t)c->code_vocab * sizeof(float));
     s->seen = q3t_carve(a, (size_t)c->vocab, 1);
     s->codes = q3t_carve(a, (size_t)p->reference_frames + (size_t)p->max_frames, (size_t)c->code_groups * sizeof(int32_t));
+    s->forced = q3t_carve(a, (size_t)p->forced_frames, (size_t)c->code_groups * sizeof(int32_t));
     q3t_transformer_carve_cache(&s->model->talker.t, &s->cache, a, p->rows + p->max_frames);
     q3t_transformer_carve_cache(&s->model->predictor.t, &s->predictor_cache, a, c->code_groups);
     q3t_session_decoder_carve(&s->decoder, a, p->chunk_frames, q3t_frame_samples(c));
@@ -77,6 +84,8 @@ static q3t_status open_parts(q3t_session *s, const q3t_session_params *p) {
     if (p->speaker) memcpy((float *)(uintptr_t)s->prompt.speaker, p->speaker, (size_t)c->talker.hidden * sizeof(float));
     if (p->reference_frames) copy(p->reference_codes, p->reference_frames * c->code_groups, s->codes);
     s->prompt.reference_codes = s->codes;
+    if (p->forced_frames) copy(p->forced_codes, p->forced_frames * c->code_groups, s->forced);
+    s->forced_frames = p->forced_frames;
     s->trailing = p->trailing;
     s->max_frames = p->max_frames;
     s->min_frames = q3t_max(p->min_frames, MIN_FRAMES);

@@ -21,7 +21,8 @@ struct q3t_session {
     float *predictor_logits;             /* (code_groups - 1, code_vocab) */
     unsigned char *seen;                 /* (vocab,): 1 for each value of code 0 generated so far */
     int32_t *codes;                      /* (reference_frames + max_frames, code_groups): the reference, then the generated frames */
-    int32_t frames, positions, cached_rows;
+    int32_t *forced;                     /* (forced_frames, code_groups): codes that are taken instead of chosen ones */
+    int32_t frames, forced_frames, positions, cached_rows;
     q3t_state state;
     q3t_status status;                   /* the first failure; the session then makes no more frames */
     double prefill_seconds, talker_seconds, predictor_seconds;
@@ -31,5 +32,10 @@ struct q3t_session {
 /* The codes of generated frame `frame`: (code_groups,). */
 static inline int32_t *q3t_session_frame(const q3t_session *s, int32_t frame) {
     return s->codes + (size_t)(s->reference_frames + frame) * (size_t)s->model->config.code_groups;
+}
+
+/* The codes that generated frame `frame` must get: (code_groups,), or NULL if they are chosen. */
+static inline const int32_t *q3t_session_forced(const q3t_session *s, int32_t frame) {
+    return frame < s->forced_frames ? s->forced + (size_t)frame * (size_t)s->model->config.code_groups : NULL;
 }
 #endif

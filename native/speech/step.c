@@ -61,6 +61,11 @@ static void choose(const q3t_model *m, q3t_session *s) {
     }
     memcpy(s->scores, s->logits, vocab * sizeof(float));
     q3t_talker_scores(s->scores, c->vocab, s->talker.repetition_penalty, s->seen, c->codec_eos, s->frames < s->min_frames);
+    const int32_t *forced = q3t_session_forced(s, s->frames);
+    if (forced) {
+        q3t_session_frame(s, s->frames)[0] = forced[0];
+        return;
+    }
     float *work = s->scores + vocab; /* a copy: the scores are for q3t_session_peek */
     memcpy(work, s->scores, vocab * sizeof(float));
     double u = s->talker.greedy ? 0 : q3t_draw(s->seed, s->key, (uint32_t)s->frames, 0);
@@ -87,6 +92,7 @@ static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
             .key = s->key,
             .frame = (uint32_t)s->frames,
             .codes = q3t_session_frame(s, s->frames),
+            .forced = q3t_session_forced(s, s->frames),
             .logits = s->predictor_logits,
         };
         predicted[count++] = s;

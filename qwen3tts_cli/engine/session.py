@@ -66,6 +66,7 @@ class Session:
     chunk_frames: frames that the decoder decodes at a time, 1 to 64; 0 means 1, 2, 4, then 8.
     pipeline: decode on a separate thread instead of inside `Model.step`.
     speaker: the speaker vector, float32 (hidden,). reference_codes: int32 (frames, code_groups).
+    forced_codes: int32 (frames, code_groups), codes that the first frames get instead of chosen ones; see forced.py.
     Raises EngineError for an array of another dtype or shape, or if memory or a thread is not available.
     """
 
@@ -84,6 +85,7 @@ class Session:
         pipeline: bool = False,
         speaker: np.ndarray | None = None,
         reference_codes: np.ndarray | None = None,
+        forced_codes: np.ndarray | None = None,
     ) -> None:
         self.model, self._handle, self._stepped = model, None, False
         groups = model.config.num_code_groups
@@ -98,6 +100,9 @@ class Session:
             pointer(reference_codes, np.int32, "int32_t[]", (frames, groups)),
             frames,
         )
+        if forced_codes is not None:
+            p.forced_codes = pointer(forced_codes, np.int32, "int32_t[]", (len(forced_codes), groups))
+            p.forced_frames = len(forced_codes)
         for out, s in ((p.talker, talker), (p.predictor, predictor)):
             out.greedy, out.temperature, out.top_k, out.top_p = int(s.greedy), s.temperature, s.top_k, s.top_p
             out.repetition_penalty = s.repetition_penalty
