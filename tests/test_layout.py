@@ -49,6 +49,7 @@ LAYERS = [
     "speech",
     "output",
     "bench",
+    "check",
     "cli",
     "__main__",
 ]

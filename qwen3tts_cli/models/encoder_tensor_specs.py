@@ -20,15 +20,16 @@ _MEL_BINS = 128
 
 def collect_speaker(config: SpeakerConfig, weights: WeightSet) -> list[tuple[str, int, np.ndarray]]:
     """Return the tensors of the speaker encoder, in the format of tensor_specs.collect. Raises CheckpointError."""
-    return [(spec.slot, spec.layer, load_tensor(spec, weights)) for spec in _speaker_specs(config)]
+    return [(spec.slot, spec.layer, load_tensor(spec, weights)) for spec in expected_speaker_tensors(config)]
 
 
 def collect_encoder(config: EncoderConfig, weights: WeightSet) -> list[tuple[str, int, np.ndarray]]:
     """Return the tensors of the codec's encoder, in the format of tensor_specs.collect. Raises CheckpointError."""
-    return [(spec.slot, spec.layer, load_tensor(spec, weights)) for spec in _encoder_specs(config)]
+    return [(spec.slot, spec.layer, load_tensor(spec, weights)) for spec in expected_encoder_tensors(config)]
 
 
-def _speaker_specs(config: SpeakerConfig) -> Iterator[TensorSpec]:
+def expected_speaker_tensors(config: SpeakerConfig) -> Iterator[TensorSpec]:
+    """Yield the tensors of the speaker encoder in model.safetensors of a base model."""
     channels, kernels, scale = config.channels, config.kernels, config.scale
     width, root = channels[-1], "speaker_encoder"
     yield from with_bias("SPEAKER_IN", 0, f"{root}.blocks.0.conv", (channels[0], _MEL_BINS, kernels[0]))
@@ -48,8 +49,9 @@ def _speaker_specs(config: SpeakerConfig) -> Iterator[TensorSpec]:
     yield from with_bias("SPEAKER_OUT", 0, f"{root}.fc", (config.embedding, 2 * width, 1))
 
 
-def _encoder_specs(config: EncoderConfig) -> Iterator[TensorSpec]:
-    """`at` is the index in encoder.layers of the reference, which counts activations too."""
+def expected_encoder_tensors(config: EncoderConfig) -> Iterator[TensorSpec]:
+    """Yield the tensors of the codec's encoder."""
+    # `at` is the index in encoder.layers of the reference, which counts activations too
     prefix, at, channels = "encoder.encoder.layers", 1, config.filters
     yield from with_bias("ENCODER_IN", 0, f"{prefix}.0.conv", (channels, 1, config.kernel))
     for stage, rate in enumerate(config.rates):
