@@ -35,7 +35,9 @@ def check_files(subject: Subject, fast: bool = False) -> Result:
     release = None if subject.known is None else subject.answers.releases.get(subject.known)
     if release is None:
         found = {} if fast else _digests(subject)
-        return Result(CHECK, NOT_APPLICABLE, "not the files of a released model", {"sha256": found})
+        return Result(
+            CHECK, NOT_APPLICABLE, "not the files of a released model; nothing was recorded of it", {"sha256": found}
+        )
     ends, problems, missing, unproven = _EndHashes(), [], [], []
     for name, (size, digest) in release.files.items():
         path = subject.folder / name

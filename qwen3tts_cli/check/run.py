@@ -13,7 +13,8 @@ from ..packed.load import load_packed_weights
 from ..packed.precision import choose_precision
 from . import decoder, files, same_bytes, structure, tokens
 from .result import FAILED, Result
-from .speech import check_exact, check_rounded
+from .same_bytes import check_same_bytes
+from .speech import EXACT, check_exact, check_rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,12 +44,9 @@ def _attempt(check: str, run: Callable[[], Result]) -> Result:
 
 def _speech(subject: Subject, precision: str | None) -> Iterator[Result]:
     """The checks for which the language models are opened, in bf16 and in one other precision at most."""
-    check = "speech bf16"
     try:
         with ExitStack() as opened:
-            checkpoint = opened.enter_context(
-                open_checkpoint(subject.folder, codec=subject.embedded, cache=False),
-            )
+            checkpoint = opened.enter_context(open_checkpoint(subject.folder, codec=subject.embedded, cache=False))
             writer = opened.enter_context(closing(BackgroundWriter(subject.threads)))
             options: dict[str, Any] = {"cache": False, "progress": None, "warn": lambda line: None}
             subject.report("speech: opening the model in bf16")
@@ -58,17 +56,14 @@ def _speech(subject: Subject, precision: str | None) -> Iterator[Result]:
             def open_model(threads: int) -> Model:
                 return opened.enter_context(Model(checkpoint, threads=threads, packed=matrices, codec=codec))
 
-            model = open_model(subject.threads)
-            result, exact = check_exact(subject, model)
-            yield result
+            model, exact = open_model(subject.threads), {}
+            yield _attempt(EXACT, lambda: check_exact(subject, model, exact))
             if last != "bf16":
-                check = f"speech {last}"
                 model.close()
                 subject.report(f"speech: opening the model in {last}")
                 matrices, _ = load_packed_weights(checkpoint, last, writer, codec=False, **options)
                 model = open_model(subject.threads)
-                yield check_rounded(subject, model, last, exact)
-            check = same_bytes.CHECK
-            yield same_bytes.check_same_bytes(subject, open_model(1), model, last)
+                yield _attempt(f"speech {last}", lambda: check_rounded(subject, model, last, exact))
+            yield _attempt(same_bytes.CHECK, lambda: check_same_bytes(subject, open_model(1), model, last))
     except Qwen3TTSError as error:
-        yield Result(check, FAILED, str(error))
+        yield Result("opening", FAILED, str(error))

@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from .answers import SpeechAnswer
     from .subject import Subject
 
+EXACT = "speech bf16"
 NEAR_TIE = 2e-5  # of the largest score of a row: what the order of float32 sums may change
 LONG_FACTOR = 1.3  # a precision whose speech is longer than bf16's by this factor gets a warning
 _MORE_FRAMES = 16  # after the recorded end, to see by how much an utterance is too long
 
 
-def check_exact(subject: Subject, model: Model) -> tuple[Result, dict[str, Trace]]:
-    """Compare greedy speech in bf16 with the recorded codes. Returns the result, and for each recorded utterance the
-    trace under teacher forcing (id -> Trace), with which other precisions are compared."""
-    check = "speech bf16"
+def check_exact(subject: Subject, model: Model, traces: dict[str, Trace]) -> Result:
+    """Compare greedy speech in bf16 with the recorded codes. traces: gets the trace of each recorded utterance under
+    teacher forcing, by its id, with which other precisions are compared."""
     answers = [] if subject.known is None else subject.answers.speech(subject.known)
     positions = [] if subject.known is None else subject.answers.positions(subject.known)
     if not answers and not positions:
-        return Result(check, NOT_APPLICABLE, "no speech of this model was recorded"), {}
-    problems, notes, measured, traces = [], [], {}, {}
+        return Result(EXACT, NOT_APPLICABLE, "no speech of this model was recorded")
+    problems, notes, measured = [], [], {}
     for number, each in enumerate(positions):
         problems += _check_positions(model, each)
         measured[f"positions {number + 1}"] = {"rows": len(each["text_ids"])}
@@ -56,7 +56,7 @@ def check_exact(subject: Subject, model: Model) -> tuple[Result, dict[str, Trace
     good = f"{len(answers)} utterances, {frames} frames have the recorded codes"
     leads = [each["smallest_lead"] for each in measured.values() if "smallest_lead" in each]
     good += f", smallest lead {min(leads):.2g}" if leads else ""
-    return judged(check, problems, "; ".join([good, *notes]), measured), traces
+    return judged(EXACT, problems, "; ".join([good, *notes]), measured)
 
 
 def _compare(subject: Subject, model: Model, answer: SpeechAnswer) -> tuple[dict[str, Any], Trace | None]:

@@ -16,6 +16,7 @@ from ...errors import CheckpointError, DownloadError, ModelNotFoundError, Output
 from ...models import hub_cache, local_models
 from .. import names_and_paths, options
 from ..console import Console
+from .models_check.command import check
 from .models_pack import damaged_packs, pack, remove_packed, tidy, unpack
 
 _name = click.argument("name", shell_complete=options.completion.models)
@@ -36,6 +37,7 @@ def models(context: click.Context) -> None:
       qwen3tts models list
       qwen3tts models pull 0.6b
       qwen3tts models verify 0.6b
+      qwen3tts models check 0.6b
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -234,6 +236,7 @@ def _verify(name: str, quiet: bool) -> bool:
     return not wrong
 
 
+models.add_command(check)
 models.add_command(pack)
 models.add_command(unpack)
 models.add_command(tidy)

@@ -1,0 +1,63 @@
+"""The table of `models check`, its last lines, and its JSON report."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .... import __version__
+from ....bench.host import processor
+from ....engine.cpu import cpu_flags, kernels_text
+
+if TYPE_CHECKING:
+    from ....check.result import Result
+    from ....check.subject import Subject
+
+_CHECK_WIDTH, _STATUS_WIDTH = 12, 15
+
+
+def line(result: Result) -> str:
+    """One line of the table: the check, its status, and why."""
+    return f"{result.check:{_CHECK_WIDTH}}  {result.status:{_STATUS_WIDTH}} {result.why}"
+
+
+def facts(subject: Subject) -> dict[str, Any]:
+    """What a bug report needs besides the results."""
+    return {
+        "version": __version__,
+        "kernels": kernels_text(),
+        "processor": processor(),
+        "flags": cpu_flags(),
+        "threads": subject.threads,
+        "model": subject.name,
+        "compared_with": subject.known,
+        "sha256": dict(sorted(subject.digests.items())),
+    }
+
+
+def last_lines(subject: Subject) -> list[str]:
+    """`facts` as lines of text. Of a digest the first 16 digits are shown."""
+    found = facts(subject)
+    compared = f", compared with the answers of {subject.known}" if subject.known else ""
+    lines = [
+        f"version     qwen3tts-cli {found['version']}",
+        f"kernels     {_instruction_sets(found['kernels'])}",
+        f"processor   {found['processor']}, {found['threads']} threads; {' '.join(found['flags']) or '-'}",
+        f"model       {subject.name}{compared}",
+    ]
+    return lines + [f"sha256      {digest[:16]} {name}" for name, digest in found["sha256"].items()]
+
+
+def _instruction_sets(kernels: str) -> str:
+    """`entry=isa entry=isa ...` as "isa n, isa n": how many entries each instruction set has."""
+    counts: dict[str, int] = {}
+    for pair in kernels.split():
+        isa = pair.partition("=")[2]
+        counts[isa] = counts.get(isa, 0) + 1
+    return ", ".join(f"{isa} {n}" for isa, n in counts.items())
+
+
+def as_json(subject: Subject, results: list[Result], passed: bool) -> bytes:
+    """The report: `facts`, whether all checks passed, and the results with everything that was measured."""
+    checks = [{"check": r.check, "status": r.status, "why": r.why, "measured": r.measured} for r in results]
+    return json.dumps({**facts(subject), "passed": passed, "checks": checks}, indent=1).encode() + b"\n"
