@@ -53,7 +53,8 @@ def check_exact(subject: Subject, model: Model, traces: dict[str, Trace]) -> Res
             else:
                 notes.append(f"{text}, in a record that may itself be wrong")
     frames = sum(each.get("frames", 0) for each in measured.values())
-    good = f"{len(answers)} utterances, {frames} frames have the recorded codes"
+    equal = len(answers) - len(notes)
+    good = f"{equal} of {len(answers)} utterances have the recorded codes, {frames} frames in all"
     leads = [each["smallest_lead"] for each in measured.values() if "smallest_lead" in each]
     good += f", smallest lead {min(leads):.2g}" if leads else ""
     return judged(EXACT, problems, "; ".join([good, *notes]), measured)
