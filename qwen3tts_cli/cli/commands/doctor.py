@@ -84,7 +84,11 @@ def _facts() -> dict[str, Any]:
         "models": _models(missing),
         "bench": advice.lines(),
     }
-    return {**facts, "missing": missing}
+    return {
+        **facts,
+        "check": "qwen3tts models check: compares what this machine computes with recorded answers",
+        "missing": missing,
+    }
 
 
 def _engine(missing: list[str]) -> dict[str, Any]:

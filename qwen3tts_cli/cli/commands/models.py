@@ -146,6 +146,7 @@ def pull(name: str, quiet: bool) -> None:
     except CheckpointError as error:
         raise DownloadError(f"{repo}: downloaded, but it cannot be opened: {error}") from None
     console.note(f"{repo}: {hub_cache.size_bytes(folder) / 1e9:.2f} GB, checked")
+    _note_revision(console, repo, folder)
     click.echo(folder)
 
 
@@ -233,7 +234,17 @@ def _verify(name: str, quiet: bool) -> bool:
         click.echo(f"error: {name}: {problem}", err=True)
     if not quiet:
         click.echo(f"{name}: {'damaged' if wrong else 'ok'}")
+    if not wrong and (repo := hub_cache.repo_of(name)) is not None:
+        _note_revision(Console(quiet), repo, folder)
     return not wrong
+
+
+def _note_revision(console: Console, repo: str, folder: Path) -> None:
+    """Say so if a released model is not the revision that this version was checked with. It is used all the same."""
+    from ...models.released import revision_note
+
+    if line := revision_note(repo, folder):
+        console.note(f"note: {line}")
 
 
 models.add_command(check)
