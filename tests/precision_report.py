@@ -1,7 +1,7 @@
 """precision_report.py [0.6b]: print the errors of int8 and int4 against bf16, as the tables of docs/precision.md.
 
-The model is the embedded voice, or random weights of the named size. Teacher forcing: the prompt of each frame's logits
-has the frames that bf16 chose before it as reference codes.
+The model is the embedded voice, or random weights of the named size. The logits of each frame are computed after the
+codes of the reference, or of random ones (teacher forcing).
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import sys
 import numpy as np
 from helpers import POCKET, golden_prompt, golden_rows, load_golden
 
+from qwen3tts_cli.check.speech import divergence
+from qwen3tts_cli.engine.forced import GREEDY, trace
 from qwen3tts_cli.engine.model import Model
-from qwen3tts_cli.engine.session import Sampling, Session
+from qwen3tts_cli.engine.session import Session
 from qwen3tts_cli.models.checkpoint import Checkpoint, open_checkpoint
 from qwen3tts_cli.models.synthetic import synthetic_checkpoint
 from qwen3tts_cli.packed import matrices as packed_matrices
@@ -21,7 +23,6 @@ from qwen3tts_cli.packed.precision import PRECISIONS
 from qwen3tts_cli.text.prompt import Prompt
 
 THREADS = 2
-GREEDY = Sampling(greedy=True)
 RANDOM_FRAMES, RANDOM_ROWS = 24, 24
 
 
@@ -40,36 +41,11 @@ def shorter(checkpoint, layers):
     return Checkpoint(config, kept, ())
 
 
-def first_step(model, prompt, **options):
-    """The first frame after a prompt: (normed output, logits, logits of the code predictor, codes)."""
-    c = model.config
-    options = {"seed": 0, "key": 0, "max_frames": 2, **options}
-    with Session(model, prompt, talker=GREEDY, predictor=GREEDY, **options) as session:
+def last_hidden(model, prompt):
+    """The normed output of the talker's last layer at the last row of a prompt: (hidden,)."""
+    with Session(model, prompt, talker=GREEDY, predictor=GREEDY, seed=0, key=0, max_frames=2) as session:
         model.step([session])
-        groups = c.num_code_groups
-        return (
-            session.peek("HIDDEN", (c.talker.hidden_size,)),
-            session.peek("LOGITS", (c.vocab_size,)),
-            session.peek("PREDICTOR_LOGITS", (groups - 1, c.predictor_vocab_size)),
-            session.codes(0, 1) if session.info.frames else np.zeros((0, groups), np.int32),
-        )
-
-
-def forced(prompt, frames, pad):
-    """The prompt followed by `frames` frames of reference codes."""
-    rows = -3 - np.arange(frames, dtype=np.int32)
-    return dataclasses.replace(
-        prompt,
-        text_ids=np.concatenate([prompt.text_ids, np.full(frames, pad, np.int32)]),
-        codec_ids=np.concatenate([prompt.codec_ids, rows]),
-    )
-
-
-def divergence(want, got):
-    """The KL divergence, in nats, of the softmax of two rows of logits."""
-    p, q = (x.astype(np.float64) - x.max() for x in (want, got))
-    p, q = (x - np.log(np.exp(x).sum()) for x in (p, q))
-    return float((np.exp(p) * (p - q)).sum())
+        return session.peek("HIDDEN", (model.config.talker.hidden_size,))
 
 
 def error(want, got):
@@ -82,40 +58,29 @@ def layers_table(checkpoint, prompt, packs, counts):
     for layers in counts:
         part = shorter(checkpoint, layers)
         with Model(part, threads=THREADS) as model:
-            want = first_step(model, prompt)[0]
+            want = last_hidden(model, prompt)
         cells = []
         for matrices in packs.values():
             with Model(part, threads=THREADS, packed=matrices) as model:
-                cells.append(f"{100 * error(want, first_step(model, prompt)[0]):.2f} %")
+                cells.append(f"{100 * error(want, last_hidden(model, prompt)):.2f} %")
         print(f"| {layers} | " + " | ".join(cells) + " |")
 
 
 def forced_table(checkpoint, cases, packs):
-    """Print the errors of every frame's logits under teacher forcing. cases: (prompt, codes)."""
-    found = {name: {"kl": [], "same": [], "predictor": [], "codes": []} for name in packs}
-    pad = checkpoint.config.tts_pad_id
+    """cases: (prompt, codes). Logits of every frame under teacher forcing."""
     with Model(checkpoint, threads=THREADS) as exact:
-        wanted = [
-            first_step(exact, forced(prompt, t, pad), reference_codes=codes[: max(t, 1)])
-            for prompt, codes in cases
-            for t in range(len(codes))
-        ]
+        wanted = [trace(exact, prompt, forced_codes=codes) for prompt, codes in cases]
+    found = {}
     for name, matrices in packs.items():
+        row = found[name] = {"kl": [], "same": [], "predictor": [], "codes": []}
         with Model(checkpoint, threads=THREADS, packed=matrices) as model:
-            at = iter(wanted)
-            for prompt, codes in cases:
-                for t in range(len(codes)):
-                    _, logits, heads, chosen = next(at)
-                    _, got, got_heads, got_codes = first_step(
-                        model, forced(prompt, t, pad), reference_codes=codes[: max(t, 1)]
-                    )
-                    row = found[name]
-                    row["kl"].append(divergence(logits, got))
-                    same = logits.argmax() == got.argmax()
-                    row["same"].append(same)
-                    if same and len(chosen) and len(got_codes):
-                        row["predictor"].append(divergence(heads[0], got_heads[0]))
-                        row["codes"].append((chosen[0, 1:2] == got_codes[0, 1:2]).mean())
+            for (prompt, codes), want in zip(cases, wanted, strict=True):
+                got, frames = trace(model, prompt, forced_codes=codes), range(len(codes))
+                equal = got.greedy_codes() == want.greedy_codes()
+                row["kl"] += [divergence(want.logits[t], got.logits[t]) for t in frames]
+                row["predictor"] += [divergence(want.groups[t, 0], got.groups[t, 0]) for t in frames]
+                row["same"] += list(equal[:, 0])
+                row["codes"] += list(equal[:, 1])
     print("| precision | frames | KL of code 0, mean / largest | same greedy code 0 | KL of code 1 | same code 1 |")
     print("|---|---|---|---|---|---|")
     for name, row in found.items():

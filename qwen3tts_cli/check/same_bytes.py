@@ -37,7 +37,7 @@ def check_same_bytes(subject: Subject, one: Model, many: Model, precision: str) 
 
 
 def _synthesizer(model: Model, subject: Subject, precision: str) -> Synthesizer:
-    """A synthesizer that is not closed: whoever opened the model closes it."""
+    """A synthesizer of an opened model. The caller closes the model, not the synthesizer."""
     return Synthesizer(model, subject.name, precision, on_warning=lambda line: None)
 
 

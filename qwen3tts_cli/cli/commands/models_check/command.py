@@ -1,4 +1,4 @@
-"""`qwen3tts models check`: prove that this engine, on this processor, computes what others recorded."""
+"""`qwen3tts models check`: compare what this engine computes on this processor with recorded answers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     type=options.Choice("bf16", "int8", "int4"),
-    help="Measured beside bf16. [default: what say takes for this model]",
+    help="Precision to measure beside bf16. [default: what say uses for this model]",
 )
-@click.option("--fast", is_flag=True, help="Of the files compare sizes and ends, not every byte.")
+@click.option("--fast", is_flag=True, help="Compare the sizes and the ends of the files, not every byte.")
 @click.option(
     "--as", "compare_with", metavar="MODEL", help="Compare with the answers of this model, whatever the files are."
 )
@@ -46,11 +46,10 @@ if TYPE_CHECKING:
 @options.quiet
 @click.pass_context
 def check(context: click.Context, name: str | None, **given: Any) -> None:
-    """Compare a model, as this engine computes it here, with recorded answers; without NAME the model that say takes.
+    """Compare what this machine computes with recorded answers of a model. Without NAME: the model that say uses.
 
-    Files, tensors, token ids, decoded samples and greedy speech are compared with what the official package, or who ran
-    it, recorded of the released models and of the embedded voice. Exit code 1 if a check failed. A bug report is best
-    made with this output.
+    The check compares files, tensors, token ids, decoded samples and greedy speech with records of the released models
+    and of the embedded voice. The exit code is 1 if a check fails. Put the output into a bug report.
 
     \b
     Examples:
