@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from answers import PACKAGE, answers_of, embedded_answers, write_answers
-from helpers import CHECKPOINTS, POCKET, allowed
+from helpers import CHECKPOINTS, POCKET, allowed, reference
 
 from qwen3tts_cli.audio import codec as codec_module
 from qwen3tts_cli.check import speech
@@ -122,6 +122,20 @@ def test_a_model_of_which_nothing_was_recorded(run):
     statuses = {line[:14].strip(): line[14:29].strip() for line in out.split("\n\n")[0].splitlines()}
     unknown = dict.fromkeys(["files", "tokenizer", "decoder", "speech bf16"], "not applicable")
     assert statuses == {**unknown, "structure": "passed", "same bytes": "passed"}
+
+
+def test_a_fine_tuned_model_with_a_known_codec(tmp_path):
+    """The small checkpoints have the same codec."""
+    table = answers_of("tiny-customvoice", "tiny-customvoice", CHECKPOINTS / "tiny-customvoice", names=["reppen_1.5"])
+    results = results_of(CHECKPOINTS / "tiny-base", write_answers(tmp_path / "answers.json", table))
+    passed = {check for check, result in results.items() if result.status == "passed"}
+    assert passed == {"structure", "decoder", "same bytes"}
+    assert not failed(results)
+
+
+def test_a_codec_alone_is_refused(run):
+    _, err = run("models", "check", str(CHECKPOINTS / "tiny-base" / "speech_tokenizer"), code=2)
+    assert "a codec without a language model" in err
 
 
 def test_the_package_has_the_answers_of_the_embedded_voice():
@@ -342,6 +356,28 @@ def test_records_of_code_0_alone_and_of_fewer_frames(answers, tmp_path):
 
     results = results_of(CHECKPOINTS / "tiny-customvoice", changed_answers(answers, tmp_path / "few.json", change))
     assert not failed(results)
+
+
+def test_text_ids_without_codes(answers, tmp_path):
+    """The largest logit after each row, and the code that follows the last, as NumPy computes them."""
+    model = reference().Model(str(CHECKPOINTS / "tiny-base"))
+    ids = next(ids for ids in ([n, 11, 70, 3] for n in range(200)) if logits_of(model, ids)[1][-1].argmax() < 64)
+    hidden, logits = logits_of(model, ids)
+    argmax = logits.argmax(1).tolist()
+    record = {"text_ids": ids, "argmax": argmax, "next_code": model.frame(hidden[-1], argmax[-1])[1]}
+    for key, value in (("next_code", record["next_code"] ^ 1), ("argmax", [argmax[0] ^ 1, *argmax[1:]]), (None, None)):
+        given = record if key is None else {**record, key: value}
+        path = changed_answers(
+            answers, tmp_path / "ids.json", lambda t, r=given: t["positions"].update({"tiny-base": [r]})
+        )
+        results = results_of(CHECKPOINTS / "tiny-base", path)
+        assert failed(results) == (set() if key is None else {"speech bf16"})
+
+
+def logits_of(model, ids):
+    model.talker.reset()
+    hidden = model.talker.forward(model.text(ids))
+    return hidden, hidden @ model.W["talker.codec_head.weight"].T
 
 
 # ------------------------------------------------------------ files, quickly

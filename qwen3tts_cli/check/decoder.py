@@ -19,7 +19,8 @@ _FULL_SCALE = 32768  # differences are given in units of a 16-bit sample
 
 def check_decoder(subject: Subject) -> Result:
     """Decode the recorded codes and compare the recorded samples."""
-    answers = [] if subject.known is None else subject.answers.decoder(subject.known)
+    known = subject.known or subject.known_codec
+    answers = [] if known is None else subject.answers.decoder(known)
     if not answers:
         return Result(CHECK, NOT_APPLICABLE, "no samples were recorded for this model")
     problems, measured = [], {}

@@ -136,17 +136,17 @@ def _difference_text(difference: dict[str, Any]) -> str:
 def _check_positions(model: Model, record: dict[str, Any]) -> list[str]:
     """Text ids alone, without a codec part, as rows of a prompt: the largest logit after each row, and the code 1 that
     follows the last of them."""
-    ids = np.array(record["text_ids"], np.int32)
-    problems = []
+    ids, following, problems = np.array(record["text_ids"], np.int32), record.get("next_code"), []
     for rows, recorded in enumerate(record["argmax"], 1):
         prompt = Prompt(ids[:rows].copy(), np.full(rows, -1, np.int32), np.zeros(0, np.int32), 0, [], [])
-        code = np.zeros((1, model.config.num_code_groups), np.int32)
-        code[0, 0] = recorded
-        found = trace(model, prompt, forced_codes=code)
-        if int(found.logits[0].argmax()) != recorded:
-            problems.append(f"text ids: row {rows}: found {int(found.logits[0].argmax())}, recorded is {recorded}")
-    if (following := record.get("next_code")) is not None and int(found.groups[0, 0].argmax()) != following:
-        problems.append(f"text ids: code 1: found {int(found.groups[0, 0].argmax())}, recorded is {following}")
+        found = trace(model, prompt, max_frames=1)
+        if (code := int(found.logits[0].argmax())) != recorded:
+            problems.append(f"text ids: row {rows}: code {code}, recorded is {recorded}")
+    if following is not None:
+        given = np.zeros((1, model.config.num_code_groups), np.int32)
+        given[0, 0] = record["argmax"][-1]
+        if (code := int(trace(model, prompt, forced_codes=given).groups[0, 0].argmax())) != following:
+            problems.append(f"text ids: code 1: {code}, recorded is {following}")
     return problems
 
 

@@ -21,13 +21,15 @@ WEIGHTS = ("model.safetensors", "speech_tokenizer/model.safetensors")
 @dataclass
 class Subject:
     """folder, name: of the model. answers: all that are known. known: the name in `answers` of the model that it is
-    compared with; None if there is none. assumed: whether `known` was given by the user. embedded: whether it is the
-    embedded voice. threads: of the engine. report: called with one line about the progress."""
+    compared with; None if there is none. known_codec: a model with the same codec, if `known` is None. assumed: whether
+    the user chose `known`. embedded: whether it is the embedded voice. threads: of the engine. report: called with one
+    line about the progress. digests: file name -> SHA-256, of the files that were hashed."""
 
     folder: Path
     name: str
     answers: Answers
     known: str | None = None
+    known_codec: str | None = None
     assumed: bool = False
     embedded: bool = False
     threads: int = field(default_factory=default_threads)
@@ -62,13 +64,17 @@ def find_subject(
     whatever the files are. Raises ModelNotFoundError, UsageError for an unknown name, InputError for the answers.
     """
     resolved, known_answers = hub_cache.resolve_model(model), load_answers(answers)
+    if hub_cache.is_codec_only(resolved.path):
+        raise UsageError(f"model {resolved.name}: a codec without a language model; name a model that has both")
     subject = Subject(resolved.path, resolved.name, known_answers, embedded=resolved.embedded, report=report)
     if compare_with is not None:
         if compare_with.lower() not in known_answers.models:
             raise UsageError(f"{compare_with}: no answers of this model; there are {', '.join(known_answers.models)}")
         subject.known, subject.assumed = compare_with.lower(), True
         return subject
-    subject.known = _by_name(subject) or _by_files(subject)
+    subject.known = _by_name(subject) or _by_files(subject, "config.json", WEIGHTS[0])
+    if subject.known is None:
+        subject.known_codec = _by_files(subject, WEIGHTS[1])
     return subject
 
 
@@ -81,9 +87,9 @@ def _by_name(subject: Subject) -> str | None:
     return next((alias for alias, each in subject.answers.releases.items() if each == release), None)
 
 
-def _by_files(subject: Subject) -> str | None:
-    """The first model of which config.json or the weights of the language models are the same, byte for byte."""
-    for file in ("config.json", WEIGHTS[0]):
+def _by_files(subject: Subject, *files: str) -> str | None:
+    """The first model of which one of the files is the same, byte for byte."""
+    for file in files:
         try:
             size = os.stat(subject.folder / file).st_size
         except OSError:

@@ -49,12 +49,13 @@ def last_lines(subject: Subject) -> list[str]:
 
 
 def _instruction_sets(kernels: str) -> str:
-    """`entry=isa entry=isa ...` as "isa n, isa n": how many entries each instruction set has."""
+    """`entry=isa entry=isa ...; build` as "isa n, isa n; build": how many entries each instruction set has."""
     counts: dict[str, int] = {}
-    for pair in kernels.split():
+    table, _, build = kernels.partition("; ")
+    for pair in table.split():
         isa = pair.partition("=")[2]
         counts[isa] = counts.get(isa, 0) + 1
-    return ", ".join(f"{isa} {n}" for isa, n in counts.items())
+    return ", ".join(f"{isa} {n}" for isa, n in counts.items()) + f"; {build}"
 
 
 def as_json(subject: Subject, results: list[Result], passed: bool) -> bytes:
