@@ -15,7 +15,7 @@ from qwen3tts_cli.check.structure import lines_digest
 from qwen3tts_cli.models.config.codec import load_codec_config
 from qwen3tts_cli.models.config.encoders import SpeakerConfig, load_encoder_config
 from qwen3tts_cli.models.encoder_tensor_specs import expected_encoder_tensors, expected_speaker_tensors
-from qwen3tts_cli.models.hub_cache import ALIASES
+from qwen3tts_cli.models.local_models import ALIASES
 from qwen3tts_cli.models.released import RELEASES, release_of, revision_note
 from qwen3tts_cli.models.synthetic import synthetic_config
 from qwen3tts_cli.models.tensor_specs import expected_tensors

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..common.machine import default_threads
 from ..errors import UsageError
-from ..models import hub_cache
+from ..models import hub_cache, local_models
 from ..models.released import release_of
 from .answers import Answers, load_answers
 
@@ -58,12 +58,12 @@ def find_subject(
     compare_with: str | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Subject:
-    """Find a model, as hub_cache.resolve_model does, and the answers for it.
+    """Find a model, as local_models.resolve_model does, and the answers for it.
 
     answers: a file of answers instead of the package's. compare_with: the name of a model whose answers are used,
     whatever the files are. Raises ModelNotFoundError, UsageError for an unknown name, InputError for the answers.
     """
-    resolved, known_answers = hub_cache.resolve_model(model), load_answers(answers)
+    resolved, known_answers = local_models.resolve_model(model), load_answers(answers)
     if hub_cache.is_codec_only(resolved.path):
         raise UsageError(f"model {resolved.name}: a codec without a language model; name a model that has both")
     subject = Subject(resolved.path, resolved.name, known_answers, embedded=resolved.embedded, report=report)
@@ -80,7 +80,7 @@ def find_subject(
 
 def _by_name(subject: Subject) -> str | None:
     """The name in the answers of the embedded voice, an alias, or a released repository."""
-    name = hub_cache.EMBEDDED if subject.embedded else subject.name.lower()
+    name = local_models.EMBEDDED if subject.embedded else subject.name.lower()
     if name in subject.answers.releases:
         return name
     release = release_of(subject.name)

@@ -234,7 +234,7 @@ def _verify(name: str, quiet: bool) -> bool:
         click.echo(f"error: {name}: {problem}", err=True)
     if not quiet:
         click.echo(f"{name}: {'damaged' if wrong else 'ok'}")
-    if not wrong and (repo := hub_cache.repo_of(name)) is not None:
+    if not wrong and (repo := local_models.repo_of(name)) is not None:
         _note_revision(Console(quiet), repo, folder)
     return not wrong
 
