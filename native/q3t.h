@@ -172,8 +172,8 @@ typedef struct q3t_session_params {
     int32_t min_frames;          /* 0 .. max_frames: the model may not end the utterance earlier; less than 2 counts as 2 */
     int32_t chunk_frames;        /* frames decoded at a time, 1 .. 64; 0: 1, 2, 4, then 8, fewer if playback would run dry */
     int32_t pipeline;            /* 1: decode on a thread of the session's own; 0: inside q3t_step */
-    int32_t forced_frames;       /* 0 .. max_frames: teacher forcing; the logits are computed, but the first frames get */
-    const int32_t *forced_codes; /* these codes, (forced_frames, code_groups), instead of chosen ones */
+    int32_t forced_frames;       /* 0 .. max_frames; teacher forcing: so many first frames get given codes, not chosen ones */
+    const int32_t *forced_codes; /* (forced_frames, code_groups): the given codes; the logits are computed as ever */
 } q3t_session_params;
 
 typedef enum q3t_state {

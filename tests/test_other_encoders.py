@@ -10,7 +10,7 @@ from helpers import open_encoder, open_speaker, reference, relative_error
 from test_other_sizes import to_bf16, write_safetensors
 
 from qwen3tts_cli.models.config.encoders import load_encoder_config, load_speaker_config
-from qwen3tts_cli.models.encoder_tensor_specs import _encoder_specs, _speaker_specs
+from qwen3tts_cli.models.encoder_tensor_specs import expected_encoder_tensors, expected_speaker_tensors
 
 RNG = np.random.default_rng(11)
 SPEAKERS = {
@@ -51,7 +51,7 @@ def samples(n: int) -> np.ndarray:
 def test_the_speaker_encoder_equals_the_numpy_reference(tmp_path, name):
     settings = {"enc_dim": 20, "enc_se_channels": 5, "enc_attention_channels": 9, **SPEAKERS[name]}
     (tmp_path / "config.json").write_text(json.dumps({"speaker_encoder_config": settings}))
-    rows = list(_speaker_specs(load_speaker_config(tmp_path)))
+    rows = list(expected_speaker_tensors(load_speaker_config(tmp_path)))
     arrays = {row.name: draw(row.name, row.shape) for row in rows}
     rounded = {key: to_bf16(array) for key, array in arrays.items()}
     write_safetensors(tmp_path / "model.safetensors", {key: ("BF16", bits) for key, bits in rounded.items()})
@@ -87,7 +87,7 @@ def test_the_codec_encoder_equals_the_numpy_reference(tmp_path, name):
     config = {"encoder_config": encoder, "decoder_config": {"codebook_size": 64}, "encode_downsample_rate": rate}
     config |= {"encoder_valid_num_quantizers": 5}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    rows = list(_encoder_specs(load_encoder_config(tmp_path / "config.json")))
+    rows = list(expected_encoder_tensors(load_encoder_config(tmp_path / "config.json")))
     arrays = {row.name: draw(row.name, row.shape) for row in rows}
     write_safetensors(tmp_path / "model.safetensors", {key: ("F32", array) for key, array in arrays.items()})
     codec = object.__new__(reference().Codec)

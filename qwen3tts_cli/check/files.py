@@ -80,6 +80,9 @@ def _result(
         "revision": release.revision,
         "sha256": {} if fast else _digests(subject),
     }
+    if problems and release.revision and release.is_newer(subject.folder):
+        revisions = f"this is revision {subject.folder.name[:8]}, published were the files of {release.revision[:8]}"
+        problems[0] += f"; {revisions}"
     result = judged(CHECK, problems, good, measured)
     if result.status == FAILED and subject.assumed:
         why = f"not the published files of {subject.known}: {result.why}"

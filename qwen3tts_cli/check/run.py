@@ -60,6 +60,7 @@ def _speech(subject: Subject, precision: str | None) -> Iterator[Result]:
             yield _attempt(EXACT, lambda: check_exact(subject, model, exact))
             if last != "bf16":
                 model.close()
+                matrices = None  # freed before the next ones are made
                 subject.report(f"speech: opening the model in {last}")
                 matrices, _ = load_packed_weights(checkpoint, last, writer, codec=False, **options)
                 model = open_model(subject.threads)

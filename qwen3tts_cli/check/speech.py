@@ -44,9 +44,8 @@ def check_exact(subject: Subject, model: Model, traces: dict[str, Trace]) -> Res
         if forced is not None:
             traces[answer.id] = forced
         if (difference := found.get("difference")) is not None:
-            near = difference["near_tie"]
             text = f"{answer.id}: {_difference_text(difference)}"
-            if near:
+            if difference["near_tie"]:
                 notes.append(f"{text}: a near tie")
             elif answer.trusted:
                 problems.append(text)
@@ -63,7 +62,8 @@ def check_exact(subject: Subject, model: Model, traces: dict[str, Trace]) -> Res
 def _compare(subject: Subject, model: Model, answer: SpeechAnswer) -> tuple[dict[str, Any], Trace | None]:
     """What was measured of one utterance, with `difference` if a code differs; and the trace under teacher forcing."""
     given, prompt = _arguments(answer), prompt_of(model, answer)
-    complete = int((answer.codes >= 0).all(axis=1).argmin()) if (answer.codes < 0).any() else len(answer.codes)
+    known = (answer.codes >= 0).all(axis=1)
+    complete = len(known) if known.all() else int(known.argmin())  # frames before the first that lacks a code
     given["on_frame"] = lambda n: subject.report(f"speech: {answer.id}, frame {n} of {len(answer.codes)}")
     forced, end = None, model.config.codec_eos_id
     if complete:
@@ -74,7 +74,9 @@ def _compare(subject: Subject, model: Model, answer: SpeechAnswer) -> tuple[dict
     else:
         limit = len(answer.codes) + (_MORE_FRAMES if answer.ended else 0)
         free = trace(model, prompt, max_frames=limit, **given)
-        found = {"frames": len(free.codes), "smallest_lead": float(free.leads().min(initial=np.inf))}
+        found = {"frames": len(free.codes)}
+        if len(free.codes):
+            found["smallest_lead"] = float(free.leads().min())
         difference = _first_difference(free, answer.codes, end, ended=answer.ended)
         if difference is not None and difference["near_tie"] and forced is not None:
             # every later difference must be a near tie too
@@ -182,10 +184,8 @@ def check_rounded(subject: Subject, model: Model, precision: str, exact: dict[st
         divergences.append(kl)
         same, same_first, frames = same + equal.sum(), same_first + equal[:, 0].sum(), frames + len(equal)
     groups = model.config.num_code_groups
-    why = f"under teacher forcing {100 * same / (frames * groups):.1f} % of the codes and "
-    why += (
-        f"{100 * same_first / frames:.1f} % of code 0 as in bf16, KL of code 0 {np.concatenate(divergences).mean():.2g}"
-    )
+    shares = f"{100 * same / (frames * groups):.1f} % of the codes and {100 * same_first / frames:.1f} % of code 0"
+    why = f"under teacher forcing {shares} as in bf16, KL of code 0 {np.concatenate(divergences).mean():.2g}"
     return Result(check, PASSED, "; ".join([why, *warnings]), measured)
 
 
