@@ -424,14 +424,42 @@ def test_a_file_that_holds_no_answers(run, tmp_path, text):
     assert err.count("\n") == 1
 
 
-def test_malformed_records_are_named(answers, tmp_path):
-    def change(table):
-        table["speech"]["tiny-base"][0]["codes"] = [[1], [2, 3]]
-        table["decoder"]["tiny-base"] = [{}]
+MALFORMED = {
+    "tokenizer": [[["a"]], [3], {"a": 1}, [["a", ["b"]]]],
+    "decoder": [[{}], [{"id": 1}], 7],
+    "speech": [[{}], [None], "tiny-voicedesign2"],
+    "positions": [[{"text_ids": 3}], [{"text_ids": [1], "argmax": ["x"], "next_code": None}]],
+    "config": [[1], {"ids": 3}, {"speakers": [1]}],
+}
 
-    results = results_of(CHECKPOINTS / "tiny-base", changed_answers(answers, tmp_path / "bad.json", change))
-    assert {"decoder", "speech bf16"} <= failed(results)
-    assert "malformed answers" in results["decoder"].why
+
+@pytest.mark.parametrize(("section", "records"), [(s, r) for s, rows in MALFORMED.items() for r in rows], ids=repr)
+def test_malformed_records_fail_and_do_no_more(answers, tmp_path, section, records):
+    path = changed_answers(answers, tmp_path / "bad.json", lambda t: t[section].update({"tiny-base": records}))
+    results = results_of(CHECKPOINTS / "tiny-base", path)
+    assert all("malformed answers" in results[check].why for check in failed(results))
+    assert bool(failed(results)) == (not isinstance(records, str))
+
+
+@pytest.mark.parametrize("part", ["codes", "samples", "speaker", "reference", "voice"])
+def test_records_that_do_not_suit_the_model_fail(answers, tmp_path, part):
+    def change(table):
+        speech, decoder = table["speech"]["tiny-base"], table["decoder"]["tiny-base"]
+        if part == "codes":
+            speech[0]["codes"] = [row[:8] for row in speech[0]["codes"]]
+        elif part == "samples":
+            decoder[0]["samples"][0]["first"] = 10**9
+        elif part == "voice":
+            speech[0]["voice"] = 3
+        elif part == "speaker":
+            speech[0]["speaker"] = [1, 2, 3]
+        else:
+            speech[1]["reference_codes"] = [[-5] * 16]
+
+    path = changed_answers(answers, tmp_path / "bad.json", change)
+    results = results_of(CHECKPOINTS / "tiny-base", path)
+    lines = {"samples": {"decoder"}, "voice": {"tokenizer", "speech bf16"}}  # the tokenizer reads the texts of speech
+    assert failed(results) == lines.get(part, {"speech bf16"})
 
 
 def test_an_unknown_model_to_compare_with(run):

@@ -9,7 +9,7 @@ the name under which the section has the same records.
     tokenizer  [[text, [token id, ..]], ..]
     decoder    [DecoderAnswer, ..]
     speech     [SpeechAnswer, ..]
-    positions  [{"text_ids", "argmax", "next_code"}, ..]; see speech.py
+    positions  [PositionsAnswer, ..]
 
 Arrays are lists of integers, or {"dtype", "base64"} with little-endian values.
 """
@@ -77,6 +77,16 @@ class SpeechAnswer:
     source: str
 
 
+@dataclass(frozen=True)
+class PositionsAnswer:
+    """Text ids that are the rows of a prompt without a codec part. argmax: the id of the largest logit of code 0 after
+    each row. next_code: the greedy code 1 after the last of them, or None."""
+
+    text_ids: list[int]
+    argmax: list[int]
+    next_code: int | None
+
+
 class Answers:
     """The recorded answers of a file, by the names of models."""
 
@@ -87,20 +97,22 @@ class Answers:
         for name in sections["files"]:
             entry = self._records("files", name)
             with self._parsing(f"files of {name}"):
-                files = {str(file): (int(size), digest) for file, (size, digest) in entry["files"].items()}
-                self.releases[name] = Release(entry["repository"], entry["revision"], files)
+                files = {file: (int(size), _text(digest)) for file, (size, digest) in entry["files"].items()}
+                self.releases[name] = Release(_text(entry["repository"]), _text(entry["revision"]), files)
 
     @property
     def models(self) -> list[str]:
         """The names of the models that have answers or known files."""
         return list(dict.fromkeys([*self.releases, *(name for each in self._sections.values() for name in each)]))
 
-    def config(self, model: str) -> dict[str, Any]:
-        """The section `config` of a model; empty if it has none."""
-        return self._records("config", model) or {}
+    def config(self, model: str) -> dict[str, dict[str, Any]]:
+        """The section `config` of a model; empty if it has none. Raises InputError for a malformed record, as the other
+        methods do."""
+        with self._parsing(f"config of {model}"):
+            return {key: dict(values) for key, values in (self._records("config", model) or {}).items()}
 
     def tokenizer(self, model: str) -> list[tuple[str, list[int]]]:
-        """(text, token ids) of a model. Raises InputError for a malformed record, as the other methods do."""
+        """(text, token ids) of a model."""
         with self._parsing(f"tokenizer of {model}"):
             return [(str(text), [int(i) for i in ids]) for text, ids in self._records("tokenizer", model) or []]
 
@@ -123,9 +135,13 @@ class Answers:
         with self._parsing(f"speech of {model}"):
             return [_speech(each) for each in self._records("speech", model) or []]
 
-    def positions(self, model: str) -> list[dict[str, Any]]:
-        """The records of the section `positions`."""
-        return self._records("positions", model) or []
+    def positions(self, model: str) -> list[PositionsAnswer]:
+        """The records of text ids without codes."""
+        with self._parsing(f"positions of {model}"):
+            return [
+                PositionsAnswer([int(i) for i in each["text_ids"]], [int(i) for i in each["argmax"]], each["next_code"])
+                for each in self._records("positions", model) or []
+            ]
 
     def _records(self, section: str, model: str) -> Any:
         records = self._sections[section].get(model)
@@ -186,23 +202,30 @@ def _codes(rows: list[list[int]]) -> np.ndarray:
     return codes
 
 
+def _text(value: Any) -> str | None:
+    """A text or None. Raises TypeError for anything else."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"expected a text or null, found {type(value).__name__}")
+    return value
+
+
 def _speech(each: dict[str, Any]) -> SpeechAnswer:
     speaker, reference = each.get("speaker"), each.get("reference_codes")
     return SpeechAnswer(
         id=str(each["id"]),
         text=str(each["text"]),
-        voice=each.get("voice"),
-        language=each.get("language"),
+        voice=_text(each.get("voice")),
+        language=_text(each.get("language")),
         text_mode=str(each["text_mode"]),
-        instruct=each.get("instruct"),
+        instruct=_text(each.get("instruct")),
         repetition_penalty=float(each["repetition_penalty"]),
         speaker=None if speaker is None else np.ascontiguousarray(array_of(speaker), np.float32),
-        reference_text=each.get("reference_text"),
+        reference_text=_text(each.get("reference_text")),
         reference_codes=None if reference is None else _codes(reference),
         codes=_codes(each["codes"]),
         ended=bool(each["ended"]),
         first_only=bool(each.get("first_only", False)),
         trusted=bool(each.get("trusted", True)),
-        text_ids=each.get("text_ids"),
+        text_ids=None if each.get("text_ids") is None else [int(i) for i in each["text_ids"]],
         source=str(each["source"]),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..audio.codec import Codec
+from ..errors import InputError
 from .result import NOT_APPLICABLE, Result, judged
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def _compare(samples: np.ndarray, answer: DecoderAnswer) -> dict[str, Any]:
     largest, at, signal, noise = 0.0, 0, 0.0, 0.0
     for first, recorded in answer.samples:
         found = samples[first : first + len(recorded)].astype(np.float64)
+        if found.shape != recorded.shape or not len(recorded):
+            raise InputError(f"answers: {answer.id}: {len(recorded)} samples at {first}, which the codes do not have")
         difference = np.abs(found - recorded)
         if difference.max() > largest:
             largest, at = float(difference.max()), first + int(difference.argmax())

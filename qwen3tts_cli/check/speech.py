@@ -13,12 +13,13 @@ import numpy as np
 
 from ..engine.forced import GREEDY, Trace, trace
 from ..engine.session import Sampling
+from ..errors import InputError
 from ..text.prompt import Prompt, build_prompt
 from .result import NOT_APPLICABLE, PASSED, Result, judged
 
 if TYPE_CHECKING:
     from ..engine.model import Model
-    from .answers import SpeechAnswer
+    from .answers import PositionsAnswer, SpeechAnswer
     from .subject import Subject
 
 EXACT = "speech bf16"
@@ -37,7 +38,7 @@ def check_exact(subject: Subject, model: Model, traces: dict[str, Trace]) -> Res
     problems, notes, measured = [], [], {}
     for number, each in enumerate(positions):
         problems += _check_positions(model, each)
-        measured[f"positions {number + 1}"] = {"rows": len(each["text_ids"])}
+        measured[f"positions {number + 1}"] = {"rows": len(each.text_ids)}
     for answer in answers:
         found, forced = _compare(subject, model, answer)
         measured[answer.id] = found
@@ -62,6 +63,8 @@ def check_exact(subject: Subject, model: Model, traces: dict[str, Trace]) -> Res
 def _compare(subject: Subject, model: Model, answer: SpeechAnswer) -> tuple[dict[str, Any], Trace | None]:
     """What was measured of one utterance, with `difference` if a code differs; and the trace under teacher forcing."""
     given, prompt = _arguments(answer), prompt_of(model, answer)
+    if answer.codes.shape[1] != model.config.num_code_groups:
+        raise InputError(f"answers: {answer.id}: {answer.codes.shape[1]} code groups, the model has another number")
     known = (answer.codes >= 0).all(axis=1)
     complete = len(known) if known.all() else int(known.argmin())  # frames before the first that lacks a code
     given["on_frame"] = lambda n: subject.report(f"speech: {answer.id}, frame {n} of {len(answer.codes)}")
@@ -135,20 +138,19 @@ def _difference_text(difference: dict[str, Any]) -> str:
     return f"{place}: code {difference['chosen']}{lead}, recorded is {difference['recorded']}"
 
 
-def _check_positions(model: Model, record: dict[str, Any]) -> list[str]:
-    """Text ids alone, without a codec part, as rows of a prompt: the largest logit after each row, and the code 1 that
-    follows the last of them."""
-    ids, following, problems = np.array(record["text_ids"], np.int32), record.get("next_code"), []
-    for rows, recorded in enumerate(record["argmax"], 1):
+def _check_positions(model: Model, record: PositionsAnswer) -> list[str]:
+    """Problems of a record of text ids without codes."""
+    ids, problems = np.array(record.text_ids, np.int32), []
+    for rows, recorded in enumerate(record.argmax, 1):
         prompt = Prompt(ids[:rows].copy(), np.full(rows, -1, np.int32), np.zeros(0, np.int32), 0, [], [])
         found = trace(model, prompt, max_frames=1)
         if (code := int(found.logits[0].argmax())) != recorded:
             problems.append(f"text ids: row {rows}: code {code}, recorded is {recorded}")
-    if following is not None:
+    if record.next_code is not None:
         given = np.zeros((1, model.config.num_code_groups), np.int32)
-        given[0, 0] = record["argmax"][-1]
-        if (code := int(trace(model, prompt, forced_codes=given).groups[0, 0].argmax())) != following:
-            problems.append(f"text ids: code 1: {code}, recorded is {following}")
+        given[0, 0] = record.argmax[-1]
+        if (code := int(trace(model, prompt, forced_codes=given).groups[0, 0].argmax())) != record.next_code:
+            problems.append(f"text ids: code 1: {code}, recorded is {record.next_code}")
     return problems
 
 

@@ -6,7 +6,6 @@ import hashlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError
 from ..models.config.encoders import load_encoder_config, load_speaker_config
 from ..models.config.model import ModelConfig, load_config
 from ..models.encoder_tensor_specs import expected_encoder_tensors, expected_speaker_tensors
@@ -98,8 +97,6 @@ def _wrong_ids(config: ModelConfig, recorded: Mapping[str, Any]) -> list[str]:
     problems = []
     for section, values in found.items():
         expected = recorded.get(section, {})
-        if not isinstance(expected, dict):
-            raise CheckpointError(f"answers: {section}: expected an object")
         for name, value in expected.items():
             if values.get(name) != value:
                 shown = "missing" if name not in values else str(values[name])
