@@ -22,11 +22,12 @@ class Replacement:
 
     As a context manager it commits if the block ends without an exception, and discards otherwise.
 
-    path: if it is a symbolic link, the link's target is replaced. An existing file keeps its mode; a write-protected
-    file is not replaced. new: the file must not exist, not even as a dangling link; of two processes that create it at
-    the same time one gets FileExistsError. mode: the permission bits of a file that did not exist, before the umask.
-    durable: False skips fsync, for a file that can be made again and is checked when it is read. temporary: the name
-    of the temporary file; a file of that name, left by a killed process, is replaced, so the caller must hold a lock.
+    path: the file to write. If it is a symbolic link, the link's target is replaced. An existing file keeps its mode; a
+    write-protected file is not replaced. new: True if the file must not exist, not even as a dangling link; if two
+    processes create it at the same time, one of them gets FileExistsError. mode: the permission bits of a file that did
+    not exist, before the umask. durable: False skips fsync, for a file that can be made again and is checked when it is
+    read. temporary: the name of the temporary file. An older file of that name, left by a killed process, is deleted,
+    so the caller must hold a lock.
     Raises OSError, and ValueError for a path with a NUL character.
     """
 
@@ -47,7 +48,7 @@ class Replacement:
         if not os.path.isdir(self._folder):
             raise FileNotFoundError(errno.ENOENT, f"no folder {self._folder}")
         kept = self._kept_mode()
-        # The name is set before the file exists, so that `discard` removes it after an interrupt right behind os.open.
+        # The name is set before the file exists, so that `discard` removes the file after an interrupt inside os.open.
         name = temporary or f".qwen3tts-{os.urandom(8).hex()}.part"
         self._temporary = os.path.join(self._folder, name)
         try:
@@ -79,7 +80,7 @@ class Replacement:
         return stat.S_IMODE(status.st_mode)
 
     def finish(self) -> None:
-        """Flush the file to the disk and close it. It keeps its temporary name until `commit`. Raises OSError."""
+        """Flush the file to the disk and close it; the file keeps its temporary name until `commit`. Raises OSError."""
         if self.file.closed:
             return
         self.file.flush()
@@ -88,7 +89,7 @@ class Replacement:
         self.file.close()
 
     def commit(self) -> None:
-        """Give the file its final name in one atomic step. Raises OSError, and FileExistsError for `new`."""
+        """Give the file its final name in one atomic step. Raises OSError; FileExistsError if `new` and it exists."""
         self.finish()
         assert self._temporary is not None, "neither committed nor discarded before"
         if self._new:

@@ -63,7 +63,7 @@ _ENCODED = (
     *(".dts", ".ape", ".wv", ".mpc", ".tta", ".spx", ".avi", ".mpg", ".ts", ".flv", ".ra", ".dsf"),
 )
 _POINTER = b"version https://git-lfs.github.com/spec/"
-# the command that prints the text of a file of a kind
+# kind of a file: the command that prints its text
 _TEXT_COMMANDS = {
     "a PDF file": "pdftotext {} -",
     "a PostScript file": "ps2ascii {}",
@@ -119,7 +119,7 @@ def _zip_kind(head: bytes) -> str:
 
 
 def why_not_text(head: bytes, name: str) -> str | None:
-    """Return why a file is not a text to speak, and a command that extracts one; None if it may be a text.
+    """Return why a file is not a text to speak, and a command that extracts its text; None if it may be a text.
 
     head: the first HEAD_BYTES of the file. name: the file's name in the command.
     """

@@ -62,7 +62,7 @@ class Lifetime:
         _all.add(weakref.ref(self, _all.discard))
 
     def _renew(self) -> None:
-        self._inside: dict[int, int] = {}  # id of a call -> its thread
+        self._inside: dict[int, int] = {}  # id of a call: id of the thread that makes it
         self._turns: list[int] = []  # ids of the exclusive calls in order of arrival; the first one runs
         self._wakeups: deque[threading.Lock] = deque()  # a lock for each waiting thread, released to wake it
 
@@ -80,8 +80,8 @@ class Lifetime:
     def alone(self) -> _Call:
         """Return a context manager for one exclusive call; exclusive calls run one at a time in order of arrival.
 
-        Entering it raises EngineError like `check`, and instead of a deadlock: if this thread is inside an exclusive
-        call already, or if the thread that is inside one waits for this thread.
+        Entering it raises EngineError like `check`. It also raises EngineError where waiting would be a deadlock: this
+        thread is inside an exclusive call already, or the thread inside an exclusive call waits for this thread.
         """
         return _Call(self, True)
 
@@ -96,7 +96,7 @@ class Lifetime:
             raise
 
     def close(self) -> None:
-        """Refuse later calls, wait for the running calls of other threads, and free. May be called more than once."""
+        """Refuse later calls, wait for the running calls of other threads, free the resource. May be called again."""
         try:
             with self.call():  # keeps the object from being freed before `stop` has run
                 self._closed = True
@@ -154,7 +154,7 @@ class Lifetime:
                     parent._free_if_unused()
 
     def _new_wakeup(self) -> threading.Lock:
-        """Return a lock that the next `_wake` releases. The caller tests its condition after this, not before."""
+        """Return a lock that the next `_wake` releases. The caller then tests the condition that it waits for."""
         wakeup = threading.Lock()
         wakeup.acquire()
         self._wakeups.append(wakeup)
@@ -193,7 +193,7 @@ class Lifetime:
                 _waiting[me] = outer
 
 
-_waiting: dict[int, tuple[Lifetime, int]] = {}  # thread -> (lifetime, exclusive call) that it waits to begin
+_waiting: dict[int, tuple[Lifetime, int]] = {}  # thread: (lifetime, exclusive call that the thread waits to begin)
 
 
 def _is_deadlocked(me: int) -> bool:
@@ -211,8 +211,8 @@ def _is_deadlocked(me: int) -> bool:
 
 
 class _Call:
-    """One call, registered from `__enter__` to `__exit__`. An exception of a signal handler may interrupt either, so
-    both may be repeated, and `__del__` unregisters a call that was not ended."""
+    """One call, registered from `__enter__` to `__exit__`. An exception that a signal handler raises may interrupt
+    either method. Therefore `__exit__` may be repeated, and `__del__` unregisters a call that did not end."""
 
     __slots__ = ("_alone", "_ended", "_here", "_lifetime")
 
@@ -223,7 +223,7 @@ class _Call:
         lifetime, call, me = self._lifetime, id(self), threading.get_ident()
         try:
             self._here.add(call)
-            # Registered before `check`: a `close` in between leaves the freeing to this call.
+            # The call is registered before `check`: a `close` between the two then leaves the freeing to this call.
             lifetime._inside[call] = me
             if self._alone:
                 lifetime._turns.append(call)
@@ -244,7 +244,7 @@ class _Call:
     def _end(self) -> None:
         lifetime, call = self._lifetime, id(self)
         if self._alone:
-            with suppress(ValueError):  # not begun, ended already, or reset after a fork
+            with suppress(ValueError):  # the call has not begun, has ended, or was forgotten after a fork
                 lifetime._turns.remove(call)
         lifetime._inside.pop(call, None)
         self._here.discard(call)

@@ -91,7 +91,10 @@ def available_bytes(root: Path = ROOT) -> int | None:
 
 
 def _reclaimable_bytes(folder: Path, name: str) -> int:
-    """Return the bytes of cached file pages in a group's usage, which the kernel frees on demand."""
+    """Return the bytes of cached file pages in a group's usage, which the kernel frees on demand.
+
+    name: the field of the group's memory.stat that holds them.
+    """
     for line in read_text(folder / "memory.stat").splitlines():
         key, _, value = line.partition(" ")
         if key == name and value.isdigit():
@@ -101,9 +104,11 @@ def _reclaimable_bytes(folder: Path, name: str) -> int:
 
 # ---------------------------------------------------------------- control groups
 def cgroup_folders(controller: str, root: Path = ROOT) -> Iterator[tuple[int, Path]]:
-    """Yield (version 1 or 2, folder) of each control group that limits this process for `controller` ("cpu", "memory"):
-    its own groups and their parents. Some of the folders may not exist: in a container the path may be the host's, and
-    then only the mount point exists, which is the container's own group."""
+    """Yield (version, folder) of each control group that limits this process: its own groups and their parents.
+
+    version: 1 or 2. controller: "cpu" or "memory". Some of the folders may not exist: in a container,
+    /proc/self/cgroup may name the host's path. Then only the mount point exists, which is the container's own group.
+    """
     mounts = root / "sys/fs/cgroup"
     for line in read_text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = (line + "::").split(":", 2)
