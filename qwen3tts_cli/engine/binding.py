@@ -101,10 +101,10 @@ def fill_tensor(out: Any, array: np.ndarray) -> None:
 
 
 def native_tensors(tensors: Sequence[Tensor], packed: PackedMatrices | None = None) -> tuple[Any, list[np.ndarray]]:
-    """A q3t_tensor[] and the arrays that it points into, one for each tensor. The caller keeps them while C reads them.
+    """A q3t_tensor[] and the arrays that it points into, one for each tensor. The caller keeps both while C reads them.
 
-    packed: matrices that are used in a packed format instead of the checkpoint's. An array that is not aligned to its
-    item size is copied.
+    packed: packed matrices that are used instead of the checkpoint's. An array that is not aligned to its item size is
+    copied.
     """
     native, arrays = ffi.new("q3t_tensor[]", len(tensors)), []
     for out, (slot, layer, array) in zip(native, tensors, strict=True):
@@ -136,6 +136,6 @@ def pointer(array: np.ndarray | None, dtype: type, ctype: str, shape: tuple[int,
 def free_handle(close: Callable[[object], None], handle: Any, *_kept: object) -> None:
     """Call `close` with the object that `handle` points to, which is NULL if opening it failed.
 
-    _kept: objects whose memory C reads; the caller's reference to this call keeps them until then.
+    _kept: objects whose memory C reads. The caller holds a functools.partial of this function, which keeps them alive.
     """
     close(handle[0])

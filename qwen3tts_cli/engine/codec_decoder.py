@@ -33,7 +33,8 @@ def _chunks(codes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 class CodecDecoder(Standalone):
     """The decoder of the codec; a context manager. It has the state of one stream: a new stream ends the one before.
 
-    path: the checkpoint, for errors. tensors: as collect_decoder returns them. threads: the caller included.
+    path: the checkpoint's folder, for errors. tensors: the result of models.tensor_specs.collect_decoder.
+    threads: the number of threads that compute, the caller's included. cpu_mask: see engine.model.Model.
     Raises CheckpointError, EngineError.
     """
 
@@ -53,13 +54,15 @@ class CodecDecoder(Standalone):
         self._open("decoder", "codec decoder", path, native, tensors, threads, cpu_mask)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Samples, float32 (frames * samples_per_frame,) at 24 kHz, of codes: integers (frames, num_quantizers).
+        """Decode codes, integers of shape (frames, num_quantizers).
+
+        Returns samples at 24 kHz, float32 of shape (frames * samples_per_frame,).
 
         Raises UsageError for anything but an array of numbers, InputError for another shape or codes out of range,
         GenerationError for samples that are not finite, EngineError.
         """
         codes = self.check(codes)
-        with self.lifetime.alone():  # for all chunks, so that no other stream begins in between
+        with self.lifetime.alone():  # held for all chunks, so that no other stream begins between two of them
             self._stream = None
             samples = [self._run(first == 0, chunk) for first, chunk in _chunks(codes)]
         return np.concatenate([np.empty(0, np.float32), *samples])
@@ -67,9 +70,10 @@ class CodecDecoder(Standalone):
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Decode blocks of consecutive frames, each as soon as `blocks` yields it.
 
-        blocks: int32 (frames, code groups) each. Yields float32 (samples,) for at most 64 frames at a time; the samples
-        do not depend on how the frames are cut into blocks. Raises UsageError at once if `blocks` is not iterable. The
-        returned iterator raises as `decode` does, and EngineError after `decode` or `stream` was called again.
+        blocks: arrays of codes, int32 of shape (frames, code groups). Yields arrays of samples, float32 of shape (n,),
+        each for at most 64 frames; the samples do not depend on how the frames are cut into blocks. Raises UsageError
+        at once if `blocks` is not iterable. The returned iterator raises as `decode` does, and EngineError after
+        `decode` or `stream` was called again.
         """
         if not isinstance(blocks, Iterable):
             refuse("blocks", blocks, "an iterable of integers (frames, code groups)")
@@ -89,7 +93,7 @@ class CodecDecoder(Standalone):
                 restart = False
 
     def _run(self, restart: bool, codes: np.ndarray) -> np.ndarray:
-        """Decode one chunk; the caller is inside `lifetime.alone`. restart: forget the frames decoded before."""
+        """Decode one chunk; the caller is inside `lifetime.alone`. restart: whether to forget the frames before."""
         samples = np.empty(len(codes) * self.config.samples_per_frame, np.float32)
         buffers = ffi.from_buffer("int32_t[]", codes), len(codes), ffi.from_buffer("float[]", samples)
         status = lib.q3t_decoder_run(self._handle, int(restart), *buffers)
@@ -98,7 +102,7 @@ class CodecDecoder(Standalone):
         return samples
 
     def check(self, codes: np.ndarray) -> np.ndarray:
-        """The codes as contiguous int32 (frames, num_quantizers).
+        """The codes as a contiguous int32 array of shape (frames, num_quantizers).
 
         Raises UsageError for anything but an array of numbers, InputError for another shape or codes out of range.
         """

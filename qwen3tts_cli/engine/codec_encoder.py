@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class CodecEncoder(Standalone):
     """The encoder of the codec; a context manager. Calls from several threads take turns.
 
-    path: the checkpoint, for errors. tensors: as collect_encoder returns them. threads: the caller included.
+    path: the checkpoint's folder, for errors. tensors: the result of models.encoder_tensor_specs.collect_encoder.
+    threads: the number of threads that compute, the caller's included. cpu_mask: see engine.model.Model.
     Raises CheckpointError, EngineError.
     """
 
@@ -48,7 +49,9 @@ class CodecEncoder(Standalone):
         self._open("encoder", "codec encoder", path, native, tensors, threads, cpu_mask)
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
-        """The codes, int32 (ceil(n / samples_per_frame), num_quantizers), of samples at 24 kHz, (n,) or (n, channels).
+        """Encode samples at 24 kHz, an array of shape (n,) or (n, channels).
+
+        Returns codes, int32 of shape (ceil(n / samples_per_frame), num_quantizers).
 
         Raises UsageError for another dtype or shape, InputError for samples that are not finite, EngineError.
         """

@@ -27,7 +27,7 @@ def build_text() -> str:
 
 
 def _text_of(write: Callable[[Any, int], int]) -> str:
-    """The text that a function of the engine writes. write: takes a buffer and its size, returns the length."""
+    """The text that a function of the engine writes. write: takes a buffer and its size; returns the text's length."""
     size = write(ffi.NULL, 0) + 1
     text = ffi.new("char[]", size)
     write(text, size)
@@ -46,5 +46,5 @@ def cpu_flags() -> list[str]:
 
 
 def cpu_report() -> dict[str, object]:
-    """For `doctor`: {"cpu": architecture, "flags": as of cpu_flags, "kernels": as of kernels_text}."""
+    """The report for `doctor`: {"cpu": architecture, "flags": cpu_flags(), "kernels": kernels_text()}."""
     return {"cpu": platform.machine(), "flags": cpu_flags(), "kernels": kernels_text()}

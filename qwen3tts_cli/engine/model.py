@@ -28,10 +28,10 @@ def _is_codec_slot(slot: str) -> bool:
 class Model:
     """An opened checkpoint in the engine. Several threads may step sessions of one model; their steps take turns.
 
-    checkpoint: stays open, with its mapped files, until `close`. threads: worker threads, the caller included.
-    cpu_mask: the instruction sets that may be used, Q3T_CPU_* flags; tests narrow it.
-    packed: (slot name, layer) -> (format, packed bytes as pack_rows writes them): matrices that replace the
-    checkpoint's. codec: the block that pack_codec writes, uint8; it replaces the codec's tensors.
+    checkpoint: stays open, with its mapped files, until `close`. threads: the number of threads that compute, the
+    caller's included. cpu_mask: the instruction sets that may be used, Q3T_CPU_* flags; tests clear some of them.
+    packed: maps (slot name, layer) to (format, bytes that engine.packing.pack_rows writes); these matrices replace the
+    checkpoint's. codec: the uint8 block that engine.packing.pack_codec writes; it replaces the codec's tensors.
     `close` and fork: see common/lifetime.py; a forked child may use the model unless the fork came during a step.
     Raises CheckpointError, EngineError.
     """
@@ -52,7 +52,7 @@ class Model:
         if (rows := self._text_rows) is not None:
             tensors = [(s, layer, rows.array if s == "TEXT_EMBEDDING" else array) for s, layer, array in tensors]
         native, arrays = native_tensors(tensors, packed)
-        self.weight_bytes: dict[str, int] = {}  # slot name -> bytes of its tensors in the format that is used
+        self.weight_bytes: dict[str, int] = {}  # slot name: bytes of its tensors in the format that is used
         for (slot, _, _), array in zip(tensors, arrays, strict=True):
             self.weight_bytes[slot] = self.weight_bytes.get(slot, 0) + array.nbytes
         self._arrays = [codec, *arrays]  # C points into their memory
@@ -70,13 +70,13 @@ class Model:
         self._load_text_rows(np.array([self.config.tts_pad_id]))
 
     def _load_text_rows(self, *ids: np.ndarray) -> None:
-        """Copy the embedding rows of text ids, int32 (n,), before C reads them; ids below 0 have none."""
+        """Copy the embedding rows of text ids, int32 of shape (n,), before C reads them. Ids below 0 have no row."""
         if (rows := self._text_rows) is not None:
             wanted = np.concatenate(ids)
             rows.read(wanted[wanted >= 0])
 
     def close(self) -> None:
-        """Wait for the step of another thread, close the sessions, and free the model; see common/lifetime.py."""
+        """Wait for a step that another thread runs, close the sessions, and free the model; see common/lifetime.py."""
         self.lifetime.close()
         self._arrays, self._text_rows = [], None
 
@@ -88,7 +88,7 @@ class Model:
 
     @property
     def position_bytes(self) -> int:
-        """Bytes of the talker's KV cache for one position; a step reads them for every earlier position."""
+        """Bytes of the talker's KV cache for one position. A step reads as many for each earlier position."""
         with self.lifetime.call():
             return lib.q3t_model_position_bytes(self._handle)
 

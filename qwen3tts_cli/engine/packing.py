@@ -19,9 +19,9 @@ CODEC_LAYOUT = lib.Q3T_CODEC_LAYOUT  # the version of the layout that pack_codec
 
 
 def packed_bytes(name: str, shape: tuple[int, ...]) -> int:
-    """Bytes of a (rows, columns) matrix in a packed format: "int8", "int4", or "coded", which is bf16 in 12 bits.
+    """Bytes of a matrix of shape (rows, columns) in a packed format. Raises EngineError.
 
-    Raises EngineError.
+    name: the format: "int8", "int4", or "coded", which stores bf16 in 12 bits.
     """
     size = ffi.new("size_t *")
     check_status(lib.q3t_pack_bytes(PACKED_FORMATS[name], *shape, size), "packing weights")
@@ -31,9 +31,10 @@ def packed_bytes(name: str, shape: tuple[int, ...]) -> int:
 def pack_rows(matrix: np.ndarray, name: str, first: int, last: int, out: np.ndarray) -> bool:
     """Pack rows [first, last) of a matrix into their place in `out`. Several threads may pack parts of one matrix.
 
-    matrix: (rows, columns), contiguous, uint16 (bf16) or float32; "coded" takes uint16 only. first, last: multiples of
-    BLOCK_ROWS, or the number of rows. out: uint8 (packed_bytes,) at an address that is a multiple of 64.
-    Returns False if "coded" cannot hold these exponents. Raises EngineError.
+    matrix: contiguous, shape (rows, columns), uint16 (bf16) or float32; "coded" takes uint16 only. name: the format,
+    see packed_bytes. first, last: multiples of BLOCK_ROWS, or the number of rows. out: a uint8 array of
+    packed_bytes(name, matrix.shape) bytes, at an address that is a multiple of 64.
+    Returns False if "coded" cannot hold the exponents of these rows. Raises EngineError.
     """
     if not matrix.flags.c_contiguous or out.dtype != np.uint8 or out.shape != (packed_bytes(name, matrix.shape),):
         raise EngineError(f"packing {matrix.shape} into {out.dtype} {out.shape}")
@@ -56,10 +57,10 @@ def codec_bytes(config: CodecConfig) -> int:
 
 
 def pack_codec(config: CodecConfig, tensors: list[Tensor], threads: int, out: np.ndarray) -> None:
-    """Pack the tensors of the codec's decoder, as collect_decoder returns them, into one block without pointers.
+    """Pack the tensors of the codec's decoder into one block without pointers. Raises EngineError.
 
-    out: uint8 (codec_bytes,), all 0, at an address that is a multiple of 64. The bytes do not depend on `threads`.
-    Raises EngineError.
+    tensors: the result of models.tensor_specs.collect_decoder. threads: how many threads pack; the bytes do not depend
+    on it. out: a uint8 array of codec_bytes(config) bytes, all 0, at an address that is a multiple of 64.
     """
     if out.dtype != np.uint8 or out.shape != (codec_bytes(config),):
         raise EngineError(f"packing the codec into {out.dtype} {out.shape}")

@@ -1,4 +1,4 @@
-"""Pages of mapped weights entered into the page table by a thread, so that the first step takes no page faults."""
+"""A thread that enters the pages of mapped weights into the page table, so that the first step takes no page faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GAP = 4096  # arrays that lie fewer bytes apart are one range
 
 
 def start_prefault(arrays: Iterable[np.ndarray]) -> threading.Thread:
-    """Start a thread that touches the pages of these arrays, all of which are about to be read; returns the thread."""
+    """Start a thread that touches every page of these arrays, which are about to be read; returns the thread."""
     kept = sorted(arrays, key=lambda array: array.ctypes.data)
     ranges: list[list[int]] = []
     for array in kept:

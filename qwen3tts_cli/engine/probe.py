@@ -16,9 +16,9 @@ _PEAKS = {"f32": lib.Q3T_PEAK_F32, "bf16": lib.Q3T_PEAK_BF16, "int8": lib.Q3T_PE
 
 
 class Probe:
-    """A thread pool that measures; a context manager. threads: the caller included. cpu_mask: see Model.
+    """A thread pool that measures; a context manager. Its constructor and every method raise EngineError.
 
-    Raises EngineError, as every method does.
+    threads: the number of threads, the caller's included. cpu_mask: see engine.model.Model.
     """
 
     def __init__(self, threads: int, cpu_mask: int = lib.Q3T_CPU_ALL) -> None:
@@ -31,7 +31,7 @@ class Probe:
         self._value = ffi.new("double *")
 
     def close(self) -> None:
-        """Wait for the measurement of another thread, then end the threads."""
+        """Wait for a measurement that another thread runs, then end the thread pool."""
         self.lifetime.close()
 
     def __enter__(self) -> Probe:
@@ -41,23 +41,24 @@ class Probe:
         self.close()
 
     def read(self, memory: np.ndarray) -> float:
-        """Bytes a second that all threads together read. memory: uint8 (n,), n a multiple of 256 KB."""
+        """Bytes a second that all threads together read. memory: uint8 of shape (n,), n a multiple of 256 KiB."""
         with self.lifetime.alone():
             status = lib.q3t_probe_read(self._handle, ffi.from_buffer(memory), memory.nbytes, self._value)
             check_status(status, "reading memory")
             return memory.nbytes / self._value[0]
 
     def peak(self, what: str, seconds: float = 0.05) -> float:
-        """Operations a second on registers; a multiply-add counts as two. Takes at least `seconds`.
+        """Operations a second of all threads on registers; a multiply-add counts as two. Takes at least `seconds`.
 
-        what: "f32", or the dot products of "bf16" or "int8": 0 if the processor has no instruction for them.
+        what: "f32" for multiply-adds, "bf16" or "int8" for dot products; the result is 0 if the processor has no
+        instruction for these dot products.
         """
         with self.lifetime.alone():
             check_status(lib.q3t_probe_peak(self._handle, _PEAKS[what], seconds, self._value), f"measuring {what}")
             return self._value[0]
 
     def barrier(self, seconds: float = 0.005) -> float:
-        """Seconds that one barrier of all threads takes: the mean over about `seconds`."""
+        """Seconds that one barrier of all threads takes, the mean of a measurement that lasts about `seconds`."""
         rounds = 50
         # The first measurement, a short one, sets the length of the second.
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""A session of the C engine, which generates one utterance, and the records that go into it and come out of it."""
+"""A session of the C engine, which generates one utterance, its sampling settings, and the record of its progress."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ class Sampling:
 class SessionInfo:
     """The progress of a session, and the seconds spent in each stage.
 
-    state: RUNNING, STOP_EOS or STOP_MAX_FRAMES. frames: generated. decoded: of these, frames that the codec's decoder
-    has decoded. positions: of the talker's KV cache in use. cached_rows: prompt rows taken from the prefix cache.
+    state: RUNNING, STOP_EOS or STOP_MAX_FRAMES. frames: the number of frames generated. decoded: how many of them the
+    codec's decoder has decoded. positions: how many positions of the talker's KV cache are in use. cached_rows: how
+    many prompt rows were taken from the prefix cache.
     """
 
     state: int
@@ -60,13 +61,14 @@ class Session:
     `read`, `codes` and `progress` may be called between steps. Every call after the session or its model was closed
     raises EngineError.
 
-    prompt: the rows of the talker's input. talker, predictor: how codes are chosen.
+    prompt: the rows of the talker's input. talker, predictor: how the two language models choose codes.
     seed, key: 64-bit integers that the random draws depend on. max_frames: the most frames that are generated.
-    min_frames: the model cannot end the utterance before it has generated so many.
-    chunk_frames: frames that the decoder decodes at a time, 1 to 64; 0 means 1, 2, 4, then 8.
-    pipeline: decode on a separate thread instead of inside `Model.step`.
-    speaker: the speaker vector, float32 (hidden,). reference_codes: int32 (frames, code_groups).
-    forced_codes: int32 (frames, code_groups), codes that the first frames get instead of chosen ones; see forced.py.
+    min_frames: the number of frames before which the model cannot end the utterance.
+    chunk_frames: frames that the decoder decodes at a time, 1 to 64; 0 means 1, 2, 4, then always 8.
+    pipeline: whether to decode on a separate thread instead of inside `Model.step`.
+    speaker: the speaker vector, float32 of shape (hidden,). reference_codes: int32 of shape (frames, code_groups).
+    forced_codes: codes that the first frames get instead of chosen codes, int32 of shape (frames, code_groups); see
+    engine/forced.py.
     Raises EngineError for an array of another dtype or shape, or if memory or a thread is not available.
     """
 
@@ -120,7 +122,7 @@ class Session:
         self._count, self._info = ffi.new("int32_t *"), ffi.new("q3t_session_info *")
 
     def close(self) -> None:
-        """Wait for the step that another thread is in, then free everything."""
+        """Wait for a step that another thread runs, then free the session."""
         self.lifetime.close()
 
     def __enter__(self) -> Session:
@@ -130,9 +132,9 @@ class Session:
         self.close()
 
     def read(self, wait: bool = False) -> np.ndarray:
-        """Take decoded samples: float32 (n,), n <= READ_SAMPLES, a copy; empty if none are waiting.
+        """Take the next decoded samples: a new float32 array of shape (n,), n <= READ_SAMPLES; n is 0 if none wait.
 
-        wait: in pipeline mode, block until samples are there, or none will come without another step.
+        wait: in pipeline mode, whether to block until samples are there or no more can come without another step.
         """
         samples = ffi.from_buffer("float[]", self._samples)
         with self.lifetime.alone():
@@ -142,7 +144,8 @@ class Session:
             return self._samples[: self._count[0]].copy()
 
     def progress(self, first: int) -> tuple[SessionInfo, np.ndarray, np.ndarray]:
-        """`info`, the codes of the frames from `first` on, int32 (n, code_groups), and `read()`, in one call."""
+        """Return (`info`, codes, samples) in one call: the codes of frame `first` and all later frames, int32 of shape
+        (n, code_groups), and the samples that `read()` returns."""
         with self.lifetime.alone():
             check_status(lib.q3t_session_info_get(self._handle, self._info), "session")
             info = _info_of(self._info)
@@ -155,7 +158,7 @@ class Session:
             return info, codes, self._samples[: self._count[0]].copy()
 
     def codes(self, first: int, n: int) -> np.ndarray:
-        """The codes of frames first .. first + n - 1: int32 (n, code_groups)."""
+        """The codes of frames `first` to `first + n - 1`: int32 of shape (n, code_groups)."""
         out = np.empty((n, self.model.config.num_code_groups), np.int32)
         with self.lifetime.alone():
             if n:
@@ -172,7 +175,10 @@ class Session:
             return _info_of(self._info)
 
     def peek(self, what: str, shape: tuple[int, ...]) -> np.ndarray:
-        """An intermediate value, for tests: float32 of the given shape. what: PREFILL, LOGITS, ...; see q3t_peek."""
+        """An intermediate result, for tests: float32 of the given shape.
+
+        what: the name of an enumerator of q3t_peek in native/q3t.h without its prefix, such as "LOGITS".
+        """
         out = np.empty(shape, np.float32)
         buffer = ffi.from_buffer("float[]", out)
         with self.lifetime.alone():

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class SpeakerEncoder(Standalone):
     """The speaker encoder of a base model; a context manager. Calls from several threads take turns.
 
-    path: the checkpoint, for errors. tensors: as collect_speaker returns them. threads: the caller included.
+    path: the checkpoint's folder, for errors. tensors: the result of models.encoder_tensor_specs.collect_speaker.
+    threads: the number of threads that compute, the caller's included. cpu_mask: see engine.model.Model.
     Raises CheckpointError, EngineError.
     """
 
@@ -45,7 +46,9 @@ class SpeakerEncoder(Standalone):
         self._open("speaker", "speaker encoder", path, native, tensors, threads, cpu_mask)
 
     def embed(self, samples: np.ndarray) -> np.ndarray:
-        """The speaker vector, float32 (config.embedding,), of samples at 24 kHz, (n,) or (n, channels): 0.1 s or more.
+        """Compute the speaker vector, float32 of shape (config.embedding,).
+
+        samples: at 24 kHz, shape (n,) or (n, channels), at least 0.1 s.
 
         Raises UsageError for another dtype or shape, InputError for samples that are not finite, EngineError.
         """
@@ -59,7 +62,7 @@ class SpeakerEncoder(Standalone):
         return out
 
     def mel(self, samples: np.ndarray) -> np.ndarray:
-        """The log-mel spectrogram that `embed` computes first: float32 (n // 256, 128). Raises as `embed` does."""
+        """The log-mel spectrogram that `embed` computes first: float32 of shape (n // 256, 128). Raises as `embed`."""
         samples = mono_samples(samples)
         out = np.empty((len(samples) // 256, 128), np.float32)
         with self.lifetime.alone():

@@ -1,6 +1,6 @@
-"""What the speaker encoder, the codec encoder and the codec decoder have in common.
+"""The base class of the speaker encoder, the codec encoder and the codec decoder, and checks that they share.
 
-Each is opened by itself, without a language model, with its own weights and its own threads.
+Each of them is opened by itself, without a language model, with its own weights and its own threads.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ class Standalone:
     def _open(
         self, kind: str, what: str, path: Path, config: Any, tensors: list[Tensor], threads: int, cpu_mask: int
     ) -> None:
-        """Open a q3t_<kind>, which packs its weights: the tensors are not read afterwards.
+        """Open a q3t_<kind> of the engine. Opening packs the weights: the tensors are not read afterwards.
 
-        what: its name in errors. path: the checkpoint's, for errors. Raises CheckpointError, EngineError.
+        what: the object's name in errors. path: the checkpoint's folder, for errors. config: a C struct.
+        Raises CheckpointError, EngineError.
         """
         native, _arrays = native_tensors(tensors)
         options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
@@ -51,7 +52,7 @@ class Standalone:
         self.lifetime.watch(self)
 
     def close(self) -> None:
-        """End the call that another thread is in early where that is possible, then free the weights."""
+        """Free the weights, after the running call of another thread; an encoder ends that call early."""
         self.lifetime.close()
 
     def __enter__(self: _P) -> _P:
@@ -62,7 +63,7 @@ class Standalone:
 
 
 def mono_samples(samples: np.ndarray) -> np.ndarray:
-    """Samples as the encoders take them: contiguous float32 (n,), finite. See to_float32 for the types it accepts.
+    """Samples as the encoders take them: contiguous, finite, float32 of shape (n,). See to_float32 for valid `samples`.
 
     Raises UsageError for another dtype or shape, InputError for too many samples or samples that are not finite.
     """
