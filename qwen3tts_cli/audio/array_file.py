@@ -15,7 +15,7 @@ _DTYPES = {"F32": "<f4", "I32": "<i4"}
 
 
 def read_array_file(path: Path, limit: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Read a file of at most `limit` bytes into memory; return (metadata, arrays by name), float32 or int32.
+    """Read a file of at most `limit` bytes into memory; return (metadata, arrays by name). Arrays: float32 or int32.
 
     Raises CheckpointError, also for a tensor of another dtype and for values that are not finite.
     """

@@ -56,9 +56,9 @@ class Codec:
         """Open the codec of a model on this machine; never downloads.
 
         model: an alias ("0.6b-base"), a repository id, or a pathlib.Path of a folder; the repository or the folder may
-        hold a model or the codec alone. None: the embedded voice. threads: 1 to 1024; None: one for each core that this
-        process may use. Raises ModelNotFoundError, CheckpointError, UsageError for an argument of another type or out
-        of range.
+        hold a model or the codec alone. None means the embedded voice. threads: 1 to 1024; None means one for each core
+        that this process may use. Raises ModelNotFoundError, CheckpointError, and UsageError for an argument of another
+        type or out of range.
         """
         folder, name = resolve_codec(None if model is None else arguments.name_or_path("model", model))
         if threads is not None:
@@ -77,7 +77,7 @@ class Codec:
 
     @property
     def encoder_config(self) -> EncoderConfig:
-        """Dimensions of the encoder. Raises CheckpointError if config.json has no valid ones."""
+        """Dimensions of the encoder. Raises CheckpointError if config.json lacks them or a value is not valid."""
         return load_encoder_config(self.folder / "config.json")
 
     @property
@@ -102,16 +102,16 @@ class Codec:
             return self._decoder
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
-        """Encode samples at 24 kHz. Returns codes, int32 (ceil(n / 1920), 16).
+        """Encode samples at 24 kHz. Returns codes, int32 of shape (ceil(n / 1920), 16).
 
-        samples: (n,), or (n, channels), which are averaged. Floats have full scale 1; integers have the full scale of
-        their type. load_recording reads files and resamples. Raises UsageError for another dtype or shape, InputError
-        for samples that are not finite, CheckpointError, EngineError.
+        samples: shape (n,) or (n, channels); channels are averaged. Floats have full scale 1; integers have the full
+        scale of their type. load_recording reads files and resamples. Raises UsageError for another dtype or shape,
+        InputError for samples that are not finite, CheckpointError, EngineError.
         """
         return self.encoder.encode(samples)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Decode codes, integers (frames, 16). Returns samples, float32 (frames * 1920,) at 24 kHz.
+        """Decode codes, integers of shape (frames, 16). Returns samples at 24 kHz, float32 of shape (frames * 1920,).
 
         Raises UsageError for anything but an array of numbers, InputError for another shape or codes out of range,
         CheckpointError, EngineError.
@@ -119,10 +119,11 @@ class Codec:
         return self.decoder.decode(codes)
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Decode blocks of consecutive frames as they come. Yields float32 (n,), together the samples of `decode`.
+        """Decode blocks of consecutive frames as they come. Yields float32 arrays of shape (n,) at 24 kHz.
 
-        blocks: an iterable of codes, integers (frames, 16), of any number of frames each. Raises UsageError at once if
-        it is not iterable; while it is read, raises as `decode` does, and EngineError once another stream has begun.
+        The arrays joined are the samples that `decode` returns. blocks: an iterable of codes, integers of shape
+        (frames, 16), each with any number of frames. Raises UsageError at once if `blocks` is not iterable. The
+        iterator raises as `decode` does, and EngineError once another stream has begun.
         """
         return self.decoder.stream(blocks)
 
@@ -146,7 +147,7 @@ def resolve_codec(model: str | os.PathLike[str] | None) -> tuple[Path, str]:
 
 
 def codes_bytes(codes: np.ndarray, facts: dict[str, object]) -> bytes:
-    """A safetensors file of codes (frames, code groups). facts: stored as JSON in its metadata."""
+    """The bytes of a safetensors file. codes: shape (frames, code groups). facts: stored as JSON in its metadata."""
     return array_file_bytes({"format": CODES_FORMAT, "codes": json.dumps(facts, ensure_ascii=True)}, {"codes": codes})
 
 
@@ -164,7 +165,7 @@ def _read_npy(data: bytes, path: str) -> np.ndarray:
 
 
 def read_codes(path: str) -> np.ndarray:
-    """The codes in a file that `codec encode` wrote, or in a .npy file: integers (frames, code groups).
+    """The codes in a file that `codec encode` wrote, or in a .npy file: integers of shape (frames, code groups).
 
     Raises UsageError if there is no such file, InputError if it holds no codes.
     """

@@ -41,9 +41,9 @@ _CJK_LETTERS = 3
 class Recording:
     """A checked recording, as load_recording returns it.
 
-    samples: float32 (n,), mono, 24 kHz. name: the path of the file, or "samples". seconds: the length before silence is
-    appended. sha256: hexadecimal, of the mono float32 samples before they were resampled. warnings: one line for each
-    property that makes a worse voice.
+    samples: float32 of shape (n,), mono, 24 kHz. name: the path of the file, or "samples". seconds: the length before
+    silence is appended. sha256: the hexadecimal digest of the mono float32 samples before they were resampled.
+    warnings: one line for each property that makes a worse voice.
 
     >>> recording = load_recording(Path("anna.wav"), trim_silence=True)
     >>> f"{recording.seconds:.1f} s", recording.warnings
@@ -65,9 +65,9 @@ def load_recording(
 ) -> Recording:
     """Read and check a recording: a file that libsndfile reads, or (samples, rate).
 
-    samples: (n,), or (n, channels), which are averaged. Floats have full scale 1; integers have the full scale of their
-    type. rate: in Hz, at least 1. trim_silence: remove silence before and after the speech, except for 0.1 s.
-    append_silence: add 0.5 s of silence to the end.
+    samples: shape (n,) or (n, channels); channels are averaged. Floats have full scale 1; integers have the full scale
+    of their type. rate: in Hz, at least 1. trim_silence: whether to remove the silence before and after the speech,
+    except for 0.1 s. append_silence: whether to add 0.5 s of silence to the end.
     Raises UsageError if there is no such file, or for an argument of another type or shape; InputError for audio that
     cannot be used: unreadable, empty, not finite, silent, shorter than 0.1 s or longer than 10 minutes.
     """
@@ -85,7 +85,7 @@ def load_recording(
 
 
 def transcript_warning(text: str, seconds: float) -> str | None:
-    """One line if a recording of this length cannot say this text: the model is known to run away then. Else None."""
+    """A warning if a recording of this length cannot say this text, which makes generation run away; else None."""
     letters = sum(_CJK_LETTERS if ord(c) > 0x2E80 else 1 for c in text if c.isalnum())
     speed = letters / max(seconds, 0.1)
     if _SLOWEST <= speed <= _FASTEST:
@@ -107,7 +107,7 @@ def _rate(rate: Any) -> int:
 
 
 def _from_array(samples: Any, rate: int) -> np.ndarray:
-    """Mono float32 (n,), a copy, so that the Recording does not change with the caller's array."""
+    """Mono samples, float32 of shape (n,): a copy, so that the Recording does not change with the caller's array."""
     mono = np.array(to_float32(samples))
     if len(mono) > MAX_SECONDS * rate:
         raise InputError(f"samples: {len(mono) / rate:.0f} s, the limit is {MAX_SECONDS} s")
@@ -115,7 +115,7 @@ def _from_array(samples: Any, rate: int) -> np.ndarray:
 
 
 def _read(path: str) -> tuple[np.ndarray, int]:
-    """Mono float32 (n,) and the rate in Hz of a regular file."""
+    """The mono samples of a regular file, float32 of shape (n,), and their rate in Hz."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -151,7 +151,7 @@ def _read(path: str) -> tuple[np.ndarray, int]:
 
 
 def _other_kind(path: str) -> str | None:
-    """What a file is that libsndfile cannot read, and how to make a recording of it; None if that is unknown."""
+    """The kind of a file that libsndfile cannot read, and a command that converts it; None if the kind is unknown."""
     from ..common.file_kinds import HEAD_BYTES, why_not_recording
 
     with open(path, "rb") as file:
@@ -166,7 +166,10 @@ def _too_long(path: str) -> str:
 
 
 def _blocks(file: Any, path: str) -> Iterator[np.ndarray]:
-    """Mono float32 blocks of a file. The limit of its length does not rely on the header. Raises InputError."""
+    """Yield the mono samples of a file in float32 blocks of shape (n,). Raises InputError.
+
+    The limit of the length is checked on the samples too, since the header may be wrong.
+    """
     limit, seen = MAX_SECONDS * file.samplerate, 0
     if file.frames < 1 << 62 and file.frames > limit:
         raise InputError(f"{path}: {file.frames / file.samplerate:.0f} s of audio, {_too_long(path)}")
@@ -208,7 +211,10 @@ def _checked(mono: np.ndarray, rate: int, name: str, trim: bool, append: bool) -
 
 
 def _trimmed(mono: np.ndarray, rate: int) -> np.ndarray:
-    """The recording without the parts at both ends that stay 40 dB below its loudest window of 20 ms."""
+    """The recording without the parts at both ends that are 40 dB or more below its loudest window of 20 ms.
+
+    A margin of 0.1 s at each end stays.
+    """
     window = max(1, int(_TRIM_WINDOW_SECONDS * rate))
     whole = mono[: len(mono) // window * window]
     if not len(whole):
@@ -220,7 +226,7 @@ def _trimmed(mono: np.ndarray, rate: int) -> np.ndarray:
 
 
 def resample(mono: np.ndarray, rate: int, name: str = "samples") -> np.ndarray:
-    """Resample float32 (n,) at `rate` Hz to float32 (ceil(n * 24000 / rate),) at 24 kHz. Raises InputError."""
+    """Resample float32 samples from `rate` Hz to 24 kHz: n samples become ceil(n * 24000 / rate). Raises InputError."""
     if rate == SAMPLE_RATE:
         return mono
     import soxr
