@@ -11,8 +11,8 @@ from pathlib import Path
 class Lock:
     """The right to write a packed file, held until `release` or until the object is collected.
 
-    The system releases it when its process ends for any reason. A forked child does not hold it: there `release` does
-    nothing.
+    The system releases the lock when the process ends for any reason. A forked child does not hold the lock: there
+    `release` does nothing.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -59,4 +59,4 @@ def try_lock(path: Path) -> Lock | None:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # the lock file was deleted after it was opened: try the new one, if there is one
+        os.close(descriptor)  # the lock file was deleted after it was opened: open or create it again

@@ -16,7 +16,7 @@ SUFFIX = ".q3t"
 
 
 class PackedFile(NamedTuple):
-    """A packed file. kind: one of KINDS. folder: of the checkpoint it was made from; None if the header has none."""
+    """A packed file. kind: one of KINDS. folder: the folder of its checkpoint; None if the header names no folder."""
 
     path: Path
     kind: str
@@ -24,7 +24,7 @@ class PackedFile(NamedTuple):
 
     @property
     def orphaned(self) -> bool:
-        """Whether its checkpoint is gone or unknown, or is an old revision in the Hugging Face cache."""
+        """Whether the file's checkpoint is gone or unknown, or is an old revision in the Hugging Face cache."""
         return self.folder is None or not self.folder.is_dir() or hub_cache.is_superseded(self.folder)
 
 
@@ -44,7 +44,7 @@ def cache_directory() -> Path | None:
 
 
 def cached_sizes(folder: Path) -> dict[str, int]:
-    """The packed files of the checkpoint in `folder`: kind -> size in bytes."""
+    """The sizes in bytes of the packed files of the checkpoint in `folder`, by kind."""
     sizes = {}
     for kind in KINDS:
         path = cache_path(folder, kind)
@@ -55,10 +55,10 @@ def cached_sizes(folder: Path) -> dict[str, int]:
 
 
 def stamp_path(path: Path) -> Path:
-    """The stamp beside a packed file: it says that the file was read whole and found good."""
+    """The path of a packed file's stamp, a small file which says that the packed file was read whole and is intact."""
     return path.with_suffix(".ok")
 
 
 def partial_path(path: Path) -> Path:
-    """The name of a packed file while it is written. It is fixed, so that the next writer replaces a leftover."""
+    """The path of a packed file while it is written; always the same, so that the next writer replaces a leftover."""
     return path.with_suffix(".part")

@@ -44,9 +44,9 @@ def packed_files() -> Iterator[PackedFile]:
 
 
 def packed_files_of(folder: Path | None, below: bool = False) -> list[PackedFile]:
-    """The packed files of the checkpoint in `folder`, which need not exist any more; none for None.
+    """The packed files of the checkpoint in `folder`, which need not exist any more. An empty list for None.
 
-    below: the packed files of all checkpoints in folders below `folder` instead.
+    below: whether to list the packed files of all checkpoints in folders below `folder` instead.
     """
     if folder is None:
         return []
@@ -57,18 +57,18 @@ def packed_files_of(folder: Path | None, below: bool = False) -> list[PackedFile
 
 
 def remove_unused(unknown: bool = False) -> list[tuple[PackedFile, int]]:
-    """Delete packed files whose checkpoint is gone, and partial files. Returns each with the bytes freed.
+    """Delete packed files whose checkpoint is gone, and partial files. Returns each file with the bytes freed.
 
-    unknown: also delete files that do not name their checkpoint. Raises OSError.
+    unknown: whether to delete also files that do not name their checkpoint. Raises OSError.
     """
     unused = [file for file in packed_files() if file.orphaned and (unknown or file.folder is not None)]
     return [(file, remove_file(file.path)) for file in unused] + remove_partial()
 
 
 def remove_partial() -> list[tuple[PackedFile, int]]:
-    """Delete partial files that killed processes left. Returns each with the bytes freed. Raises OSError.
+    """Delete partial files that killed processes left. Returns each file with the bytes freed. Raises OSError.
 
-    Files that a process is writing now, and so has locked, stay.
+    A file that a process is writing now stays: that process holds its lock.
     """
     directory, removed = cache_directory(), []
     for part in sorted(directory.glob("*.part")) if directory is not None else ():

@@ -1,7 +1,7 @@
 """The packed weights of the codec's decoder: one block for each checkpoint, the same for all precisions.
 
-The block has no pointers in it. It is mapped from the packed file, so that processes share it and nothing is copied,
-and the checkpoint's own tensors of the codec are not read.
+The block has no pointers in it. It is mapped from the packed file, so that processes share it and nothing is copied.
+The checkpoint's own tensors of the codec are then not read.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ def load_or_pack(
     warn: Callable[[str], None] | None = None,
     writer: BackgroundWriter | None = None,
 ) -> np.ndarray:
-    """The block that engine.model.Model takes, uint8 (codec_bytes,): mapped from its packed file, else packed now.
+    """The packed weights of the codec's decoder: mapped from the packed file, or packed now if there is none.
 
-    warn: called with one line if the cache folder cannot be used. writer: is given the file to write if it does not
-    exist; None writes nothing. Raises CheckpointError, EngineError.
+    Returns the uint8 block that engine.model.Model takes. threads: how many threads check the file or pack.
+    warn: called with one line if the cache folder cannot be used. writer: gets the job to write a file that does not
+    exist; None: no file is written. Raises CheckpointError, EngineError.
     """
     path, facts, size = _file_of(checkpoint)
     lock = None
@@ -85,14 +86,14 @@ def write_file(
 
 
 def header_facts(folder: Path) -> dict[str, Any]:
-    """The fields that the header of the packed file must have to belong to the present files in `folder`."""
+    """The fields that the packed file's header must have if it was made from the present files in `folder`."""
     codec = folder / "speech_tokenizer"
     source = file_format.source_facts(*codec.glob("model*.safetensors"), codec / "config.json")
     return {"kind": KIND, "layout": CODEC_LAYOUT, "source": source, "folder": os.path.realpath(folder)}
 
 
 def _file_of(checkpoint: Checkpoint) -> tuple[Path | None, dict[str, Any], int]:
-    """The path of the packed file, the fields of its header, and the bytes of the block."""
+    """The path of the packed file, the fields of its header, and the size of the block in bytes."""
     folder, size = checkpoint.config.path, codec_bytes(checkpoint.config.codec)
     return cache_path(folder, KIND), {**header_facts(folder), "bytes": size}, size
 
@@ -108,7 +109,7 @@ def _block(file: mmap.mmap, size: int) -> np.ndarray:
 
 
 def _pack(checkpoint: Checkpoint, size: int, threads: int) -> np.ndarray:
-    """The block in memory, page-aligned.
+    """Pack the block into memory, page-aligned.
 
     The pages of the tensors are dropped while they are packed, so that tensors and block are never both in memory.
     """

@@ -1,11 +1,11 @@
 """The format of a packed file, and reading, checking and creating one.
 
-A file has a preamble, a JSON header, and pieces at multiples of 64 bytes. The process that holds its lock writes it
-under another name and renames it when it is complete, so that a killed process leaves no wrong file.
+A file has a preamble, a JSON header, and pieces at multiples of 64 bytes. The process that holds the file's lock writes
+it under a temporary name and renames it when it is complete, so that a killed process leaves no wrong file.
 
-A new file is read back and compared with its checksums once. Then a stamp beside it records its size, times and inode.
-Opening a file that agrees with its stamp checks only the preamble, the header and the ends of each piece. A file that
-was written to, copied or restored since is read whole again. A file that does not pass is made again.
+A new file is read back and compared with its checksums once. Then a stamp, a small file beside it, records its size,
+times and inode. Opening a file that agrees with its stamp checks only the preamble, the header and the ends of each
+piece. A file that was written to, copied or restored later is read whole again. A file that fails is made again.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _MAGIC = b"Q3TPACK\0"
 _PREAMBLE = struct.Struct("<8sIIQI")  # magic, version, bytes of the header, bytes of the file, checksum of the header
 _END_BYTES = 512
 _BLOCK = 8 << 20  # bytes written at a time: a multiple of a huge page
-_SYNC = 128 << 20  # bytes that may wait to be written to the disk, so that giving up does not wait long
+_SYNC = 128 << 20  # fsync is called after so many bytes, so that an interrupted writer does not wait long for the disk
 
 
 class Piece(NamedTuple):
-    """A part of a packed file with its own checksum. start: bytes from the start of the file, a multiple of 64.
+    """A part of a packed file with its own checksum.
 
-    dtype: the packed format, as the header names it. data: a contiguous array of bytes.
+    slot, layer: which tensor the data belongs to. dtype: the packed format, as the header names it. start: the offset
+    in the file in bytes, a multiple of 64. data: a contiguous array of bytes.
     """
 
     slot: str
@@ -54,9 +55,10 @@ class StalePackedFile(Exception):
 
 
 def source_facts(*files: Path) -> list[list[object]]:
-    """Names, sizes and times of a checkpoint's files, for the header of a packed file: they change with the files.
+    """For each file of a checkpoint: [name, name after links, size, time of change], for the header of a packed file.
 
-    The resolved name is among them: files in the Hugging Face cache are named by their contents. Raises OSError.
+    A changed file changes these values. Files in the Hugging Face cache are links to files whose names are digests.
+    Raises OSError.
     """
     rows: list[list[object]] = []
     for path in sorted(files):
@@ -89,10 +91,11 @@ def verify(path: Path, facts: dict[str, Any], threads: int = 1) -> bool:
 def read(
     path: Path, facts: dict[str, Any], threads: int = 1, *, stamp: bool = True
 ) -> tuple[dict[str, Any], mmap.mmap]:
-    """The header and the mapping of a packed file.
+    """Check and map a packed file. Returns (header, mapping).
 
-    facts: fields that the header must have. threads: for reading a file whole. stamp: write a stamp after that.
-    Raises FileNotFoundError, OSError, and StalePackedFile for a file that is to be made again.
+    facts: fields that the header must have. threads: how many threads read a file whose stamp is missing or differs.
+    stamp: whether to write a stamp after such a reading.
+    Raises FileNotFoundError, OSError, and StalePackedFile for a file that must be made again.
     """
     with open(path, "rb") as file:
         _check_stamp(path, file.fileno(), facts, threads, stamp)
@@ -109,7 +112,8 @@ def _check_stamp(
 ) -> None:
     """Compare a file with its stamp; if they differ, read the file whole and write a stamp. Raises StalePackedFile.
 
-    tick: called now and then while the file is read whole; what it raises ends the reading.
+    facts, threads, stamp: see `read`. tick: called with the size of the file before each block is read; an exception
+    that it raises ends the reading.
     """
     stat = os.fstat(descriptor)
     if stat.st_size < _PREAMBLE.size:
@@ -151,7 +155,7 @@ def _ends_checksum(data: memoryview) -> int:
 
 
 def _check_whole(descriptor: int, size: int, facts: dict[str, Any], threads: int, tick: Callable[[int], None]) -> None:
-    """Compare every piece with its checksum. Raises StalePackedFile. Reads with pread, which maps no memory."""
+    """Compare every piece with its checksum; read with pread, which maps no memory. Raises StalePackedFile."""
     from concurrent.futures import ThreadPoolExecutor
 
     header = _expected_header(os.pread(descriptor, HEADER_ROOM, 0), size, facts)
@@ -190,7 +194,7 @@ class _Blocks:
         self._block, self._used, self._start = memoryview(bytearray(_BLOCK)), 0, 0
 
     def put(self, start: int, data: Any) -> None:
-        """Write `data` at byte `start`, which is not before the end of the last data; the gap is filled with 0."""
+        """Write `data` at byte `start` of the file, at or after the end of the previous data; fill the gap with 0."""
         gap = start - self._start - self._used
         for part in (memoryview(bytes(gap)), memoryview(data)):
             while len(part):
@@ -216,7 +220,8 @@ def fill_file(
 ) -> None:
     """Write a packed file of `size` bytes into an empty file, the preamble last.
 
-    tick: called with the bytes written, before each block; what it raises ends the writing. Raises OSError.
+    tick: called with the number of bytes written, before each block; an exception that it raises ends the writing.
+    Raises OSError.
     """
     entries, blocks = [], _Blocks(file, tick)
     for slot, layer, dtype, start, data in pieces:
@@ -235,10 +240,10 @@ def fill_file(
 def create_file(
     path: Path, facts: dict[str, Any], pieces: Iterable[Piece], size: int, tick: Callable[[int], None], threads: int = 1
 ) -> None:
-    """Write a packed file under a temporary name, rename it, and read it back. The caller holds its lock.
+    """Write a packed file under a temporary name, rename it, and read it back. The caller holds the file's lock.
 
-    tick: as of fill_file, and called also while the file is read back. An exception or a signal leaves no partial file;
-    a kill does, and the next writer replaces it. Raises OSError, and what `tick` raises.
+    tick: see fill_file; it is called also while the file is read back. An exception or a signal leaves no partial file.
+    SIGKILL leaves one, which the next writer replaces. Raises OSError, and what `tick` raises.
     """
     try:
         with Replacement(path, temporary=partial_path(path).name) as file:

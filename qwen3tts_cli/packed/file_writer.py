@@ -32,10 +32,11 @@ class _Stopped(Exception):
 
 
 class WriteJob:
-    """A packed file to be written.
+    """The job to write a packed file at `path`.
 
-    facts: fields of its header. pieces: returns its pieces; called once. size: of the file in bytes. total: of its
-    pieces in bytes. lock: of `path`, if it is held already; the writer of the file releases it.
+    facts: fields of the file's header. pieces: a function that returns the pieces of the file; called once.
+    size: bytes of the file. total: bytes of all its pieces. lock: the lock of `path`, if this process holds it already;
+    the writer of the file releases it.
     """
 
     def __init__(
@@ -61,9 +62,9 @@ def write_job(
 ) -> None:
     """Write a packed file unless it exists and is valid; then delete packed files that no model needs any more.
 
-    If another process holds the lock: with waiting=None, returns at once, since that process writes the file;
-    otherwise waits for the lock, and calls `waiting` once if that takes long.
-    tick: called with the bytes written. Raises OSError, and what `tick` raises.
+    If another process holds the lock and `waiting` is None, return at once, since that process writes the file.
+    If `waiting` is a function, wait for the lock, and call `waiting` once if that takes long.
+    tick: called with the number of bytes written. Raises OSError, and what `tick` raises.
     """
     lock, since, reported = job.lock or try_lock(job.path), time.monotonic(), False
     while lock is None and waiting is not None:
@@ -88,7 +89,7 @@ def write_now(
 ) -> None:
     """Write a packed file unless it exists and is valid, after waiting for another process that writes it.
 
-    A valid file needs no lock, so that a read-only cache folder will do. progress: called with the bytes done and the
+    A valid file is not locked, so that the cache folder may be read-only. progress: called with the bytes done and the
     bytes in all. waiting: called once if another process takes long. Raises OSError.
     """
 
@@ -110,14 +111,14 @@ class BackgroundWriter:
     """
 
     def __init__(self, threads: int = 1) -> None:
-        """threads: for weights that are packed only as their file is written."""
+        """threads: how many threads pack weights that are packed only when their file is written."""
         self.problems: list[str] = []  # one line for each failure
         self._jobs: list[WriteJob] = []
         self.threads, self._process = threads, os.getpid()
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
-        # `finish` and `close` poll these instead of joining the thread: a join that was interrupted takes the thread
-        # for ended, and the frame that a signal handler interrupts may hold a lock.
+        # `finish` and `close` poll these two instead of joining the thread: after an interrupted `join`, Python takes
+        # the thread for ended, and the code that a signal handler interrupts may hold a lock.
         self._stopped, self._ended = False, False
         self._path: Path | None = None  # the file that is being written
         self._done, self._total = 0, 0  # bytes
@@ -130,7 +131,7 @@ class BackgroundWriter:
 
     @property
     def busy(self) -> bool:
-        """Whether a file is not written yet."""
+        """Whether a file is still to be written."""
         if self._stopped or self._process != os.getpid():
             return False
         return bool(self._jobs) if self._thread is None else not self._ended
@@ -194,7 +195,7 @@ class BackgroundWriter:
             self._ended = True
 
     def _write_all(self) -> None:
-        if sys.platform == "linux":  # elsewhere the priority is of the whole process
+        if sys.platform == "linux":  # on other systems setpriority changes the whole process
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         before = 0
@@ -231,7 +232,7 @@ class PackingMixin:
 
     @property
     def packing(self) -> bool:
-        """Whether packed weights are not yet written into the cache folder."""
+        """Whether packed weights are still to be written into the cache folder."""
         return self._writer.busy
 
     def finish_packing(self, progress: Progress | None = None) -> list[str]:

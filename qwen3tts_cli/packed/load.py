@@ -1,4 +1,4 @@
-"""All packed weights of a model as it is opened: from the cache folder, or packed now and written there afterwards."""
+"""Load all packed weights of a model: from the cache folder, or packed now and written into that folder afterwards."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def load_packed_weights(
 ) -> tuple[Matrices, np.ndarray | None]:
     """The packed matrices and the packed codec, as engine.model.Model takes them; None for one that is not packed.
 
-    codec: whether the codec is packed. cache: whether `writer` is given the files that the cache folder lacks; it
-    begins to write those that are packed already. progress, warn: see matrices.load_or_pack; there is one warning at
-    most. The codec is packed first, so that its tensors and the matrices are never both in memory.
-    Raises CheckpointError, EngineError.
+    codec: whether to pack the codec. cache: whether `writer` gets a job for each file that the cache folder lacks. It
+    begins at once unless the precision is bf16, whose matrices are packed later. progress, warn: see
+    packed.matrices.load_or_pack; `warn` is called once at most. The codec is packed first, so that its tensors and the
+    matrices are never both in memory. Raises CheckpointError, EngineError.
     """
     warned: list[str] = []
 
@@ -51,7 +51,7 @@ def load_packed_weights(
     threads, file_writer = writer.threads, writer if cache else None
     matrices, block = None, None
     if codec:
-        if not cached_sizes(checkpoint.config.path):  # at the first opening the tokenizer's table is built meanwhile
+        if not cached_sizes(checkpoint.config.path):  # first opening: another thread builds the tokenizer's table
             threading.Thread(target=_read_tokenizer, args=(checkpoint,), daemon=True).start()
         block = packed_codec.load_or_pack(checkpoint, threads=threads, warn=warn_once, writer=file_writer)
     if precision != "bf16" or bf16_file_helps(checkpoint):

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from .file_writer import BackgroundWriter
 
 _ALIGN = 64
-_LARGEST_CODED = 0.85  # a coded matrix of more than this share of the bf16 bytes is not packed: its rows are too short
+# A matrix with short rows is hardly smaller when it is coded: above this share of its bf16 bytes it is not packed.
+_LARGEST_CODED = 0.85
 
 
 class MatrixPlace(NamedTuple):
@@ -49,7 +50,7 @@ class MatrixPlace(NamedTuple):
 
 @dataclass(frozen=True)
 class PackedWeights:
-    """Packed matrices. matrices: (slot name, layer) -> (format, bytes). path: of their file; None if in memory only."""
+    """Packed matrices. matrices: maps (slot name, layer) to (format, bytes). path: their file; None if it has none."""
 
     matrices: dict[tuple[str, int], tuple[str, np.ndarray]]
     path: Path | None
@@ -66,10 +67,10 @@ def load_or_pack(
 ) -> PackedWeights:
     """The matrices of a checkpoint in `precision`: mapped from their packed file, else packed into memory now.
 
-    For bf16 the result lacks the matrices that 12 bits cannot hold and, without a file, all of them: the model then
-    uses the checkpoint's. progress: called with the bytes done and the bytes in all while packing.
-    warn: called with one line if the cache folder cannot be used. writer: is given the file to write if it does not
-    exist; None writes nothing. Raises CheckpointError, EngineError.
+    For bf16 the result lacks the matrices that 12 bits a weight cannot hold, and without a file all matrices: the model
+    then uses the checkpoint's. progress: called with the bytes done and the bytes in all while packing.
+    warn: called with one line if the cache folder cannot be used. writer: gets the job to write a file that does not
+    exist; None: no file is written. Raises CheckpointError, EngineError.
     """
     path, facts = cache_path(checkpoint.config.path, precision), header_facts(checkpoint.config.path, precision)
     lock = None
@@ -110,9 +111,10 @@ def write_file(
     progress: Progress | None = None,
     waiting: Callable[[], None] | None = None,
 ) -> Path | None:
-    """Write the packed file of a precision now unless it exists and is valid. Returns its path, None without a cache.
+    """Write the packed file of a precision now unless it exists and is valid. Returns its path.
 
-    One matrix at a time is in memory. progress: called with the bytes done and the bytes in all. waiting: called once
+    Returns None if there is no cache folder. Only one packed matrix at a time is in memory.
+    progress: called with the bytes done and the bytes in all. waiting: called once
     if another process writes the file and takes long. Raises OSError, EngineError.
     """
     path = cache_path(checkpoint.config.path, precision)
@@ -126,9 +128,10 @@ def write_file(
 def pack_in_memory(
     checkpoint: Checkpoint, precision: str, *, threads: int = 1, progress: Progress | None = None, shared: bool = False
 ) -> PackedWeights:
-    """Pack the matrices of a checkpoint into memory. shared: with forked processes, see common.memory_mapping.zeroed.
+    """Pack the matrices of a checkpoint into memory. Raises EngineError.
 
-    progress: called with the bytes done and the bytes in all. Raises EngineError.
+    progress: called with the bytes done and the bytes in all. shared: whether forked processes share the memory, see
+    common.memory_mapping.map_zeroed.
     """
     places, size = _layout(checkpoint, precision)
     whole = np.frombuffer(map_zeroed(size, huge=True, shared=shared), np.uint8)
@@ -143,7 +146,7 @@ def pack_in_memory(
 
 
 def header_facts(folder: Path, precision: str) -> dict[str, Any]:
-    """The fields that the header of a packed file must have to belong to the present files in `folder`."""
+    """The fields that a packed file's header must have if it was made from the present files in `folder`."""
     source = file_format.source_facts(*Path(folder).glob("model*.safetensors"))
     return {"precision": precision, "source": source, "folder": os.path.realpath(folder)}
 
@@ -158,15 +161,16 @@ def _job(
     lock: Lock | None = None,
     drop_pages: bool = True,
 ) -> WriteJob:
-    """The job that writes a packed file: from `weights` in memory, or packing the checkpoint's matrices as it goes.
+    """The job to write a packed file from `weights`; if None, it packs each of the checkpoint's matrices itself.
 
-    facts: of the files that the checkpoint was opened from, which may have been replaced since. drop_pages: see _pack.
+    facts: the result of header_facts when the checkpoint was opened; its files may have been replaced later.
+    drop_pages: see _pack.
     """
     places, size = _layout(checkpoint, precision)
     if weights is None:
         pieces = partial(_pack_pieces, checkpoint, places, threads, drop_pages)
     else:
-        # Without the arrays: the checkpoint may be closed before its matrices are written.
+        # The entries leave out the checkpoint's arrays: it may be closed before the packed matrices are written.
         entries = [(place.slot, place.layer, place.format, place.start) for place in places]
         pieces = partial(_memory_pieces, entries, weights)  # type: ignore[assignment]
     return WriteJob(path, facts, pieces, size, sum(place.size for place in places), lock)
@@ -180,7 +184,7 @@ def _memory_pieces(entries: Sequence[tuple[str, int, str, int]], weights: Packed
 def _pack_pieces(
     checkpoint: Checkpoint, places: Sequence[MatrixPlace], threads: int, drop_pages: bool
 ) -> Iterator[Piece]:
-    """The packed matrices, each in a buffer that the next one reuses, but for those that "coded" cannot hold."""
+    """Pack and yield one matrix after another, all in the same buffer, except matrices that "coded" cannot hold."""
     largest = max((place.size for place in places), default=0)
     buffer = np.empty(largest + _ALIGN, np.uint8)
     buffer = buffer[-buffer.ctypes.data % _ALIGN :][:largest]
@@ -210,9 +214,10 @@ def _pack(
     buffer_for: Callable[[MatrixPlace], np.ndarray],
     drop_pages: bool = True,
 ) -> Iterator[tuple[MatrixPlace, np.ndarray | None]]:
-    """Pack each matrix into the buffer that `buffer_for` returns; yields None for one that "coded" cannot hold.
+    """Pack each matrix into the buffer that `buffer_for` returns for it. Yields (place, buffer).
 
-    drop_pages: release the memory of the checkpoint's mapped files after each matrix.
+    Yields (place, None) for a matrix that "coded" cannot hold. drop_pages: whether to release the memory of the
+    checkpoint's mapped files after each matrix.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -233,7 +238,7 @@ def _pack(
 def _mapped(
     header: dict[str, Any], file: mmap.mmap, checkpoint: Checkpoint, precision: str, path: Path
 ) -> PackedWeights:
-    """The matrices in a mapped file. Raises StalePackedFile unless they lie where the checkpoint's shapes put them."""
+    """The matrices in a mapped file. Raises StalePackedFile unless each lies in the place that _layout gives it."""
     expected = [(p.slot, p.layer, p.format, p.start, p.start + p.size) for p in _layout(checkpoint, precision)[0]]
     found = [(e["slot"], e["layer"], e["dtype"], e["start"], e["end"]) for e in header["pieces"]]
     if found != expected and (precision != "bf16" or not set(found) <= set(expected)):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..models.checkpoint import Checkpoint
 
 PRECISIONS = ("bf16", "int8", "int4")
-LARGE_MODEL_BYTES = 256 << 20  # of the language models' matrices at 16 bits a weight
+LARGE_MODEL_BYTES = 256 << 20  # bytes of the language models' matrices at 16 bits a weight
 
 _LAYER_MATRICES = ("Q", "K", "V", "O", "GATE", "UP", "DOWN")
 _LAYER_SLOTS = frozenset(f"{model}_{name}" for model in ("TALKER", "PREDICTOR") for name in _LAYER_MATRICES)
@@ -23,7 +23,7 @@ _HEAD_SLOTS = frozenset(("CODEC_HEAD", "PREDICTOR_HEAD", "PROJECTION"))
 def packed_format(slot: str, precision: str) -> str | None:
     """The packed format of a slot's matrices: "int8", "int4" or "coded"; None for a tensor that is not packed.
 
-    Heads are int8 also where the layers are int4: they lose most by rounding, and are few.
+    With int4 only the matrices of the layers are int4. The heads are int8: they lose most by rounding, and are few.
     """
     if slot not in _LAYER_SLOTS and slot not in _HEAD_SLOTS:
         return None
@@ -33,7 +33,7 @@ def packed_format(slot: str, precision: str) -> str | None:
 
 
 def frame_matrices(checkpoint: Checkpoint) -> list[np.ndarray]:
-    """The matrices of the language models that every frame reads, as they are in the checkpoint."""
+    """The matrices of the language models that every step reads, as they are in the checkpoint."""
     return [array for slot, _, array in checkpoint.collected if slot in _LAYER_SLOTS or slot in _HEAD_SLOTS]
 
 
@@ -55,5 +55,5 @@ def bf16_file_helps(checkpoint: Checkpoint) -> bool:
 
 
 def cpu_decodes_bf16_fast() -> bool:
-    """Whether this CPU has a SIMD kernel that decodes bf16 in 12 bits: it saves more memory reads than it costs."""
+    """Whether this CPU has a SIMD kernel for the format "coded"; the scalar kernel costs more time than it saves."""
     return "linear_coded=scalar" not in kernels_text()
