@@ -26,11 +26,12 @@ _NO_BUDGET = 1 << 30
 class Utterance:
     """One utterance. Call `begin`, then step `session` and call `absorb_step`, in turns, until `complete`.
 
-    Once its turn has come, call `limit_frames` and then `take` after each step.
+    The utterances of a text yield their samples in turn. Once its turn has come, call `limit_frames` and then `take`
+    after each step.
 
-    An utterance that begins before its turn does not know how many of max_frames the earlier ones will use.
-    `limit_frames` cuts it to its share, as if it had begun in its turn. A guard that trips behind the cut does not
-    matter then, so no retry begins before the share is known.
+    An utterance that begins before its turn does not know how many of max_frames the earlier utterances will use.
+    `limit_frames` cuts it to the frames that are left, as if it had begun in its turn. A guard that tripped behind the
+    cut does not matter then, so no retry begins before the number of frames left is known.
     """
 
     def __init__(
@@ -42,16 +43,16 @@ class Utterance:
         key: int,
         error: Exception | None = None,
     ) -> None:
-        """key: see seeds.utterance_key. error: of the text, if it has no prompt; raised in the utterance's turn."""
+        """key: see seeds.utterance_key. error: why the text has no prompt; raised in the utterance's turn."""
         self.model, self.plan, self.text, self.prompt, self.key = model, plan, text, prompt, key
         self.session: Session | None = None
-        self.timings: Counter[str] = Counter()  # stage -> seconds, of all attempts
-        self.codes: np.ndarray | None = None  # of the last attempt, int32 (frames, code groups), once it is closed
+        self.timings: Counter[str] = Counter()  # seconds of each stage, summed over all attempts
+        self.codes: np.ndarray | None = None  # of the last attempt, int32 of shape (frames, code groups)
         self.attempt = 0
         self._frame_samples = model.config.codec.samples_per_frame
-        # Samples of a stream that were sent cannot be taken back, so it has no retries.
+        # A live stream has no retries, because the samples that it has sent cannot be taken back.
         self._max_attempts = 1 if plan.live or plan.talker.greedy or plan.retries == 0 else plan.retries + 1
-        self._frames_left: int | None = None  # for this utterance, as far as known; None: no limit
+        self._frames_left: int | None = None  # frames left of max_frames, as far as known; None: no limit
         self._taken = 0  # samples yielded by `take`
         self._reset()
         self.error = error
@@ -60,11 +61,11 @@ class Utterance:
         """Set the state of an attempt that has not begun."""
         self.stop: str | None = None  # why it ended well: "eos" or "max_frames"
         self.trip: str | None = None  # why the guard stopped it
-        self._kept_frames = 0  # the frames whose samples are yielded
+        self._kept_frames = 0  # the number of frames whose samples are yielded
         self._waiting: deque[np.ndarray] = deque()
-        self._decoded = 0  # samples
-        self._to_skip = self._taken  # samples that this attempt makes again
-        self.frames = 0  # generated, and not cut off
+        self._decoded = 0  # the number of samples decoded
+        self._to_skip = self._taken  # the number of samples at the start that an earlier attempt has yielded
+        self.frames = 0  # the number of frames generated and not cut off
         self.error: Exception | None = None  # raised in the utterance's turn, after its good samples
 
     @property
@@ -81,11 +82,14 @@ class Utterance:
 
     @property
     def waiting_samples(self) -> int:
-        """How many decoded samples were not taken yet."""
+        """The number of decoded samples that `take` has not yielded yet."""
         return max(0, self._decoded - self._taken)
 
     def begin(self, frames_left: int | None, chunk_frames: int, pipeline: bool) -> None:
-        """Open the session. An error is stored in `error`. frames_left: of max_frames; the others: see Session."""
+        """Open the session. An error is stored in `error`.
+
+        frames_left: how many of max_frames are left; None: no limit. chunk_frames, pipeline: see engine.session.
+        """
         self._frames_left, self._chunk_frames, self._pipeline = frames_left, chunk_frames, pipeline
         try:
             if self.error is None:
@@ -94,7 +98,7 @@ class Utterance:
             self.error = error
 
     def _frame_limit(self) -> tuple[int, bool]:
-        """The most frames, and whether to reach them is a runaway. Raises UsageError for a prompt that is too long."""
+        """(the most frames, whether reaching them is a runaway). Raises UsageError for a prompt that is too long."""
         plan, config = self.plan, self.model.config
         rows, positions = len(self.prompt.text_ids), config.max_position_embeddings
         if max(rows, len(self.prompt.trailing_ids)) + 1 > positions:
@@ -112,7 +116,7 @@ class Utterance:
     def _open_session(self) -> None:
         plan, cloned = self.plan, self.plan.cloned
         limit, self._limit_is_budget = self._frame_limit()
-        # Greedy speech of a stated length has no guard: it may well repeat itself.
+        # Greedy speech with max_frames has no guard: it often repeats itself, and max_frames ends it.
         guarded = plan.retries > 0 and not (plan.talker.greedy and plan.max_frames is not None)
         budget = limit if self._limit_is_budget else _NO_BUDGET
         self._guard = Guard(budget, self.model.config.codec.frame_seconds) if guarded else None
@@ -123,9 +127,10 @@ class Utterance:
         )  # fmt: skip
 
     def absorb_step(self, error: Exception | None, wait: bool) -> None:
-        """Take over the codes and samples of a step of the session; close it if it is complete, or retry.
+        """Take over the codes and samples of a step of the session; close the session if complete, or begin a retry.
 
-        error: of the step. wait: for samples that the session's decoder thread is still decoding.
+        error: the error of the step, or None. wait: whether to wait for samples that the session's decoder thread is
+        still decoding.
         """
         session = self.session
         info, codes, pcm = session.progress(self.frames)
@@ -155,7 +160,7 @@ class Utterance:
             self._waiting.append(pcm[skipped:])
 
     def _retry(self) -> None:
-        """Begin the next attempt, if there may be one."""
+        """Begin the next attempt unless the last allowed attempt was made."""
         if self.attempt + 1 < self._max_attempts:
             self.attempt += 1
             self._restart()
@@ -165,7 +170,7 @@ class Utterance:
         self.begin(self._frames_left, self._chunk_frames, self._pipeline)
 
     def limit_frames(self, frames_left: int | None) -> None:
-        """Cut the utterance to the frames that are left for it, now that its turn has come. None: no limit."""
+        """Cut the utterance to `frames_left` frames, now that its turn has come. None: no limit."""
         self._frames_left = frames_left
         if frames_left is None:
             return
@@ -178,7 +183,11 @@ class Utterance:
             self._restart()  # the error or the trip lies behind the cut; the frames before it are the same again
 
     def take(self) -> Iterator[np.ndarray]:
-        """Yield samples, float32 (n,): if live, those decoded so far; else all, once complete and without an error."""
+        """Yield arrays of samples, float32 of shape (n,).
+
+        A live stream yields the samples decoded so far. Otherwise nothing is yielded before the utterance is complete
+        and without an error.
+        """
         if not self.plan.live and (not self.complete or self.error is not None or self.trip is not None):
             return
         limit = self._kept_frames if self.generation_ended else self._frames_left
@@ -191,7 +200,7 @@ class Utterance:
                 yield pcm
 
     def failure(self) -> Exception | None:
-        """The error to raise after all samples are taken: of the text or a step, or a GenerationError for a runaway."""
+        """The error to raise after all samples are taken: `error`, or a GenerationError for a runaway; or None."""
         if self.error is not None or self.trip is None:
             return self.error
         good = self._guard.good_frames if self._guard is not None else self.frames
@@ -202,7 +211,7 @@ class Utterance:
         )
 
     def close(self) -> None:
-        """Close the session; its codes and timings stay, unless the model was closed before."""
+        """Store the codes and timings of the session and close it. They are lost if the model was closed before."""
         session, self.session = self.session, None
         if session is None:
             return

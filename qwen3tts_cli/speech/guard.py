@@ -5,12 +5,12 @@ the codes alone. It compares a bounded number of integers for each frame and kee
 
 It stops an utterance for one of three reasons. Each threshold lies beyond what speech does:
 
-* budget: more frames than three times the expected duration of the text plus 4 s. Slow, acted speech takes twice the
-  usual time; the 4 s cover silence around a very short text.
+* budget: the speech is longer than three times the expected duration of the text plus 4 s. Slow, acted speech takes
+  twice the usual time; the 4 s cover silence around a very short text.
 * loop: for 4 s, and for three periods, every frame repeats the frame one period (2 to 50 frames) before it. Speech
   sampled at a temperature may repeat a word, but not all 16 codes of every frame. A tenth of the frames may differ.
-* silence: for 5 s no more than three values of code 0. A pause between paragraphs takes 1 to 2 s and a sustained vowel
-  3 s; both have more values.
+* silence: in 5 s, code 0 has no more than three different values. A pause between paragraphs takes 1 to 2 s and a
+  sustained vowel 3 s; both have more values.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ _PAUSES = re.compile(r"[.,;:!?…—–。，、；：！？｡､\n]+")
 _LOOP_SECONDS = 4.0
 _LONGEST_PERIOD_SECONDS = 4.0
 _LOOP_PERIODS = 3
-# The share of code groups 1 to 15 that must agree, besides group 0. In the embedded voice seven of them are constant.
+# Two frames are alike if code 0 and at least this share of codes 1 to 15 are equal. In the embedded voice seven of the
+# code groups 1 to 15 are constant.
 _EQUAL_GROUPS = 0.8
-# A frame that differs lowers the score by as much as so many frames that agree raise it.
+# A frame that repeats the frame one period before raises the score of that period by 1; any other lowers it by this.
 _MISS_COST = 9
 
 _SILENCE_SECONDS = 5.0
@@ -76,15 +77,15 @@ def _character_seconds(char: str) -> float:
 
 
 def frame_budget(text: str, frame_seconds: float = FRAME_SECONDS) -> int:
-    """The number of frames after which speech of this text is a runaway. frame_seconds: length of a frame."""
+    """The number of frames after which speech of this text is a runaway. frame_seconds: seconds of one frame."""
     return math.ceil((_FLOOR_SECONDS + _SLOWEST * expected_seconds(text)) / frame_seconds)
 
 
 class Guard:
     """Watches the codes of one utterance. The result does not depend on how many frames each call of `feed` gets.
 
-    budget: in frames, as frame_budget returns it. frame_seconds: length of a frame. Raises ValueError for a budget
-    below 1.
+    budget: the most frames, see frame_budget. frame_seconds: seconds of one frame. Raises ValueError for a budget below
+    1.
     """
 
     def __init__(self, budget: int, frame_seconds: float = FRAME_SECONDS) -> None:
@@ -111,14 +112,18 @@ class Guard:
 
     @property
     def good_frames(self) -> int:
-        """How many frames are good: all so far, or if the guard tripped those before the runaway.
+        """The number of good frames: all frames so far, or, if the guard tripped, the frames before the runaway.
 
-        loop: with the first period; silence: with its first 0.3 s; budget: the budget.
+        After "loop" the first period of the loop counts as good; after "silence", the first 0.3 s of the silence; after
+        "budget", as many frames as the budget.
         """
         return self._frames if self._reason is None else self._good_frames
 
     def feed(self, codes: Iterable[Sequence[int]]) -> str | None:
-        """Check more frames. codes: int32 (n, code groups), n may be 0. Returns `reason`; once set it stays."""
+        """Check more frames and return `reason`, which never changes once it is set.
+
+        codes: int32 of shape (n, code groups); n may be 0.
+        """
         rows = codes.tolist() if hasattr(codes, "tolist") else codes
         for row in rows:
             if self._reason is not None:
@@ -155,7 +160,7 @@ class Guard:
     def _check_loops(self, frame: tuple[int, ...], index: int) -> None:
         recent = self._recent
         count = len(recent)
-        # A constant frame repeats at every period: _check_silence finds it.
+        # A frame like the previous one would count for every period; _check_silence finds such runs.
         if count and _alike(frame, recent[-1]):
             return
         for period in range(2, count + 1):

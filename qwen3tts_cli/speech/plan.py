@@ -1,4 +1,4 @@
-"""Everything about a text's speech that is settled before its first utterance."""
+"""The plan of a text's speech: all options, resolved for the model before the first utterance."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class SpeechPlan:
     """The resolved options of one text. See SpeakOptions for the fields of the same names.
 
-    voice: the name of the preset or cloned voice; None for the model's own. language: a language of the model.
-    settings: what the key of an utterance covers besides its text; see seeds.utterance_key. talker, predictor: how the
-    language models choose codes. cloned: the voice, if it is a cloned one.
+    voice: the name of the preset or cloned voice; None for the model's own voice. language: a language of the model.
+    settings: the settings that utterance keys are hashed from; see seeds.utterance_key. talker, predictor: how the
+    talker and the code predictor choose codes. cloned: the cloned voice; None for a preset voice or the model's own.
     """
 
     voice: str | None

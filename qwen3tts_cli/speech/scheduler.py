@@ -1,8 +1,8 @@
 """The scheduler: generates utterances together, one frame of each in a step, and yields their samples in input order.
 
 A session is added between two steps while fewer than `batch` are open, and closed once its last frame is decoded. The
-samples of an utterance do not depend on the others. Samples of utterances that are ahead of their turn wait; the number
-of these utterances and of their samples is limited.
+samples of an utterance do not depend on the other utterances. An utterance that is complete before its turn waits; the
+number of waiting utterances and of their samples is limited.
 
 A live stream has a listener. Its first utterance is generated alone until its first samples are sent. Other utterances
 then take part in a step only while the samples sent so far play longer than a few such steps take; see PlaybackLead.
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from .stream import Speech
 
 MAX_BATCH = 64
-STEADY_CHUNK = 8  # frames that are decoded at a time if no listener waits: the least work for a frame
+STEADY_CHUNK = 8  # frames decoded at a time if no listener waits: chunks of this size take the least work for a frame
 _USUAL_BATCH = 8  # more utterances hardly raise the throughput of a CPU
-_USUAL_POSITIONS = 512  # of an utterance of half a minute with its prompt
+_USUAL_POSITIONS = 512  # positions of an utterance of half a minute with its prompt
 _MAX_WAITING_SAMPLES = 600 * SAMPLE_RATE
 _ASSUMED_FREE_BYTES = 2 << 30  # if the system does not tell the free memory
 
@@ -44,8 +44,9 @@ def default_batch(model: Model) -> int:
 class PlaybackLead:
     """Seconds of audio sent minus seconds since the first sample was sent: how long a listener can go without more.
 
-    frame_seconds: audio that a step makes. clock: returns seconds. alone, together: seconds of a step with one
-    utterance and with several, averaged over about the last STEADY_CHUNK steps; 0 before the first one.
+    frame_seconds: seconds of audio that a step adds to each utterance. clock: returns the time in seconds. alone: mean
+    seconds of a step with one utterance; together: mean seconds of a step with several. Both are means of about the
+    last STEADY_CHUNK steps of their kind, and 0 before the first one.
     """
 
     def __init__(self, frame_seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -55,7 +56,7 @@ class PlaybackLead:
         self.alone, self.together = 0.0, 0.0
 
     def add_samples(self, samples: int) -> None:
-        """Record that samples were sent."""
+        """Record that so many samples were sent."""
         if self._origin is None:
             self._origin = self._clock()
         self._sent_seconds += samples / SAMPLE_RATE
@@ -95,14 +96,15 @@ def run_utterances(
 ) -> Iterator[tuple[Speech, np.ndarray]]:
     """Generate up to `batch` utterances together; yield (speech, samples) strictly in input order.
 
-    utterances: read as sessions become free. live: there is a listener. only: the one speech that all utterances belong
-    to, if so. samples: float32 (n,) at 24 kHz. The error of an utterance, or of `utterances`, is raised in its turn.
-    Raises EngineError once the model or `only` is closed. Closing the generator closes every session.
+    utterances: pairs (speech, utterance); read as sessions become free. live: whether there is a listener. only: the
+    speech that all utterances belong to, or None if they belong to several. samples: float32 of shape (n,) at 24 kHz.
+    The error of an utterance, or of the iterator `utterances`, is raised in its turn. Raises EngineError once the model
+    or `only` is closed. Closing the generator closes every session.
     """
     window: deque[tuple[Speech, Utterance]] = deque()  # begun and not yet yielded completely
     lead = PlaybackLead(model.config.codec.frame_seconds)
     first, more = True, True
-    failure: Exception | None = None  # of `utterances`, raised once the window is empty
+    failure: Exception | None = None  # the error of the iterator `utterances`, raised once the window is empty
     try:
         while True:
             model.lifetime.check()

@@ -47,18 +47,18 @@ class SpeakOptions:
     """How to speak a text. None means the default of the checkpoint, or of the reference implementation.
 
     voice: the name of a preset or of a kept voice, a pathlib.Path of a voice file, or a Voice.
-    ref_audio: a recording to clone for this speech; see Synthesizer.clone. ref_text: what it says.
+    ref_audio: a recording to clone for this speech; see Synthesizer.clone. ref_text: the text that the recording says.
     design: the description of a voice, for a model that makes voices from descriptions.
     language: a name or code that the model knows, or "auto". instruct: how to speak, for models that take instructions.
     seed: 0 to 2**64 - 1; the same seed gives the same samples on one machine; None: random.
     greedy: take the most likely code instead of a random one. temperature, top_k, top_p, repetition_penalty: sampling
-    of the talker; subtalker_temperature, subtalker_top_k, subtalker_top_p: of the code predictor.
+    of the talker. subtalker_temperature, subtalker_top_k, subtalker_top_p: sampling of the code predictor.
     max_frames: the most frames of the whole output, 12.5 a second. text_mode: "full" or "streaming", how the prompt
-    presents the text. split: split a long text into utterances at the ends of sentences.
+    presents the text. split: whether to split a long text into utterances at the ends of sentences.
     retries: how often an utterance that runs away is generated again; 0 turns the runaway guard off.
-    live: yield samples as they are decoded; False yields an utterance once it is complete and good.
-    chunk_frames: frames decoded at a time, 0 to 64, 0: automatic. pipeline: decode on a thread of its own.
-    batch: utterances generated together, 0 to 64, 0: automatic. These three do not change the samples.
+    live: True yields samples as they are decoded; False yields each utterance once it is complete and good.
+    chunk_frames: frames decoded at a time, 0 to 64; 0: automatic. pipeline: whether to decode on a separate thread.
+    batch: utterances generated together, 0 to 64; 0: automatic. These three options do not change the samples.
     on_warning: called with one line for each property of ref_audio that makes a worse voice; None: the function given
     to Synthesizer.open.
 

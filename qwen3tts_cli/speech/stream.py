@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 
 class Speech:
-    """The speech of one text: an iterator of samples, float32 (n,) at 24 kHz. Synthesizer.speak returns one.
+    """The speech of one text: an iterator of arrays of samples. Synthesizer.speak returns one.
 
-    samples: the number yielded so far. frames: the number of frames of the utterances that are finished. stop: after
-    the end, "eos" or "max_frames". voice, language, seed, batch: in use. first_audio_seconds: from the start to the
-    first samples; None before. timings: seconds spent on "text", and by the finished utterances on "prefill", "talker",
-    "predictor" and "codec".
+    Each array is float32 of shape (n,) at 24 kHz. Attributes: samples: the number of samples yielded so far. frames:
+    the number of frames of the finished utterances. stop: after the end, "eos" or "max_frames". voice, language, seed,
+    batch: the values in use. first_audio_seconds: seconds from the start to the first samples; None before them.
+    timings: seconds spent on "text", and those that the finished utterances spent on "prefill", "talker", "predictor"
+    and "codec".
 
     >>> with synthesizer.speak("Hello.", SpeakOptions(seed=1, live=True)) as speech:
     ...     for samples in speech:
@@ -39,7 +40,8 @@ class Speech:
 
     Iterating raises GenerationError if an utterance runs away after all retries or a value is not finite, UsageError
     for a text that cannot be spoken, EngineError once the speech or its model is closed.
-    Threads that read it take turns; any thread may close it. at_end: called after the last samples.
+    Threads that read the speech take turns; any thread may close it. prompts: yields (text, prompt) of each utterance.
+    at_end: called after the last samples.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Speech:
                 raise
 
     def close(self) -> None:
-        """Stop, if another thread reads at its next frame, and close every session."""
+        """Stop and close every session. If another thread reads the speech, its reading ends at the next frame."""
         self.lifetime.close()
 
     def __enter__(self) -> Speech:
@@ -95,13 +97,16 @@ class Speech:
 
     @property
     def codes(self) -> np.ndarray:
-        """The codes of the utterances that are finished: int32 (frames, code groups)."""
+        """The codes of the utterances that are finished: int32 of shape (frames, code groups)."""
         return (
             np.concatenate(self._codes) if self._codes else np.empty((0, self.model.config.num_code_groups), np.int32)
         )
 
     def utterances(self) -> Iterator[tuple[Speech, Utterance]]:
-        """The utterances in order, each made from the next prompt. One whose text is in error carries the error."""
+        """Yield (this speech, utterance) in order, each utterance made from the next prompt.
+
+        If making a prompt fails, the last utterance holds the error.
+        """
         seen: Counter[str] = Counter()
         while True:
             start = time.perf_counter()

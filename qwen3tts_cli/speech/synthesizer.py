@@ -51,7 +51,7 @@ DECODER_PRECISIONS = ("auto", "f32")
 class Synthesizer(PackingMixin):
     """An opened model that speaks texts. A context manager. Any thread may use and close it; `open` makes one.
 
-    Samples are float32 arrays (n,), mono, full scale 1, at 24 kHz. Every call after `close` raises EngineError.
+    Samples are float32 arrays of shape (n,), mono, full scale 1, 24 kHz. Every call after `close` raises EngineError.
 
     >>> with Synthesizer.open("0.6b") as synthesizer:
     ...     samples = synthesizer.say("Good morning.", voice="ryan", seed=1)  # float32 (n,)
@@ -60,7 +60,7 @@ class Synthesizer(PackingMixin):
     """
 
     def __init__(self, model: Model, name: str, precision: str = "bf16", on_warning: OnWarning = None) -> None:
-        """model: closed with the synthesizer. name, precision: as reports show them. on_warning: see `open`."""
+        """model: is closed with the synthesizer. name, precision: shown in reports. on_warning: see `open`."""
         self.model, self.name, self.precision = model, name, precision
         self.on_warning = on_warning
         self.lifetime = Lifetime("synthesizer", model.checkpoint.close)
@@ -82,13 +82,13 @@ class Synthesizer(PackingMixin):
         """Open a model on this machine; never downloads.
 
         model: an alias ("0.6b"), a repository id, or a pathlib.Path of a folder; None: the embedded voice.
-        precision: of the language models, "auto", "bf16", "int8" or "int4". "bf16" is exact; "auto" is "int8" for a
-        large model, else "bf16". decoder_precision: "auto" or "f32", which are the same.
+        precision: the precision of the language models, "auto", "bf16", "int8" or "int4". "bf16" is exact; "auto" is
+        "int8" for a large model, else "bf16". decoder_precision: "auto" or "f32", which are the same.
         threads: 1 to 1024; None: one for each core that this process may use.
-        cache: whether files that the cache folder lacks are written there. The first opening packs the weights into
-        memory, and a thread then writes packed files for the next opening; see finish_packing.
+        cache: whether to write files that the cache folder lacks. The first opening packs the weights into memory, and
+        a thread then writes packed files for the next opening; see finish_packing.
         progress: called with the bytes packed and the bytes in all while the first opening packs.
-        on_warning: called with one line for each warning, now and later; None: a UserWarning.
+        on_warning: called with one line for each warning, now and later; None means Python's UserWarning.
         Raises ModelNotFoundError, CheckpointError, EngineError, UsageError for an argument of another type or out of
         range.
 
@@ -203,22 +203,25 @@ class Synthesizer(PackingMixin):
         return voice
 
     def say(self, text: str, **options: object) -> np.ndarray:
-        """Speak a text. Returns samples, float32 (n,) at 24 kHz. options: fields of SpeakOptions. Raises as Speech."""
+        """Speak a text. Returns the samples, float32 of shape (n,) at 24 kHz.
+
+        options: fields of SpeakOptions. Raises as `speak` and Speech do.
+        """
         with self.speak(text, make_options(options)) as speech:
             chunks = list(speech)
         return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
 
     def stream(self, text: str, **options: object) -> Iterator[np.ndarray]:
-        """Speak a text live. Returns a Speech, which yields float32 (n,) at 24 kHz as soon as they are decoded.
+        """Speak a text live. Returns a Speech, which yields samples as soon as they are decoded.
 
-        options: fields of SpeakOptions.
+        Each array is float32 of shape (n,) at 24 kHz. options: fields of SpeakOptions. Raises as `speak` does.
         """
         return self.speak(text, make_options({"live": True, **options}))
 
     def say_many(
         self, items: Iterable[str | Mapping[str, Any]], *, batch: int = 0, **options: object
     ) -> list[np.ndarray]:
-        """Speak many texts, several together. Returns for each, in order, the samples that `say` returns.
+        """Speak many texts, several together. Returns for each text, in order, the samples that `say` returns.
 
         items: texts, or mappings with "text" and fields of SpeakOptions, which override `options`. batch: utterances
         generated together, 0 to 64; 0: automatic. Raises the error of the first item that fails, after the items
@@ -234,9 +237,9 @@ class Synthesizer(PackingMixin):
     def stream_many(
         self, items: Iterable[str | Mapping[str, Any]], *, batch: int = 0, **options: object
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Speak many texts live; see `say_many`. Yields (index of the item, samples) in order, samples float32 (n,).
+        """Speak many texts live; see `say_many`. Yields (index of the item, samples) in the order of the items.
 
-        `items` is read only as far as needed, and may be endless.
+        samples: float32 of shape (n,) at 24 kHz. `items` is read only as far as needed, and may be endless.
         """
         return self._many(items, batch, {**options, "live": True}, [])
 

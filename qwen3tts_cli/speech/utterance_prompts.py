@@ -21,11 +21,12 @@ DEFAULT_UTTERANCE_CHARACTERS = 300
 def make_prompts(
     model: Model, within: Lifetime, text: str, plan: SpeechPlan, split: bool
 ) -> Iterator[tuple[str, Prompt]]:
-    """Yield (text, prompt) of each utterance of a text. The first is made at once, so that errors come before audio.
+    """Return an iterator of (text, prompt), one pair for each utterance of a text. Raises UsageError for a text that
+    cannot be spoken, CheckpointError for a damaged tokenizer.
 
-    within: each prompt is made inside `within.alone`. A signal handler that speaks meanwhile is refused there: it would
-    otherwise enter a module that is being imported or a table that is being read. split: see SpeakOptions.
-    Raises UsageError for a text that cannot be fold_and_spell, CheckpointError for a damaged tokenizer.
+    The first prompt is made at once, so that an error is raised before any audio is made. within: each prompt is made
+    inside `within.alone`, which refuses a signal handler that speaks at that moment: the handler would otherwise enter
+    a module that is being imported or a table that is being read. split: see SpeakOptions.
     """
     with within.alone():
         texts = _utterance_texts(model, text, plan, split)
@@ -47,7 +48,7 @@ def make_prompts(
 
 
 def _utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> Iterator[str]:
-    """The texts of the utterances, in the model's alphabet. Raises UsageError."""
+    """The texts of the utterances, with only the characters that the model can read. Raises UsageError."""
     # Imported here, because only speaking needs these modules.
     from ..text.markup import strip_markup
     from ..text.preparation import fold_and_spell, prepare
