@@ -1,8 +1,8 @@
 """The sink of the formats that libsndfile writes: FLAC, Ogg Vorbis, Ogg Opus, MP3, and WAV of other subtypes.
 
 libsndfile writes into memory; after each call the new bytes go to the output. At the end libsndfile overwrites fields
-of the header, which only a seekable output takes. Elsewhere FLAC has no length and no MD5, WAV has sizes of 0xFFFFFFFF,
-and MP3 has a constant bit rate, from which readers compute the length.
+of the header, which only a seekable output allows. In any other output, FLAC has no length and no MD5, WAV has sizes of
+0xFFFFFFFF, and MP3 has a constant bit rate, from which readers compute the length.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     from .formats import AudioFormat
 
-# The bytes of Vorbis depend on the length of each write, so all have this one; libsndfile copies it to the C stack.
+# The bytes of Vorbis depend on the number of samples of each write, so each write has this many. libsndfile copies them
+# to the C stack, so a write must not be large.
 _BLOCK_SAMPLES = 1920
 _CALL_BLOCKS = 8
 _UNKNOWN_SIZE = b"\xff" * 4
 _SET_OGG_PAGE_LATENCY_MS = 0x1302  # SFC_SET_OGG_PAGE_LATENCY_MS of sndfile.h
 _PAGE_MS = 80.0
-# 64 kbit/s: MP3 at 24 kHz has 8 to 160 kbit/s, which libsndfile maps to compression levels 1 to 0
+# 64 kbit/s: libsndfile maps the bit rates of MP3 at 24 kHz, 8 to 160 kbit/s, to compression levels 1 to 0
 _CONSTANT_RATE = {"bitrate_mode": "CONSTANT", "compression_level": (160 - 64) / (160 - 8)}
 
 
@@ -60,7 +61,7 @@ class _MemoryFile:
         return b""
 
     def take(self) -> tuple[bytes, list[tuple[int, bytes]]]:
-        """(bytes appended since the last call, [(offset, bytes) written over bytes that were taken before])."""
+        """Return (bytes appended since the last call, [(offset, new bytes) for bytes that were taken before])."""
         data, patches = bytes(self.pending), self._patches
         self._taken += len(data)
         self.pending, self._patches = bytearray(), []
@@ -68,9 +69,9 @@ class _MemoryFile:
 
 
 class EncodedSink:
-    """The sink of a format that libsndfile writes. output: of files.py. origin: as of formats.open_sink.
+    """The sink of a format that libsndfile writes. output: an output of files.py. origin: see formats.open_sink.
 
-    libsndfile runs on a thread of its own: KeyboardInterrupt is raised in the main thread, where a callback of
+    libsndfile runs on a separate thread: Python raises KeyboardInterrupt in the main thread, where a callback of
     libsndfile would drop it. The output is written in the caller's thread, so that an interrupt ends a blocked write.
     """
 
@@ -121,7 +122,7 @@ class EncodedSink:
                 self._output.patch(offset, patch)
 
     def write(self, samples: np.ndarray) -> None:
-        """Append samples: float32 (samples,)."""
+        """Append samples, float32 of shape (n,)."""
         import numpy as np
 
         from ..common.sample_conversion import to_pcm16
@@ -153,14 +154,14 @@ class EncodedSink:
 
 
 def _shorten_pages(soundfile: Any, sound: Any) -> None:
-    """Make an Ogg page of each 80 ms; by default a page is 1 s, which delays a stream by as much."""
+    """Make libsndfile write an Ogg page for each 80 ms of audio; its default, 1 s, would delay a stream by 1 s."""
     with contextlib.suppress(Exception):  # the handle is private to soundfile; without it pages stay long
         milliseconds = soundfile._ffi.new("double *", _PAGE_MS)
         soundfile._snd.sf_command(sound._file, _SET_OGG_PAGE_LATENCY_MS, milliseconds, struct.calcsize("d"))
 
 
 def _set_unknown_sizes(wav: bytearray) -> None:
-    """Set the sizes in the header of a WAV file to 0xFFFFFFFF, "until the end"."""
+    """Set the sizes in the header of a WAV file to 0xFFFFFFFF: the audio lasts until the end of the file."""
     wav[4:8] = _UNKNOWN_SIZE
     at = 12
     while (name := wav[at : at + 4]) != b"data":

@@ -15,10 +15,10 @@ Named = tuple[str, "str | os.PathLike[str] | None"]
 def check_outputs(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> None:
     """Raise UsageError unless each output is a file that is neither an input nor another output.
 
-    outputs, inputs: pairs of a name for messages, such as the option, and a path: None for an absent option, `-` for
-    standard output or input. Files are the same where device and inode are, whatever the spelling of the paths,
-    also through links. A character device such as /dev/null may be given for several outputs. Only inputs that can be
-    overwritten count: regular files and disks.
+    outputs, inputs: pairs (name for messages, such as the option; path). The path is None for an absent option, `-` for
+    standard output or input. Two paths name the same file if device and inode are equal, also through links. A
+    character device such as /dev/null may be given for several outputs. Only inputs that can be overwritten count:
+    regular files and disks.
     """
     used: dict[object, str] = {}
     for name, path in inputs:
@@ -55,7 +55,7 @@ def _check_name(name: str, path: str) -> None:
 
 
 def _status(path: str, standard: int) -> os.stat_result | None:
-    """The status of the file at a path, None where there is none. standard: the descriptor that `-` stands for."""
+    """The status of the file at a path; None if there is no file. standard: the descriptor that `-` stands for."""
     try:
         if path == "-":
             return os.fstat(standard)

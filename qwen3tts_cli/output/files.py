@@ -1,10 +1,10 @@
 """Outputs: a regular file that appears whole or not at all; a device or FIFO, written in place; stdout or another
 descriptor that the caller has opened.
 
-Each output has `write(data)`; `patch(offset, data)`, where it is `seekable`; `finish()`, which writes all bytes, so
-that only renaming can fail after it; `commit()`, which renames; and `discard()`, which removes what can be removed and
-may be called at any time. They raise BrokenPipeError where the reader closed the pipe, and OutputError with the name of
-the output for every other failure.
+Each output has `write(data)`; `patch(offset, data)`, if it is `seekable`; `finish()`, which writes all buffered bytes,
+so that only renaming can fail after it; `commit()`, which renames the file; and `discard()`, which removes what was
+written if possible, and may be called at any time. These methods raise BrokenPipeError if the reader closed the pipe,
+and OutputError with the name of the output for every other failure.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def is_stdout(path: str) -> bool:
 
 
 def _descriptor_of(path: str) -> int | None:
-    """The descriptor of this process that a path names, as /dev/stderr and /dev/fd/3 do, also through links; or None.
+    """The descriptor of this process that a path such as /dev/stderr or /dev/fd/3 names, also through links; or None.
 
-    A file must not be replaced through such a path: other programs write into it too.
+    A file that is opened through such a path must not be replaced: other programs write into it too.
     """
     try:
         for _ in range(_MOST_LINKS):
@@ -48,7 +48,7 @@ def _descriptor_of(path: str) -> int | None:
 
 
 def shares_stderr(path: str | None) -> bool:
-    """Whether an output is the same file or pipe as standard error, as after 2>&1, so that notes would get into it."""
+    """Whether an output is the same file or pipe as standard error, as after 2>&1: notes would be written into it."""
     if path is None or not (is_stdout(path) or is_special(path)):
         return False
     try:
@@ -80,7 +80,7 @@ def open_output(path: str) -> AtomicFile | SpecialFile | OpenedFile:
 
 @contextlib.contextmanager
 def write_output(path: str) -> Iterator[AtomicFile | SpecialFile | OpenedFile]:
-    """Open an output for a block: finished and committed at its end, discarded where the block raises."""
+    """Open an output for a `with` block; finish and commit it at the end, discard it if the block raises."""
     output = open_output(path)
     try:
         yield output
@@ -195,7 +195,7 @@ class SpecialFile:
 
 
 class OpenedFile:
-    """A descriptor that the caller opened: unbuffered; `seekable` where it is a regular file, also when appending."""
+    """An unbuffered descriptor that the caller opened. `seekable`: whether it is a regular file, also with O_APPEND."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self.name, self._descriptor, self._written, self._committed = name, descriptor, 0, False
@@ -249,7 +249,7 @@ class OpenedFile:
         self._committed = True
 
     def discard(self) -> None:
-        """Truncate a regular file to its length before, so that no partial result is left."""
+        """Truncate a regular file to the length that it had before, so that no partial result is left."""
         if self._committed or not self.seekable:
             return
         with contextlib.suppress(OSError):

@@ -1,9 +1,9 @@
 """Audio formats: choosing one for an output, and the sinks that write float samples in it.
 
-A sink has `write(samples)`, samples: float32 (samples,); `finish()`, called after the last of them; and `discard()`. It
-writes to an output of files.py, which the caller opens, finishes and commits; the output need not be seekable. A sink
-writes bytes as soon as it has them. WAV of PCM_16, FLOAT and DOUBLE is written here, since libsndfile would put the
-time of day into its PEAK chunk; compressed_formats.py writes all other formats with libsndfile.
+A sink has `write(samples)`, which takes float32 of shape (n,); `finish()`, called after the last samples; and
+`discard()`. It writes to an output of files.py, which the caller opens, finishes and commits; the output need not be
+seekable. A sink writes bytes as soon as it has them. WAV of PCM_16, FLOAT and DOUBLE is written here, since libsndfile
+would put the time of day into its PEAK chunk; compressed_formats.py writes all other formats with libsndfile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _UNKNOWN_SIZE = 0xFFFFFFFF  # players read until the end of the file
 
-# Extension -> (container, default subtype, allowed subtypes or None for all that the container has).
+# Extension: (container, default subtype, allowed subtypes). None: all subtypes that the container has are allowed.
 EXTENSIONS = {
     "wav": ("WAV", "PCM_16", None),
     "flac": ("FLAC", "PCM_16", None),
@@ -51,13 +51,13 @@ def choose_format(
     default: str | None = None,
     default_subtype: str | None = None,
 ) -> AudioFormat:
-    """Choose the format of an output. Raises UsageError where the arguments contradict each other or cannot be written.
+    """Choose the format of an output. Raises UsageError if the arguments contradict each other or cannot be written.
 
     path: the file, whose extension is a key of EXTENSIONS; None for an output without a name, such as a pipe.
-    subtype: as libsndfile names it, or None for the default of the format. raw: headerless PCM_16.
-    requested: a key of EXTENSIONS, for a path without a known extension, or with one whose container is the same.
-    default: the key for an output without a name or extension; without it, WAV for an output without a name.
-    default_subtype: replaces the default of each format that has this subtype.
+    subtype: the name of a subtype in libsndfile; None for the default of the format. raw: whether to write PCM_16
+    without a header. requested: the key of EXTENSIONS to use; the path then has no known extension, or one with the
+    same container. default: the key for an output without a name or extension; if it is None, an output without a name
+    is WAV. default_subtype: replaces the default of each format that has this subtype.
     """
     subtype, default_subtype = _subtype_name(subtype), _subtype_name(default_subtype)
     if raw:
@@ -80,7 +80,7 @@ def _subtype_name(subtype: str | None) -> str | None:
 
 
 def _lacks(extension: str, subtype: str) -> bool:
-    """Whether another format has a subtype that this one does not have."""
+    """Whether the format of this extension lacks a subtype that another format has."""
     container, _, allowed = EXTENSIONS[extension]
     if container == "WAV" and subtype in _OWN_WAV:
         return False
@@ -135,7 +135,8 @@ def _writable(soundfile: Any, container: str, subtype: str, sample_rate: int) ->
 
 
 def origin_of(*parts: object) -> int:
-    """A 32-bit hash of what determines the audio: a text, whose whitespace does not count, and a seed; or codes."""
+    """A 32-bit hash of the values that determine the audio: a text and a seed, or codes. Runs of whitespace in a text
+    count as one space."""
     import zlib
 
     data = [
@@ -145,9 +146,9 @@ def origin_of(*parts: object) -> int:
 
 
 def open_sink(output: Any, audio: AudioFormat, sample_rate: int, origin: int = 0) -> RawSink | WavSink | EncodedSink:
-    """A sink that writes mono audio of a format to an output of files.py.
+    """Return the sink that writes mono audio in a format to an output of files.py.
 
-    origin: 32 bits from origin_of, from which the serial number of an Ogg stream is computed.
+    origin: the result of origin_of, from which the serial number of an Ogg stream is computed.
     """
     if audio.container == "RAW":
         return RawSink(output)
@@ -165,7 +166,7 @@ class RawSink:
         self._output = output
 
     def write(self, samples: np.ndarray) -> None:
-        """Append samples: float32 (samples,)."""
+        """Append samples, float32 of shape (n,)."""
         from ..common.sample_conversion import to_pcm16
 
         self._output.write(to_pcm16(samples).tobytes())
@@ -178,9 +179,9 @@ class RawSink:
 
 
 class WavSink:
-    """The sink of WAV: writes the header with the first samples, and its sizes at the end where the output is seekable.
+    """The sink of WAV: writes the header with the first samples, and the sizes in it at the end.
 
-    In other outputs, and beyond the 4 GiB that the header can express, the sizes stay 0xFFFFFFFF.
+    If the output is not seekable, or has more than the 4 GiB that the header can express, the sizes stay 0xFFFFFFFF.
     """
 
     def __init__(self, output: Any, sample_rate: int, subtype: str) -> None:
@@ -208,7 +209,7 @@ class WavSink:
         return self._header(None)
 
     def write(self, samples: np.ndarray) -> None:
-        """Append samples: float32 (samples,)."""
+        """Append samples, float32 of shape (n,)."""
         import numpy as np
 
         from ..common.sample_conversion import to_pcm16
@@ -221,7 +222,7 @@ class WavSink:
         self._data_bytes += len(data)
 
     def finish(self) -> None:
-        """Write the header if there were no samples, and the sizes."""
+        """Write the sizes into the header, which is written first if there were no samples."""
         header = self._begin()
         if header:
             self._output.write(header)

@@ -8,7 +8,8 @@ from ..errors import OutputError
 
 
 def load_soundfile(extension: str) -> Any:
-    """The module soundfile. Raises OutputError where it cannot be loaded. extension: of the file, for the message."""
+    """The module soundfile. extension: the extension of the output, for the message. Raises OutputError if it cannot
+    be loaded."""
     try:
         import soundfile
     except (ImportError, OSError) as error:

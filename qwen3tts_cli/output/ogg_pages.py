@@ -1,8 +1,9 @@
 """Replaces the random serial number that libsndfile gives an Ogg stream, so that the same speech gives the same file.
 
-The new serial number is the checksum that the first page of audio has when `origin` is its serial number. `origin` is
-computed from text and seed: the first page of Opus is 80 ms of audio, which different texts may share, and the logical
-streams of a chained file must differ in their serial numbers. Source: RFC 3533, section 6.
+The new serial number is the checksum that the first page of audio would have if its serial number were `origin`. The
+logical streams of a chained file must differ in their serial numbers. The audio alone is not enough for that: the first
+page of Opus is 80 ms, which different texts may share. Therefore `origin` is computed from text and seed.
+Source: RFC 3533, section 6.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ def ogg_crc(data: bytes | bytearray) -> int:
 
 
 class OggPages:
-    """Takes the bytes of one logical stream in any portions, and returns whole pages with the new serial number.
+    """Takes the bytes of one logical stream in parts of any size, and returns whole pages with the new serial number.
 
-    origin: 32 bits that differ for other speech, see formats.origin_of.
+    origin: a 32-bit number that differs for different speech, see formats.origin_of.
     """
 
     def __init__(self, origin: int = 0) -> None:
@@ -38,7 +39,7 @@ class OggPages:
         self._serial: int | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes; returns the pages that are complete. Raises ValueError where the bytes are not Ogg."""
+        """Take bytes; returns the pages that are complete. Raises ValueError if the bytes are not Ogg."""
         self._rest += data
         out = bytearray()
         for page in self._whole_pages():
@@ -50,7 +51,7 @@ class OggPages:
         return bytes(out)
 
     def finish(self) -> bytes:
-        """The header pages of a stream without audio, else b"". Raises ValueError where the last page is incomplete."""
+        """The header pages of a stream without audio, else b"". Raises ValueError if the last page is incomplete."""
         if self._rest:
             raise ValueError(f"{len(self._rest)} bytes are an incomplete Ogg page")
         return self._renumber_held(self._held[-1]) if self._held else b""

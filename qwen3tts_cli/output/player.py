@@ -12,11 +12,11 @@ from ..errors import OutputError
 if TYPE_CHECKING:
     import numpy as np
 
-_QUEUED_CHUNKS = 256  # limits the memory where speech is generated faster than it is played
+_QUEUED_CHUNKS = 256  # limits the memory if speech is generated faster than it is played
 
 
 def unavailable_reason() -> str | None:
-    """The reason why audio cannot be played here, as one clause; None where it can."""
+    """The reason why audio cannot be played on this machine, as one clause; None if it can."""
     try:
         import sounddevice
     except ImportError:
@@ -31,7 +31,7 @@ def unavailable_reason() -> str | None:
 
 
 class PlayerSink:
-    """The sink that plays: float32 samples of shape (samples,), in order, on a thread of its own.
+    """The sink that plays samples, float32 of shape (n,), in order, on a separate thread.
 
     `write` and `finish` raise OutputError for an error of the device or its library.
     """
@@ -54,7 +54,7 @@ class PlayerSink:
         self._thread.start()
 
     def _play(self) -> None:
-        """Take chunks until the end mark, also after an error, since `write` waits while the queue is full."""
+        """Play chunks until the end mark None. After an error chunks are still taken, so that `write` does not wait."""
         while (samples := self._chunks.get()) is not None:
             if self._stopped or self._error:
                 continue
@@ -64,7 +64,7 @@ class PlayerSink:
                 self._error = error
 
     def write(self, samples: np.ndarray) -> None:
-        """Queue samples, float32 (samples,); waits while the queue is full."""
+        """Queue samples, float32 of shape (n,); waits while the queue is full."""
         self._check()
         self._chunks.put(samples.copy())
 
