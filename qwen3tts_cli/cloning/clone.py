@@ -1,4 +1,4 @@
-"""Cloning: from a recording to a voice. The speaker vector, and with a transcript the codes of the recording.
+"""Cloning: makes a voice of a recording. A voice has the speaker vector and, with a transcript, the recording's codes.
 
 Source: qwen3_tts_model.py, create_voice_clone_prompt.
 """
@@ -69,8 +69,9 @@ def clone(
 ) -> Voice:
     """Clone the voice of a recording. The encoders are opened for this call, and closed after it or with `within`.
 
-    audio: a path, (samples, rate), or a Recording. transcript: what it says; None makes a voice of the speaker vector
-    alone. model: the model's name. language: that the recording speaks. name, description, note: stored in the voice.
+    audio: a path, (samples, rate), or a Recording. transcript: the text that the recording says; None makes a voice of
+    the speaker vector alone. model: the model's name. threads: how many threads compute. language: the language of the
+    recording. name, description, note: stored in the voice.
     on_warning: called with one line for each property of the recording that makes a worse voice; None: a UserWarning.
     Raises UsageError for a model that cannot clone, or a text that a voice file cannot hold; InputError for a recording
     that cannot be used; CheckpointError for missing or damaged encoders; EngineError.
@@ -110,7 +111,7 @@ def clone(
 
 
 def _public_name(folder: Path, model: str) -> str:
-    """The name of a model without the path of its folder, which would be stored in the voice file."""
+    """The name of a model for the voice file, which must not contain the path of the model's folder."""
     from ..models import hub_cache, local_models
 
     repo = local_models.repo_of(model)
@@ -132,7 +133,7 @@ def _recording(audio: Audio) -> Recording:
 
 
 def _speaker_vector(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
-    """The speaker vector of a recording: float32 (hidden,). Raises CheckpointError, EngineError."""
+    """The speaker vector of a recording: float32 of shape (hidden,). Raises CheckpointError, EngineError."""
     from ..engine.speaker_encoder import SpeakerEncoder
     from ..models.config.encoders import load_speaker_config
     from ..models.encoder_tensor_specs import collect_speaker
@@ -151,7 +152,7 @@ def _speaker_vector(checkpoint: Checkpoint, recording: Recording, threads: int, 
 
 
 def _reference_codes(checkpoint: Checkpoint, recording: Recording, threads: int, within: Lifetime) -> np.ndarray:
-    """The codes of a recording: int32 (frames, code groups). Raises CheckpointError, EngineError."""
+    """The codes of a recording: int32 of shape (frames, code groups). Raises CheckpointError, EngineError."""
     from ..engine.codec_encoder import CodecEncoder
     from ..models.config.encoders import load_encoder_config
     from ..models.encoder_tensor_specs import collect_encoder

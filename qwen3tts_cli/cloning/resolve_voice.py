@@ -1,4 +1,4 @@
-"""What a request's voice, recording, instruction and voice description mean for a model."""
+"""Resolve the voice, recording, instruction and voice description of a request for a model."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def resolve_voice(
 ) -> Voice | None:
     """The kept or cloned voice that a request asks for; None for a preset voice or the model's own voice.
 
-    voice: a preset's or kept voice's name, a path of a voice file, or a Voice; a string is never taken for a path.
-    audio: a recording to clone instead, text: what it says. on_warning: see Synthesizer.clone.
-    Raises UsageError if the model cannot speak with the voice, and names a model that can; and as read_voice and
-    Synthesizer.clone do.
+    voice: the name of a preset or kept voice, a path object of a voice file, or a Voice; a string is never a path.
+    audio: a recording to clone instead. text: the text that the recording says. on_warning: see Synthesizer.clone.
+    Raises UsageError if the model cannot speak with the voice; the message names a model that can. Also raises as
+    read_voice and Synthesizer.clone do.
     """
     config, model = synthesizer.config, synthesizer.name
     if audio is not None:
@@ -92,7 +92,7 @@ def _named_voice(name: str) -> Voice | None:
 def resolve_instruct(config: ModelConfig, model: str, instruct: str | None, design: str | None) -> str | None:
     """The instruction for the model, or None. A voice description (`design`) is the instruction of a design model.
 
-    Raises UsageError for a description with a model that makes no voices from one, or together with `instruct`.
+    Raises UsageError for a description together with `instruct`, or with a model that cannot make a voice from it.
     """
     if design is None:
         return instruct or None
@@ -103,7 +103,10 @@ def resolve_instruct(config: ModelConfig, model: str, instruct: str | None, desi
 
 
 class CloneCache:
-    """The voices cloned for many requests, so that each recording is encoded once. Keeps the last 16 used."""
+    """A cache of cloned voices, so that the same recording is encoded once for many requests.
+
+    It holds the 16 voices that were used last.
+    """
 
     def __init__(self, synthesizer: Cloner) -> None:
         self._synthesizer = synthesizer

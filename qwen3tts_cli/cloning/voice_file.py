@@ -1,8 +1,8 @@
 """The class Voice, and the voice file: one small safetensors file, which is checked in full when it is read.
 
-Tensors: `embedding` F32 (width,), and `codes` I32 (frames, code groups) if the voice has a transcript. Metadata: the
-strings `format` and `voice`; the latter is a JSON object of the other fields of Voice. The same function checks a voice
-before it is written and after it is read, so that every file that is written can be read.
+Tensors: `embedding`, F32 of shape (width,); and `codes`, I32 of shape (frames, code groups), if the voice has a
+transcript. Metadata: the strings `format` and `voice`; `voice` is a JSON object of the other fields of Voice. The same
+function checks a voice before it is written and after it is read, so that every file that is written can be read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_TRANSCRIPT = 16384
 MAX_FRAMES = 7507  # 10 minutes and 0.5 s of appended silence
 _MAX_WIDTH, _MAX_GROUPS, _MAX_CODE = 16384, 64, 65535
 _MAX_SECONDS = 600
-# text fields -> the most characters they may have
+# text field: the most characters that it may have
 _TEXTS = {
     "name": 64,
     "language": 64,
@@ -53,7 +53,7 @@ _ABSENT = {
 }
 # Control characters other than white space, controls of the text direction, which a terminal obeys, and surrogates.
 _REFUSED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# width of the speaker vector -> base model
+# width of the speaker vector: name of the base model
 BASE_MODELS = {1024: "0.6b-base", 2048: "1.7b-base"}
 
 
@@ -61,11 +61,11 @@ BASE_MODELS = {1024: "0.6b-base", 2048: "1.7b-base"}
 class Voice:
     """A cloned or designed voice, which base models of one hidden size speak with. Synthesizer.clone makes one.
 
-    name: at most 64 characters. embedding: the speaker vector, float32 (width,); width is the model's hidden size.
-    codes: int32 (frames, code groups), the reference, which says `transcript`; both None for a voice that is the
-    speaker vector alone. language: of the recording; None if unknown. model: the model that made the voice.
-    description: the text that a designed voice was made from. note: any text, such as licence and consent.
-    seconds, sha256: of the recording.
+    name: at most 64 characters. embedding: the speaker vector, float32 of shape (width,); width is the model's hidden
+    size. codes: the codes of the recording, int32 of shape (frames, code groups). transcript: the text that the
+    recording says. Codes and transcript are both None for a voice of the speaker vector alone. language: the language
+    of the recording; None if unknown. model: the model that made the voice. description: the text that a designed voice
+    was made from. note: any text, such as licence and consent. seconds, sha256: see audio.recording.Recording.
 
     >>> voice = base.clone(Path("anna.wav"), "The train leaves at seven.", name="anna")
     >>> voice.embedding.shape, voice.codes.shape
@@ -129,7 +129,7 @@ class Voice:
 
 
 def check_texts(**texts: object) -> None:
-    """Raise UsageError unless a voice file can hold these text fields: to check them before the voice is made.
+    """Raise UsageError unless a voice file can hold these text fields. Called before the voice is made.
 
     texts: field -> text, or None for a field that the voice does not have; `name` must be a text.
     """
@@ -183,7 +183,7 @@ def read_voice(path: str | os.PathLike[str]) -> Voice:
 
 
 def _wrong(voice: Voice) -> str | None:
-    """The first field that a voice file cannot hold, and the reason; None for a valid voice."""
+    """A message for the first field that a voice file cannot hold; None for a valid voice."""
     for key in _TEXTS:
         value = getattr(voice, key)
         if (value is not None or key not in ("transcript", "language")) and (wrong := _wrong_text(key, value)):

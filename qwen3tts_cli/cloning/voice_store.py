@@ -71,22 +71,23 @@ def entries() -> Iterator[tuple[str, Voice | Qwen3TTSError]]:
 
 
 def load(name: str) -> Voice:
-    """A kept voice under the name of its file. Raises UsageError if there is none, InputError for an invalid file."""
+    """Load a kept voice; the name of its file becomes its name. Raises UsageError if there is no such voice, InputError
+    for an invalid file."""
     path = existing_path(name)
     return _with_name(read_voice(path), path.name.removesuffix(VOICE_SUFFIX))
 
 
 def find(name: str) -> Voice | None:
-    """The kept voice of a name, or None. Raises InputError for an invalid file."""
+    """Load a kept voice, or return None if no voice of that name is kept. Raises InputError for an invalid file."""
     key, folder = _key(name), user_folders.voices_folder()
     kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + VOICE_SUFFIX))
     return load(key) if kept else None
 
 
 def save(voice: Voice, *, replace: bool = False) -> Path:
-    """Keep a voice under its name; returns the path of its file, which is written completely or not at all.
+    """Keep a voice under its name. Returns the path of its file, which is written completely or not at all.
 
-    replace: whether a kept voice of that name is replaced. Raises UsageError, OutputError.
+    replace: whether to replace a kept voice of that name. Raises UsageError, OutputError.
     """
     path = path_of(voice.name)
     write(path, voice_bytes(_with_name(voice, check_name(voice.name))), replace=replace)
