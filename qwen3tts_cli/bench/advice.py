@@ -1,4 +1,4 @@
-"""The precision, batch size and thread count to take on this machine, chosen from measured rows.
+"""The precision, batch size and thread count to use on this machine, chosen from measured rows.
 
 The choice for each model is stored in `qwen3tts/bench.json` in the XDG cache folder.
 """
@@ -31,9 +31,10 @@ _LIMIT_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Advice:
-    """The settings to take for a model. rtf: of one stream alone. batch_rtf: of each stream in a batch of `batch`.
+    """The settings to use for a model.
 
-    cpu, cores: the machine that was measured. date: the day, ISO 8601.
+    rtf: the real-time factor of one stream alone. batch_rtf: the real-time factor of each stream in a batch of `batch`.
+    cpu, cores: the machine that was measured. date: the day of the measurement, ISO 8601.
     """
 
     model: str
@@ -54,10 +55,11 @@ class Advice:
 
 
 def choose(rows: Sequence[Row]) -> Advice | None:
-    """Choose among the measured rows; None where no row has a precision of `say`.
+    """Choose the settings from the measured rows; None if no row has a precision that `say` offers.
 
-    Precision: the best whose single stream is faster than real time (bf16: with headroom); if there is none, the
-    fastest. Thread count: the one with the fastest single stream. Batch: the one that makes the most audio per second.
+    The precision is the most exact one whose single stream is faster than real time (for bf16: below HEADROOM); if no
+    precision is, the fastest one. The thread count is the one with the fastest single stream of that precision. The
+    batch size is the one that makes the most audio per second.
     """
     rows = [row for row in rows if row.precision in _QUALITY]
     if not rows:
@@ -78,7 +80,7 @@ def choose(rows: Sequence[Row]) -> Advice | None:
 
 
 def path() -> Path | None:
-    """The file of the advice; None where there is no cache folder."""
+    """The path of the file with the advice; None if there is no cache folder."""
     folder = user_folders.cache_folder()
     return None if folder is None else folder / "bench.json"
 
@@ -100,7 +102,7 @@ def save(advice: Advice) -> None:
 
 
 def load() -> list[Advice]:
-    """The saved advice, latest last; empty where no file of this version can be read."""
+    """The saved advice, the latest last; an empty list if no file of this version can be read."""
     if (file_path := path()) is None:
         return []
     try:
@@ -114,7 +116,7 @@ def load() -> list[Advice]:
 
 
 def lines() -> list[str]:
-    """Lines for `doctor`: the advice for each model, its day, and whether another machine was measured."""
+    """One line for each model, for `doctor`: the advice, the day, and whether another machine was measured."""
     shown = []
     for advice in load():
         here = (processor(), default_threads())

@@ -1,4 +1,4 @@
-"""The least that one frame costs: the bytes that the language models read, the operations of the codec's decoder."""
+"""The least work for one frame: the bytes that the language models read, the operations of the codec's decoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def lm_passes(config: ModelConfig, slot: str) -> int:
     """How often the language models read the tensors of a slot for one frame.
 
-    The code predictor runs once for each code but the first, each time with another of its heads.
+    The code predictor runs once for each code except the first, each time with a different head.
     """
     if slot.startswith("TALKER_") or slot in ("CODEC_HEAD", "PREDICTOR_HEAD"):
         return 1
@@ -29,15 +29,15 @@ def lm_bytes(
 ) -> int:
     """Bytes that talker and code predictor read for one frame of a batch.
 
-    weight_bytes: bytes of each slot as the engine stores it. position_bytes: bytes of keys and values of one position
-    of one sequence; each sequence has `context` positions.
+    weight_bytes: slot name: bytes of its tensors as the engine stores them. position_bytes: bytes of the keys and
+    values of one position of one session; each of the `batch` sessions has `context` positions.
     """
     weights = sum(lm_passes(config, slot) * size for slot, size in weight_bytes.items())
     return weights + context * batch * position_bytes
 
 
 def decoder_operations(config: ModelConfig) -> int:
-    """Operations of the codec's decoder for one frame of one sequence: matrices and direct convolutions.
+    """Operations of the codec's decoder for one frame of one session: matrices and direct convolutions.
 
     A multiply-add counts as two operations.
     """

@@ -1,4 +1,4 @@
-"""What the machine can do at most: bytes read and operations per second, and the time of a barrier of all threads."""
+"""The upper bounds of the machine: bytes read and operations per second, and the time of a barrier of all threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class Prober:
         self._memory = np.ones(READ_BYTES, np.uint8)
 
     def measure(self) -> dict[int, dict[str, float]]:
-        """By thread count: "read" in bytes/s; "f32", "bf16" and "int8" in operations/s; "barrier" in seconds."""
+        """Measure once. Returns for each thread count a dict: "read" in bytes/s; "f32", "bf16" and "int8" in
+        operations/s; "barrier" in seconds."""
         return {probe.threads: self._measure(probe) for probe in self._probes}
 
     def _measure(self, probe: Probe) -> dict[str, float]:
@@ -41,7 +42,7 @@ class Prober:
 
 
 class Bounds:
-    """The best of several measurements of Prober.measure for one thread count. measured: one dict for each."""
+    """The best of several measurements with one thread count. measured: one dict of Prober.measure for each of them."""
 
     def __init__(self, threads: int, measured: Sequence[dict[str, float]]) -> None:
         self.threads, self._measured = threads, measured
@@ -56,7 +57,7 @@ class Bounds:
         return self.best("read") * 1e-9
 
     def gops(self, precision: str) -> float:
-        """10^9 operations per second on "f32", "bf16" or "int8"; 0 where the processor has no instruction for it."""
+        """10^9 operations per second on "f32", "bf16" or "int8"; 0 if the processor has no instruction for them."""
         return self.best(precision) * 1e-9
 
     @property

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class Round(NamedTuple):
-    """One round of one row. probe: index of the measurement of the bounds before it; the next index is after it."""
+    """One round of one row. probe: the index of the measurement of the bounds that was made before the round; the
+    measurement with the next index was made after it."""
 
     case: Case
     probe: int
@@ -28,8 +29,9 @@ class Round(NamedTuple):
 class Measurement:
     """Everything that `run.measure` measured.
 
-    model: its name. probes: by thread count, one dict of Prober.measure for each probe. rounds: in the order of time.
-    facts: by case, RowSessions.facts. steal: share of the processor time that the host took for others, 0 to 1.
+    model: its name. probes: for each thread count, the dicts of Prober.measure. rounds: in the order of time.
+    facts: for each case, the result of RowSessions.facts. steal: the share of the processor time, 0 to 1, in which the
+    host of a virtual machine ran other machines.
     """
 
     model: str
@@ -41,8 +43,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the report, keys in its order; docs/bench.md defines each. Times are of one frame of the whole batch,
-    `rtf` is of one stream."""
+    """One row of the report. The fields have the order of the report's keys; docs/bench.md defines each of them. Times
+    are for one frame of the whole batch; `rtf` is the real-time factor of one stream."""
 
     model: str
     precision: str
@@ -100,7 +102,10 @@ def make_row(model: str, case: Case, rounds: Sequence[Times], facts: Mapping[str
 
 @dataclass(frozen=True)
 class Results:
-    """bounds: by thread count. steal: as of Measurement. rows: in the order of their cases."""
+    """The bounds and rows of a measurement.
+
+    bounds: thread count: Bounds. steal: see Measurement. rows: in the order of their cases.
+    """
 
     bounds: Mapping[int, Bounds]
     steal: float
@@ -147,7 +152,7 @@ def make_results(measured: Measurement) -> Results:
 
 
 def _round_floats(values: dict[str, Any]) -> dict[str, Any]:
-    """The same with floats of six significant digits."""
+    """The same dict, with floats rounded to six significant digits."""
     return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""The order of the measurements: all rows take turns for several rounds, and the bounds are measured before each."""
+"""The order of the measurements: all rows take turns for several rounds; the bounds are measured before each turn."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ _ROW_BYTES, _SESSION_BYTES = 400e6, 60e6  # estimates: memory of a row's process
 class BenchPlan:
     """The rows to measure: each precision with each batch size and thread count.
 
-    frames: for each row in each round, a multiple of `chunk`. trial: one more thread count, for the smallest batch
-    only.
+    context: the mean position of the measured frames. chunk: frames decoded in one call. frames: how many frames each
+    row generates in each round, a multiple of `chunk`. trial: one more thread count, for the smallest batch only.
     """
 
     precisions: Sequence[str]
@@ -83,8 +83,8 @@ def _copy_to_shared_memory(array: np.ndarray) -> np.ndarray:
 
 
 def _packed_codec(checkpoint: Checkpoint) -> np.ndarray:
-    """The packed weights of the codec's decoder, in shared memory. Packed by one thread, since a process that has more
-    must not fork."""
+    """The packed weights of the codec's decoder, in shared memory. One thread packs them, since a process with several
+    threads must not fork."""
     config = checkpoint.config
     slots = {row.slot for row in expected_tensors(config)[1]}
     block = np.frombuffer(map_zeroed(codec_bytes(config.codec), huge=True, shared=True), np.uint8)
@@ -141,9 +141,10 @@ def model_opener(model: str | os.PathLike[str], precisions: Sequence[str], threa
 
 
 def measure(model: str, opener: Opener, plan: BenchPlan, note: Note) -> Measurement:
-    """Measure every row of the plan. The rows take turns where memory holds the processes of all of them at once.
+    """Measure every row of the plan.
 
-    model: its name, for the report. note: is called with each line of progress. Raises Qwen3TTSError.
+    If the memory holds the processes of all rows at once, the rows take turns; otherwise one row is measured after the
+    other. model: its name, for the report. note: called with each line of progress. Raises Qwen3TTSError.
     """
     before, start, free = cpu_times(), time.monotonic(), available_bytes()
     cases = plan.cases()

@@ -41,8 +41,8 @@ class Case(NamedTuple):
 class Times:
     """Measured seconds; every value is for the whole batch, not for one session.
 
-    talker, predictor: one value for each frame. decoder, frame (all of a step): one value for each decoded chunk,
-    divided by the number of its frames. first_audio: one value each time that the sessions are opened anew.
+    talker, predictor: one value for each frame. decoder: one value for each decoded chunk, divided by the number of its
+    frames. frame: the same for whole steps. first_audio: one value each time that new sessions are opened.
     """
 
     talker: list[float]
@@ -53,9 +53,10 @@ class Times:
 
 
 class RowSessions:
-    """The sessions of one row; each `run` continues them. They generate rounds * frames frames in all.
+    """The sessions of one row; each `run` continues them.
 
-    opener: opens the model; returns (model, precision of the decoder).
+    opener: opens the model; returns (model, precision of the decoder). rounds: how often `run` is called. frames: how
+    many frames each call generates.
     """
 
     def __init__(self, opener: Callable[[], tuple[Model, str]], case: Case, rounds: int, frames: int) -> None:
@@ -68,7 +69,7 @@ class RowSessions:
         self._steps(case.chunk)
 
     def _session(self, rows: int, first_id: int, frames: int, chunk: int, seed: int) -> Session:
-        """A session whose prompt is `rows` text ids from first_id on, and that draws no end token."""
+        """A session that draws no end token, and whose prompt is the text ids first_id to first_id + rows - 1."""
         known = max(1, min(self.model.config.text_vocab_size // 2, 2048))
         ids = (np.arange(rows, dtype=np.int32) + first_id) % known
         prompt = Prompt(ids, np.full(rows, -1, np.int32), np.zeros(0, np.int32), 0, [], [])
@@ -112,7 +113,7 @@ class RowSessions:
         return times
 
     def _first_audio(self) -> float:
-        """Seconds from the start of a batch of new sessions to the first samples of all; no prompt occurs twice."""
+        """Seconds from opening a batch of new sessions until each has samples; no prompt occurs twice."""
         sessions = []
         try:
             start = time.perf_counter()
@@ -128,8 +129,8 @@ class RowSessions:
                 session.close()
 
     def facts(self) -> dict[str, float | str]:
-        """What `results.make_row` needs besides times: bytes and operations of a frame of the batch, its length in
-        seconds, the peak memory of this process in 10^6 bytes."""
+        """The values that `results.make_row` needs besides times: bytes and operations for one frame of the batch, the
+        length of a frame in seconds, and the peak memory of this process in 10^6 bytes."""
         config, case = self.model.config, self.case
         return {
             "decoder_precision": self.decoder_precision,

@@ -1,6 +1,6 @@
 """Processes that measure, one for each row, so that the memory of each row is counted alone.
 
-They are forked before any thread is started; a checkpoint made in memory is shared with them without a copy.
+The processes are forked before any thread is started, and share a checkpoint made in memory without a copy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Worker:
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the object; returns what it returns.
 
-        Raises the Qwen3TTSError that the method raised; EngineError for any other exception, or where the process died.
+        Raises the Qwen3TTSError that the method raised; EngineError for any other exception, or if the process died.
         """
         try:
             self._pipe.send((method, arguments))
