@@ -1,6 +1,6 @@
-"""Where a text may be cut into utterances: which positions would divide a unit, and how a long sentence is cut.
+"""Decide where a text may be cut into utterances: not inside a unit; and cut sentences that are too long.
 
-A unit is read without a pause: an abbreviation and its word, a number and what it counts, a date, a link.
+A unit is spoken without a pause: an abbreviation and its word, a number and the noun that it counts, a date, a link.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REACH = 64
 
 # A period that ends no sentence in any language: initials ("M. Dupont").
 _INITIAL_AT_END = r"(?:^|[^\w])[^\W\d_]\.\s+$"
-# Abbreviations that precede a capitalised word, in addition to those that sentencex knows.
+# Language code: abbreviations that precede a capitalised word, in addition to the abbreviations that sentencex knows.
 _LEADING = {
     "de": "Hr Hrn Fr Frl Dr Prof Dipl Ing St Nr Abs Art Bd Hrsg bzw ca vgl evtl ggf inkl Tel Mio Mrd Chr Jh Jhs Str Fa",
     "fr": "M MM Mme Mlle Mgr Me Dr Pr St Ste p pp art chap fig vol av bd boul env cf ex réf tél",
@@ -44,7 +44,7 @@ _NUMBER_AT_END = (
     r"(?:(?:\d|\(\d{1,5}\)|(?<!\w)[A-Z]{3})\s+|(?:\d(?:\s?[A-Za-z%°.]{1,5}|['\"′″])?\s?[-–—−+×÷=~/*xX]|[$£€¥₹₩#])\s*)$"
 )
 _WORD_AHEAD = r"([^\W\d_]+)"
-# Words behind a number that it does not count or name.
+# Words after a number that are not the noun which the number counts or names.
 _FUNCTION_WORDS = word_set(
     "a an the and or nor but to in on at of for from with by as is are was were be been has have had will would can "
     "could may might must should if that than then when while who which it he she they we you i this these those not "
@@ -93,9 +93,9 @@ _LONGEST_MARKUP = 1024
 def would_divide(text: str, position: int, code: str) -> bool:
     """Whether a cut at `position`, which is behind whitespace, would divide a unit.
 
-    Units: an abbreviation and its word, the groups of a number, a range, a number and what it counts, a noun and its
-    number, a formula, a word hyphenated at a line end, a list label and its item, quoted speech and its "he said", a
-    Markdown link, a tag. code: the two-letter code of the language.
+    Units: an abbreviation and its word, the groups of a number, a range, a number and the noun that it counts, a noun
+    and its number, a formula, a word hyphenated at a line end, a list label and its item, quoted speech and its "he
+    said", a Markdown link, a tag. code: the two-letter code of the language.
     """
     before, after = text[max(position - _REACH, 0) : position], text[position : position + _REACH]
     mark = before.rstrip()[-1:]
@@ -115,7 +115,7 @@ def would_divide(text: str, position: int, code: str) -> bool:
 
 
 def _is_number(before: str, after: str) -> bool:
-    """Whether a cut would divide a number, what it counts, a date, or a formula."""
+    """Whether a cut would divide a number, a number and the noun that it counts, a date, or a formula."""
     mark = before.rstrip()[-1]
     if re.search(_NUMBER_AT_END, before) and re.match(_NUMBER_AHEAD, after):
         return True
@@ -145,7 +145,7 @@ def _is_speech(before: str, after: str) -> bool:
 
 
 def _is_abbreviation(before: str, after: str, code: str) -> bool:
-    # Sentences seldom begin with a lower-case letter or a digit; if one does, only a possible cut is lost.
+    # A sentence seldom begins with a lower-case letter or a digit. If it does, the text is not cut before it.
     if after[:1].isdigit():
         return True
     if after[:1].islower():
@@ -186,8 +186,10 @@ def _is_in_markup(text: str, position: int) -> bool:
 
 
 def cut_sentence(sentence: str, limit: int, code: str) -> Iterator[str]:
-    """Cut a sentence into parts that fit the limit, not counting the whitespace around them. Joined, the parts are the
-    sentence again."""
+    """Cut a sentence into parts of at most `limit` characters, not counting the whitespace around a part.
+
+    The parts joined are the sentence. code: the two-letter code of the language.
+    """
     start = 0
     while len(sentence[start:].strip()) > limit:
         end = _cut(sentence, _WORD_START.search(sentence, start).start(), limit, code)
@@ -197,7 +199,7 @@ def cut_sentence(sentence: str, limit: int, code: str) -> Iterator[str]:
 
 
 def _cut(sentence: str, start: int, limit: int, code: str) -> int:
-    """Return the end of the part that begins with the word at `start`, behind the whitespace that follows the part."""
+    """Return the end of the part that begins with the word at `start`; the whitespace behind the part belongs to it."""
     stop = min(start + limit + _LOOKAHEAD, len(sentence))
     for pattern in _cuts():
         # The punctuation mark must fit the limit; the whitespace behind it need not.
@@ -224,9 +226,10 @@ def _cut(sentence: str, start: int, limit: int, code: str) -> int:
 
 @lru_cache(maxsize=1)
 def _cuts() -> tuple[re.Pattern[str], ...]:
-    """Return the patterns of cuts within a sentence, best first: sentence ends in a quotation, clause marks, commas.
+    """Return patterns that match up to a cut within a sentence, the best cuts first: sentence ends in a quotation,
+    clause marks, commas.
 
-    An ASCII mark must be followed by whitespace (1,000 and 7:30 stay whole), a full-width mark need not.
+    An ASCII mark must be followed by whitespace, so that 1,000 and 7:30 stay whole; a full-width mark need not be.
     """
     return (
         re.compile(rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*\s+|[。！？｡।]+[{_CLOSERS}]*\s*"),

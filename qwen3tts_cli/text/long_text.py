@@ -1,10 +1,10 @@
 """Split a text that is longer than one utterance.
 
-text -> paragraphs (at blank lines) -> sentences (sentencex) -> parts within the limit -> neighbours joined while they
-fit.
+The stages: the text is cut into paragraphs at blank lines; paragraphs into sentences, by sentencex; sentences into
+parts within the limit. Then neighbouring parts are joined while they fit.
 
-Each stage is a generator over bounded slices: constant memory and linear time for any input. An utterance never crosses
-a blank line, so a change in one paragraph does not change the utterances of another.
+Each stage is a generator that reads slices of bounded length, so that any input takes constant memory and linear time.
+An utterance never crosses a blank line, so a change in one paragraph does not change the utterances of another.
 """
 
 import re
@@ -26,7 +26,8 @@ _WORD_START = re.compile(r"\S")
 def split_long_text(text: str, limit: int, code: str, prepare: Callable[[str], str] | None) -> Iterator[str]:
     """Split a text whose lines end in LF, as described in utterances.utterances.
 
-    code: the two-letter code of a language, or "auto". Raises UsageError at the end if no utterance was yielded.
+    limit: the most characters of an utterance. code: the two-letter code of a language, or "auto". prepare: rewrites a
+    sentence before its length is measured. Raises UsageError at the end if no utterance was yielded.
     """
     is_silent = True
     window = max(_MIN_WINDOW_CHARACTERS, _WINDOW_PER_LIMIT * limit)
@@ -51,7 +52,10 @@ def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _sentences(text: str, start: int, end: int, window: int, limit: int, code: str) -> Iterator[str]:
-    """Yield the sentences of text[start:end], each with the whitespace behind it. None is longer than the window."""
+    """Yield the sentences of text[start:end], each with the whitespace behind it, none longer than the window.
+
+    window: how many characters are given to sentencex at a time. limit, code: see split_long_text.
+    """
     while first := _WORD_START.search(text, start, end):
         start = first.start()
         stop = min(start + window, end)

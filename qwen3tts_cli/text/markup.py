@@ -1,7 +1,7 @@
-"""Strip from a text what is not spoken: escape sequences, HTML, Markdown, and hyphens at line ends.
+"""Strip markup from a text, which is not spoken: escape sequences, HTML, Markdown, and hyphens at line ends.
 
-Linear time for any input: every pattern is bounded, or cannot match across its own first character, and block marks are
-matched line by line.
+Any input takes linear time: every pattern has a bounded length, or cannot match across its own first character, and
+block marks are matched line by line.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _MARKS = (
     (r"\\(?=[!-/:-@\[-`{-~]|\n)", ""),
 )
 _DIVIDED = r"(?<=[^\W_])[-\u2010\u00ad][^\S\n]{0,8}\n[^\S\n]*(?=[^\W_])"
-# First parts of compounds that keep their hyphen.
+# The first words of compounds that keep their hyphen, such as "seventy" in seventy-five.
 _COMPOUNDS = word_set(
     "all anti co cross eight eighty ever ex far fifty five first forty four free full great half hand hard high ill "
     "left long low mid much multi near nine ninety non off old one open part post pre pro quasi right second self semi "

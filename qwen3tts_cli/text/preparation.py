@@ -12,7 +12,7 @@ from .markup import strip_markup
 if TYPE_CHECKING:
     from ..models.config.model import VoiceManifest
 
-# The input alphabet of the speller, and the alphabet of a manifest without allowed_characters.
+# The characters that the speller reads, and those that a voice reads if its manifest has no allowed_characters.
 _PRINTABLE_ASCII = "".join(map(chr, range(0x20, 0x7F)))
 
 # Symbols outside ASCII that the speller writes as words.

@@ -1,10 +1,11 @@
 """Build the prompt of an utterance as rows of ids. Each row of the talker's input is the sum of a text embedding and a
 codec embedding, which the engine looks up.
 
-    [instruct] role tags [speaker] bos, followed by one of
-    A  streaming text: the first text token; the others are `trailing_ids`, one is added to each frame
-    B  full text: all text tokens and the end of text, then a row that starts the speech
-    C  continuation of a reference: its text and the new text, together with the codes of the reference
+The rows in order: the instruction (optional), the role, the language tags, the speaker (optional), the beginning of
+speech; then the rows of one of these paths:
+    A  streaming text: the first text token. The other tokens are `trailing_ids`, one of which is added to each frame.
+    B  full text: all text tokens and the end of text, then a row that starts the speech.
+    C  continuation of a reference: its text and the new text, together with the codes of the reference.
 Source: modeling_qwen3_tts.py, Qwen3TTSForConditionalGeneration.generate and generate_icl_prompt; qwen3_tts_model.py,
 _build_assistant_text, _build_ref_text, _build_instruct_text.
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..models.tokenizer import Tokenizer
 
-# codec parts of a row that are not token ids, as in q3t_row of q3t.h
+# codec ids of a row that are not token ids, as in q3t_row of native/q3t.h
 NONE, SPEAKER, REFERENCE = -1, -2, -3
 
 _Rows = list[tuple[int, int]]
@@ -34,9 +35,10 @@ _Rows = list[tuple[int, int]]
 class Prompt:
     """The rows of a prompt.
 
-    text_ids, codec_ids: (rows,) int32; -1 for no text or no codec part. In codec_ids, -2 is the speaker vector and
-    -3 - f is frame f of the reference. trailing_ids: (n,) int32, the text parts of the first n frames. prefix_rows: the
-    number of rows before the text. (Line breaks at the beginning of the text are merged into the role's last token.)
+    text_ids, codec_ids: int32 of shape (rows,), one text id and one codec id for each row; -1 means no id. In
+    codec_ids, -2 is the speaker vector and -3 - f is frame f of the reference. trailing_ids: int32 of shape (n,), the
+    text ids that are added to the first n frames. prefix_rows: the number of rows before the text. (Line breaks at the
+    beginning of the text are merged into the role's last token.)
     input_ids: the token ids of the text in the chat template. instruct_ids: the token ids of the instruction.
     """
 
@@ -64,8 +66,9 @@ def build_prompt(
     """Build the prompt of one utterance. `text` is used unchanged and may be empty.
 
     language: a name for resolve_language; None means "auto". speaker: a name for resolve_speaker; None adds no speaker
-    row. text_mode: "full" or "streaming"; None means default_text_mode. speaker_row: add a row for a speaker vector.
-    reference_codes: (frames, num_code_groups) integers, the codes of a recording that says reference_text.
+    row. text_mode: "full" or "streaming"; None means default_text_mode. speaker_row: whether to add a row for a speaker
+    vector. reference_codes: integers of shape (frames, num_code_groups), the codes of a recording. reference_text: the
+    text that the recording says.
     Raises UsageError if the model lacks or would ignore an argument, or has too few positions; InputError for codes out
     of range.
     """
@@ -109,7 +112,7 @@ def default_text_mode(config: ModelConfig) -> str:
 
 
 def _tags(config: ModelConfig, language: str, speaker: str | None) -> list[int]:
-    """Return the codec ids of the language. With "chinese" or "auto" a dialect speaker gets the id of the dialect."""
+    """Return the codec ids that state the language. With "chinese" or "auto", a speaker of a dialect gets its id."""
     language_id = None if language == "auto" else config.languages[language]
     dialect = config.dialects[speaker] if speaker is not None and language in ("chinese", "auto") else None
     if dialect is not None:

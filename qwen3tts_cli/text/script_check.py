@@ -11,7 +11,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..models.config.model import ModelConfig
 
-# First word of a character's Unicode name -> (name of such a text for users, whether the large models speak it).
+# First word of a character's Unicode name: (name of the script in messages, whether the large models speak it).
 _SCRIPTS = {
     "CJK": ("Chinese", True),
     "HIRAGANA": ("Japanese", True),
@@ -20,7 +20,7 @@ _SCRIPTS = {
     "CYRILLIC": ("Cyrillic", True),
 }
 
-# Letters of no script, and symbols that are letters in Unicode; character_folding.py replaces them.
+# Letters that belong to no script, and symbols that Unicode counts as letters; character_folding.py replaces them.
 _SYMBOLS = frozenset("\u00b5\u03bc\u2126\u03a9ʹʻʼʽˈˌːªº")
 # A single Greek letter is a symbol (alpha rays, delta t); two or more are a Greek word.
 _GREEK = "[\u0391-\u03a9\u03b1-\u03c9]"

@@ -33,8 +33,8 @@ def utterances(
     are joined to a neighbour or dropped; no other character is lost, repeated or changed. The cuts depend on the text
     alone, and a cut never depends on another paragraph (blank lines separate paragraphs). LF, CR LF and CR end a line.
 
-    limit: in code points, at least 1; CR LF counts as one. language: a model's language name, a code such as "en", or
-    "auto". prepare: a pure function that rewrites each sentence (with LF line ends) before its length is measured.
+    limit: in code points, at least 1; CR LF counts as one. language: a language name of the model, a code such as "en",
+    or "auto". prepare: a pure function that rewrites a sentence with LF line ends, before its length is measured.
     Raises UsageError at the call, not at the first item, if the text has no letter or digit.
     """
     if limit < 1:
@@ -67,7 +67,7 @@ def _require_speakable(text: str, prepare: Callable[[str], str] | None) -> None:
 
 
 def _with_own_line_ends(parts: Iterator[str], flat: str, text: str) -> Iterator[str]:
-    """Map slices of `flat`, the text with LF line ends, to the same slices of `text`, with its own line ends."""
+    """Yield for each part, a slice of `flat`, the same slice of `text`. flat: `text` with LF as its line ends."""
     pairs = re.finditer("\r\n", text)
     pair = next(pairs, None)
     end = shift = 0

@@ -13,7 +13,7 @@ from .sentence_ends import ends_sentence
 
 
 def flood(match: re.Match[str]) -> str:
-    """A run of digits that is too long for a number: each digit by name."""
+    """A run of digits that is too long for a number: read digit by digit."""
     return f" {'point ' if match.group().startswith('.') else ''}{number_words.digits(match.group())} "
 
 
@@ -23,7 +23,7 @@ def iso_date(match: re.Match[str]) -> str:
 
 
 def slash_date(match: re.Match[str]) -> str:
-    """05/24/2024: the month first, as in the United States, unless only the other order is a date."""
+    """05/24/2024: the month comes first, as in the United States, unless the first number is above 12."""
     first, second, year = match.group(1, 2, 3)
     if len(year) == 2:
         year = f"{'19' if int(year) > 69 else '20'}{year}"
@@ -190,7 +190,7 @@ def minutes(match: re.Match[str]) -> str:
 
 
 def inches(match: re.Match[str]) -> str:
-    """A double quote after a number: inches, unless it closes a quotation."""
+    """A double quote after a number: read as inches, unless it closes a quotation."""
     before = match.string[max(match.start() - 100, 0) : match.end() - 1]
     return match.group() if '"' in re.sub(r"\d\"", "", before) else " inches"
 

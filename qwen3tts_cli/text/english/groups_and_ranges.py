@@ -22,7 +22,7 @@ _RIGHT = r"([$£€¥₹]?)(\.?\d[\d,]{0,18}(?:[.:]\d{1,15})?)(\s?[A-Za-z°%.]{0
 _HALF = r"\s?[AaPp]\.?[Mm]\.?\s?"
 _REACH = 48
 
-# Text before "30s" that makes it seconds, or a decade.
+# Text before "30s" that shows that it means seconds, or (_DECADE_BEHIND) a decade.
 _SECONDS_BEHIND = (
     "(?i)"
     r"(?:^|[:=(~,]|\d\s?[a-z]{1,5}|\b(?:in|for|after|within|every|wait|waits|waited|takes?|took|only|least|most|than|"
@@ -40,12 +40,12 @@ _SECONDS_AHEAD = word_set(
 
 
 def with_commas(match: re.Match[str]) -> str:
-    """Groups of three digits with any separator: with commas between the groups."""
+    """Groups of three digits with any separator: replace the separators by commas."""
     return ",".join(re.findall(r"\d+", match.group()))
 
 
 def spaced_groups(match: re.Match[str]) -> str:
-    """Groups of three digits separated by spaces: one number with commas, unless they may be several numbers."""
+    """Groups of three digits separated by spaces: make one number with commas, unless they may be several numbers."""
     number, _, fraction = match.group().partition(",")
     groups = number.split()
     several = all(group.endswith("00") for group in groups) and "000" not in groups
@@ -55,17 +55,17 @@ def spaced_groups(match: re.Match[str]) -> str:
 
 
 def lakhs(match: re.Match[str]) -> str:
-    """Digits in Indian groups, 12,34,567: in groups of three."""
+    """Digits in Indian groups, 12,34,567: regroup them in groups of three."""
     return f"{int(match.group().replace(',', '')):,}"
 
 
 def postal(match: re.Match[str]) -> str:
-    """A ZIP code: digit by digit."""
+    """A ZIP code: read digit by digit."""
     return ", ".join(number_words.digits(group).replace(",", "") for group in match.group().split("-"))
 
 
 def dotted_groups(match: re.Match[str]) -> str:
-    """Groups of three digits separated by points: one number with commas, unless they are an IP address."""
+    """Groups of three digits separated by points: make one number with commas, unless they are an IP address."""
     groups = match.group().split(".")
     if len(groups) == 4 and all(int(group) < 256 for group in groups):
         return match.group()
@@ -73,14 +73,14 @@ def dotted_groups(match: re.Match[str]) -> str:
 
 
 def with_point(match: re.Match[str]) -> str:
-    """A number with a decimal comma, €1.234,50: with a decimal point."""
+    """A number with a decimal comma, €1.234,50: write it with a decimal point and no separators."""
     fraction = match.group("fraction").strip("-")
     number = match.group("whole").replace(".", "") + ("." + fraction if fraction else "")
     return match.groupdict().get("currency", "") + number
 
 
 def card(match: re.Match[str]) -> str:
-    """Groups of four digits, as on a card: digit by digit, unless they are years."""
+    """Groups of four digits, as on a bank card: read digit by digit, unless they are years."""
     groups = match.group().split()
     if all(1100 <= int(group) < 2100 for group in groups):
         return match.group()
@@ -88,7 +88,7 @@ def card(match: re.Match[str]) -> str:
 
 
 def toll_free(match: re.Match[str]) -> str:
-    """1-800 before letters: digit by digit."""
+    """1-800 before letters: read digit by digit."""
     return ", ".join(number_words.digits(group) for group in re.findall(r"\d+", match.group())) + ", "
 
 
@@ -109,7 +109,7 @@ def spaced_hyphen(match: re.Match[str]) -> str:
 
 
 def _is_measure(suffix: str) -> bool:
-    """Whether what follows a number is nothing, a unit, a magnitude, or "am" or "pm"."""
+    """Whether the text behind a number is empty, a unit, a magnitude, or "am" or "pm"."""
     unit = suffix.strip().rstrip(".")
     if not unit or unit in units_and_signs.UNITS or unit.lower() in units_and_signs.MAGNITUDES:
         return True
@@ -144,7 +144,7 @@ def _is_decade(match: re.Match[str]) -> bool:
     behind = match.string[max(match.start() - _REACH, 0) : match.start()]
     row = re.search(r"(?:(?:\d\d)?\d0'?s(?:,? (?:and|or|to|through)|,) ){1,4}$", behind)
     if row:
-        # In "20s and 30s" the text before the first decides for both.
+        # In "20s and 30s" the text before "20s" decides for both numbers.
         return row.group()[:4].isdigit() or bool(re.search(_DECADE_BEHIND, behind[: row.start()]))
     if re.search(_DECADE_BEHIND, behind):
         return True

@@ -1,7 +1,7 @@
 """The rewrite rules for dates, telephone numbers, money, ranges, times, quantities and decimals in English.
 
-Specific rules come before general ones. Whole numbers stay digits; Speller replaces them last. Each pattern is bounded
-or consumes the whole run it begins in, so that a rule takes linear time for any text.
+Specific rules come before general ones. Whole numbers stay digits; spell_out.Speller replaces them last. Each pattern
+has a bounded length or consumes all of the run that it begins in, so that a rule takes linear time for any text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SUFFIX = (
 # Numbers with a decimal comma, which need a currency or a unit to be recognised.
 _WHOLE = r"(?P<whole>\d{1,3}(?:\.\d{3}){1,4}|\d{1,15})"
 _MEASURE = r"(?:[%‰°]|km|kg|cm|mm|mg|ml|[kMGT]B|[kMG]Hz|kWh?|mph)"
-# The beginning of the first of several groups of digits.
+# The beginning of the first group in a row of groups of digits.
 _ALONE = rf"{START}(?<!\d )(?<!\) )"
 _PHONE = "|".join(
     (

@@ -36,10 +36,10 @@ def any_of(keys: Iterable[str]) -> str:
 
 
 class RewriteRules:
-    """Rules (requirement, pattern, replacement as in re.sub), applied in order.
+    """Rules (requirement, pattern, replacement), applied in order. pattern, replacement: as in re.sub.
 
-    requirement: a set of words and signs, or a string of signs. A rule is skipped if the text has none of them, and its
-    pattern is compiled only at its first use, because most texts need few rules. None: the rule is always applied.
+    requirement: a set of words and signs, or a string of signs. A rule is skipped if the text contains none of them.
+    None: the rule is always applied. A pattern is compiled at its first use, because most texts need few rules.
     """
 
     def __init__(self, *rules: tuple[str | frozenset[str] | None, str, Replacement]) -> None:

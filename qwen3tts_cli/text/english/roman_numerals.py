@@ -7,7 +7,7 @@ import re
 from . import number_words
 from .rewrite_rules import any_of, word_set
 
-# Rulers and popes: their number is an ordinal ("the Eighth"). After other names it is a cardinal.
+# Names of rulers and popes. The number after such a name is an ordinal ("the Eighth"); after other names, a cardinal.
 _RULERS = word_set(
     "Henry Louis Charles Edward George Elizabeth James William Richard Philip Philippe Pius Paul Benedict Leo "
     "Gregory Napoleon Alexander Catherine Nicholas Frederick Wilhelm Friedrich Ferdinand Francis Peter Ivan Mary "

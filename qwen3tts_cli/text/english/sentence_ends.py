@@ -27,7 +27,7 @@ _INNER = (
 # Abbreviations that often end a sentence.
 _FINAL = frozenset(("etc", "a.m", "p.m", "A.M", "P.M"))
 
-# Abbreviations before a lower-case letter.
+# Further abbreviations that may precede a lower-case letter.
 _LOWER = (
     frozenset(NUMBERED)
     | frozenset(phrase.rstrip(".").split()[-1] for phrase in PHRASES if phrase.endswith("."))
@@ -93,8 +93,9 @@ def is_inside_sentence(before: str, after: str) -> bool:
 def ends_sentence(before: str, after: str) -> bool:
     """Whether the abbreviation with a period at the end of `before` is the last word of its sentence.
 
-    after: the text behind it. A lower-case letter or a digit continues the sentence. A word that usually begins
-    sentences ends it. Otherwise the abbreviation decides, because a name follows more often than a new sentence.
+    after: the text behind the period. If `after` begins with a lower-case letter or a digit, the sentence continues. If
+    it begins with a word that usually begins sentences, the sentence has ended. Otherwise the abbreviation decides,
+    because a name follows more often than a new sentence.
     """
     after = after[:_REACH]
     start = after.lstrip("\n \t\r\u00a0\"'“”’‘()[]*_")

@@ -1,7 +1,7 @@
 """Write the abbreviations, numbers, addresses and signs of an English text as words.
 
-The rules are applied in a fixed order, specific rules before general ones, and whole numbers last. Each pattern is
-bounded or consumes the whole run it begins in, so that a rule takes linear time for any text.
+The rules are applied in a fixed order, specific rules before general ones, and whole numbers last. Each pattern has a
+bounded length or consumes all of the run that it begins in, so that a rule takes linear time for any text.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _SIGNS = RewriteRules(
 
 
 class Speller:
-    """Rewrites English text. Whole numbers up to `as_digits_up_to` stay digits (-1: none do)."""
+    """Rewrites English text. as_digits_up_to: whole numbers up to this one stay digits; -1: no number stays digits."""
 
     def __init__(self, as_digits_up_to: int) -> None:
         self._as_digits_up_to = as_digits_up_to

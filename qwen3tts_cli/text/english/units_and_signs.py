@@ -1,6 +1,6 @@
 """English names of units, currencies, months and signs."""
 
-# Sign or code -> (singular, plural, hundredth).
+# Sign or code: (singular, plural, name of the hundredth part).
 CURRENCIES = {
     "US$": ("dollar", "dollars", "cent"),
     "$": ("dollar", "dollars", "cent"),
@@ -72,7 +72,7 @@ MAGNITUDES = {
     "crore": "crore",
 }
 
-# Symbol -> (singular, plural). Symbols that are also common words or initials (in, A, K) are missing.
+# Symbol: (singular, plural). Symbols that are also common words or initials (in, A, K) are missing.
 UNITS = {
     "km": ("kilometer", "kilometers"),
     "m": ("meter", "meters"),
