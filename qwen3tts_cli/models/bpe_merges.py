@@ -28,10 +28,10 @@ _FIXED_ITEMS = 257  # a table: the token id of each byte (256), the largest id (
 
 
 class MergeTable(dict):  # type: ignore[type-arg]
-    """pair of token ids (left << 32 | right) -> rank << 32 | merged id, or MISSING if the pair never merges.
+    """Maps a pair of token ids, left << 32 | right, to rank << 32 | merged id, or to MISSING if the pair never merges.
 
-    The dictionary caches a bounded number of lookups in the sorted pairs of `table`, an array("Q") as `_build_table`
-    returns it. byte_ids: the token id of each byte value. max_id: the largest token id.
+    table: the array("Q") that `_build_table` returns; its pairs are sorted. The dictionary itself only caches a bounded
+    number of lookups. byte_ids: the token id of each byte value. max_id: the largest token id.
     """
 
     def __init__(self, table: array[int]) -> None:
@@ -51,10 +51,10 @@ class MergeTable(dict):  # type: ignore[type-arg]
 
 
 def load_merge_table(folder: Path, *, keep: bool = True) -> MergeTable:
-    """Load the merge table of vocab.json and merges.txt in a folder, from the cache if that has a table of these files.
+    """Load the merge table of vocab.json and merges.txt in a folder, from the cache folder if it has their table.
 
-    keep: write the table into the cache if it is not there. A cache that cannot be read or written is ignored. Raises
-    CheckpointError for malformed files.
+    keep: whether to write a table that the cache folder lacks. A cache folder that cannot be read or written is
+    ignored. Raises CheckpointError for malformed files.
     """
     vocab_path, merges_path = folder / "vocab.json", folder / "merges.txt"
     vocab, merges = read_bytes(vocab_path, MAX_FILE_BYTES), read_bytes(merges_path, MAX_FILE_BYTES)
@@ -94,7 +94,7 @@ def _build_table(vocab: bytes, merges: bytes, vocab_path: Path, merges_path: Pat
 
 
 def _parse_vocab(data: bytes, path: Path) -> dict[str, int]:
-    """Parse vocab.json: token -> id, each id once and in [0, MAX_ID]. Raises CheckpointError."""
+    """Parse vocab.json, which maps tokens to ids, each id once and in [0, MAX_ID]. Raises CheckpointError."""
     ids = parse_json(data, path)
     if not isinstance(ids, dict):
         raise CheckpointError(f"{path}: found {short_repr(ids)}, expected an object")
@@ -113,7 +113,7 @@ def _parse_vocab(data: bytes, path: Path) -> dict[str, int]:
 
 
 def _parse_merges(data: bytes, path: Path, ids: dict[str, int]) -> dict[int, int]:
-    """Parse merges.txt: pair -> rank << 32 | merged id, as in MergeTable. The rank is the position in the file.
+    """Parse merges.txt: map pairs to rank << 32 | merged id, as in MergeTable. The rank is the position in the file.
 
     Only the first line may be a comment, because merges may begin with '#' too. Raises CheckpointError.
     """
@@ -150,7 +150,8 @@ def _cache_path(digest: bytes) -> Path | None:
 
 
 def _read_cache(path: Path, digest: bytes) -> array[int] | None:
-    """Read a table from a cache file; None if it is missing, damaged, or made on another machine or of other files."""
+    """Read a table from a cache file; None if the file is missing, damaged, or from other sources or a machine with
+    another byte order."""
     items = array("Q")
     try:
         descriptor, size = open_regular(path)
@@ -172,5 +173,5 @@ def _write_cache(path: Path, table: array[int], digest: bytes) -> None:
 
 
 def _checksum(table: array[int], digest: bytes) -> int:
-    """CRC-32 of the digest of the sources and of the table. It also tells a table of the other byte order."""
+    """CRC-32 of the digest of the sources and of the table. It differs also for a table in the other byte order."""
     return zlib.crc32(table, zlib.crc32(digest))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Checkpoint:
     """The checked contents of a checkpoint folder.
 
-    config: ModelConfig. collected: (slot name, layer, array) of the tensors read when the checkpoint was opened, as
-    tensor_specs.collect returns them: all, or all but the codec's. files: the mapped files. An array stays valid while
+    collected: (slot name, layer, array) of the tensors that were read when the checkpoint was opened, in the format of
+    tensor_specs.collect: all tensors, or all except the codec's. files: the mapped files. An array stays valid while
     anything refers to it, also after `close`.
     """
 
@@ -77,8 +77,8 @@ class Checkpoint:
             return self._tokenizer
 
     def text_embedding_rows(self) -> SparseRows | None:
-        """The text embedding (text_vocab_size, text_hidden_size) for reading single rows. None if the embedding is in
-        memory anyway, or if its address space cannot be reserved."""
+        """The text embedding, shape (text_vocab_size, text_hidden_size), for reading single rows. None if the embedding
+        is in memory anyway, or if its address space cannot be reserved."""
         source = next(array for slot, _, array in self.collected if slot == "TEXT_EMBEDDING")
         if not self.files or source.flags.owndata:
             return None
@@ -108,8 +108,8 @@ class Checkpoint:
 def open_checkpoint(folder: Path, *, codec: bool = True, cache: bool = True) -> Checkpoint:
     """Open a folder with the layout of the released checkpoints. Raises ModelNotFoundError, CheckpointError.
 
-    codec: False opens the codec's file only when its tensors are used. cache: False writes nothing into the user's
-    cache folder; files that are in it are still read.
+    codec: whether to open the codec's file now; False opens it when its tensors are used. cache: whether to write into
+    the user's cache folder; files that are in it are read in any case.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -129,7 +129,7 @@ def open_checkpoint(folder: Path, *, codec: bool = True, cache: bool = True) -> 
 
 
 def _load_checked_tokenizer(config: ModelConfig, cache: bool) -> Tokenizer:
-    """Load the tokenizer and check what a prompt relies on: ids within the embedding, the length of the template."""
+    """Load the tokenizer and check that its ids are within the text embedding and the chat template has its length."""
     from .chat_template import check_template
     from .tokenizer import load_tokenizer
 

@@ -41,7 +41,7 @@ class _File:
     size: int
     digest: str  # hexadecimal: the SHA-256 of a file in Git LFS, the SHA-1 of the git blob of any other file
     url: str
-    blob: Path
+    blob: Path  # the path of the complete file in the cache
 
     @property
     def partial(self) -> Path:
@@ -170,7 +170,7 @@ def _fetch(file: _File) -> Iterator[tuple[int, int]]:
 
 
 def _received(file: _File, start: int) -> Iterator[tuple[int, bytes]]:
-    """Yields (position, bytes) of a file, from byte `start` on, or from byte 0 if the server ignores the range.
+    """Yield (position, bytes) of a file, from byte `start` on, or from byte 0 if the server ignores the range.
 
     Raises _TransferError if the network fails, and DownloadError if the server refuses or sends another size.
     """
@@ -211,7 +211,8 @@ def _set_main(path: Path, commit: str) -> None:
 
 
 def _reason(error: Exception, otherwise: str) -> str:
-    """One line that explains an error. otherwise: the line for an error that is neither a refusal nor of the disk."""
+    """One line that explains an error. otherwise: the line for any other error than a refusal or a disk error; {}
+    stands for its cause."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     for each in _causes(error):

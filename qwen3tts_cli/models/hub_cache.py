@@ -1,4 +1,4 @@
-"""The models in the Hugging Face cache: where they are, which files are missing or damaged. No network.
+"""The models in the Hugging Face cache: where they are, which files are missing or damaged. Uses no network.
 
 The layout of the cache (`models--org--name/{refs,snapshots,blobs}`) is read directly, without the slow import of
 huggingface_hub.

@@ -1,6 +1,7 @@
 """The names of models: resolve a name or a path to the folder of a model on this machine, and list the models.
 
-A name is `pocket` (the embedded voice), an alias, or the id of a repository in the Hugging Face cache. No network.
+A name is `pocket` (the embedded voice), an alias, or the id of a repository in the Hugging Face cache. This module uses
+no network.
 """
 
 from __future__ import annotations

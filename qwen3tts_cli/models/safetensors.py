@@ -81,8 +81,8 @@ class TensorFile:
         return self.path
 
     def drop_pages(self, name: str | None = None) -> None:
-        """Free the resident pages of one tensor, or of all (madvise MADV_DONTNEED). The arrays stay valid; the system
-        reads the file again when they are used."""
+        """Free the resident pages of the tensor `name`, or of the whole file for None, with madvise MADV_DONTNEED. The
+        arrays stay valid; the system reads the file again when they are used."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
         with contextlib.suppress(ValueError):  # the mapping is closed, possibly by another thread at this moment
@@ -154,8 +154,8 @@ def open_safetensors(path: Path) -> TensorFile:
 
 
 def refuse_other_kinds(head: bytes, path: Path) -> None:
-    """Raise CheckpointError if the first HEAD_BYTES of a file show that it is no safetensors file: a Git LFS pointer, a
-    web page, a known kind of file, or the text of an error message."""
+    """Raise CheckpointError if the first bytes of a file show that it is no safetensors file: a Git LFS pointer, a web
+    page, another known kind of file, or the text of an error message. head: the first HEAD_BYTES of the file."""
     from ..common.file_kinds import file_kind, why_not_model_file
 
     why = why_not_model_file(head, path)
@@ -208,8 +208,11 @@ def _check_shard_name(weight_map: Section, name: str, shard: object) -> None:
 
 
 def check_header(header: object, path: Path, base: int, size: int) -> dict[str, TensorInfo]:
-    """Check a parsed header and return its tensors, which must fill the bytes [base, size) of the file without gap or
-    overlap. Raises CheckpointError."""
+    """Check a parsed header and return its tensors by name. Raises CheckpointError.
+
+    base: the offset of the data in the file. size: bytes of the file. The tensors must fill the bytes [base, size)
+    without gap or overlap.
+    """
     if not isinstance(header, dict):
         raise CheckpointError(f"{path}: header: found {short_repr(header)}, expected an object")
     if len(header) > MAX_TENSORS:

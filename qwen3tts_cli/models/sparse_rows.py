@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class SparseRows:
-    """Private copy of the requested rows of a mapped matrix (rows, n); all other rows are 0. Thread-safe.
+    """A private copy of the requested rows of a mapped matrix; all other rows are 0. Thread-safe.
 
-    Reading rows from the mapping itself would need more memory: if the system caches the file in huge pages, one row
-    makes a whole huge page resident, and a long text most of the matrix.
+    Reading rows from the mapping itself would need more memory: if the system caches the file in huge pages, reading
+    one row makes a whole huge page resident, and reading the rows of a long text makes most of the matrix resident.
 
-    array: (rows, n), dtype as in `source`. Zeros of the array take up no memory until a row is copied.
+    array: shape and dtype as in `source`. A row that was not copied takes up no memory.
     """
 
     def __init__(self, source: np.ndarray, drop_pages: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ class SparseRows:
         self._copied = np.zeros(len(source), bool)
 
     def read(self, rows: np.ndarray) -> None:
-        """Copy the rows with these indices, (n,) integers, into `array`, unless they are there already."""
+        """Copy rows of `source` into `array`, unless they are there already. rows: indices, integers of shape (n,)."""
         for row in {int(row) for row in rows[~self._copied[rows]]}:
             self.array[row] = self._source[row]
             self._copied[row] = True

@@ -26,9 +26,10 @@ def synthetic_checkpoint(
 ) -> Checkpoint:
     """Make a checkpoint of random weights with the dimensions of size "0.6b" or "1.7b".
 
-    Dtypes as released: BF16 (uint16) for the language models, float32 for the codec. Greedy decoding never reaches the
-    end token, whose row in the codec head is zero. small_codec: a codec of few channels, if only the language models
-    are measured. place: is called with each array and returns the array to use, such as a copy in other memory.
+    The dtypes are those of the released checkpoints: BF16 (uint16) for the language models, float32 for the codec.
+    Greedy decoding never chooses the end token, whose row in the codec head is zero. small_codec: whether to make a
+    codec of few channels, for measurements of the language models alone. place: called with each array; returns the
+    array to use, such as a copy in other memory.
     """
     config = synthetic_config(size, small_codec)
     rng = np.random.default_rng(seed)
@@ -42,7 +43,8 @@ def synthetic_checkpoint(
 def _tensors(
     config: ModelConfig, values: np.ndarray, bits: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Yield (slot, layer, array) of every tensor. values: (_POOL,) float32. bits: (_POOL,) uint16, BF16."""
+    """Yield (slot, layer, array) of every tensor. values: float32 of shape (_POOL,). bits: uint16 of the same shape, as
+    BF16."""
     lm, codec = expected_tensors(config)
     for spec in lm:
         count = int(np.prod(spec.shape))

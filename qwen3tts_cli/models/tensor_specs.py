@@ -1,7 +1,7 @@
 """The tensors of the language models and of the codec's decoder: name and shape in the checkpoint, slot in the engine.
 
-Shapes are the checkpoint's: Linear [out, in], Conv1d [out, in / groups, k], ConvTranspose1d [in, out, k]. The encoders
-are in encoder_tensor_specs.py. Other tensors of a checkpoint are ignored.
+Shapes are as in the checkpoint: Linear (out, in), Conv1d (out, in / groups, kernel), ConvTranspose1d (in, out, kernel).
+The tensors of the encoders are in encoder_tensor_specs.py. Other tensors of a checkpoint are ignored.
 Source: modeling_qwen3_tts.py; modeling_qwen3_tts_tokenizer_v2.py.
 """
 
@@ -61,7 +61,8 @@ def expected_tensors(
 ) -> tuple[Iterator[TensorSpec], Iterator[TensorSpec]]:
     """Return the tensors that a checkpoint of this config holds: (language models, codec's decoder).
 
-    projection: whether it has the slot PROJECTION although talker and code predictor have the same hidden size.
+    projection: whether the checkpoint has the slot PROJECTION although talker and code predictor have the same hidden
+    size.
     """
     return _lm_specs(config, projection), _codec_specs(config.codec)
 
@@ -196,12 +197,12 @@ def _vocoder_specs(latent: int, channels: int, rates: tuple[int, ...]) -> Iterat
 
 
 def with_bias(slot: str, layer: int, prefix: str, shape: tuple[int, ...], outputs: int = 0) -> Iterator[TensorSpec]:
-    """A weight of this shape, and its bias (shape[0],), or (outputs,) if given."""
+    """Yield a weight of this shape and its bias, a vector of `outputs` elements, or of shape[0] if `outputs` is 0."""
     yield TensorSpec(slot, layer, f"{prefix}.weight", shape)
     yield TensorSpec(f"{slot}_BIAS", layer, f"{prefix}.bias", (outputs or shape[0],))
 
 
 def _snake(alpha: str, beta: str, layer: int, prefix: str, channels: int) -> Iterator[TensorSpec]:
-    """The parameters of a SnakeBeta activation: the logarithms of alpha and beta, (channels,) each."""
+    """The parameters of a SnakeBeta activation: the logarithms of alpha and beta, each of shape (channels,)."""
     yield TensorSpec(alpha, layer, f"{prefix}.alpha", (channels,))
     yield TensorSpec(beta, layer, f"{prefix}.beta", (channels,))

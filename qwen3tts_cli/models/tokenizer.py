@@ -1,6 +1,7 @@
 """The tokenizer: byte-level BPE of Qwen2 with a checkpoint's vocab.json, merges.txt and added tokens.
 
-text -> added tokens cut out -> NFC -> words -> UTF-8 bytes -> pairs merged by rank -> token ids.
+The stages: added tokens are cut out of the text; the rest is normalised to NFC and split into words; the UTF-8 bytes of
+a word become token ids, whose neighbouring pairs are merged in the order of their ranks.
 Source: transformers tokenization_qwen2.py, Qwen2Tokenizer; the pattern is its PRETOKENIZE_REGEX.
 """
 
@@ -38,7 +39,7 @@ _LONG_MARKS = 32
 class Tokenizer:
     """Encodes text. Several threads may use an instance at the same time.
 
-    table: the merges. added: added token -> id. max_id: the largest id that `encode` can return.
+    table: the merges. added: maps added tokens to ids. max_id: the largest id that `encode` can return.
     """
 
     def __init__(self, table: MergeTable, added: dict[str, int]) -> None:
@@ -94,7 +95,10 @@ def load_tokenizer(folder: Path, *, keep: bool = True) -> Tokenizer:
 
 
 def _read_added_tokens(path: Path) -> dict[str, int]:
-    """Read added_tokens_decoder of tokenizer_config.json: content -> id. Raises CheckpointError."""
+    """Read added_tokens_decoder of tokenizer_config.json. Returns a dict: content of a token: its id.
+
+    Raises CheckpointError.
+    """
     section = read_object(path, _MAX_CONFIG_BYTES).section("added_tokens_decoder")
     if len(section.values) > MAX_ADDED_TOKENS:
         found = f"{len(section.values)} tokens"
@@ -176,7 +180,7 @@ def _merge_short(parts: list[int], table: MergeTable) -> list[int]:
 
 
 def _merge_long(parts: list[int], table: MergeTable) -> list[int]:
-    """Do the merges of _merge_short with a heap of rank << 32 | position and a linked list: n log n time."""
+    """Do the merges of _merge_short in n log n time, with a heap of rank << 32 | position and a linked list."""
     count = len(parts)
     following, preceding = list(range(1, count + 1)), list(range(-1, count - 1))
     heap: list[int] = []

@@ -24,11 +24,12 @@ _MAX_SAMPLES_PER_FRAME = 65536
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """The dimensions of the codec's decoder. transformer: the one before upsampling.
+    """The dimensions of the codec's decoder. transformer: the transformer before upsampling.
 
-    num_quantizers: the number of codebooks (code groups), each (codebook_size, codebook_dim / 2). decoder_dim: channels
-    behind the vocoder's input convolution; every block halves them. samples_per_frame: the product of
-    upsampling_ratios and upsample_rates. encoder: JSON of the encoder that is not checked yet, see encoders.py.
+    num_quantizers: the number of codebooks (code groups), each of shape (codebook_size, codebook_dim / 2). decoder_dim:
+    channels of the output of the vocoder's input convolution; every block halves them. samples_per_frame: the product
+    of upsampling_ratios and upsample_rates. encoder: the encoder's JSON object, which is not checked yet; see
+    encoders.py.
     Source: configuration_qwen3_tts_tokenizer_v2.py.
     """
 

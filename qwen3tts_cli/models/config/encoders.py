@@ -1,5 +1,5 @@
-"""The dimensions of the two encoders for cloning: the speaker encoder (recording -> speaker vector) and the codec's
-encoder (recording -> codes).
+"""The dimensions of the two encoders for cloning: the speaker encoder, which makes the speaker vector of a recording,
+and the codec's encoder, which makes the codes of a recording.
 
 Their settings are in config.json and speech_tokenizer/config.json. Speaking does not use them, so they are read and
 checked only when a recording is encoded. Missing fields have the reference's defaults.
@@ -27,8 +27,10 @@ _MEL_BINS = 128
 class SpeakerConfig:
     """The dimensions of the speaker encoder, an ECAPA-TDNN.
 
-    channels, kernels, dilations: for the first convolution, for each SE-Res2Net block, and for the convolution that
-    joins the outputs of the blocks. scale: branches of a Res2Net block. embedding: elements of the speaker vector.
+    channels, kernels, dilations: one entry for the first convolution, one for each SE-Res2Net block, and one for the
+    convolution that joins the outputs of the blocks. scale: the number of branches of a Res2Net block. se_channels,
+    attention_channels: inner channels of the squeeze-excitation and of the attentive pooling. embedding: the number of
+    elements of the speaker vector.
 
     Source: configuration_qwen3_tts.py, Qwen3TTSSpeakerEncoderConfig.
     """
@@ -45,9 +47,9 @@ class SpeakerConfig:
 @dataclass(frozen=True)
 class EncoderConfig:
     """The dimensions of the codec's encoder: convolutions with strides `rates`, a transformer, a convolution with
-    stride `halving`, and the first num_quantizers codebooks, each (codebook_size, codebook_dim).
+    stride `halving`, and the first num_quantizers codebooks, each of shape (codebook_size, codebook_dim).
 
-    transformer: rms_norm_eps is the epsilon of its layer norm. filters: channels of the first convolution.
+    transformer: its rms_norm_eps is the epsilon of layer norms. filters: output channels of the first convolution.
     Source: configuration_mimi.py, MimiConfig.
     """
 

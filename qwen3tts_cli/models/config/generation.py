@@ -14,7 +14,7 @@ _MAX_TOP_K = 2**31 - 1
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How codes are sampled by default: by the talker, and (subtalker_*) by the code predictor.
+    """The default sampling settings of the talker, and with the prefix subtalker_ those of the code predictor.
 
     top_k 0 and top_p 1 are off. max_new_tokens = N allows at most N - 1 frames.
     """

@@ -32,8 +32,9 @@ _MAX_NAME_CHARACTERS = 64
 class ModelConfig:
     """The settings of a checkpoint. path: its folder.
 
-    languages, speakers: lower-case name -> id in the talker's vocabulary, in the file's order. dialects: speaker -> the
-    language that is the speaker's dialect, or None. speaker_encoder: JSON that is not checked yet, see encoders.py.
+    languages, speakers: map lower-case names to ids in the talker's vocabulary, in the file's order. dialects: maps a
+    speaker to the language that is the speaker's dialect, or None. speaker_encoder: the speaker encoder's JSON object,
+    which is not checked yet; see encoders.py.
     """
 
     path: Path
@@ -124,7 +125,7 @@ def _codec_ids(talker: Section) -> dict[str, int]:
 
 
 def _ids(talker: Section, key: str) -> dict[str, int]:
-    """Read a table of names and ids of the talker's vocabulary: lower-case name -> id, in the file's order."""
+    """Read an object that maps names to ids of the talker's vocabulary; names become lower case, the order stays."""
     section = talker.section(key, None)
     if section is None:
         return {}

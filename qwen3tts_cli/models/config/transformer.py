@@ -1,4 +1,4 @@
-"""The dimensions of a decoder-only transformer: the talker, the code predictor, and the one in the codec."""
+"""The dimensions of a decoder-only transformer: the talker, the code predictor, and the codec's transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""voice.json: what a checkpoint made for one voice declares about that voice."""
+"""voice.json: the voice manifest, in which a checkpoint made for one voice describes that voice."""
 
 from __future__ import annotations
 
