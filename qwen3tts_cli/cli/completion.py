@@ -1,6 +1,6 @@
-"""Completions that the shell shows for options and arguments. An exception in one of them yields no completions.
+"""Completions that the shell shows for options and arguments. If a function raises an exception, there are none.
 
-Nothing here may import NumPy or the engine, which takes long: the shell starts the command at every press of Tab.
+This module must not import NumPy or the engine, which takes long: the shell starts the command at every press of Tab.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-# click.shell_completion is imported inside the functions: every command declares them, and few runs call one.
+# click.shell_completion is imported inside the functions: every command imports this module, and few runs complete.
 if TYPE_CHECKING:
     from click.shell_completion import BashComplete, CompletionItem
 
@@ -25,7 +25,7 @@ _VOICE_FILE = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.safetensors")
 
 
 def bash_protocol() -> type[BashComplete]:
-    """The class of click for bash, which splits `--voice=an` at the equals sign into three words."""
+    """A subclass of click's class for bash, which splits `--voice=an` into three words; "=" is removed from them."""
     from click.shell_completion import BashComplete
 
     class Bash(BashComplete):
@@ -48,7 +48,8 @@ def _without_errors(complete: _Complete) -> _Complete:
 
 
 def _matching(names: Iterable[str], incomplete: str, otherwise: str | None = None) -> Items:
-    """The names that begin with `incomplete`. otherwise: "file" or "dir", for the shell to complete where none does."""
+    """The names that begin with `incomplete`. If there is none, the shell completes the kind of path that `otherwise`
+    names: "file" or "dir"; None: nothing."""
     from click.shell_completion import CompletionItem
 
     found = [CompletionItem(name) for name in dict.fromkeys(names) if name.lower().startswith(incomplete.lower())]
@@ -56,7 +57,7 @@ def _matching(names: Iterable[str], incomplete: str, otherwise: str | None = Non
 
 
 def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Files; the shell completes them."""
+    """Paths of files, which the shell itself completes."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(incomplete, type="file")]
@@ -70,7 +71,7 @@ def models(context: click.Context, parameter: click.Parameter, incomplete: str) 
 
 @_without_errors
 def models_to_pull(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Aliases and cached models, of which files may be missing."""
+    """Aliases and cached models; their files may be missing."""
     from ..models import local_models
 
     return _matching([name for name in _model_names() if name != local_models.EMBEDDED], incomplete)
@@ -84,7 +85,7 @@ def cached_models(context: click.Context, parameter: click.Parameter, incomplete
 
 @_without_errors
 def codecs(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Models, the repository of the codec alone, and folders."""
+    """Models and the repository of the codec alone; else folders."""
     return _matching([*_model_names(), "Qwen/Qwen3-TTS-Tokenizer-12Hz"], incomplete, "dir")
 
 
@@ -103,7 +104,7 @@ def kept_voices(context: click.Context, parameter: click.Parameter, incomplete: 
 
 @_without_errors
 def shown_voices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """The same without `none`."""
+    """The completions of `voices` without `none`."""
     return _matching([*_presets(context.params.get("model")), *_kept_names()], incomplete, "file")
 
 
@@ -151,7 +152,7 @@ def _presets(model: str | None) -> Iterator[str]:
 
 
 def _kept_names() -> list[str]:
-    """Names of the kept voices, from the names of their files: nothing is imported to read them."""
+    """Names of the kept voices, taken from the names of their files; modules that read voices are not imported."""
     from ..common import user_folders
 
     with contextlib.suppress(Exception):

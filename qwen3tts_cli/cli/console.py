@@ -14,9 +14,9 @@ _INTERVAL_SECONDS = 0.2
 
 
 class Console:
-    """Writes lines to stderr, and a progress line where stderr is a terminal; nothing where `quiet`.
+    """Writes lines to stderr, and a progress line if stderr is a terminal. quiet: write nothing.
 
-    output: the name of an output of binary data, or None. Where stderr is the same file (2>&1), nothing is written.
+    output: the path of an output of binary data, or None. If stderr is the same file (2>&1), nothing is written.
     """
 
     def __init__(self, quiet: bool, output: str | None = None) -> None:
@@ -33,7 +33,7 @@ class Console:
         self.note(f"warning: {text}")
 
     def progress(self, line: Callable[[], str]) -> Progress:
-        """A context manager that shows `line()` several times a second while its block runs, on a terminal only."""
+        """A context manager that shows `line()` repeatedly while its block runs, if stderr is a terminal."""
         return Progress(line, not self.quiet and self.is_terminal)
 
 

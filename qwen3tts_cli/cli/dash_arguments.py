@@ -19,7 +19,7 @@ _SHORT_THEN_SPACE = re.compile(r"-\w?\s")
 def check(command: click.Command, context: click.Context, args: list[str], wants_text: bool) -> None:
     """Raise UsageError for an argument that begins with a dash and that click would take for options by mistake.
 
-    wants_text: the command takes a text, which may be the argument that begins with a dash.
+    args: the arguments of the command. wants_text: whether the command takes a text, which may begin with a dash.
     """
     options = {name: p for p in command.get_params(context) if isinstance(p, click.Option) for name in p.opts}
     kinds = _kinds(options, args)
@@ -40,7 +40,7 @@ def check(command: click.Command, context: click.Context, args: list[str], wants
 
 
 def _kinds(options: dict[str, click.Option], args: list[str]) -> list[str]:
-    """The kind that click sees in each argument: "option", "value" of an option, "--", or "free"."""
+    """How click reads each argument: "option", "value" (of the option before it), "--", or "free"."""
     kinds: list[str] = []
     for argument in args:
         if "--" in kinds:
@@ -90,9 +90,10 @@ def _corrected_line(command: list[str], args: list[str], kinds: list[str], text:
 
 
 def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args: list[str]) -> str | None:
-    """The corrected command line, with all words of the text as one argument; None where it is too long to show.
+    """The corrected command line, with all words of the text as one argument; None if it is too long to show.
 
-    command: its words. parameters: its parameters. args: the arguments as the user typed them.
+    command: the words of the command, such as ["qwen3tts", "say"]. parameters: the parameters of the command. args: its
+    arguments as the user typed them.
     """
     kinds = _kinds({name: p for p in parameters if isinstance(p, click.Option) for name in p.opts}, args)
     words = [argument for argument, kind in zip(args, kinds, strict=True) if kind == "free"]
@@ -102,6 +103,6 @@ def as_one_text(command: list[str], parameters: Iterable[click.Parameter], args:
 
 
 def _short_line(words: list[str]) -> str | None:
-    """A command line of these words; None where it is too long to show or not printable."""
+    """A command line of these words; None if it is too long to show or not printable."""
     line = shlex.join(words)
     return line if line.isprintable() and len(line) <= _SHOWN_CHARACTERS else None

@@ -1,4 +1,7 @@
-"""Messages for a command line that names no command, with a command to run instead. Imported only for that error."""
+"""Messages for a command line whose first word is not a command; each names a command to run instead.
+
+This module is imported only for that error.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +42,12 @@ def unknown_command(args: list[str], known: Iterable[str]) -> str:
 
 
 def option_before_command(option: str, args: list[str]) -> str:
-    """The message for an option of `say` in the place of a command."""
+    """The message for an option of `say` where a command is expected. args: the whole command line."""
     return f"no such option: {option}; to speak a text: {_say_line(args)}"
 
 
 def check_dash(context: click.Context, args: list[str]) -> None:
-    """Raise UsageError for a text that begins with a dash, in the place of a command."""
+    """Raise UsageError for a text that begins with a dash where a command is expected."""
     from .commands.say import say
     from .dash_arguments import check
 

@@ -1,4 +1,4 @@
-"""The last step of a command that packed the weights of a model: writes them into the cache folder."""
+"""The last step of a command that packed the weights of a model: write the packed weights into the cache folder."""
 
 from __future__ import annotations
 

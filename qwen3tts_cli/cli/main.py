@@ -26,7 +26,7 @@ _COMPLETE_VARIABLE = "_QWEN3TTS_COMPLETE"
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a command only to run it; the summaries in the help need no import."""
+    """A group that imports the module of a command only to run it. The help shows `summaries` and imports no module."""
 
     summaries: dict[str, str] = {  # noqa: RUF012
         "say": "Speak a text.",
@@ -163,7 +163,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 
 def _complete(arguments: Sequence[str]) -> NoReturn:
-    """Print the completion script for a shell, or completions; an error in completions prints nothing."""
+    """Print the completion script for a shell, or completions; an error in completions is not printed."""
     from click.shell_completion import add_completion_class
 
     from .completion import bash_protocol
@@ -238,9 +238,10 @@ def _explain(error: BaseException) -> int:
 
 
 def _use_utf8() -> None:
-    """In an ASCII locale, start again in UTF-8 mode, so that arguments, names and streams are UTF-8.
+    """In an ASCII locale, start the process again in UTF-8 mode, so that arguments, file names and streams are UTF-8.
 
-    In other locales stdout escapes the characters that it cannot encode; in UTF-8 it writes undecodable names bytewise.
+    In other locales stdout escapes the characters that it cannot encode. With UTF-8, bytes of file names that are not
+    valid UTF-8 are written unchanged.
     """
     if sys.getfilesystemencoding() == "ascii" and not sys.flags.utf8_mode and sys.executable:
         with contextlib.suppress(OSError, ValueError):
@@ -260,6 +261,6 @@ def main() -> NoReturn:
         code = signals.exit_code(interrupt)
     if code > 128:  # stopped by a signal: do not wait for threads
         if writing := sys.modules.get("qwen3tts_cli.packed.file_writer"):
-            writing.remove_partial_files()  # of a model whose opening or closing was interrupted
+            writing.remove_partial_files()  # left if the opening or closing of a model was interrupted
         os._exit(code)
     sys.exit(code)

@@ -14,9 +14,9 @@ from ..models import hub_cache, local_models
 
 
 def model(text: str | None) -> str | Path | None:
-    """The model `text` for the Python API: its name, or the Path of its folder where something exists under that path.
+    """Return the model that the user typed, for the Python API: its name, or a Path if `text` is an existing path.
 
-    Raises ModelNotFoundError where it is no known name, no folder and not in the Hugging Face cache.
+    Raises ModelNotFoundError if `text` is no known name, no existing path and no repository in the Hugging Face cache.
     """
     if not text or "\0" in text or text.lower() in (local_models.EMBEDDED, *local_models.ALIASES):
         return text
@@ -34,7 +34,8 @@ def model(text: str | None) -> str | Path | None:
 
 
 def voice(text: str | None) -> str | Path | None:
-    """The voice `text` for the Python API: its name, or a Path where `text` names a folder or ends in .safetensors.
+    """Return the voice that the user typed, for the Python API: its name, or a Path if `text` has a "/" or ends in
+    .safetensors.
 
     Raises UsageError for a file that does not exist.
     """

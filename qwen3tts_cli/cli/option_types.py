@@ -13,7 +13,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 
 
 def as_typed(value: Any) -> str:
-    """A refused value for a message: as typed, or in quotes where it is long or has special characters."""
+    """A refused value for a message: as typed, or in quotes if it is long or has special characters."""
     from ..common.json_fields import short_repr
 
     text = str(value)
@@ -21,7 +21,7 @@ def as_typed(value: Any) -> str:
 
 
 def to_integer(value: Any) -> int | None:
-    """The integer of a value, or None where it is no integer, such as 1.5, 1e3 or true."""
+    """The integer that a value is or spells; None for any other value, such as 1.5, 1e3 or true."""
     if isinstance(value, int):
         return None if isinstance(value, bool) else value
     return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else None
@@ -46,7 +46,7 @@ class Integer(click.ParamType):
 
 
 class Number(click.ParamType):
-    """A finite number in [low, high], or in (low, high] where `above`; returns float."""
+    """A finite number in [low, high], or in (low, high] if `above` is True; returns float."""
 
     name = "number"
 
@@ -91,7 +91,7 @@ class CountOrAuto(click.ParamType):
 
 
 class Choice(click.Choice):
-    """One of several words, in upper or lower case; returns it in lower case."""
+    """One of several words, in upper or lower case; returns the word in lower case."""
 
     def __init__(self, *choices: str) -> None:
         super().__init__(choices, case_sensitive=False)

@@ -19,7 +19,8 @@ INT32_LIMIT = (1 << 31) - 1
 
 
 class Setting(click.Option):
-    """An option that also has a QWEN3TTS_* variable and a key in the configuration file; errors name the source."""
+    """An option that also has a QWEN3TTS_* variable and a key in the configuration file. An error in the value names
+    the variable or the key that it comes from."""
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
@@ -49,7 +50,7 @@ _TYPED = f"{__name__}.typed"
 
 
 def as_one_text(context: click.Context) -> str | None:
-    """The command line of a TextCommand with all words of its text as one argument; None where it is too long."""
+    """The command line of a TextCommand with all words of its text as one argument; None if it is too long."""
     parameters = context.command.get_params(context)
     return dash_arguments.as_one_text(context.command_path.split(), parameters, context.meta.get(_TYPED, []))
 
@@ -73,7 +74,7 @@ class SettingsCommand(click.Command):
         try:
             return super().invoke(context)
         except (UsageError, ModelNotFoundError) as error:
-            # The error of an unknown name does not say that the name comes from a variable or the file: add that.
+            # The error does not say that the unknown name comes from a variable or the configuration file: add that.
             named = _NAMED.match(str(error))
             option = next((p for p in self.params if named and p.name == named[1] and isinstance(p, Setting)), None)
             if option is not None and (source := option.source(context)):
@@ -87,8 +88,8 @@ class SettingsCommand(click.Command):
 
 
 class TextCommand(SettingsCommand):
-    """A command with a text among its arguments. Errors give the corrected command line where the text begins with a
-    dash, or where the shell split it into several arguments."""
+    """A command with a text among its arguments. If the text begins with a dash, or the shell split it into several
+    arguments, the error gives the corrected command line."""
 
     wants_text = True
 
@@ -167,13 +168,13 @@ def _no_cache() -> bool:
 no_cache = setting(
     "--no-cache",
     is_flag=True,
-    default=_no_cache,  # also commands that take no other default from the file read this one
+    default=_no_cache,  # all commands read this key of the configuration file, also those that read no other key
     help="Write nothing into the cache folder; what is there is still used.",
 )
 
 
 def json_switch(text: str) -> Any:
-    """Declare the switch --json, with this help."""
+    """Declare the switch --json. text: its help."""
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
@@ -189,7 +190,7 @@ _SAMPLING = (
 
 
 def sampling(command: Any) -> Any:
-    """Declare the sampling options; the checkpoint's generation_config has their defaults."""
+    """Declare the sampling options; their defaults come from generation_config.json of the checkpoint."""
     for name, kind, text in reversed(_SAMPLING):
         command = setting(name, type=kind, metavar="N" if isinstance(kind, Integer) else "X", help=text)(command)
     return command

@@ -49,14 +49,14 @@ _SHOWN_CHARACTERS = 60
 
 
 def path() -> Path | None:
-    """The path of the configuration file, which need not exist; None where there is no configuration folder."""
+    """The path of the configuration file, which need not exist; None if there is no configuration folder."""
     return user_folders.config_file()
 
 
 def load() -> dict[str, str | int | float | bool]:
-    """Keys (with underscores) and values of the file; {} where there is no file. Raises UsageError.
+    """The keys (with underscores) and values of the file; {} if there is no file. Raises UsageError.
 
-    Whole numbers, numbers and switches have the type of their option. Strings are not checked here: the option does.
+    Whole numbers, numbers and switches have the type of their option. A string is checked later, by its option.
     """
     file = path()
     if file is None:
@@ -108,7 +108,7 @@ def _parse(file: Path, text: str) -> dict[str, object]:
 
 
 def _line(text: str, key: str) -> int:
-    """The number of the line of a key, counted from 1; 1 where the key is not found."""
+    """The number of the line of a key, counted from 1; 1 if the key is not found."""
     names = "|".join(re.escape(each) for each in (key, f'"{key}"', f"'{key}'"))
     found = re.search(rf"^[ \t]*(?:\[[ \t]*)?(?:{names})[ \t]*[=.\]]", text, re.MULTILINE)
     return text.count("\n", 0, found.start()) + 1 if found else 1
@@ -136,7 +136,7 @@ def _refuse(where: str, value: object, expected: str) -> NoReturn:
 
 
 def _shown(value: object) -> str:
-    """A value in TOML, in one short line; "a table" or "a list" for these."""
+    """A value as in TOML, in one short line; "a table" for a table and "a list" for a list."""
     if isinstance(value, (dict, list)):
         return "a table" if isinstance(value, dict) else "a list"
     if isinstance(value, bool):

@@ -17,7 +17,7 @@ _AGAIN_SECONDS = 0.01
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP arrived. exit_code: 128 + the number of the signal, as shells report it.
 
-    A subclass of KeyboardInterrupt: Python's compiler and libraries let that pass and drop other exceptions.
+    It is a subclass of KeyboardInterrupt because Python's compiler and some libraries drop other exceptions.
     """
 
     def __init__(self, number: int) -> None:
@@ -33,7 +33,10 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 @contextlib.contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP raise Terminated, SIGINT KeyboardInterrupt; Python cannot drop them."""
+    """Within the block SIGTERM and SIGHUP raise Terminated, and SIGINT raises KeyboardInterrupt.
+
+    If Python drops the exception, because a finaliser raised it, the signal is sent again.
+    """
 
     def stop(number: int, frame: Any) -> NoReturn:
         raise Terminated(number)
@@ -61,7 +64,7 @@ def raise_on_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGINT ends the block only; the other signals end the command."""
+    """Within the block SIGINT ends only the block; SIGTERM and SIGHUP end the command."""
     try:
         yield
     except Terminated:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 _PRECISIONS = ("bf16", "int8", "int4")
 _PLAIN = "bf16-plain"  # the weights as the checkpoint has them, to compare with the 12 bits of packed bf16
-_MANY_CORES = 4  # from here on half of the cores are measured too: they share memory, and two may be one core
+# With this many cores or more, half as many threads are measured too: two logical cores may be one physical core.
+_MANY_CORES = 4
 
 
 class _List(click.ParamType):
-    """Values of another type, separated by commas; a value that occurs twice counts once."""
+    """Values of the type `of`, separated by commas; a value that occurs twice counts once. Returns a tuple."""
 
     name = "list"
 
@@ -119,7 +120,7 @@ def bench(**given: Any) -> None:
 
 
 def check_options(given: dict[str, Any]) -> None:
-    """Raise UsageError for options of `bench` that contradict each other. given: by name, as click parsed them."""
+    """Raise UsageError for options of `bench` that contradict each other. given: the parsed options by name."""
     if given["model"] is not None and given["synthetic"] is not None:
         raise UsageError("--model and --synthetic are both given, leave one out")
     if given["frames"] % given["chunk"]:
@@ -127,7 +128,7 @@ def check_options(given: dict[str, Any]) -> None:
 
 
 def measure(given: dict[str, Any], console: Console) -> Measurement:
-    """Measure what the options of `bench` ask for. given: by name, as click parsed them. Raises Qwen3TTSError."""
+    """Measure the rows that the options of `bench` select. given: the parsed options by name. Raises Qwen3TTSError."""
     from ...bench import run
     from ...common.machine import default_threads
     from ...models import local_models
@@ -151,7 +152,7 @@ def measure(given: dict[str, Any], console: Console) -> Measurement:
 
 
 def _show(results: Results, console: Console, with_table: bool) -> None:
-    """Save the advice for `doctor`; with_table: print the table and the advice on stdout."""
+    """Save the advice for `doctor`. with_table: whether to print the table and the advice on stdout."""
     from ...bench import advice
     from ...bench.results import machine_lines, text_table
 

@@ -142,12 +142,13 @@ def info(codes: str | None, model: str | None, as_json: bool) -> None:
 
 
 def _check_files(output: str, read: tuple[str, str], model: str | None) -> None:
-    """Raise UsageError where the output would overwrite an input. read: (its name for messages, its path)."""
+    """Raise UsageError if the output would overwrite an input. read: (name for messages, path) of the input file.
+    model: the option -m; its files are inputs too."""
     from ...audio.codec import resolve_codec
     from ...output.distinct_files import check_outputs
 
     inputs: list[tuple[str, str | Path]] = [read]
-    with contextlib.suppress(Qwen3TTSError):  # opening the codec reports what is wrong with its name
+    with contextlib.suppress(Qwen3TTSError):  # opening the codec later reports a wrong name
         folder = resolve_codec(_codec_name(model))[0]
         for each in (folder, folder.parent) if folder.name == "speech_tokenizer" else (folder,):
             inputs += say_output.model_files(each)
@@ -161,7 +162,7 @@ def _open(model: str | None, threads: int | None) -> Codec:
 
 
 def _codec_name(model: str | None) -> str | Path | None:
-    """The codec of -m for the Python API; the released one without -m."""
+    """The codec that the option -m names, for the Python API; without -m the repository of the released codec."""
     from ...audio.codec import TOKENIZER_REPO
 
     return TOKENIZER_REPO if model in (None, TOKENIZER_REPO) else names_and_paths.model(model)

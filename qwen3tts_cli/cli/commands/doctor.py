@@ -45,7 +45,7 @@ def doctor(as_json: bool) -> None:
 
 
 def _by_instruction_set(kernels: str | None) -> list[str]:
-    """Lines for `entry=isa entry=isa ...; build`: one for each instruction set, then one for the build."""
+    """Lines for the text of engine.cpu.kernels_text: one for each instruction set, then one for the build."""
     table, _, build = (kernels or "").partition("; ")
     entries: dict[str, list[str]] = {}
     for pair in table.split():
@@ -102,8 +102,9 @@ def _engine(missing: list[str]) -> dict[str, Any]:
 
 
 def _cores() -> dict[str, float | None]:
-    """usable: cores of this process; all: of the machine. limit: processor time of its control group, in cores.
-    stolen_percent: share of the processor time wanted since the machine started that the host took for others."""
+    """The facts about the cores. usable: the cores that this process may use; all: the cores of the machine. limit: the
+    CPU limit of this process's control group, in cores. stolen_percent: the share of the busy time since the machine
+    started in which the host of a virtual machine ran other machines."""
     found: dict[str, float | None] = {"usable": machine.cores(), "all": os.cpu_count()}
     limit, times = machine.cgroup_limit(), machine.cpu_times()
     if limit is not None:

@@ -254,7 +254,7 @@ models.add_command(tidy)
 
 
 def _folder(name: str) -> Path:
-    """The folder of a model, also of one that lacks files."""
+    """The folder of a model, which may lack files."""
     repo = local_models.repo_of(name)
     found = hub_cache.snapshot(repo) if repo is not None and not Path(name).is_dir() else None
     return found or local_models.resolve_model(names_and_paths.model(name)).path

@@ -27,7 +27,7 @@ def damaged_packs(folder: Path) -> list[str]:
 def remove_packed(folder: Path | None) -> int:
     """Delete the packed weights of all revisions of a repository, and temporary files of killed runs.
 
-    folder: of the repository in the Hugging Face cache. Returns the number of bytes freed. Raises OutputError.
+    folder: the repository's folder in the Hugging Face cache. Returns the number of bytes freed. Raises OutputError.
     """
     from ...packed import cleanup
 
@@ -139,7 +139,8 @@ def unpack(name: str, precision: str | None, quiet: bool) -> None:
 
 
 def _packs_of(name: str) -> list[Any]:
-    """The packed weights of a model, which may itself be gone. Raises ModelNotFoundError where there is neither."""
+    """The packed files of a model, which may itself be gone. Raises ModelNotFoundError if neither the model nor a
+    packed file exists."""
     from ...packed import cleanup
 
     missing = None

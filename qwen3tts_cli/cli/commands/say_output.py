@@ -1,4 +1,4 @@
-"""The outputs of `say` and `codec decode`: chosen and checked before a model or a file is opened."""
+"""Choose and check the outputs of `say` and `codec decode`, before a model or a file is opened."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MODEL_FILES = (*hub_cache.REQUIRED_FILES, "generation_config.json", "model.safe
 
 
 class SayOutput:
-    """Where the audio of `say` goes.
+    """The output of the audio of `say`.
 
-    path: the file, `-` for stdout, None where audio is only played. audio: its format, None with `path`. plays: also on
-    the audio device. live: while it is generated.
+    path: the file, `-` for stdout; None if audio is only played. audio: the format; None if `path` is None. plays:
+    whether the audio device plays the audio. live: whether audio is written while it is generated.
     """
 
     def __init__(self, given: dict[str, Any]) -> None:
-        """given: the options of `say` by name. Raises UsageError, and OutputError where nothing can be played."""
+        """given: the options of `say` by name. Raises UsageError, and OutputError if audio cannot be played."""
         self.path: str | None = given["output"]
         self.live: bool = given["stream"]
         self.plays: bool = given["play"]
@@ -56,7 +56,7 @@ class SayOutput:
             raise UsageError(f"{_format_option(given)} --play: nothing would be written, add -o")
 
     def _choose_without_output(self, given: dict[str, Any]) -> None:
-        """Write to stdout; where it is a terminal, play."""
+        """Choose stdout as the output, or the audio device if stdout is a terminal."""
         if sys.stdout is None or not sys.stdout.isatty():
             self.path = "-"
         elif given["raw"] or given["audio_format"]:
@@ -67,7 +67,7 @@ class SayOutput:
             self.plays = True
 
     def player_hint(self) -> str | None:
-        """A line with the programs that play raw audio from a pipe; None where the output is anything else."""
+        """A line that names programs to play raw audio from a pipe; None if the output is not raw audio in a pipe."""
         if self.audio is None or self.audio.container != "RAW" or not output_files.is_stdout(self.path or ""):
             return None
         if sys.stdout is None or not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
@@ -97,9 +97,9 @@ def audio_format(
     default: str | None = None,
     default_subtype: str | None = None,
 ) -> formats.AudioFormat:
-    """The format of the audio output `path`, `-` for stdout; the other arguments are those of formats.choose_format.
+    """The format of an audio output. path: the output, `-` for stdout. The other arguments: see formats.choose_format.
 
-    Raises UsageError, also for a terminal.
+    Raises UsageError, also if the output is a terminal.
     """
     refuse_terminal(path, "audio")
     nameless = not os.path.splitext(path)[1] and (output_files.is_stdout(path) or output_files.is_special(path))
@@ -109,13 +109,13 @@ def audio_format(
 
 
 def refuse_terminal(path: str, what: str) -> None:
-    """Raise UsageError where `path` is stdout and stdout is a terminal. what: the binary data, for the message."""
+    """Raise UsageError if `path` is stdout and stdout is a terminal. what: names the binary data in the message."""
     if output_files.is_stdout(path) and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError(f"standard output: {what} is not written to a terminal, name a file or pipe it")
 
 
 def model_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a model or codec in a folder, as inputs of check_outputs."""
+    """The files of the model or codec in a folder, as pairs (name, path) for check_outputs."""
     names = {*_MODEL_FILES}
     with contextlib.suppress(OSError):
         names |= {name for name in os.listdir(folder) if name.startswith("model") and name.endswith(".safetensors")}
@@ -139,12 +139,12 @@ def _inputs(given: dict[str, Any]) -> Iterator[tuple[str, str | Path | None]]:
     if given["voice"] is not None:
         yield "--voice", _voice_file(given["voice"])
     yield "configuration file", user_folders.config_file()
-    with contextlib.suppress(Qwen3TTSError):  # opening the model reports what is wrong with its name
+    with contextlib.suppress(Qwen3TTSError):  # opening the model later reports a wrong name
         yield from model_files(local_models.resolve_model(names_and_paths.model(given["model"])).path)
 
 
 def _voice_file(voice: str) -> Path | None:
-    """The file of a voice; None for a preset, which has none."""
+    """The path of a voice file or of a kept voice, which need not exist; None if there is no folder of kept voices."""
     if isinstance(meant := names_and_paths.voice(voice), Path):
         return meant
     folder = user_folders.voices_folder()

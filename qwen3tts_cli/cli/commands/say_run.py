@@ -1,4 +1,4 @@
-"""One run of `say`: opens the model, writes the samples, and gives files their names only when all went well."""
+"""One run of `say`: opens the model, writes the samples, and gives the files their names only after it succeeded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _SPEAK_OPTIONS = (
 def speak(text: str, given: dict[str, Any]) -> None:
     """Speak `text`. given: the options of `say` by name.
 
-    Raises Qwen3TTSError, and BrokenPipeError where the reader of the audio closed its pipe.
+    Raises Qwen3TTSError, and BrokenPipeError if the reader of the audio closed the pipe.
     """
     output, timings = SayOutput(given), Timings()
     console = Console(given["quiet"], output.path)
@@ -77,7 +77,7 @@ def speak(text: str, given: dict[str, Any]) -> None:
 
 
 def _clone(synthesizer: Synthesizer, console: Console, given: dict[str, Any]) -> Voice:
-    """The voice of the recording --ref."""
+    """Clone the voice of the recording that the option --ref names."""
     from .voices_recording import clone
 
     if given["voice"] is not None:
@@ -117,7 +117,8 @@ def _close_stdout() -> None:
 
 
 def _note_large_models(console: Console) -> None:
-    """Write the note about large models, once on a machine; an error in remembering that is ignored."""
+    """Write the note about large models once. An empty file in the state folder records that it was written; an error
+    in creating that file is ignored."""
     folder = user_folders.state_folder()
     if console.quiet or (folder is not None and os.path.exists(folder / _NOTED)):
         return
@@ -131,16 +132,17 @@ def _note_large_models(console: Console) -> None:
 class SayRun:
     """Speaks one text into its outputs: the codes file, the report, the audio file or stream, the audio device.
 
-    All are opened before the first sample is generated, so that a full or read-only disk is found early. Files get
-    their names at the end, in that order. After a failure no file is left; a stream on stdout keeps the audio before.
+    All outputs are opened before the first sample is generated, so that a full or read-only disk is found early. Files
+    get their names at the end, in that order. After a failure no file is left; a stream on stdout keeps the audio that
+    was written before the failure.
     """
 
     def __init__(self, given: dict[str, Any], output: SayOutput, console: Console, timings: Timings) -> None:
         """given: the options of `say` by name."""
         self.given, self.output, self.console, self.timings = given, output, console, timings
         self.seed: int = int.from_bytes(os.urandom(8), "little") if given["seed"] is None else given["seed"]
-        self.samples = 0  # written so far
-        self.digest = hashlib.sha256()  # of the samples as 16-bit PCM
+        self.samples = 0  # the number of samples written so far
+        self.digest = hashlib.sha256()  # the digest of the samples as 16-bit PCM
         self.audio: Any = None  # the sink of the audio file or stream
         self.player: Any = None
         self.outputs: dict[str, Any] = {}  # "codes", "report", "audio"
@@ -270,9 +272,9 @@ class SayRun:
             click.echo(self.timings.table(speech), err=True)
 
     def _clean_up(self, error: BaseException) -> None:
-        """Do every step of the clean-up after `error`. Exceptions of a step are dropped: they would hide `error`."""
+        """Do every step of the clean-up after `error`. An exception of a step is dropped: it would hide `error`."""
         with ExitStack() as stack:
-            for step in reversed([*self._clean_up_steps(error)]):  # the stack begins with the last one
+            for step in reversed([*self._clean_up_steps(error)]):  # an ExitStack runs the last callback first
                 stack.enter_context(contextlib.suppress(Exception))
                 stack.callback(step)
         if isinstance(error, GenerationError) and self.given["seed"] is None:

@@ -29,11 +29,12 @@ _SAMPLE_CHARACTERS = 1 << 16
 
 
 def read_text(text: str | None, file: str | None) -> str | None:
-    """The text of the argument TEXT or of --file; `-`, and None for both, is stdin. None where stdin is a terminal.
+    """The text to speak. text: the argument TEXT. file: the option --file. `-`, or None for both, means stdin.
 
-    An argument is returned unchanged. Text of a file or of stdin is decoded from UTF-8, or from UTF-16 or UTF-32, which
-    a byte order mark or zero bytes show. The mark and the whitespace around the text are removed; lines end in LF.
-    Raises UsageError (both given, no text in these encodings, too long, empty, no such file), InputError (unreadable).
+    Returns None if both are None and stdin is a terminal. TEXT is returned unchanged. Text of a file or of stdin is
+    decoded from UTF-8, or from UTF-16 or UTF-32 if a byte order mark or zero bytes show it. The mark and the whitespace
+    around the text are removed; lines end in LF. Raises UsageError if both arguments are given, or the file does not
+    exist or holds no text in these encodings, too much text or none; InputError if it cannot be read.
     """
     if text is not None and file is not None:
         raise UsageError("TEXT and --file are both given, leave one out")
@@ -53,9 +54,9 @@ def read_text(text: str | None, file: str | None) -> str | None:
 
 
 def single_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str | None:
-    """The argument TEXT, or None where there is none. Raises UsageError for several.
+    """The argument TEXT, or None if there is none. Raises UsageError for several arguments.
 
-    as_one: returns the command line with all words as one argument, for the message.
+    texts: all arguments. as_one: returns the command line with all words as one argument, for the message.
     """
     if len(texts) <= 1:
         return texts[0] if texts else None
@@ -120,9 +121,9 @@ def _read_stdin() -> bytes:
 
 
 def decode(name: str, data: bytes) -> str:
-    """Decode the bytes of a file to text, without the whitespace around it. Raises UsageError for what is not text.
+    """Decode the bytes of a file to text, without the whitespace around it. Raises UsageError if it is not a text.
 
-    name: of the file, for messages.
+    name: the file's name, for messages.
     """
     shown = "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
     from ...common import file_kinds
@@ -149,9 +150,10 @@ def decode(name: str, data: bytes) -> str:
 
 
 def _decode_unmarked_utf16(data: bytes) -> str | None:
-    """The text of UTF-16 without a mark and without zero bytes, as Chinese and Japanese may be; None for other bytes.
+    """Decode UTF-16 without a byte order mark and without zero bytes, which Chinese and Japanese text may be.
 
-    It has a comma or full stop of theirs, whose low byte is a control character that text in older encodings lacks.
+    Returns None for other bytes. The text must contain an ideographic comma or full stop: one of its two bytes is a
+    control character, which text in older encodings lacks.
     """
     for encoding in ("utf-16-le", "utf-16-be"):
         with contextlib.suppress(UnicodeDecodeError):
@@ -166,7 +168,7 @@ def _lines(text: str) -> str:
 
 
 def _find_encoding(data: bytes) -> str | None:
-    """The encoding that a byte order mark or zero bytes show, else UTF-8; None for bytes that are no text."""
+    """The encoding that a byte order mark or zero bytes show, else UTF-8; None if the bytes are not text."""
     for encoding, mark in _MARKS:
         if data.startswith(mark):
             return encoding

@@ -1,4 +1,4 @@
-"""How the time of a run of `say` was spent: always measured, shown by --timings, written into the report of --json."""
+"""Measures how the time of a run of `say` is spent; --timings shows it, and --json writes it into the report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STAGES = {
 
 
 def process_seconds() -> float:
-    """Seconds since this process began, in steps of 10 ms; its processor time where the system does not tell them."""
+    """Seconds since this process began, in steps of 10 ms; if the system does not report them, its processor time."""
     try:
         with open("/proc/self/stat", encoding="ascii") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])
@@ -38,7 +38,7 @@ def process_seconds() -> float:
 
 
 class Timings:
-    """Seconds of each stage, and a clock that began with the process. stages: seconds by key of the stage."""
+    """The seconds of each stage, and a clock that began with the process. stages: maps a key of _STAGES to seconds."""
 
     def __init__(self) -> None:
         started = process_seconds()
@@ -66,7 +66,7 @@ class Timings:
             self.first_audio = self.total
 
     def facts(self, speech: Speech) -> dict[str, float | None]:
-        """Milliseconds of each stage, of the run so far, and to the first audio; keys end in `_ms`."""
+        """Milliseconds of each stage, of the run so far, and until the first audio; the keys end in `_ms`."""
         stages = self.stages + Counter(speech.timings)
         total = self.total
         stages["other"] = max(0.0, total - sum(stages.values()))
@@ -76,7 +76,7 @@ class Timings:
         return facts
 
     def table(self, speech: Speech) -> str:
-        """Lines of text: each stage that took time with its share, the total, the first audio."""
+        """Lines of text: time and share of each stage that took time, the total, and the time to the first audio."""
         facts = self.facts(speech)
         total = facts["total_ms"]
         lines = [

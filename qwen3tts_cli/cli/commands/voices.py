@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _ListByDefault(click.Group):
-    """A group whose command `list` runs where none is given."""
+    """A group of commands; if no command is given, `list` runs."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         if not args and context.resilient_parsing:  # the shell completes the name of a command
@@ -101,7 +101,7 @@ def _model_rows(name: str, console: Console, with_kept: bool) -> list[dict[str, 
 
 
 def _kept_rows(config: ModelConfig | None, console: Console) -> list[dict[str, Any]]:
-    """Rows of the kept voices; config: only those that this model can speak with."""
+    """Rows of the kept voices. config: list only voices that this model can speak with; None: list all."""
     from ...cloning import voice_store
 
     rows = []
@@ -199,7 +199,7 @@ def export(name: str, file: str, force: bool, quiet: bool) -> None:
 
 
 def _write_in_place(name: str, path: str, replace: bool) -> None:
-    """Write a kept voice as `say -o` writes: to stdout, a device or a FIFO, or through a link."""
+    """Write a kept voice, as `say -o` writes audio, to stdout, a device or a FIFO, or through a link."""
     from ...cloning import voice_store
     from ...cloning.voice_file import voice_bytes
     from ...output import files as output_files

@@ -1,4 +1,4 @@
-"""Facts about kept voices, voice files and preset voices, and the command that speaks with one."""
+"""Facts about kept voices, voice files and preset voices, and the command line that speaks with a voice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RELEASED = {
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """The facts that `voices show` shows of a voice, as JSON values. name: as the user typed it.
+    """The facts about a voice that `voices show` prints, as JSON values. name: the voice as the user typed it.
 
     Raises UsageError, InputError, ModelNotFoundError.
     """
@@ -55,7 +55,7 @@ def facts_of(name: str) -> dict[str, Any]:
 
 
 def model_for(name: str) -> str:
-    """The name of a model that speaks with a voice. name, and errors: as of facts_of."""
+    """The name of a model that speaks with a voice. name: the voice as the user typed it. Raises as facts_of does."""
     voice = _kept_voice(name)
     if voice is None:
         return _preset_row(name)["model"]
@@ -65,7 +65,8 @@ def model_for(name: str) -> str:
 
 
 def speak_hint(voice: Voice, model: str | None = None) -> str:
-    """The command that speaks with a kept voice. model: as the user typed it where the voice was just made."""
+    """The command line that speaks with a kept voice. model: the model as the user typed it; None: the model that the
+    voice was made with."""
     model = model or _known_model(voice)
     if model is None:
         return f"it needs {voice.needs} (say -m)"
@@ -73,7 +74,7 @@ def speak_hint(voice: Voice, model: str | None = None) -> str:
 
 
 def preset_rows(config: ModelConfig, model: str) -> list[dict[str, Any]]:
-    """A row, JSON values by column, for each preset voice of a model."""
+    """For each preset voice of a model a row: a dict of JSON values by column. model: the model's name."""
     from ...text.languages_and_voices import spoken_languages
 
     languages = ["auto", *spoken_languages(config)]
@@ -101,7 +102,7 @@ def _language_and_description(config: ModelConfig, voice: str) -> tuple[str | No
 
 
 def _kept_voice(name: str) -> Voice | None:
-    """The kept voice of a name, or the voice in a file; None where `name` is neither."""
+    """The kept voice or the voice file that `name` names; None if no voice of that name is kept."""
     from ...cloning import voice_store
     from ...cloning.voice_file import read_voice
 
@@ -110,7 +111,7 @@ def _kept_voice(name: str) -> Voice | None:
 
 
 def _known_model(voice: Voice) -> str | None:
-    """The name of the model that a voice was made with; None where it was a folder or is unknown."""
+    """The name of the model that a voice was made with; None if the model was a folder or is unknown."""
     from ...cloning.voice_file import BASE_MODELS
 
     if voice.model:
@@ -129,7 +130,7 @@ def _preset_row(name: str) -> dict[str, Any]:
         try:
             config = load_config(local_models.resolve_model(model).path)
         except (CheckpointError, ModelNotFoundError):
-            continue  # `voices list` reports what is wrong with it
+            continue  # `voices list` reports the error of this model
         for row in preset_rows(config, model):
             if row["voice"] == key:
                 return row

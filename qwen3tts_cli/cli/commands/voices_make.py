@@ -16,7 +16,7 @@ from .voices_recording import clone, silences
 if TYPE_CHECKING:
     from ...cloning.voice_file import Voice
 
-# Spoken once by the design model and then cloned: long enough, with every sound of English.
+# The design model speaks this text once, and the audio is cloned: it is long enough and has every sound of English.
 _CALIBRATION = (
     "The quick brown fox jumps over the lazy dog, while she measures the joy of a thousand voices. "
     "Did you hear the church bells ring at noon? I thought so; every good day should begin with them."
@@ -167,7 +167,7 @@ def preview(context: click.Context, name: str, model: str | None, output: str | 
 
 
 def _check_free(name: str, replace: bool) -> None:
-    """Raise UsageError where the name of a new voice is taken, before the work of making it."""
+    """Raise UsageError if the name of a new voice is taken. Called before the voice is made, which takes long."""
     import os
 
     from ...cloning import voice_store
@@ -178,7 +178,7 @@ def _check_free(name: str, replace: bool) -> None:
 
 
 def _keep(voice: Voice, model: str, replace: bool, console: Console) -> None:
-    """Save a voice, and note how to speak with it. model: the base model as the user typed it."""
+    """Save a voice, and print the command line that speaks with it. model: the base model as the user typed it."""
     from ...cloning import voice_store
     from .voices_facts import speak_hint
 

@@ -27,8 +27,8 @@ def clone(
 ) -> Voice:
     """Clone the voice of the recording in the file `path`; warnings about the recording go to the console.
 
-    text: what the recording says, or None. given: has the switches of `silences`. facts, and errors: as of
-    Synthesizer.clone.
+    text: the text that the recording says, or None. given: the parsed options, among them those that `silences`
+    declares. facts: see Synthesizer.clone, which raises the same errors.
     """
     from ...audio.recording import load_recording
     from ...cloning import clone as cloning
