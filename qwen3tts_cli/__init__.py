@@ -2,7 +2,7 @@
 
 >>> from qwen3tts_cli import Synthesizer
 >>> with Synthesizer.open() as synthesizer:
-...     samples = synthesizer.say("Hello.")  # float32, (samples,), 24 kHz
+...     samples = synthesizer.say("Hello.")  # float32 of shape (n,), 24 kHz
 """
 
 from __future__ import annotations

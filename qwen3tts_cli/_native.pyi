@@ -1,4 +1,4 @@
-"""What cffi makes of native/q3t.h: `ffi` for memory and structs, `lib` for functions and enumerators."""
+"""The module that cffi generates from native/q3t.h: `ffi` for memory and structs, `lib` for functions and constants."""
 
 from typing import Any, TypeAlias
 

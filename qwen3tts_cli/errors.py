@@ -1,7 +1,7 @@
 """The exceptions that this package raises.
 
-A message is one line: what failed, the file and field where there is one, the value found and the limit. Each class
-also inherits the builtin exception that a caller would expect, and holds the exit code of the command line.
+A message is one line: the operation that failed, the file and field if there is one, the value found and the limit.
+Each class also inherits the builtin exception that a caller would expect, and holds the exit code of the command line.
 """
 
 from __future__ import annotations
