@@ -72,8 +72,8 @@ def _quotient(quota: str, period: str) -> list[float]:
 def available_bytes(root: Path = ROOT) -> int | None:
     """Return the bytes that this process can still allocate without swapping, or None if that is unknown.
 
-    This is the smallest of the machine's available memory and what the control groups of this process leave (v2
-    memory.max and memory.high, v1 memory.limit_in_bytes).
+    This is the smallest of the machine's available memory and the memory that the limits of this process's control
+    groups leave (v2 memory.max and memory.high, v1 memory.limit_in_bytes).
     """
     free = []
     for line in read_text(root / "proc/meminfo").splitlines():

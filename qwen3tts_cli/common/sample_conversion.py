@@ -14,7 +14,7 @@ _EXPECTED = "floats or integers, (samples,) or (samples, channels)"
 def to_pcm16(samples: np.ndarray) -> np.ndarray:
     """Convert samples to 16-bit PCM: clip(round(x * 32767), -32768, 32767), ties to even.
 
-    samples: (samples,) float32, full scale 1. Returns a new (samples,) little-endian int16 array.
+    samples: float32 of shape (n,), full scale 1. Returns a new little-endian int16 array of shape (n,).
     """
     # The product of a float32 and 32767 is exact in float64, so np.rint is the only rounding.
     scaled = np.asarray(samples, np.float32).astype(np.float64) * 32767.0
@@ -22,7 +22,7 @@ def to_pcm16(samples: np.ndarray) -> np.ndarray:
 
 
 def to_float32(samples: Any, name: str = "samples") -> np.ndarray:
-    """Convert audio to contiguous (samples,) float32 with full scale 1; channels are averaged.
+    """Convert audio to contiguous float32 of shape (samples,) with full scale 1; channels are averaged.
 
     samples: an array, or anything NumPy converts to one, of shape (samples,) or (samples, channels): floats of any
     width with full scale 1, signed integers with the full scale of their dtype, or unsigned integers around the middle
