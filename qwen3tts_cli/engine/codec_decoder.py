@@ -1,4 +1,4 @@
-"""The decoder of the codec: codes to samples, without a language model."""
+"""The decoder of the codec, which decodes codes to samples, opened without a language model."""
 
 from __future__ import annotations
 

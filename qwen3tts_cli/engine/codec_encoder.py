@@ -1,4 +1,4 @@
-"""The encoder of the codec: a recording to codes.
+"""The encoder of the codec, which encodes a recording to codes.
 
 Source: modeling_mimi.py, MimiEncoder, MimiTransformerModel, MimiSplitResidualVectorQuantizer.
 """

@@ -1,4 +1,4 @@
-"""What the engine finds in this processor."""
+"""The instruction sets of this processor, and the kernels that the engine chooses for it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def kernels_text(cpu_mask: int = lib.Q3T_CPU_ALL) -> str:
-    """What decides how float results are rounded: `entry=isa entry=isa ...; compiler version, C library version`.
+    """Name the code that computes float results: `entry=isa entry=isa ...; compiler version, C library version`.
 
-    The first part is the kernel table that `cpu_mask` selects on this processor. The same text to speak, options and
-    seed give the same bytes wherever this text is the same.
+    The part before the semicolon is the kernel table that `cpu_mask` selects on this processor. On machines where this
+    function returns the same, the same text to speak, options and seed give the same bytes of audio.
     """
     table = _text_of(lambda text, size: lib.q3t_kernels_text(cpu_mask, text, size))
     return f"{table}; {build_text()}"

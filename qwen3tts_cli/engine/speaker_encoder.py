@@ -1,4 +1,4 @@
-"""The speaker encoder of a base model: a recording to the speaker vector.
+"""The speaker encoder of a base model, which computes the speaker vector of a recording.
 
 Source: modeling_qwen3_tts.py, Qwen3TTSSpeakerEncoder.
 """
