@@ -1,4 +1,4 @@
-"""The codec without a language model: recordings to codes and back; and the files that hold codes."""
+"""The codec without a language model, which encodes recordings to codes and decodes codes; and files of codes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _MAX_CODES_BYTES = 256 << 20
 
 
 class Codec:
-    """The 12 Hz audio codec of a model: samples to codes and codes to samples. A context manager.
+    """The 12 Hz audio codec of a model, which encodes samples to codes and decodes codes. A context manager.
 
     A frame is 1920 samples at 24 kHz, and 16 codes. The encoder and the decoder are each opened at their first use.
     Any thread may use and close the codec; every call after `close` raises EngineError.
 
     >>> with Codec.open("0.6b-base") as codec:
-    ...     codes = codec.encode(samples)  # float32 (n,) at 24 kHz -> int32 (ceil(n / 1920), 16)
-    ...     again = codec.decode(codes)    # float32 (frames * 1920,) at 24 kHz
+    ...     codes = codec.encode(samples)  # int32 of shape (ceil(n / 1920), 16) for n samples
+    ...     again = codec.decode(codes)    # float32 of shape (frames * 1920,) at 24 kHz
     """
 
     def __init__(self, folder: Path, name: str, *, threads: int | None = None) -> None:
