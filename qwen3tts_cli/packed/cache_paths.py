@@ -1,4 +1,4 @@
-"""Where packed files lie in the user's cache folder, and what they are called."""
+"""The paths of packed files in the user's cache folder."""
 
 from __future__ import annotations
 

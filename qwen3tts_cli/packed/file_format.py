@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 FORMAT_VERSION = 3
 HEADER_ROOM = 1 << 20  # bytes in front of the first piece
-THREAD_NAME = "packed weights"  # how the names of all threads begin that take part in writing a file
+THREAD_NAME = "packed weights"  # the names of all threads that take part in writing a file begin with this
 
 _MAGIC = b"Q3TPACK\0"
 _PREAMBLE = struct.Struct("<8sIIQI")  # magic, version, bytes of the header, bytes of the file, checksum of the header
@@ -211,7 +211,7 @@ class _Blocks:
         before, self._start, self._used = self._start, self._start + self._used, 0
         if before // _SYNC != self._start // _SYNC:
             self._file.flush()
-            with contextlib.suppress(OSError):  # the file is read back when it is complete
+            with contextlib.suppress(OSError):  # a disk error is found later: the complete file is read back
                 os.fsync(self._file.fileno())
 
 
@@ -249,7 +249,7 @@ def create_file(
         with Replacement(path, temporary=partial_path(path).name) as file:
             fill_file(file, facts, pieces, size, tick)
     except OSError as error:
-        error.filename = error.filename or str(path)  # the error for a full disk has none
+        error.filename = error.filename or str(path)  # the error for a full disk has no file name
         raise
     try:
         with open(path, "rb") as written:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 1.0  # a wait for another process is reported after this
-_NICENESS = 10  # of the background thread, so that speech has priority
+_NICENESS = 10  # nice value of the background thread, so that speech has priority
 
 
 class _Stopped(Exception):

@@ -66,7 +66,7 @@ def load_packed_weights(
 
 
 def _frame_arrays(checkpoint: Checkpoint, matrices: Matrices) -> list[np.ndarray]:
-    """The matrices that each frame reads: the packed ones, or the checkpoint's own."""
+    """The matrices that each step reads: the packed matrices, or the checkpoint's own."""
     if matrices:
         return [array for _, array in matrices.values()]
     return frame_matrices(checkpoint)

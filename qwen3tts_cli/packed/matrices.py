@@ -113,9 +113,9 @@ def write_file(
 ) -> Path | None:
     """Write the packed file of a precision now unless it exists and is valid. Returns its path.
 
-    Returns None if there is no cache folder. Only one packed matrix at a time is in memory.
-    progress: called with the bytes done and the bytes in all. waiting: called once
-    if another process writes the file and takes long. Raises OSError, EngineError.
+    Returns None if there is no cache folder. Only one packed matrix at a time is in memory. progress: called with the
+    bytes done and the bytes in all. waiting: called once if another process writes the file and takes long. Raises
+    OSError, EngineError.
     """
     path = cache_path(checkpoint.config.path, precision)
     if path is not None:

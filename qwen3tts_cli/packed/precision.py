@@ -1,4 +1,4 @@
-"""Which precision "auto" is, which matrices each precision packs, and whether bf16 gets a packed file."""
+"""Decide which precision "auto" means, which matrices each precision packs, and whether bf16 gets a packed file."""
 
 from __future__ import annotations
 
