@@ -47,7 +47,8 @@ class Utterance:
         self.model, self.plan, self.text, self.prompt, self.key = model, plan, text, prompt, key
         self.session: Session | None = None
         self.timings: Counter[str] = Counter()  # seconds of each stage, summed over all attempts
-        self.codes: np.ndarray | None = None  # of the last attempt, int32 of shape (frames, code groups)
+        # The codes of the last attempt, int32 of shape (frames, code groups); None until `close`.
+        self.codes: np.ndarray | None = None
         self.attempt = 0
         self._frame_samples = model.config.codec.samples_per_frame
         # A live stream has no retries, because the samples that it has sent cannot be taken back.

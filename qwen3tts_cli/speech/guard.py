@@ -84,8 +84,8 @@ def frame_budget(text: str, frame_seconds: float = FRAME_SECONDS) -> int:
 class Guard:
     """Watches the codes of one utterance. The result does not depend on how many frames each call of `feed` gets.
 
-    budget: the most frames, see frame_budget. frame_seconds: seconds of one frame. Raises ValueError for a budget below
-    1.
+    budget: the most frames, see frame_budget. frame_seconds: seconds of one frame.
+    Raises ValueError for a budget below 1.
     """
 
     def __init__(self, budget: int, frame_seconds: float = FRAME_SECONDS) -> None:

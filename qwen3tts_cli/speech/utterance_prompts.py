@@ -1,4 +1,4 @@
-"""From a text to the prompts of its utterances, each made when it is needed."""
+"""Make the prompts of the utterances of a text, each prompt when it is needed."""
 
 from __future__ import annotations
 
