@@ -131,7 +131,7 @@ class Voice:
 def check_texts(**texts: object) -> None:
     """Raise UsageError unless a voice file can hold these text fields. Called before the voice is made.
 
-    texts: field -> text, or None for a field that the voice does not have; `name` must be a text.
+    texts: the text of each field by its name; None for a field that the voice does not have; `name` must be a text.
     """
     for key, value in texts.items():
         if (value is not None or key == "name") and (wrong := _wrong_text(key, value)):
