@@ -29,8 +29,8 @@ def lm_bytes(
 ) -> int:
     """Bytes that talker and code predictor read for one frame of a batch.
 
-    weight_bytes: slot name: bytes of its tensors as the engine stores them. position_bytes: bytes of the keys and
-    values of one position of one session; each of the `batch` sessions has `context` positions.
+    weight_bytes: maps a slot name to the bytes of its tensors as the engine stores them. position_bytes: bytes of the
+    keys and values of one position of one session; each of the `batch` sessions has `context` positions.
     """
     weights = sum(lm_passes(config, slot) * size for slot, size in weight_bytes.items())
     return weights + context * batch * position_bytes
@@ -47,7 +47,9 @@ def decoder_operations(config: ModelConfig) -> int:
     for row in expected_tensors(config)[1]:
         if len(row.shape) < 2 or row.slot.endswith("_SUM"):
             continue
-        times = 1  # rows of a frame that are multiplied: inputs of a transposed convolution, else outputs
+        # How often the weights are multiplied for one frame: once for each position of the input of a transposed
+        # convolution, and of the output of any other layer.
+        times = 1
         if row.slot == "UP_CONV":
             times = stages[row.layer]
         elif row.slot.startswith("UP_"):

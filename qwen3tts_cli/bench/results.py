@@ -104,7 +104,7 @@ def make_row(model: str, case: Case, rounds: Sequence[Times], facts: Mapping[str
 class Results:
     """The bounds and rows of a measurement.
 
-    bounds: thread count: Bounds. steal: see Measurement. rows: in the order of their cases.
+    bounds: maps a thread count to its Bounds. steal: see Measurement. rows: in the order of their cases.
     """
 
     bounds: Mapping[int, Bounds]
@@ -163,7 +163,7 @@ HEAD = (
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as the cells under HEAD."""
+    """The cells of a row in the table, in the order of HEAD."""
     precision = row.precision if row.decoder_precision == "f32" else f"{row.precision}, {row.decoder_precision}"
     return (
         precision, str(row.batch), str(row.threads), f"{row.talker_ms:.1f}", f"{row.predictor_ms:.1f}",
