@@ -1,4 +1,4 @@
-"""Replace characters outside a voice's alphabet by their nearest equivalents. Linear time for any input."""
+"""Replace characters outside a voice's alphabet by their nearest equivalents, in linear time for any input."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ def _code(key: str) -> str:
 def resolve_language(config: ModelConfig, name: str | None) -> str:
     """Return the key of config.languages, or "auto", for a language name, code or locale name in any case.
 
-    None is the voice manifest's default_language, else the model's only language, else "auto". Raises UsageError for an
-    unknown language and for a dialect.
+    name: None means the voice manifest's default_language, else the model's only language, else "auto". Raises
+    UsageError for an unknown language and for a dialect.
     """
     spoken = spoken_languages(config)
     if name is None:
@@ -86,8 +86,8 @@ def resolve_language(config: ModelConfig, name: str | None) -> str:
 def resolve_speaker(config: ModelConfig, name: str | None) -> str | None:
     """Return the key of config.speakers for the name of a preset voice in any case.
 
-    None is the voice manifest's default_voice, else the first speaker. "none" and a model without speakers give None:
-    the prompt then has no speaker row. Raises UsageError for an unknown voice.
+    name: None means the voice manifest's default_voice, else the first speaker. Returns None for "none" and for a model
+    without speakers: the prompt then has no speaker row. Raises UsageError for an unknown voice.
     """
     if name is None:
         if config.voice is not None and config.voice.default_voice is not None:

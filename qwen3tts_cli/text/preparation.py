@@ -1,5 +1,5 @@
-"""Rewrite a text for a voice whose manifest says spell_out: strip the markup, write numbers and symbols as words, and
-replace the characters that the voice cannot read. Linear time for any input."""
+"""Rewrite a text for a voice whose manifest has spell_out: strip the markup, write numbers and symbols as words, and
+replace the characters that the voice cannot read. Any input takes linear time."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def default_text_mode(config: ModelConfig) -> str:
 
 
 def _tags(config: ModelConfig, language: str, speaker: str | None) -> list[int]:
-    """Return the codec ids that state the language. With "chinese" or "auto", a speaker of a dialect gets its id."""
+    """Return the codec ids that state the language. With "chinese" or "auto", a dialect speaker gets its dialect."""
     language_id = None if language == "auto" else config.languages[language]
     dialect = config.dialects[speaker] if speaker is not None and language in ("chinese", "auto") else None
     if dialect is not None:

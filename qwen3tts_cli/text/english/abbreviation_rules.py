@@ -32,7 +32,7 @@ _STREET_NAMES = word_set(
 _BEGIN = r"(?<![A-Za-z.])(?<![A-Za-z]')"
 _REACH = 64
 _LIFE = {"b": "born ", "d": "died "}
-# Text before a "no" that is the word and not "number".
+# Text before "no." which shows that it is the word "no" and not the abbreviation of "number".
 _NO_BEHIND = (
     r"(?:[!?\"'.-]|\b(?:said|say|says|saying|answered|replied|voted|vote|votes|with|me|him|her|them|us|is|was|are|be|a|an|"
     r"just|simply|yes|or|than|probably|still|definitely))\s?[\"']?$"

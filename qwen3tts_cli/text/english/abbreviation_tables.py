@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .rewrite_rules import word_set
 
-# Before a name.
+# Abbreviations before a name.
 TITLES = {
     "Mr": "Mister",
     "Mrs": "Missus",
@@ -48,7 +48,7 @@ TITLES = {
     "Det": "Detective",
 }
 
-# After the name of a street.
+# Abbreviations after the name of a street.
 STREETS = {
     "St": "Street",
     "Dr": "Drive",
@@ -95,7 +95,7 @@ WEEKDAYS = {
     "Sun": "Sunday",
 }
 
-# Before a number; the capitalised ones also before a Roman numeral or a letter.
+# Abbreviations before a number; the capitalised ones also before a Roman numeral or a letter.
 NUMBERED = {
     "No": "number",
     "Nos": "numbers",
@@ -217,7 +217,7 @@ STATE_CODES = word_set(
     "PA RI SC SD TN TX UT VT VA WA WV WI WY"
 )
 
-# Anywhere. The key is the whole abbreviation, with its periods.
+# Abbreviations in any place. The key is the whole abbreviation, with its periods.
 PHRASES = {
     "e.g.": "for example",
     "i.e.": "that is",
