@@ -89,7 +89,7 @@ def _listing(repo: str, blobs: Path) -> tuple[str, list[_File]]:
     """The commit that `main` names, and its files that match _PATTERNS."""
     from huggingface_hub import HfApi, constants, hf_hub_url
 
-    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT  # the default is none
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT  # by default model_info waits without a limit
     info = HfApi().model_info(repo, revision="main", files_metadata=True, timeout=timeout)
     files = []
     for each in info.siblings or ():
