@@ -1,7 +1,7 @@
 """Trace a generation for checks and measurements: the logits of every frame, with codes that are chosen or given.
 
-With given codes (teacher forcing) the logits of a frame do not depend on what the model would have chosen before it, so
-that models and precisions can be compared frame by frame. Speaking does not use this module.
+With given codes (teacher forcing), the logits of a frame do not depend on the codes that the model would have chosen
+for earlier frames, so that models and precisions can be compared frame by frame. Speaking does not use this module.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _CHUNK_FRAMES = 64  # the largest chunk, so that a short trace decodes no audio
 
 @dataclass(frozen=True)
 class Trace:
-    """What a model computed for one utterance.
+    """The codes and logits that a model computed for one utterance.
 
-    codes: int32 (frames, code_groups), chosen or given. ended: whether the model ended the utterance after them.
-    logits: float32 (frames + 1, vocab), the talker's logits from which code 0 of each frame is chosen, and those after
-    the last frame. scores: the same shape, the logits after the repetition penalty and with -inf for suppressed ids;
-    a greedy choice takes their largest. groups: float32 (frames, code_groups - 1, code_vocab), the code predictor's
-    logits.
+    codes: int32 of shape (frames, code_groups), chosen or given. ended: whether the model ended the utterance after
+    these frames. logits: float32 of shape (frames + 1, vocab): row f has the talker's logits from which code 0 of frame
+    f is chosen; the last row has the logits after the last frame. scores: float32 of the same shape, the logits after
+    the repetition penalty, with -inf for suppressed ids; a greedy choice takes the largest score. groups: float32 of
+    shape (frames, code_groups - 1, code_vocab), the code predictor's logits.
     """
 
     codes: np.ndarray
@@ -41,23 +41,23 @@ class Trace:
     groups: np.ndarray
 
     def frame_scores(self, frame: int, group: int) -> np.ndarray:
-        """The row from which a greedy choice takes the code of a frame and a code group."""
+        """The scores from which a greedy choice takes the code of a frame and a code group: float32, a vector."""
         return self.scores[frame] if group == 0 else self.groups[frame, group - 1]
 
     def greedy_codes(self) -> np.ndarray:
-        """The codes that a greedy choice takes from the scores, int64 (frames, code_groups); equal to `codes` unless
-        those were given."""
+        """The codes that a greedy choice takes from the scores, int64 of shape (frames, code_groups). They are equal to
+        `codes` unless `codes` were given."""
         first = self.scores[: len(self.codes)].argmax(axis=1)
         return np.concatenate([first[:, None], self.groups.argmax(axis=2)], axis=1)
 
     def leads(self) -> np.ndarray:
-        """The largest score minus the second largest, of every code: float32 (frames, code_groups)."""
+        """For every code the largest score minus the second largest: float32 of shape (frames, code_groups)."""
         first = lead(self.scores[: len(self.codes)])
         return np.concatenate([first[:, None], lead(self.groups)], axis=1)
 
 
 def lead(scores: np.ndarray) -> np.ndarray:
-    """The largest minus the second largest along the last axis: (..., n) to (...)."""
+    """The largest score minus the second largest along the last axis. scores: shape (..., n); the result: (...)."""
     top = np.partition(scores, -2, axis=-1)
     return top[..., -1] - top[..., -2]
 
@@ -76,13 +76,13 @@ def trace(
 ) -> Trace:
     """Generate one utterance and keep the logits of every frame.
 
-    forced_codes: int32 (frames, code_groups); the trace then has exactly these frames. Otherwise the model chooses, at
-    most max_frames frames. speaker, reference_codes: as of Session. on_frame: called with the number of frames so far.
-    Raises EngineError, GenerationError.
+    forced_codes: the codes of all frames of the trace, int32 of shape (frames, code_groups). If None, the model chooses
+    the codes of at most max_frames frames. talker, predictor, speaker, reference_codes: see Session. on_frame: called
+    with the number of frames so far. Raises EngineError, GenerationError.
     """
     c = model.config
     given = None if forced_codes is None else len(forced_codes)
-    # One frame more than the given ones: its step computes the logits after the last of them.
+    # One frame more than the given frames: the step of this frame computes the logits after the last given frame.
     limit = max_frames if given is None else given + 1
     logits, scores, groups = [], [], []
     with Session(
