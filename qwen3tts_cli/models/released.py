@@ -1,4 +1,4 @@
-"""The files of the released models: repository, revision, sizes and digests. This version was checked with them.
+"""The files of the released models that this version was checked with: repository, revision, sizes and digests.
 
 Source: the listings of the repositories on the Hugging Face Hub, which several independent copies repeat.
 """
@@ -15,15 +15,15 @@ PublishedFile = tuple[int, str | None]  # size in bytes; SHA-256 in hexadecimal,
 
 @dataclass(frozen=True)
 class Release:
-    """A revision of a released model. repository, revision: on the Hugging Face Hub; None for a model that is not
-    there. files: name -> PublishedFile."""
+    """A revision of a released model. repository, revision: its repository and commit on the Hugging Face Hub; None for
+    a model that is not on the Hub. files: maps a file name to its PublishedFile."""
 
     repository: str | None
     revision: str | None
     files: dict[str, PublishedFile]
 
     def is_newer(self, folder: Path) -> bool:
-        """Whether a folder of the Hugging Face cache holds another revision of the model than this one."""
+        """Whether a snapshot folder of the Hugging Face cache holds another revision of the model than `revision`."""
         return re.fullmatch("[0-9a-f]{40}", folder.name) is not None and folder.name != self.revision
 
 
@@ -99,10 +99,11 @@ def release_of(repo: str) -> Release | None:
 
 
 def revision_note(repo: str, folder: Path) -> str | None:
-    """One line if a snapshot folder of the Hugging Face cache is not what this version was checked with; else None.
+    """One line if a snapshot folder of the Hugging Face cache differs from the release that this version was checked
+    with; else None.
 
-    The digests of large files are read from the names of the cached files, which are compared with their contents when
-    they are downloaded and verified.
+    The digests of large files are read from the names of the cached files. `models pull` and `models verify` compare
+    these names with the contents of the files.
     """
     release = release_of(repo)
     if release is None:
