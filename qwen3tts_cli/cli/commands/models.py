@@ -240,7 +240,7 @@ def _verify(name: str, quiet: bool) -> bool:
 
 
 def _note_revision(console: Console, repo: str, folder: Path) -> None:
-    """Say so if a released model is not the revision that this version was checked with. It is used all the same."""
+    """Print a note if a released model is not the revision that this version was checked with. It is used anyway."""
     from ...models.released import revision_note
 
     if line := revision_note(repo, folder):

@@ -83,7 +83,11 @@ def check(context: click.Context, name: str | None, **given: Any) -> None:
 
 
 def _run(subject: Subject, given: dict[str, Any], progress: list[str], to_stdout: bool) -> bool:
-    """Run the checks, show each result as it comes, and write the report. Returns whether none failed."""
+    """Run the checks, show each result as soon as it is known, and write the report. Returns whether no check failed.
+
+    given: the parsed options by name. progress: its item is the progress line. to_stdout: whether the report goes to
+    stdout in place of the table.
+    """
     from ....check.result import FAILED
     from ....check.run import run_checks
     from ....output.files import open_output

@@ -17,12 +17,12 @@ _CHECK_WIDTH, _STATUS_WIDTH = 12, 15
 
 
 def line(result: Result) -> str:
-    """One line of the table: the check, its status, and why."""
+    """One line of the table: the check, its status, and the reason for the status."""
     return f"{result.check:{_CHECK_WIDTH}}  {result.status:{_STATUS_WIDTH}} {result.why}"
 
 
 def facts(subject: Subject) -> dict[str, Any]:
-    """What a bug report needs besides the results."""
+    """The facts that a bug report needs besides the results: version, machine, model and digests of its files."""
     return {
         "version": __version__,
         "kernels": kernels_text(),
@@ -36,7 +36,7 @@ def facts(subject: Subject) -> dict[str, Any]:
 
 
 def last_lines(subject: Subject) -> list[str]:
-    """`facts` as lines of text. Of a digest the first 16 digits are shown."""
+    """The result of `facts` as lines of text, with the first 16 digits of each digest."""
     found = facts(subject)
     compared = f", compared with the answers of {subject.known}" if subject.known else ""
     lines = [
@@ -49,7 +49,7 @@ def last_lines(subject: Subject) -> list[str]:
 
 
 def _instruction_sets(kernels: str) -> str:
-    """`entry=isa entry=isa ...; build` as "isa n, isa n; build": how many entries each instruction set has."""
+    """Shorten the text of engine.cpu.kernels_text to "isa n, isa n; build", n: the number of entries with this isa."""
     counts: dict[str, int] = {}
     table, _, build = kernels.partition("; ")
     for pair in table.split():
@@ -59,6 +59,6 @@ def _instruction_sets(kernels: str) -> str:
 
 
 def as_json(subject: Subject, results: list[Result], passed: bool) -> bytes:
-    """The report: `facts`, whether all checks passed, and the results with everything that was measured."""
+    """The report as JSON: `facts`, whether all checks passed, and each result with its measured values."""
     checks = [{"check": r.check, "status": r.status, "why": r.why, "measured": r.measured} for r in results]
     return json.dumps({**facts(subject), "passed": passed, "checks": checks}, indent=1).encode() + b"\n"
