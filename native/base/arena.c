@@ -1,5 +1,5 @@
-/* base/arena.c - see base/arena.h. The block comes from calloc: a large block is pages of zeros that take no memory until
- * they are written to, so that reserving for the longest utterance takes only what the utterance uses. */
+/* base/arena.c - the arena: one block of memory from calloc, carved into pieces (base/arena.h). The pages of a large block from
+ * calloc take no memory until they are written to: an arena for the longest utterance takes only what the utterance uses. */
 #include "base/arena.h"
 #include <stdlib.h>
 #include <string.h>

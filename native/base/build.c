@@ -1,4 +1,4 @@
-/* build.c - which compiler built the engine, and which C library it runs with. */
+/* base/build.c - tells which compiler built the engine and which C library it runs with. */
 #include "q3t.h"
 #include <stdio.h>
 #if defined(__GLIBC__)

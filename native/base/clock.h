@@ -1,4 +1,4 @@
-/* base/clock.h - seconds of a monotonic clock. A file that includes it defines _POSIX_C_SOURCE 200809L first. */
+/* base/clock.h - seconds of a monotonic clock. A file defines _POSIX_C_SOURCE 200809L before it includes this header. */
 #ifndef Q3T_CLOCK_H
 #define Q3T_CLOCK_H
 #include <time.h>

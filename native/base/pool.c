@@ -1,12 +1,13 @@
-/* base/pool.c - fork-join over worker threads.
+/* base/pool.c - the thread pool: a parallel run hands ranges of items, called grains, to the caller and the worker threads and
+ * waits until all are done (fork-join).
  *
  * A run is published in one cache line: its number, task, argument, item count and grain. Each thread owns a part of the
  * run's grains and a cursor, (run number << GRAIN_BITS | next grain), which any thread may advance by compare-and-swap: a
- * thread takes the grains of its own part first, then those that are left of the other parts. A cursor with an older run
- * number means that no grain of the part is taken yet; one with a newer number, that the run is over. So nobody resets
- * cursors, and a late worker takes nothing from a finished run. Each thread counts the grains that it has done, in the cache
- * line of its cursor. The caller waits until all grains are done, not until all workers have looked at the run: the core of
- * a worker may be busy with another process.
+ * thread takes the grains of its own part first, then the remaining grains of the other parts. A cursor with an older run
+ * number means that no grain of the part is taken yet; a cursor with a newer number means that the run is over. So no thread
+ * resets cursors, and a late worker takes nothing from a finished run. Each thread counts the grains that it has done, in the
+ * cache line of its cursor. The caller waits until all grains are done, not until all workers have seen the run: the core of a
+ * worker may be busy with another process.
  * A worker spins after a run, then sleeps until `wakes` changes, on Linux on a futex, elsewhere on a condition variable. A
  * run takes no lock, and its only system call is the one that wakes sleeping workers. */
 #define _GNU_SOURCE
@@ -29,7 +30,7 @@
  * spinning thread keeps another one from its work. */
 enum { SPINS = 4000, SPINS_CROWDED = 20, LINE = 64 };
 
-/* A run's number and a count of grains in one word: 44 bits of run number do not overflow in the life of a process. */
+/* One word holds the number of a run and a count of grains: 44 bits of run number do not overflow in the life of a process. */
 enum { GRAIN_BITS = 20, MAX_GRAINS = (1 << GRAIN_BITS) - 1 };
 
 typedef struct run {
@@ -41,16 +42,16 @@ typedef struct run {
 
 /* The state of one thread; slot 0 is the caller's. */
 typedef struct slot {
-    _Alignas(LINE) _Atomic uint64_t next;  /* cursor of its part: the next grain to take */
-    _Atomic uint64_t done;                 /* grains that the thread has done, of all parts */
+    _Alignas(LINE) _Atomic uint64_t next;  /* the cursor of the thread's part */
+    _Atomic uint64_t done;                 /* (run number << GRAIN_BITS | grains of any part that the thread has done) */
     q3t_pool *pool;
     pthread_t thread;
     int32_t index;
 } slot;
 
 struct q3t_pool {
-    _Alignas(LINE) _Atomic uint64_t number;  /* of the published run, from 1; 0 while the next run is written */
-    uint64_t runs;                           /* number of the last run; the caller's copy */
+    _Alignas(LINE) _Atomic uint64_t number;  /* number of the published run, from 1; 0 while the next run is written */
+    uint64_t runs;                           /* number of the last run; only the caller reads it */
     _Atomic(q3t_task) task;
     _Atomic(void *) arg;
     atomic_int n, grain;
@@ -69,7 +70,7 @@ struct q3t_pool {
 
 static uint64_t pack_word(uint64_t number, int32_t grains) { return number << GRAIN_BITS | (uint32_t)grains; }
 
-/* Take a grain of the part [first, end) of a slot. Returns `end` if none is left. */
+/* Take one of the grains [first, end), the part of thread `s`, in run `number`. Returns the grain, or `end` if none is left. */
 static int32_t take_grain(slot *s, uint64_t number, int32_t first, int32_t end) {
     uint64_t next = atomic_load_explicit(&s->next, memory_order_relaxed);
     for (;;) {
@@ -88,7 +89,7 @@ static int32_t part_begin(int32_t grains, int32_t part, int32_t parts) {
 
 static int32_t grains_of(int32_t n, int32_t grain) { return (n - 1) / grain + 1; }
 
-/* Do grains of a run until none is left. Returns how many this thread did. */
+/* Take and do grains of a run until none is left. me: this thread. Returns the number of grains that it did. */
 static int32_t do_grains(q3t_pool *p, const run *r, int32_t me) {
     const int32_t grains = grains_of(r->n, r->grain);
     int32_t done = 0;
@@ -102,7 +103,7 @@ static int32_t do_grains(q3t_pool *p, const run *r, int32_t me) {
     return done;
 }
 
-/* Read the published run. Returns 0 if there is none, if it is run number `seen`, or if it changed meanwhile. */
+/* Copy the published run to *r and return 1. Returns 0 if there is none, if its number is `seen`, or if it changed meanwhile. */
 static int read_run(q3t_pool *p, uint64_t seen, run *r) {
     r->number = atomic_load(&p->number);
     if (r->number == 0 || r->number == seen) return 0;
@@ -114,7 +115,7 @@ static int read_run(q3t_pool *p, uint64_t seen, run *r) {
 }
 
 #ifdef __linux__
-/* Sleep until p->wakes is no longer `seen`; brief: for one millisecond at most. */
+/* Sleep until p->wakes differs from `seen`; if `brief` is 1, for one millisecond at most. */
 static void sleep_until_woken(q3t_pool *p, unsigned seen, int brief) {
     const struct timespec millisecond = {.tv_nsec = 1000000};
     syscall(SYS_futex, &p->wakes, FUTEX_WAIT_PRIVATE, seen, brief ? &millisecond : NULL, NULL, 0);
@@ -140,7 +141,7 @@ static void wake_sleepers(q3t_pool *p) {
 }
 #endif
 
-/* Wait for a run after number `seen`. Returns 0 when the pool ends. */
+/* Wait for a run whose number is not `seen` and copy it to *r. Returns 0 when the pool ends, else 1. */
 static int wait_for_run(q3t_pool *p, uint64_t seen, run *r) {
     for (int i = 0; i < p->spins; i++) {
         if (read_run(p, seen, r)) return 1;
@@ -164,8 +165,8 @@ static void *worker_main(void *arg) {
     return NULL;
 }
 
-/* On Linux the store is not sequentially consistent, so that it need not wait for other cores: a worker that falls asleep in
- * that moment is not woken, and looks again after a millisecond. */
+/* Publish the run and wake sleeping workers. On Linux the store is not sequentially consistent, so that it need not wait for
+ * other cores. A worker that falls asleep at that moment is not woken; it looks again after a millisecond. */
 static void publish(q3t_pool *p, uint64_t number) {
 #ifdef __linux__
     atomic_store_explicit(&p->number, number, memory_order_release);
@@ -183,7 +184,8 @@ static int32_t cores(void) {
     return (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-/* A page that the system zeroes in a forked child, so that no run needs a system call to know its process. */
+/* Returns an int that is 1 here and that the system zeroes in a forked child, so that a call can find out that it runs in a
+ * child without a system call. NULL if the system has no such pages. */
 static const int *map_fork_mark(void) {
 #if defined(__linux__) && defined(MADV_WIPEONFORK)
     const size_t size = (size_t)sysconf(_SC_PAGESIZE);
@@ -242,7 +244,7 @@ q3t_status q3t_pool_ready(q3t_pool *p) {
     if (!p || (p->process && (p->fork_mark ? *p->fork_mark : p->process == getpid()))) return Q3T_OK;
     unmap_fork_mark(p);
     p->process = 0;
-    atomic_store(&p->number, 0); /* or a new worker would do the parent's last run */
+    atomic_store(&p->number, 0); /* otherwise a new worker would do the parent's last run */
     atomic_store(&p->sleepers, 0);
     return start(p);
 }
@@ -274,7 +276,7 @@ void q3t_pool_close(q3t_pool *p) {
 
 int32_t q3t_pool_threads(const q3t_pool *pool) { return pool ? pool->threads : 1; }
 
-/* Grains of a run that the workers have done. */
+/* Returns how many grains of run `number` the workers have done. */
 static int32_t done_by_workers(const q3t_pool *p, uint64_t number) {
     int32_t done = 0;
     for (int32_t i = 1; i < p->threads; i++) {

@@ -1,4 +1,4 @@
-/* base/status.c - the text of each status. */
+/* base/status.c - the English text of each q3t_status. */
 #include "base/status.h"
 
 const char *q3t_status_text(q3t_status status) {

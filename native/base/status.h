@@ -1,4 +1,4 @@
-/* base/status.h - errors are return values; Q3T_TRY returns them to the caller. */
+/* base/status.h - Q3T_TRY: make a call that returns a q3t_status; if it fails, return its status from the current function. */
 #ifndef Q3T_STATUS_H
 #define Q3T_STATUS_H
 #include "q3t.h"

@@ -1,7 +1,7 @@
-/* base/target.h - compile a region of a file for a wider instruction set than the rest of the library: the only file with
- * compiler-specific pragmas. */
+/* base/target.h - macros that compile a region of a file for a larger instruction set than the rest of the library. Pragmas that
+ * differ between compilers to do that are in this file only. */
 #define Q3T_PRAGMA(x) _Pragma(#x)
-#ifdef Q3T_NO_TARGET_PRAGMA            /* build system passes -m flags per file */
+#ifdef Q3T_NO_TARGET_PRAGMA            /* the build system passes -m flags for each file */
 #define Q3T_TARGET_BEGIN(t)
 #define Q3T_TARGET_END
 #elif defined(__clang__)
@@ -14,7 +14,7 @@
 /* aarch64: GCC inlines an intrinsic only into a function whose architecture is at least the one that arm_neon.h declares it
  * for (armv8.2-a): "+dotprod" alone fails; "arch=armv8.2-a+dotprod" is accepted by GCC and clang. */
 #define Q3T_TGT(f) "arch=armv8.2-a" f
-/* In a waiting loop: leave the core's execution units to the other hyperthread. */
+/* For a waiting loop: leaves the core's execution units to the other hyperthread. */
 #if defined(__x86_64__)
 #define Q3T_PAUSE() __builtin_ia32_pause()
 #elif defined(__aarch64__)

@@ -1,12 +1,12 @@
-/* base/warm.c - put the pages of a mapped file into the page table before they are read: many in one call, where page
- * faults would bring in a few at a time. */
+/* base/warm.c - brings the pages of a mapped file into the page table before they are read. One system call brings in many
+ * pages; page faults would bring in a few at a time. */
 #define _DEFAULT_SOURCE
 #include "base/status.h"
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { POPULATE_READ = 22,  /* MADV_POPULATE_READ of Linux 5.14; an older kernel refuses it, which does no harm */
-       STEP = 1 << 20 };    /* bytes of a call: short, so that other threads that map or unmap memory need not wait */
+enum { POPULATE_READ = 22,  /* MADV_POPULATE_READ, since Linux 5.14; an older kernel returns an error, which is ignored */
+       STEP = 1 << 20 };    /* bytes in one call: few, so that other threads that map or unmap memory do not wait long */
 
 q3t_status q3t_warm(const void *memory, size_t bytes) {
     if (!memory || !bytes) return Q3T_E_ARGUMENT;
