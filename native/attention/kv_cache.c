@@ -1,11 +1,12 @@
-/* attention/kv_cache.c - see attention/kv_cache.h. */
+/* attention/kv_cache.c - the KV cache: stores keys and values of a sequence and computes attention over them. The header
+ * attention/kv_cache.h describes the layout. */
 #include "attention/kv_cache.h"
 #include "base/small.h"
 #include <math.h>
 
 static size_t element_bytes(q3t_format format) { return format == Q3T_FORMAT_BF16 ? sizeof(uint16_t) : sizeof(float); }
 
-/* Elements before a head, in the keys and in the values. */
+/* Index of the first element of a head, the same in the keys and in the values. */
 static size_t head_at(const q3t_kv_cache *c, int32_t head) { return (size_t)head * (size_t)c->capacity * (size_t)c->head_dim; }
 
 size_t q3t_kv_position_bytes(q3t_format format, int32_t heads, int32_t head_dim) {

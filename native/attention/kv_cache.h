@@ -23,11 +23,12 @@ size_t q3t_kv_position_bytes(q3t_format format, int32_t heads, int32_t head_dim)
 void q3t_kv_carve(q3t_kv_cache *cache, q3t_arena *a, q3t_format format, int32_t heads, int32_t head_dim, int32_t positions);
 /* Store the key and the value, float32 (head_dim,) each, of one head at one position below the capacity. */
 void q3t_kv_store(const q3t_kv_cache *cache, int32_t head, int32_t position, const float *key, const float *value);
-/* out (queries, head_dim) = softmax(q . keys / sqrt(head_dim)) values over the positions [first, first + count) of one
- * head; q: (queries, head_dim), the query heads that share this head; scores: scratch of q3t_kv_score_floats floats. */
+/* Attention of one position to the positions [first, first + count) of one KV head:
+ * out (queries, head_dim) = softmax(q keys^T / sqrt(head_dim)) values. q: (queries, head_dim), the query heads that share the
+ * KV head. scores: scratch of q3t_kv_score_floats(queries, count) floats. */
 void q3t_kv_attend(const q3t_kernels *k, const q3t_kv_cache *cache, int32_t head, float *out, const float *q, int32_t queries,
                    int32_t first, int32_t count, float *scores);
-/* Floats of scratch for q3t_kv_attend with this many queries over at most this many positions. */
+/* Floats of scratch for q3t_kv_attend with `queries` queries and at most `positions` positions. */
 size_t q3t_kv_score_floats(int32_t queries, int32_t positions);
 /* Copy the positions [0, positions) of every head to a cache of the same format, heads and head_dim. */
 void q3t_kv_copy(const q3t_kv_cache *from, const q3t_kv_cache *to, int32_t positions);
