@@ -1,5 +1,6 @@
-/* checkpoint/weights.c - check the config and the tensors of a checkpoint. A table gives, for each slot, the number of layers and the
- * shape in terms of the config. Tensors that differ are refused, so the rest of the engine indexes weights without checks. */
+/* checkpoint/weights.c - checks the config and the tensors of a checkpoint. The table `rules` gives, for each slot, the number of
+ * layers and the shape in terms of the config. Tensors with another shape are an error, so the rest of the engine indexes weights
+ * without checks. */
 #include "checkpoint/weights.h"
 #include "kernels/table.h"
 #include "base/small.h"
@@ -8,14 +9,14 @@
 
 enum { MAX_DIM = 1 << 20, MAX_LAYERS = 1024, MAX_RATE = 64, MAX_GROUPS = 64, MAX_SAMPLES = 1 << 16 };
 
-/* A dimension of a shape, see dim_of. D_END ends a shape of less than three. */
+/* A dimension of a shape; dim_of returns its size. D_END ends a shape of fewer than three dimensions. */
 typedef enum dim {
     D_END, D_1, D_3, D_7, D_TEXT_VOCAB, D_TEXT_HIDDEN, D_VOCAB, D_HIDDEN, D_INTER, D_Q, D_KV, D_HEAD,
     D_PHIDDEN, D_PINTER, D_PQ, D_PKV, D_PHEAD, D_PEMBED, D_PVOCAB,
     D_BOOK, D_CODE, D_VQ, D_LATENT, D_LATENT4, D_CHIDDEN, D_CINTER, D_CQ, D_CKV, D_RATIO, D_DEC,
     D_BLOCK_IN, D_BLOCK_OUT, D_BLOCK_KERNEL, D_UNIT, D_LAST
 } dim;
-/* The number of layers of a slot, see count_of. */
+/* How many layers a slot has; count_of returns the number. */
 typedef enum layers { L_ONE, L_TALKER, L_PREDICTOR, L_CODEC, L_CODES, L_REST, L_PROJECTION, L_UP, L_BLOCKS, L_UNITS } layers;
 
 typedef struct rule {
@@ -177,7 +178,7 @@ q3t_status q3t_config_check(const q3t_config *c) {
     return q3t_codec_config_check(c);
 }
 
-/* Whether a slot is a matrix that only the linear kernels read. */
+/* 1 if a slot is a matrix that only the linear kernels read: then its tensor may be packed. */
 static int may_be_packed(int32_t slot) {
     switch ((q3t_slot)slot) {
     case Q3T_W_TALKER_Q: case Q3T_W_TALKER_K: case Q3T_W_TALKER_V: case Q3T_W_TALKER_O:
@@ -208,10 +209,10 @@ typedef struct range {
     int first, end;
 } range;
 
-/* Tensors of slot s; 0 outside the range r. */
+/* Number of tensors of slot s; 0 if s is not in the range r. */
 static int32_t layers_of(const q3t_config *c, int s, range r) { return s < r.first || s >= r.end ? 0 : count_of(c, rules[s].layers); }
 
-/* Open the tensors of the slots in `expected`. */
+/* Check and copy the tensors: each tensor of the slots in `expected` must be there once, and no other. */
 static q3t_status open_slots(const q3t_config *c, const q3t_tensor *tensors, size_t count, range expected, q3t_weights *w) {
     size_t offset[Q3T_W_SLOTS], total = 0;
     for (int s = 0; s < Q3T_W_SLOTS; s++) {

@@ -1,9 +1,10 @@
-/* checkpoint/weights.h - the tensors of a checkpoint by slot and layer, with checked shapes. */
+/* checkpoint/weights.h - finds a tensor of a checkpoint by slot and layer; opening checks the shapes of all tensors. */
 #ifndef Q3T_WEIGHTS_H
 #define Q3T_WEIGHTS_H
 #include "base/status.h"
 
-/* The last Q3T_RESERVED ids of the talker's vocabulary are control tokens, not codes. Source: modeling_qwen3_tts.py, suppress_tokens. */
+/* The last Q3T_RESERVED ids of the talker's vocabulary are control tokens, not codes.
+ * Source: modeling_qwen3_tts.py, suppress_tokens. */
 enum { Q3T_RESERVED = 1024 };
 
 typedef struct q3t_weights {
@@ -11,18 +12,19 @@ typedef struct q3t_weights {
     q3t_tensor *tensors;                  /* owned */
 } q3t_weights;
 
-/* Q3T_E_CONFIG unless every dimension is in range and rows and columns of every matrix fit in int32. */
+/* Returns Q3T_E_CONFIG unless every dimension is in range and the rows and columns of every matrix fit in int32. */
 q3t_status q3t_config_check(const q3t_config *config);
-/* The same for the fields that the codec's decoder reads. */
+/* As q3t_config_check, for the fields that the codec's decoder reads. */
 q3t_status q3t_codec_config_check(const q3t_config *config);
 /* Samples (24 kHz) in one frame of the codec. */
 int32_t q3t_frame_samples(const q3t_config *config);
-/* Copy the descriptors of the tensors; their data is borrowed. Q3T_E_SHAPE unless every tensor of the config is present once, with
- * its exact shape and a dtype that its slot allows; Q3T_E_MEMORY. Closed with q3t_weights_close. */
+/* Check the tensors (count,) and copy their descriptors; the data stays the caller's. Returns Q3T_E_SHAPE unless every tensor of
+ * the config is present once, with its exact shape and a dtype that its slot allows; or Q3T_E_MEMORY. Close the weights with
+ * q3t_weights_close. */
 q3t_status q3t_weights_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, q3t_weights *weights);
-/* The same for the slots of the language models alone, those before Q3T_W_FIRST_SUM. */
+/* As q3t_weights_open, for the slots of the language models only: those before Q3T_W_FIRST_SUM. */
 q3t_status q3t_lm_weights_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, q3t_weights *weights);
-/* The same for the slots of the codec's decoder alone, Q3T_W_FIRST_SUM and later. */
+/* As q3t_weights_open, for the slots of the codec's decoder only: Q3T_W_FIRST_SUM .. Q3T_W_SLOTS - 1. */
 q3t_status q3t_codec_weights_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, q3t_weights *weights);
 void q3t_weights_close(q3t_weights *weights);
 
