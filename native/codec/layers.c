@@ -1,4 +1,4 @@
-/* codec/layers.c - the steps of the decoder on the thread pool that are not plain convolutions: residual units, attention,
+/* codec/layers.c - runs the decoder's layers other than plain convolutions on the thread pool: residual units, attention, and
  * depthwise convolutions. */
 #include "codec/internal.h"
 #include "base/small.h"
@@ -16,7 +16,8 @@ typedef struct attention {
     int32_t layer;
 } attention;
 
-/* Rotate and store the keys of one KV head of a stream, then let its queries attend. */
+/* The attention of one KV head of one stream: rotate the queries and keys of its positions, store keys and values in the KV
+ * cache, then compute the output of each position. */
 static void attend(const attention *a, int32_t stream, int32_t head) {
     const q3t_codec *c = a->c;
     q3t_codec_work *w = a->w;
@@ -58,10 +59,10 @@ void q3t_codec_attend(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int
 typedef struct depthwise {
     const q3t_codec *c;
     q3t_codec_work *w;
-    int32_t stage, rows;  /* rows: for each frame */
+    int32_t stage, rows;  /* the upsampling stage; its number of rows for each frame */
 } depthwise;
 
-/* Rows [begin, end), of one stream; row 0's oldest input would be at x. */
+/* Compute the output rows [begin, end), all of one stream. Output row t reads the input rows from x + t * latent_dim on. */
 static void depthwise_rows(const depthwise *p, const float *x, int32_t begin, int32_t end) {
     const q3t_upsample *u = &p->c->up[p->stage];
     int32_t n = p->c->config.latent_dim;

@@ -1,12 +1,14 @@
-/* codec/open.c - open the decoder: derived sizes, and memory for the packed weights. */
+/* codec/open.c - opens the codec's decoder: computes its sizes from the config, and reserves or takes over the memory of the
+ * packed weights. */
 #include "codec/internal.h"
 #include <stdlib.h>
 
-enum { STEP_BYTES = 1 << 20 };  /* of output rows of a block in one call at most */
+enum { STEP_BYTES = 1 << 20 };  /* largest size of the output of a vocoder block in one call, unless one frame is larger */
 
-/* See q3t_codec_reach. Backward from a sample through all windows, in samples: `row` is the length of a row, and `back` how far
- * back the input of the convolutions begins. Each window adds its history; where rows of one step are made from a row of the
- * step before, up to one such row more is needed. */
+/* Returns the number for q3t_codec_reach. The loops go from the last convolution to the first. `row` is the time of one row there,
+ * and `back` is how far before a sample the input that the sample depends on begins; both are counted in samples. Each window
+ * adds its history to `back`. A transposed convolution makes several rows of one row: the start of that row may be up to one
+ * row further back. */
 static int32_t reach(const q3t_codec *c) {
     int64_t row = 1, back = Q3T_TAPS - 1;
     for (int32_t i = c->config.rates - 1; i >= 0; i--) {
@@ -46,7 +48,7 @@ static void derive_sizes(q3t_codec *c) {
     c->reach = reach(c);
 }
 
-/* Allocate a codec and run the measuring run of its arenas. */
+/* Allocate a codec, compute its sizes and do the measuring run of its arenas. */
 static q3t_status measure(const q3t_config *config, q3t_codec **codec) {
     q3t_codec *c = calloc(1, sizeof *c);
     if (!c) return Q3T_E_MEMORY;

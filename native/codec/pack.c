@@ -1,9 +1,9 @@
-/* codec/pack.c - the decoder's weights, from the layout of the checkpoint to the layout that the kernels read. What depends on
- * weights alone is computed here: codebook vectors divided by their usage, exponentials of SnakeBeta, matrices with the same
- * input stacked.
+/* codec/pack.c - converts the weights of the codec's decoder from the layout of the checkpoint to the layout that the kernels
+ * read. It also computes everything that depends on weights alone: it divides codebook vectors by their usage, takes the
+ * exponentials of SnakeBeta's parameters, and stacks matrices that have the same input.
  *
- * The packed weights are one dense arena, in the order of q3t_codec_carve, the same bytes on every CPU; a cache file may hold
- * them. A change of what is carved or packed must raise Q3T_CODEC_LAYOUT. */
+ * The packed weights are one dense arena in the order of q3t_codec_carve. They have the same bytes on every CPU, so a packed file
+ * may hold them. Whoever changes what is carved or packed must raise Q3T_CODEC_LAYOUT. */
 #include "codec/internal.h"
 #include "base/small.h"
 #include <math.h>
@@ -86,12 +86,12 @@ void q3t_codec_carve(q3t_codec *c) {
 }
 
 /* ------------------------------------------------------------ small tensors
- * The arena's memory is writable: the casts undo the const of the finished codec. */
+ * The fields of a codec are pointers to const. The memory of the arena is writable, so the casts below are safe. */
 static void copy_vector(const float *to, const q3t_tensor *t) {
     q3t_tensor_widen(t, 0, (size_t)t->shape[0], (float *)to);
 }
 
-/* exp and pow in double and rounded once: every C library gives the same float. */
+/* exp is computed in double and then rounded to float, so that every C library gives the same float. */
 static void copy_snake(const q3t_snake *to, const q3t_tensor *alpha, const q3t_tensor *beta) {
     float *a = (float *)to->alpha, *b = (float *)to->inv_beta;
     copy_vector(a, alpha);
@@ -102,7 +102,7 @@ static void copy_snake(const q3t_snake *to, const q3t_tensor *alpha, const q3t_t
     }
 }
 
-/* (channels, 1, taps) -> (taps, channels) */
+/* Transpose a tensor (channels, 1, taps) to (taps, channels). */
 static void pack_depthwise(const float *to, const q3t_tensor *t) {
     int64_t channels = t->shape[0], taps = t->shape[2];
     for (int64_t i = 0; i < channels; i++)
@@ -115,10 +115,10 @@ typedef struct job {
     const q3t_tensor *t, *usage;
     const q3t_conv *conv;
     float *to;
-    int32_t stride;      /* of a transposed convolution */
+    int32_t stride;      /* transposed_task only: the stride of the convolution */
 } job;
 
-/* A codebook's sums (rows, n), divided by its usage (rows,), are its vectors. */
+/* Item: a row of a codebook. Its vector is the row of `t` (rows, n), a sum, divided by the element of `usage` (rows,). */
 static void book_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     size_t n = (size_t)j->t->shape[1];
@@ -140,7 +140,8 @@ static void pack_book(q3t_codec *c, const q3t_weights *w, q3t_pool *pool, int32_
     q3t_pool_run(pool, c->config.codebook_size, DIVISOR_GRAIN, book_task, &j);
 }
 
-/* Item: a panel of a tensor (channels, channels, Q3T_TOOM_TAPS); the taps of each input become weights at the points. */
+/* Item: a panel of a tensor (channels, channels, Q3T_TOOM_TAPS). The taps of each input become weights at the points of
+ * Toom-Cook. */
 static void toom_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     enum { SOME = STAGE / Q3T_BLOCK / Q3T_TOOM_TAPS };
     const job *j = arg;
@@ -164,12 +165,13 @@ static void toom_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* Pack a tensor (outputs, inputs[, taps]) from output out0 and input in0 of conv on; bias (outputs,) or NULL. */
+/* Pack a tensor (outputs, inputs) or (outputs, inputs, taps) into conv: its output 0 becomes output out0 of conv, its input 0
+ * becomes input in0. bias: (outputs,) or NULL. */
 static void pack_dense(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t, const q3t_tensor *bias, int32_t out0, int32_t in0) {
     q3t_conv_pack(conv, pool, t, bias, out0, in0, 1);
 }
 
-/* The first convolution of a residual unit: by Toom-Cook if it has points. */
+/* Pack the first convolution of a residual unit: for Toom-Cook if conv->points is not 0, else for direct convolution. */
 static void pack_unit_conv(const q3t_conv *conv, q3t_pool *pool, const q3t_tensor *t, const q3t_tensor *bias) {
     job j = {.t = t, .conv = conv};
     if (!conv->points) {
@@ -180,9 +182,9 @@ static void pack_unit_conv(const q3t_conv *conv, q3t_pool *pool, const q3t_tenso
     copy_vector(conv->bias, bias);
 }
 
-/* Item: an input of a transposed convolution (inputs, outputs, kernel), kernel = taps * stride. Output n of the packed
- * convolution is output n % outputs of row n / outputs; tap 0 reads the oldest input, so it gets the last `stride` elements
- * of the kernel. */
+/* Item: an input channel of the tensor (inputs, outputs, kernel) of a transposed convolution, kernel = taps * stride. The packed
+ * convolution makes `stride` output rows at once: its output n is output n % outputs of row n / outputs. Tap 0 reads the oldest
+ * input row, so it gets the last `stride` elements of the kernel. */
 static void transposed_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv *c = j->conv;
@@ -230,7 +232,7 @@ static void pack_transformer(q3t_codec *c, const q3t_weights *w, q3t_pool *pool)
         copy_vector(l->mlp_scale, q3t_weight(w, Q3T_W_CODEC_MLP_SCALE, i));
     }
     copy_vector(c->norm, q3t_weight(w, Q3T_W_CODEC_NORM, 0));
-    /* each step rounded to float32, as the reference computes it */
+    /* the exponent, the power and its inverse are each rounded to float32, as in the reference */
     for (int32_t i = 0; i < t->head_dim / 2; i++)
         ((float *)c->inv_freq)[i] = 1.0f / (float)pow((float)t->rope_theta, (float)(2 * i) / (float)t->head_dim);
 }

@@ -1,21 +1,23 @@
-/* codec/run.c - the streaming decoder of the codec, strictly causal. One frame of codes:
+/* codec/run.c - runs the streaming decoder of the codec: frames of codes in, samples out. For each frame, in this order (k is the
+ * number of taps of a convolution):
  *
- *   16 codebook vectors -> 2 projections -> pre_conv k3 -> (1, latent)
- *   transformer: in -> layers of windowed attention and SwiGLU -> norm -> out
- *   upsampling: transposed k = stride -> x + gamma * ConvNeXt(x)        (rows: * ratio each)
- *   vocoder: conv k7 -> blocks: snake, transposed k = 2 stride, 3 residual units   (rows: * rate each)
- *   snake -> conv k7 -> clamp -> samples
+ *   quantizer      sum of 16 codebook vectors, in two groups; a projection of each group; convolution k = 3; one row (latent,)
+ *   transformer    matrix `in`; layers of windowed attention and SwiGLU; RMS norm; matrix `out`
+ *   upsampling     each stage: transposed convolution k = stride, then x + gamma * ConvNeXt(x); multiplies the rows by its ratio
+ *   vocoder        convolution k = 7; each block: SnakeBeta, transposed convolution k = 2 * stride, three residual units;
+ *                  multiplies the rows by its rate
+ *   end            SnakeBeta, convolution k = 7, clamp to [-1, 1]
  *
- * Each convolution reads a window: a stream's history, then its rows of this call. Up to the first vocoder blocks, where
- * weights are many and rows few, the rows of all streams go together; the later blocks go stream by stream.
+ * Each convolution reads a window: a stream's history, then its rows of this call. Up to the last of the batched vocoder blocks
+ * there are many weights and few rows, so the rows of all streams are computed together; later blocks run stream by stream.
  * Source: modeling_qwen3_tts_tokenizer_v2.py, Qwen3TTSTokenizerV2Decoder. */
 #include "codec/internal.h"
 #include "base/small.h"
 #include <math.h>
 
 /* ------------------------------------------------------------ windows */
-/* Copy the histories of all streams into a window, before the places of their rows, `rows` for each frame. from: the rows of
- * all streams, copied too; NULL: they will be written in place. */
+/* Copy the history of each stream into a window, before the place of the stream's rows. rows: number of rows for each frame.
+ * from: the rows of all streams, which are copied to their places; NULL: the caller writes them there later. */
 static void load_history(const q3t_codec *c, q3t_codec_work *w, int32_t window, int32_t rows, const float *from) {
     size_t history = q3t_window_history(c, window), row = (size_t)q3t_window_channels(c, window);
     float *to = w->window[window];
@@ -30,7 +32,7 @@ static void load_history(const q3t_codec *c, q3t_codec_work *w, int32_t window, 
     }
 }
 
-/* The last rows of each stream in a window become its history. */
+/* Copy the last rows of each stream in a window to the history in the stream's state. rows: number of rows for each frame. */
 static void save_history(const q3t_codec *c, const q3t_codec_work *w, int32_t window, int32_t rows) {
     size_t history = q3t_window_history(c, window), row = (size_t)q3t_window_channels(c, window);
     const float *x = w->window[window];
@@ -45,7 +47,7 @@ static float *rows_of(const q3t_codec *c, const q3t_codec_work *w, int32_t windo
     return w->window[window] + q3t_window_history(c, window);
 }
 
-/* In a window of one stream: move its last rows to the front, as the history of the next call. */
+/* Move the last rows of a window of one stream to its front, as the history of the next call. rows: rows of this call. */
 static void advance(const q3t_codec *c, const q3t_codec_work *w, int32_t window, int32_t rows) {
     size_t moved = (size_t)rows * (size_t)q3t_window_channels(c, window);
     memmove(w->window[window], w->window[window] + moved, q3t_window_history(c, window) * sizeof(float));
@@ -56,8 +58,11 @@ static void linear(const q3t_codec *c, q3t_pool *pool, const q3t_conv *conv, con
     q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = y, .rows = rows});
 }
 
+/* Frames of all streams in the current round. */
 static int32_t all_frames(const q3t_codec_work *w) { return w->first[w->streams.count]; }
 
+/* Add up the codebook vectors of one frame, code (code_groups,): the vector of code 0 goes to first (codebook_dim / 2,), the sum
+ * of the other vectors after it. */
 static void sum_vectors(const q3t_codec *c, const int32_t *code, float *first) {
     int32_t n = c->config.codebook_dim / 2;
     size_t book = (size_t)c->config.codebook_size * (size_t)n;
@@ -68,7 +73,7 @@ static void sum_vectors(const q3t_codec *c, const int32_t *code, float *first) {
         c->kernels->add(rest, c->books + (size_t)g * book + (size_t)code[g] * (size_t)n, n);
 }
 
-/* The next codes of every stream -> w->latent (frames, latent). */
+/* Compute w->latent (frames, latent) from the codes of every stream's frames in this round. */
 static void quantize(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     int32_t dim = c->config.codebook_dim, frames = all_frames(w);
     for (int32_t i = 0; i < w->streams.count; i++)
@@ -83,7 +88,7 @@ static void quantize(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     save_history(c, w, Q3T_WIN_QUANTIZED, 1);
 }
 
-/* Make room for `frames` more positions in the KV cache, by removing whole blocks of keys that have left the window. */
+/* Make room for `frames` more positions in the KV cache: remove whole blocks of positions that have left the attention window. */
 static void make_room(const q3t_codec *c, q3t_codec_state *s, int32_t frames) {
     int32_t used = (int32_t)(s->position - s->base), keep = c->config.sliding_window - 1;
     if (used + frames <= s->cache.capacity) return;
@@ -92,8 +97,8 @@ static void make_room(const q3t_codec *c, q3t_codec_state *s, int32_t frames) {
     s->base += drop;
 }
 
-/* The angles of absolute positions. The product is exact in double, so that the angle between two positions depends on their
- * distance alone, however long the stream is. */
+/* Compute the cosines and sines of the rotary embedding for a stream's positions. The angle is an exact product in double, so
+ * the angle between two positions depends on their distance alone, however long the stream is. */
 static void rotations(const q3t_codec *c, q3t_codec_work *w, int32_t stream) {
     int32_t half = c->config.codec.head_dim / 2;
     for (int32_t t = 0; t < q3t_stream_frames(w, stream); t++)
@@ -110,7 +115,7 @@ static void norm_rows(const q3t_codec *c, const float *weight, const float *x, f
         c->kernels->rmsnorm(y + (size_t)t * (size_t)n, x + (size_t)t * (size_t)n, weight, n, c->config.codec.rms_eps);
 }
 
-/* w->x += scale * linear(x) */
+/* w->x += scale * (conv applied to x); conv has one tap. */
 static void add_linear(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, const q3t_conv *conv, const float *x, size_t ldx,
                        const float *scale) {
     q3t_conv_run(c->kernels, pool, &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = w->delta, .rows = all_frames(w),
@@ -147,7 +152,8 @@ static void transform(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
 }
 
 /* ------------------------------------------------------------ latent rows to samples */
-/* Upsampling stage i over x, `rows` rows for each frame: x = transposed(x); y = x + gamma * narrow(gelu(widen(norm(depthwise(x))))). */
+/* Run upsampling stage i. x: its input, `rows` rows for each frame. y: its output, rows * ratio rows for each frame:
+ * y = e + gamma * narrow(gelu(widen(norm(depthwise(e))))) with e = expand(x), the transposed convolution. */
 static void upsample(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t rows, float *y) {
     const q3t_upsample *u = &c->up[i];
     size_t latent = (size_t)c->config.latent_dim;
@@ -162,7 +168,7 @@ static void upsample(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int3
                                                     .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = u->gamma, .residual = y});
 }
 
-/* The last convolution, over `frames` frames of one stream in its window -> samples, clamped. */
+/* Run the last convolution on `frames` frames of one stream, which are in its window, and write the clamped samples. */
 static q3t_status finish(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t frames, float *samples) {
     int32_t n = frames * c->frame_samples;
     linear(c, pool, &c->samples, w->window[Q3T_WIN_SAMPLES], (size_t)c->channels, samples, n);
@@ -172,8 +178,8 @@ static q3t_status finish(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, 
     return Q3T_OK;
 }
 
-/* Vocoder block i over `frames` frames, which begin at x in its window, of these streams or of one (streams NULL). The output
- * goes to the window of the next block or of the last convolution. */
+/* Run vocoder block i on `frames` frames of the streams; streams NULL: of one stream. x: where they begin in the block's window.
+ * The output goes to the window of the next block or of the last convolution. */
 static void run_block(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t frames,
                       const q3t_streams *streams) {
     const q3t_vocoder_block *b = &c->block[i];
@@ -201,7 +207,8 @@ static void run_block(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int
     }
 }
 
-/* The vocoder blocks [0, batched_blocks), for all streams together. Their output goes to the window of the next block. */
+/* Run the vocoder blocks [0, batched_blocks) for all streams together. The output of the last of them goes to the window of the
+ * next block. */
 static void run_batched_blocks(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     for (int32_t i = 0; i <= c->batched_blocks; i++) {
         const q3t_vocoder_block *b = &c->block[i];
@@ -217,8 +224,9 @@ static void run_batched_blocks(const q3t_codec *c, q3t_codec_work *w, q3t_pool *
     for (int32_t i = 0; i <= c->batched_blocks; i++) save_history(c, w, Q3T_WIN_BLOCK + i, c->block[i].frame_rows);
 }
 
-/* Block i and all that follows it, over `frames` frames of one stream, which begin at x in the block's window. A block takes
- * as many frames at a time as its `frames` says; they go all the way to samples before it takes the next ones. */
+/* Run vocoder block i, all later blocks and the last convolution on `frames` frames of one stream, which begin at x in the window
+ * of block i. A block takes at most b->frames frames at a time. Their samples are finished before the block takes more frames,
+ * so that the rows stay in the cache. */
 static q3t_status vocode(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t frames,
                          float *samples) {
     if (i == c->config.rates) return finish(c, w, pool, frames, samples);
@@ -236,7 +244,8 @@ static q3t_status vocode(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, 
     return Q3T_OK;
 }
 
-/* Copy a stream's histories into the windows of the steps that run stream by stream (in 1), or back (in 0). */
+/* Copy a stream's histories into the windows of the layers that run stream by stream (in = 1), or from these windows back to the
+ * stream's state (in = 0). */
 static void copy_histories(const q3t_codec *c, const q3t_codec_work *w, const q3t_codec_state *s, int in) {
     for (int32_t i = 0; i < Q3T_WINDOWS; i++) {
         int32_t block = i >= Q3T_WIN_UNIT ? (i - Q3T_WIN_UNIT) / Q3T_UNITS : i - Q3T_WIN_BLOCK - 1;
@@ -248,7 +257,8 @@ static void copy_histories(const q3t_codec *c, const q3t_codec_work *w, const q3
 }
 
 /* ------------------------------------------------------------ rounds */
-/* Choose the next frames of as many calls as there is room for. Returns 0 if no frames are left. */
+/* Choose the frames of the next round: from each call that still has frames, as many as there is room for. Returns 0 if no call
+ * has frames left, else 1. */
 static int begin_round(q3t_codec_work *w, q3t_codec_call *calls, int32_t n) {
     int32_t frames = 0, count = 0;
     for (int32_t i = 0; i < n; i++) {

@@ -1,5 +1,5 @@
-/* codec/standalone.c - the codec's decoder without a language model, for one stream (q3t_decoder); and packing the decoder's
- * weights ahead of opening a model (q3t_pack_codec). */
+/* codec/standalone.c - public functions that use the codec's decoder without a model: q3t_decoder decodes one stream, and
+ * q3t_pack_codec packs the decoder's weights before a model is opened with them. */
 #include "codec/decoder.h"
 #include <stdlib.h>
 

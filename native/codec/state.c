@@ -1,9 +1,10 @@
-/* codec/state.c - memory of the decoder: the history of a stream, and the scratch for the rows of several streams. */
+/* codec/state.c - allocates the memory of the codec's decoder: the state of one stream, and the scratch for the rows of several
+ * streams. */
 #include "codec/internal.h"
 #include "base/small.h"
 #include <stdlib.h>
 
-enum { MAX_PARTS = 16 };  /* parts of the Toom-Cook scratch */
+enum { MAX_PARTS = 16 };  /* largest `count` of q3t_toom_scratch */
 
 int32_t q3t_window_channels(const q3t_codec *c, int32_t window) {
     if (window >= Q3T_WIN_UNIT) return c->block[(window - Q3T_WIN_UNIT) / Q3T_UNITS].out;
@@ -24,7 +25,7 @@ size_t q3t_window_history(const q3t_codec *c, int32_t window) {
 /* ------------------------------------------------------------ the state of a stream */
 static void carve_state(const q3t_codec *c, q3t_codec_state *s) {
     const q3t_transformer_config *t = &c->config.codec;
-    /* the attention window, the new positions, and some more, so that positions are rarely removed */
+    /* the attention window, the new positions, and more blocks of positions, so that positions are seldom removed */
     int32_t capacity = ((c->config.sliding_window + Q3T_CODEC_STREAM_FRAMES) / Q3T_KEYS + 4) * Q3T_KEYS;
     q3t_kv_carve(&s->cache, &s->arena, Q3T_FORMAT_F32, t->layers * t->kv_heads, t->head_dim, capacity);
     for (int32_t i = 0; i < Q3T_WINDOWS; i++) s->history[i] = q3t_carve(&s->arena, q3t_window_history(c, i), sizeof(float));
@@ -55,7 +56,7 @@ static float *carve_rows(q3t_codec_work *w, int32_t rows, int32_t channels) {
     return q3t_carve(&w->arena, (size_t)rows, (size_t)channels * sizeof(float));
 }
 
-/* A window for `rows` rows of `streams` streams. */
+/* Carve a window for the histories of `streams` streams and `rows` rows of all streams together. */
 static void carve_window(const q3t_codec *c, q3t_codec_work *w, int32_t window, int32_t rows, int32_t streams) {
     size_t floats = (size_t)rows * (size_t)q3t_window_channels(c, window);
     w->window[window] = q3t_carve(&w->arena, floats + (size_t)streams * q3t_window_history(c, window), sizeof(float));
@@ -79,8 +80,8 @@ static void carve_transformer(const q3t_codec *c, q3t_codec_work *w) {
     w->scores = q3t_carve(&w->arena, (size_t)w->frames * (size_t)t->kv_heads, w->score_floats * sizeof(float));
 }
 
-/* The batched blocks take the frames of all streams; each later one takes frames of one stream, at most as many as the block
- * before it. */
+/* Carve the scratch of the vocoder. The batched blocks take the frames of all streams. A later block takes frames of one stream,
+ * at most as many as the block before it. */
 static void carve_vocoder(const q3t_codec *c, q3t_codec_work *w) {
     size_t widest = 0;
     int32_t from = w->frames, streams = w->frames;

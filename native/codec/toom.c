@@ -1,26 +1,29 @@
-/* codec/toom.c - the first convolution of a residual unit by Toom-Cook F(4, 7) (kernels/table.h): 10 products in place of 28.
+/* codec/toom.c - runs the first convolution of a residual unit by Toom-Cook F(4, 7), an algorithm with 10 products in place of 28;
+ * kernels/table.h describes it.
  *
- *   rows -> toom_in -> at each of 10 points: tiles x panel -> toom_out -> epilogue
- *
- * The first tile of a frame begins at its first row, so that the bits of an output do not depend on how many frames are in
- * the call. With small weights each part of the rows goes through the whole unit, one block of tiles at a time; with large
- * weights all tiles are made first, then each panel is multiplied with all of them. */
+ * The kernel toom_in makes tiles of the input rows; at each of 10 points the tiles are multiplied by the panels of weights; the
+ * kernel toom_out makes output rows of the products; then the epilogue is applied.
+ * The first tile of a frame begins at the first row of the frame, so that the bits of an output do not depend on how many frames
+ * are in the call. If the weights are small, each part of the rows goes through the whole unit, one block of tiles at a time. If
+ * the weights are large, all tiles are made first, and then each panel is multiplied by all of them. */
 #include "codec/internal.h"
 #include "base/small.h"
 
-enum { SHARES = 4,            /* parts of the rows for each thread: other threads take the parts of a late one */
-       BLOCK_TILES = 48,      /* tiles of a block that goes through all panels */
-       PANEL_TILES = 96,      /* tiles of a block that goes through one panel */
-       LEAST_ROWS = 16,       /* of a frame; with fewer, reading the weights, 10 / 7 of a direct convolution's, dominates */
-       LEAST_CHANNELS = 16,   /* with fewer, toom_in and toom_out dominate */
+enum { SHARES = 4,            /* parts of the rows for each thread: other threads take the parts of a late thread */
+       BLOCK_TILES = 48,      /* most tiles in a block that is multiplied by all panels */
+       PANEL_TILES = 96,      /* most tiles in a block that is multiplied by one panel */
+       LEAST_ROWS = 16,       /* rows of a frame; with fewer, the time to read the weights counts: they are 10 / 7 as large */
+       LEAST_CHANNELS = 16,   /* with fewer, toom_in and toom_out take most of the time */
        SLICE = 128,           /* channels in one call of toom_in */
-       RESIDENT = 2 << 20,    /* bytes of weights that each thread may read for each block of tiles */
-       SHARED = 5 << 18 };    /* bytes of tiles that are made at a time for all panels */
+       RESIDENT = 2 << 20,    /* bytes of weights; larger weights are not read again for each block of tiles */
+       SHARED = 5 << 18 };    /* bytes of the tiles that are made before the panels are multiplied by them */
 
 static const float no_bias[Q3T_BLOCK];
 
-/* Channels rounded up, and one cache line more: tiles at distances of a power of two would map to the same cache sets. */
+/* Floats from one tile to the next: the channels, rounded up, and one cache line more. Tiles at distances of a power of two would
+ * map to the same cache sets. */
 static size_t tile_floats(const q3t_conv *c) { return (size_t)(c->in + 31) / 16 * 16; }
+/* Number of steps of 4 * dilation rows in a frame of `rows` rows. */
 static int32_t steps_of(int32_t rows, int32_t dilation) { return (rows - 1) / (Q3T_TOOM_OUT * dilation) + 1; }
 
 int32_t q3t_toom_is_faster(int32_t channels, int32_t dilation, int32_t frame_rows) {
@@ -28,13 +31,13 @@ int32_t q3t_toom_is_faster(int32_t channels, int32_t dilation, int32_t frame_row
     return channels >= LEAST_CHANNELS && frame_rows >= LEAST_ROWS && products * 4 <= frame_rows * Q3T_TOOM_TAPS * 3;
 }
 
-/* The weight at a point is the value there of the polynomial with the taps as coefficients, divided by the product of the
- * distances to the other points; computed in double, rounded once. */
+/* The weight at a point is the polynomial whose coefficients are the taps, evaluated at the point and divided by the product of
+ * the distances to the other points. It is computed in double and rounded once. */
 void q3t_toom_weights(float *to, size_t step, const float taps[Q3T_TOOM_TAPS][Q3T_BLOCK]) {
     static const double at[] = {0.375, 0.875, 1.25, 2.5};
     double origin = 1;
     for (int i = 0; i < 4; i++) {
-        double a = at[i], s = a * a, by = 2 * s;  /* the distances to -a and to 0 */
+        double a = at[i], s = a * a, by = 2 * s;  /* a * 2a: the distances from a to 0 and to -a */
         float *plus = to + (size_t)(2 * i + 1) * step, *minus = plus + step;
         for (int j = 0; j < 4; j++) by *= j == i ? 1 : s - at[j] * at[j];
         origin *= s;
@@ -52,7 +55,7 @@ void q3t_toom_weights(float *to, size_t step, const float taps[Q3T_TOOM_TAPS][Q3
 }
 
 /* ------------------------------------------------------------ scratch */
-/* Frames whose tiles are made at a time for all panels: SHARED bytes, at least one frame. */
+/* Frames whose tiles are made at a time: as many as fit in SHARED bytes, at least one. */
 static int32_t shared_frames(const q3t_conv *c, int32_t frame_rows, int32_t frames) {
     size_t bytes = (size_t)q3t_toom_tiles(frame_rows, c->dilation) * Q3T_TOOM_POINTS * tile_floats(c) * sizeof(float);
     return bytes >= SHARED ? 1 : q3t_min(frames, (int32_t)(SHARED / bytes));
@@ -70,25 +73,26 @@ typedef struct job {
     const q3t_kernels *kernels;
     const q3t_conv_step *first, *second;
     const q3t_toom_scratch *scratch;
-    int32_t frame, frames;     /* the first frame of this run, and how many */
-    int32_t steps, tiles;      /* of a frame: groups of 4 * dilation rows, and tiles */
-    int32_t threads, parts;    /* of the pool; items of the parallel run */
+    int32_t frame, frames;     /* the first frame of this parallel run, and the number of frames */
+    int32_t steps, tiles;      /* steps of 4 * dilation rows, and tiles, in a frame */
+    int32_t threads, parts;    /* threads of the pool; items of the parallel run */
 } job;
 
-/* Tiles before step i of the run; only the last step of a frame may be shorter. */
+/* Number of tiles before step i of the run; only the last step of a frame may have fewer tiles than `dilation`. */
 static int32_t tile_at(const job *j, int32_t i) { return i / j->steps * j->tiles + i % j->steps * j->first->conv->dilation; }
+/* The first row of step i of the run, counted from the first frame of the call. */
 static int32_t row_at(const job *j, int32_t i) {
     return (j->frame + i / j->steps) * j->first->frame_rows + i % j->steps * Q3T_TOOM_OUT * j->first->conv->dilation;
 }
 
-/* Advance *i to `end` or to the end of its frame, and return the number of rows passed. */
+/* Advance step *i to `end`, or to the end of its frame if that comes first. Returns the number of rows passed. */
 static int32_t next_rows(const job *j, int32_t *i, int32_t end) {
     int32_t from = row_at(j, *i), left = j->steps - *i % j->steps;
     *i += q3t_min(left, end - *i);
     return row_at(j, *i) - from;
 }
 
-/* Floats that the windows of the streams before the stream of step i add to the address of its input. */
+/* Floats to add to the address of the input of step i: the gaps before the stream that the step belongs to. */
 static size_t gaps_at(const job *j, int32_t i) {
     const q3t_streams *s = j->first->streams;
     int32_t frame = j->frame + i / j->steps, stream = 0;
@@ -96,7 +100,7 @@ static size_t gaps_at(const job *j, int32_t i) {
     return (size_t)stream * j->first->x_gap;
 }
 
-/* Channels [c0, c1) of the tiles of the steps [i, end), the first tile at u. */
+/* Make channels [c0, c1) of the tiles of the steps [i, end). Point p of tile k goes to u + p * ldp + k * tile_floats. */
 static void make_tiles(const job *j, int32_t i, int32_t end, float *u, size_t ldp, int32_t c0, int32_t c1) {
     const q3t_conv_step *s = j->first;
     size_t ldu = tile_floats(s->conv);
@@ -107,7 +111,8 @@ static void make_tiles(const job *j, int32_t i, int32_t end, float *u, size_t ld
     }
 }
 
-/* The outputs of one panel for the steps [i, end), whose tiles begin at u. m: scratch of (tiles, points, Q3T_BLOCK) floats. */
+/* Compute the outputs of one panel for the steps [i, end). u, ldp: their tiles, as make_tiles writes them. m: scratch (tiles,
+ * Q3T_TOOM_POINTS, Q3T_BLOCK). */
 static void multiply(const job *j, int32_t i, int32_t end, const float *u, size_t ldp, int32_t panel, float *m) {
     const q3t_conv_step *s = j->first;
     const q3t_conv *c = s->conv;
@@ -126,20 +131,22 @@ static void multiply(const job *j, int32_t i, int32_t end, const float *u, size_
     }
 }
 
-/* Blocks of at most `most` tiles in `steps` steps. */
+/* Number of blocks of at most `most` tiles into which `steps` steps are cut. */
 static int32_t blocks_of(const job *j, int32_t steps, int32_t most) {
     return (steps - 1) / (most / j->first->conv->dilation) + 1;
 }
 
-/* A worker's scratch; with more threads than parts of the scratch, an item's: there are no more items than parts. */
+/* The part of the scratch that an item may use: one for each worker. If there are more threads than parts of the scratch, one for
+ * each item: then there are no more items than parts. */
 static float *scratch_of(const job *j, int32_t part, int32_t worker) {
     return j->scratch->parts + (size_t)(j->threads <= j->scratch->count ? worker : part) * j->scratch->part_floats;
 }
 
-/* Where part i begins if n items are cut into `of` parts. */
+/* The first item of part i if n items are cut into `of` parts. */
 static int32_t share(int32_t n, int32_t i, int32_t of) { return (int32_t)((int64_t)n * i / of); }
 
-/* ------------------------------------------------------------ small weights: by rows */
+/* ------------------------------------------------------------ small weights: split by rows */
+/* Item: one of `parts` ranges of steps. Runs both convolutions of the unit on the rows of its steps. */
 static void rows_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv *c = j->first->conv;
@@ -157,11 +164,11 @@ static void rows_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* ------------------------------------------------------------ large weights: by panels */
-/* Floats from the tiles of one point to the tiles of the next. */
+/* ------------------------------------------------------------ large weights: split by panels */
+/* Floats from the tiles at one point to the tiles at the next point. */
 static size_t shared_step(const job *j) { return (size_t)j->frames * (size_t)j->tiles * tile_floats(j->first->conv); }
 
-/* Item: frame * slices + slice of SLICE channels. */
+/* Item: frame * slices + slice, where a slice is SLICE channels. Makes the tiles of one frame and one slice. */
 static void tiles_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     int32_t in = j->first->conv->in, slices = (in - 1) / SLICE + 1;
@@ -173,6 +180,7 @@ static void tiles_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
+/* Item: one of `parts` ranges of panels. Multiplies all tiles by its panels. */
 static void panels_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv_step *s = j->first;
