@@ -1,4 +1,4 @@
-/* conv/pack.c - see conv/pack.h. */
+/* conv/pack.c - packs the weights of a convolution into panels of outputs, the layout that the conv kernel reads (conv/pack.h). */
 #include "conv/pack.h"
 #include "checkpoint/weights.h"
 
@@ -15,13 +15,14 @@ typedef struct job {
     int32_t out0, in0, kernel, fold;
 } job;
 
-/* Where the weights of element k of the kernel begin in a panel, for input i of the tensor. */
+/* Index in a panel of the first of the Q3T_BLOCK weights for input i of the tensor and element k of its kernel. */
 static size_t weight_at(const job *j, int32_t k, int32_t i) {
     int32_t inputs = (int32_t)j->t->shape[1];
     return ((size_t)(k / j->fold) * (size_t)j->conv->in + (size_t)(j->in0 + k % j->fold * inputs + i)) * Q3T_BLOCK;
 }
 
-/* Item: a panel. As many inputs as fit of its outputs are widened into a stage, whose columns are then written. */
+/* Item: a panel. For each of its outputs the weights of `step` inputs are widened to floats in `stage`; then the columns of
+ * `stage` are written to the panel. */
 static void pack_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const job *j = arg;
     const q3t_conv *c = j->conv;
@@ -30,7 +31,7 @@ static void pack_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     (void)worker;
     for (int32_t p = j->out0 / Q3T_BLOCK + begin; p < j->out0 / Q3T_BLOCK + end; p++) {
         int32_t first = q3t_max(p * Q3T_BLOCK, j->out0), n = q3t_min((p + 1) * Q3T_BLOCK, j->out0 + outputs) - first;
-        /* the arena's memory is writable: the cast undoes the const of the finished convolution */
+        /* q3t_conv has a pointer to const, but the memory of the arena is writable: the cast is safe */
         float *panel = (float *)c->w + (size_t)p * (size_t)c->taps * (size_t)c->in * Q3T_BLOCK + first % Q3T_BLOCK;
         for (int32_t i0 = 0; i0 < inputs; i0 += step) {
             int32_t some = q3t_min(step, inputs - i0);

@@ -1,14 +1,14 @@
-/* conv/run.c - how a convolution is split over threads.
+/* conv/run.c - splits convolutions over the threads of a pool.
  *
- * By panels of outputs where the weights do not fit in a core's L2 cache and the input does: each panel is then read by one
- * thread. Otherwise by rows, where there are enough of them. In both cases the epilogue follows for each tile of rows while
- * its values are in the cache. */
+ * If the weights do not fit in a core's L2 cache but the input does, or if there are few rows, the work is split by panels of
+ * outputs, so that one thread reads a panel. Otherwise it is split by rows. In both cases a thread runs the epilogue on each
+ * tile of rows while its values are in the cache. */
 #include "conv/run.h"
 #include "conv/pack.h"
 #include <math.h>
 
-enum { MAX_TILE = 96,           /* rows in a tile: a panel's weights are read once for each, its rows stay in the L2 cache */
-       MIN_TILE = 12,           /* fewer leave multipliers idle: kernels take about this many rows at a time */
+enum { MAX_TILE = 96,           /* most rows in a tile: a panel is read once for each tile, whose rows stay in the L2 cache */
+       MIN_TILE = 12,           /* least rows in a tile: kernels compute about this many rows at a time */
        RESIDENT = 5 << 18 };    /* bytes that stay in a core's L2 cache during a step */
 
 static size_t weight_bytes(const q3t_conv *c) {
@@ -18,7 +18,7 @@ static size_t weight_bytes(const q3t_conv *c) {
 static size_t row_stride(const q3t_conv_step *s) { return s->ldy ? s->ldy : (size_t)s->conv->out; }
 
 /* ------------------------------------------------------------ epilogue */
-/* out = snake(x) for n elements from column n0 on. */
+/* out = snake(x) for n elements; x[0] and out[0] belong to column n0. */
 static void snake(const q3t_kernels *k, const q3t_conv_step *s, float *out, const float *x, int32_t n0, int32_t n) {
     if (n0 % s->channels == 0 && n % s->channels == 0) {
         k->snake(out, x, s->snake.alpha, s->snake.inv_beta, s->channels, n / s->channels);
@@ -31,7 +31,7 @@ static void snake(const q3t_kernels *k, const q3t_conv_step *s, float *out, cons
     }
 }
 
-/* Of n elements from column n0 of the row at float `row` of y on. */
+/* Apply the epilogue to n elements from column n0 on, in the row that begins at y[row]. */
 static void apply(const q3t_kernels *k, const q3t_conv_step *s, size_t row, int32_t n0, int32_t n) {
     size_t at = row + (size_t)n0;
     float *y = s->y + at;
@@ -67,8 +67,8 @@ void q3t_conv_epilogue(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0,
 /* ------------------------------------------------------------ streams */
 static int32_t streams_of(const q3t_conv_step *s) { return s->streams ? s->streams->count : 1; }
 
-/* The step of stream i alone, with the gaps before it added to its pointers; [*t0, *t1) becomes the part of it that belongs
- * to the stream. */
+/* Returns the step for stream i alone: the gaps before the stream's rows are added to the pointers. The range of rows [*t0, *t1)
+ * is reduced to the rows of the stream. */
 static q3t_conv_step stream_step(const q3t_conv_step *s, int32_t i, int32_t *t0, int32_t *t1) {
     q3t_conv_step one = *s;
     if (!s->streams) return one;
@@ -84,10 +84,10 @@ static q3t_conv_step stream_step(const q3t_conv_step *s, int32_t i, int32_t *t0,
 typedef struct split {
     const q3t_kernels *kernels;
     const q3t_conv_step *step, *second;
-    int32_t tile, tiles;  /* rows in a tile; tiles */
+    int32_t tile, tiles;  /* rows in a tile; number of tiles */
 } split;
 
-/* Item: panel * tiles + tile, so that a thread keeps to a panel. */
+/* Item: panel * tiles + tile. In this order consecutive items, which one thread does, have the same panel. */
 static void panel_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const split *p = arg;
     const q3t_conv_step *s = p->step;
@@ -110,7 +110,7 @@ void q3t_conv_rows(const q3t_kernels *k, const q3t_conv_step *s, int32_t t0, int
         int32_t from = t0, to = t1;
         const q3t_conv_step one = stream_step(s, i, &from, &to);
         if (from >= to) continue;
-        /* panel by panel: each is read once and used for all rows of the tile */
+        /* panel by panel: a panel is read once and used for all rows of the tile */
         for (int32_t p = 0; p < q3t_panels(s->conv->out); p++) k->conv(s->conv, one.x, s->ldx, one.y, row_stride(s), from, to, p, p + 1);
         q3t_conv_epilogue(k, &one, from, to, 0, s->conv->out);
     }
@@ -126,12 +126,13 @@ static void row_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* Cut the rows into about `parts` tiles, of a multiple of 4 rows, which the kernels take at a time. */
+/* Cut `rows` rows into about `parts` tiles. The rows of a tile are a multiple of 4, because kernels compute 4 rows at a time. */
 static void cut(split *p, int32_t rows, int32_t parts) {
     p->tile = ((rows - 1) / parts / 4 + 1) * 4;
     p->tiles = (rows - 1) / p->tile + 1;
 }
 
+/* 1 if a step is to be split by rows. weights: bytes of its weights. */
 static int by_rows(const q3t_conv_step *s, size_t weights, int32_t threads) {
     size_t input = (size_t)s->rows * s->ldx * sizeof(float);
     return s->rows >= MIN_TILE * threads && (weights <= RESIDENT || input > RESIDENT);
@@ -143,7 +144,7 @@ static void run_rows(split *p, q3t_pool *pool) {
     q3t_pool_run(pool, p->tiles, 1, row_task, p);
 }
 
-/* With as few tiles of the rows as keep all threads busy to the end. */
+/* Split by panels, and cut the rows into as few tiles as keep all threads busy to the end. */
 static void run_panels(split *p, q3t_pool *pool) {
     int32_t threads = q3t_pool_threads(pool), n = q3t_panels(p->step->conv->out);
     for (int32_t parts = 1;; parts++) {
