@@ -1,13 +1,13 @@
 /* q3t.h - the public API of the engine: opaque types, enums, plain structs and prototypes. cffi reads this text as its cdef,
  * without the lines that begin with #.
  *
- * Ownership: a pointer argument is borrowed for the call, except the data of tensors, which must outlive what was opened with
- * them. What q3t_x_open returns is released by q3t_x_close, which takes NULL. A model and its sessions may be closed in any
- * order; the memory of the model is freed with the last of them. An open that fails leaves its output untouched; output
- * arrays of other failed calls may be partly written.
+ * Ownership: a call does not keep its pointer arguments, except the data of tensors, which must stay valid until everything
+ * that was opened with them is closed. Each q3t_x_open has a q3t_x_close, which accepts NULL. A model and its sessions may be
+ * closed in any order; the memory of the model is freed when the last of them is closed. An open that fails leaves its output
+ * untouched; other calls that fail may have written a part of their output arrays.
  * Threads: one q3t_step at a time for each model; one call at a time for each session.
- * fork: a child may use and close what its parent opened, if no call was running at the fork; a session with a decoder thread
- * can only be closed there. */
+ * fork: a child may use and close what its parent opened, if no call was running at the fork; the child can only close a
+ * session with a decoder thread. */
 #ifndef Q3T_H
 #define Q3T_H
 #include <stddef.h>
@@ -16,7 +16,7 @@
 typedef struct q3t_model q3t_model;     /* config, weights, kernels, thread pool */
 typedef struct q3t_session q3t_session; /* the state of one utterance */
 
-enum { Q3T_SAMPLE_RATE = 24000 };       /* of all samples, in and out: float32, mono */
+enum { Q3T_SAMPLE_RATE = 24000 };       /* Hz; all samples, in and out, are float32, mono */
 
 typedef enum q3t_status {
     Q3T_OK = 0,
@@ -36,11 +36,11 @@ typedef enum q3t_status {
 typedef enum q3t_dtype {
     Q3T_F32 = 0, Q3T_BF16 = 1,
     Q3T_INT8 = 2,                /* packed by q3t_pack: 8 bits for each weight, a scale for each row */
-    Q3T_INT4 = 3,                /* packed: 4 bits for each weight, a scale for each 32 weights of a row */
-    Q3T_CODED = 4                /* packed: bf16 in 12 bits, without loss */
+    Q3T_INT4 = 3,                /* packed by q3t_pack: 4 bits for each weight, a scale for each 32 weights of a row */
+    Q3T_CODED = 4                /* packed by q3t_pack: bf16 in 12 bits, without loss */
 } q3t_dtype;
 
-/* Instruction sets. A mask of them can only remove some of the processor's. */
+/* Instruction sets. A mask can only remove instruction sets from those that the processor supports. */
 typedef enum q3t_cpu {
     Q3T_CPU_AVX2 = 1,            /* AVX2, FMA, F16C; the OS saves YMM */
     Q3T_CPU_AVX512 = 2,          /* F, BW, DQ, VL; the OS saves ZMM */
@@ -53,7 +53,7 @@ typedef enum q3t_cpu {
     Q3T_CPU_ALL = 0x7fffffff
 } q3t_cpu;
 
-/* A decoder-only transformer: of the talker, of the code predictor, or of the codec. */
+/* The sizes of a transformer: the talker, the code predictor, or the transformer of the codec's decoder or encoder. */
 typedef struct q3t_transformer_config {
     int32_t hidden, intermediate, layers, heads, kv_heads, head_dim;
     float rms_eps;
@@ -75,8 +75,8 @@ typedef struct q3t_config {
     int32_t rates, upsample_rates[8];           /* vocoder blocks: their number and strides */
 } q3t_config;
 
-/* Which tensor of a checkpoint. The `layer` of a q3t_tensor is its layer, code group or block, 0 where there is only one.
- * TALKER_* and PREDICTOR_* are the same slots in the same order. */
+/* Which tensor of a checkpoint. If several tensors have the same slot, the field `layer` of q3t_tensor counts them: layers, code
+ * groups or blocks, from 0. TALKER_NORM .. TALKER_DOWN and PREDICTOR_NORM .. PREDICTOR_DOWN have the same order. */
 typedef enum q3t_slot {
     Q3T_W_TEXT_EMBEDDING, Q3T_W_TEXT_FC1, Q3T_W_TEXT_FC1_BIAS, Q3T_W_TEXT_FC2, Q3T_W_TEXT_FC2_BIAS,
     Q3T_W_CODEC_EMBEDDING, Q3T_W_CODEC_HEAD,
@@ -95,20 +95,20 @@ typedef enum q3t_slot {
     /* codec: upsampling stages */
     Q3T_W_UP_CONV, Q3T_W_UP_CONV_BIAS, Q3T_W_UP_DW, Q3T_W_UP_DW_BIAS, Q3T_W_UP_NORM, Q3T_W_UP_NORM_BIAS,
     Q3T_W_UP_PW1, Q3T_W_UP_PW1_BIAS, Q3T_W_UP_PW2, Q3T_W_UP_PW2_BIAS, Q3T_W_UP_GAMMA,
-    /* codec: the vocoder; UNIT_* have layer 3 * block + unit */
+    /* codec: the vocoder; the layer of UNIT_* is 3 * block + unit */
     Q3T_W_DEC_IN, Q3T_W_DEC_IN_BIAS,
     Q3T_W_BLOCK_ALPHA, Q3T_W_BLOCK_BETA, Q3T_W_BLOCK_CONV, Q3T_W_BLOCK_CONV_BIAS,
     Q3T_W_UNIT_ALPHA1, Q3T_W_UNIT_BETA1, Q3T_W_UNIT_CONV1, Q3T_W_UNIT_CONV1_BIAS,
     Q3T_W_UNIT_ALPHA2, Q3T_W_UNIT_BETA2, Q3T_W_UNIT_CONV2, Q3T_W_UNIT_CONV2_BIAS,
     Q3T_W_DEC_ALPHA, Q3T_W_DEC_BETA, Q3T_W_DEC_OUT, Q3T_W_DEC_OUT_BIAS,
     Q3T_W_SLOTS,                 /* number of slots of a model; the slots that follow belong to the encoders */
-    /* speaker encoder; the layer of RES is (scale - 1) * block + branch, of the other slots of a block the block */
+    /* speaker encoder; the layer of RES is (scale - 1) * block + branch, the layer of the other slots of a block is the block */
     Q3T_W_SPEAKER_IN, Q3T_W_SPEAKER_IN_BIAS, Q3T_W_SPEAKER_TDNN1, Q3T_W_SPEAKER_TDNN1_BIAS,
     Q3T_W_SPEAKER_RES, Q3T_W_SPEAKER_RES_BIAS, Q3T_W_SPEAKER_TDNN2, Q3T_W_SPEAKER_TDNN2_BIAS,
     Q3T_W_SPEAKER_SE1, Q3T_W_SPEAKER_SE1_BIAS, Q3T_W_SPEAKER_SE2, Q3T_W_SPEAKER_SE2_BIAS,
     Q3T_W_SPEAKER_MFA, Q3T_W_SPEAKER_MFA_BIAS, Q3T_W_SPEAKER_ATTENTION, Q3T_W_SPEAKER_ATTENTION_BIAS,
     Q3T_W_SPEAKER_POOL, Q3T_W_SPEAKER_POOL_BIAS, Q3T_W_SPEAKER_OUT, Q3T_W_SPEAKER_OUT_BIAS,
-    /* codec encoder; the layer of UNIT* is units * stage + unit, of BOOK_* the code group */
+    /* codec encoder; the layer of UNIT* is units * stage + unit, the layer of BOOK_* is the code group */
     Q3T_W_ENCODER_IN, Q3T_W_ENCODER_IN_BIAS, Q3T_W_ENCODER_UNIT1, Q3T_W_ENCODER_UNIT1_BIAS,
     Q3T_W_ENCODER_UNIT2, Q3T_W_ENCODER_UNIT2_BIAS, Q3T_W_ENCODER_DOWN, Q3T_W_ENCODER_DOWN_BIAS,
     Q3T_W_ENCODER_OUT, Q3T_W_ENCODER_OUT_BIAS,
@@ -119,10 +119,10 @@ typedef enum q3t_slot {
     Q3T_W_ENCODER_BOOK_SUM, Q3T_W_ENCODER_BOOK_USAGE
 } q3t_slot;
 
-/* A tensor in the caller's memory, usually a mapped file. F32 and BF16: as in the checkpoint, row-major, any alignment. INT8,
- * INT4 and CODED: packed, 64-byte aligned; shape is the matrix's. The matrices of the layers of talker and code predictor, the
- * heads and PROJECTION may be packed; Q, K and V of a layer in the same dtype, GATE and UP too, where CODED and BF16 count as
- * the same. */
+/* A tensor in the caller's memory, usually a mapped file. F32 and BF16: row-major as in the checkpoint, any alignment. INT8,
+ * INT4 and CODED: packed, 64-byte aligned; `shape` is the shape before packing. Only these matrices may be packed: those in the
+ * layers of the talker and the code predictor, CODEC_HEAD, PREDICTOR_HEAD and PROJECTION. The Q, K and V of a layer must have
+ * the same dtype, and so must its GATE and UP; CODED and BF16 count as the same dtype here. */
 typedef struct q3t_tensor {
     int32_t slot, layer, dtype, dims;
     int64_t shape[4];
@@ -130,11 +130,11 @@ typedef struct q3t_tensor {
 } q3t_tensor;
 
 typedef struct q3t_model_options {
-    uint32_t cpu_mask;           /* q3t_cpu flags that may be used; Q3T_CPU_ALL but in tests */
+    uint32_t cpu_mask;           /* q3t_cpu flags that may be used; Q3T_CPU_ALL except in tests */
     int32_t threads;             /* 1 .. 1024, the calling thread included */
-    const void *codec;           /* for q3t_model_open: the codec's weights, packed by q3t_pack_codec, in place of the tensors
-                                    of its slots; must outlive the model. NULL: the tensors are given */
-    size_t codec_bytes;          /* size of codec; Q3T_E_SHAPE unless it is that of q3t_pack_codec_bytes */
+    const void *codec;           /* q3t_model_open only: the codec's weights, packed by q3t_pack_codec; must outlive the model.
+                                    The tensors then include no slot of the codec. NULL: the tensors include the codec's slots */
+    size_t codec_bytes;          /* bytes of `codec`; Q3T_E_SHAPE unless q3t_pack_codec_bytes gives the same number */
 } q3t_model_options;
 
 /* Version of the layout of the codec's packed weights: a file with another number cannot be used. */
@@ -160,20 +160,20 @@ typedef struct q3t_session_params {
     /* The prompt: row i is the text embedding of text_ids[i] (-1: none) plus the codec part codec_ids[i], a token id or q3t_row. */
     int32_t rows;
     const int32_t *text_ids, *codec_ids;  /* (rows,) */
-    int32_t prefix_rows;         /* leading rows of voice, language and instruct, which other prompts share: the model caches them */
-    int32_t trailing;            /* text ids that are added to the input of the first frames, one each; then tts_pad */
-    const int32_t *trailing_ids; /* (trailing,) */
+    int32_t prefix_rows;         /* leading rows of voice, language and instruct: cached, because other prompts share them */
+    int32_t trailing;            /* number of trailing_ids */
+    const int32_t *trailing_ids; /* (trailing,): text id i is added to the input after frame i; later inputs get tts_pad */
     const float *speaker;        /* the speaker vector, (talker.hidden,), or NULL */
     int32_t reference_frames;
-    const int32_t *reference_codes; /* (reference_frames, code_groups); the decoder decodes them first, unheard */
+    const int32_t *reference_codes; /* (reference_frames, code_groups); decoded first, but their samples are not returned */
     q3t_sampling talker, predictor;
     uint64_t seed, key;          /* a draw depends on seed, key, frame and code group alone */
-    int32_t max_frames;          /* >= 1; frames that are generated at most */
+    int32_t max_frames;          /* >= 1; largest number of frames to generate */
     int32_t min_frames;          /* 0 .. max_frames: the model may not end the utterance earlier; less than 2 counts as 2 */
-    int32_t chunk_frames;        /* frames decoded at a time, 1 .. 64; 0: 1, 2, 4, then 8, fewer if playback would run dry */
-    int32_t pipeline;            /* 1: decode on a thread of the session's own; 0: inside q3t_step */
-    int32_t forced_frames;       /* 0 .. max_frames; teacher forcing: so many first frames get given codes, not chosen ones */
-    const int32_t *forced_codes; /* (forced_frames, code_groups): the given codes; the logits are computed as ever */
+    int32_t chunk_frames;        /* frames in a chunk, 1 .. 64; 0: 1, 2, 4, then 8 frames, fewer if playback would run dry */
+    int32_t pipeline;            /* 1: the session has a decoder thread; 0: q3t_step decodes */
+    int32_t forced_frames;       /* 0 .. max_frames; teacher forcing: the first forced_frames frames get given codes */
+    const int32_t *forced_codes; /* (forced_frames, code_groups): the given codes; logits are computed as for chosen codes */
 } q3t_session_params;
 
 typedef enum q3t_state {
@@ -184,9 +184,9 @@ typedef enum q3t_state {
 
 typedef struct q3t_session_info {
     int32_t state;               /* q3t_state of the generation */
-    int32_t frames;              /* generated so far */
-    int32_t decoded;             /* of these, decoded; their samples may still have to be read */
-    int32_t positions;           /* in use in the talker's KV cache */
+    int32_t frames;              /* frames generated so far */
+    int32_t decoded;             /* frames decoded so far; the caller may not have read their samples yet */
+    int32_t positions;           /* positions in use in the talker's KV cache */
     int32_t cached_rows;         /* prompt rows taken from the prefix cache */
     double prefill_seconds, talker_seconds, predictor_seconds, codec_seconds;
 } q3t_session_info;
@@ -198,7 +198,7 @@ typedef enum q3t_peek {
     Q3T_PEEK_SCORES = 2,         /* (vocab,): the logits after repetition penalty and suppressed ids */
     Q3T_PEEK_HIDDEN = 3,         /* (hidden,): normed output of the talker's last step */
     Q3T_PEEK_INPUT = 4,          /* (hidden,): the talker's next input */
-    Q3T_PEEK_PREDICTOR_LOGITS = 5, /* (code_groups - 1, code_vocab): of the last frame */
+    Q3T_PEEK_PREDICTOR_LOGITS = 5, /* (code_groups - 1, code_vocab): the code predictor's logits of the last frame */
     Q3T_PEEK_TRAILING = 6        /* (trailing, hidden): projected embeddings of the trailing ids; after the first step */
 } q3t_peek;
 
@@ -215,12 +215,12 @@ size_t q3t_build_text(char *text, size_t size);
 
 /* Bytes of a matrix (rows, columns) packed as INT8, INT4 or CODED, a multiple of 64. */
 q3t_status q3t_pack_bytes(int32_t dtype, int64_t rows, int64_t columns, size_t *bytes);
-/* Pack the rows [32 * block0, 32 * block1) that exist of a matrix, F32 or BF16 with dims 2, into their place in `packed`:
- * q3t_pack_bytes bytes, 64-byte aligned. Several threads may pack different blocks of one matrix. CODED takes BF16 only;
- * Q3T_E_SIZE if rows have more different exponents than the format has room for. */
+/* Pack rows [32 * block0, 32 * block1) of a matrix, or as many of them as it has, into their place in `packed`. matrix: F32 or
+ * BF16, dims 2; BF16 only for CODED. packed: the whole packed matrix, q3t_pack_bytes bytes, 64-byte aligned. Several threads may
+ * pack different blocks of one matrix. CODED: Q3T_E_SIZE if rows have more different exponents than the format has room for. */
 q3t_status q3t_pack(const q3t_tensor *matrix, int32_t dtype, int32_t block0, int32_t block1, void *packed);
 
-/* Bytes of the codec's packed weights, a multiple of 64. Reads the fields of config that q3t_decoder_open reads. */
+/* Bytes of the packed weights of the codec's decoder, a multiple of 64. Reads the fields of config that q3t_decoder_open reads. */
 q3t_status q3t_pack_codec_bytes(const q3t_config *config, size_t *bytes);
 /* Pack the weights of the codec's decoder into `packed`: q3t_pack_codec_bytes bytes, 64-byte aligned. The bytes hold no pointers
  * and do not depend on the CPU or the number of threads. tensors: the slots FIRST_SUM .. Q3T_W_SLOTS - 1, each exactly once. */
@@ -245,21 +245,22 @@ q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, 
 void q3t_session_close(q3t_session *session);
 
 /* Advance each of n sessions by one frame, after the prefill of its prompt in its first step, and decode what is due. A session
- * that has stopped only decodes. status: out, (n,), the q3t_status of each session: Q3T_E_ARGUMENT for one that is NULL, of
- * another model or listed twice. The call returns Q3T_OK even if sessions failed, and an error only for wrong arguments of its
- * own. */
+ * that has stopped only decodes. status: out, (n,), the q3t_status of each session; it is Q3T_E_ARGUMENT for a session that is
+ * NULL, belongs to another model or is listed twice. The call returns Q3T_OK even if sessions failed; it returns an error only
+ * if another argument is wrong. */
 q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t *status);
 
-/* Copy out up to `capacity` decoded samples; *count: out, how many. wait 1: with a decoder thread, block until there is a sample
- * or none will come. The audio has ended if *count is 0, the state is not Q3T_RUNNING, and decoded equals frames. */
+/* Copy up to `capacity` decoded samples to samples. *count: out, the number of samples copied. wait 1: if the session has a
+ * decoder thread, block until there is a sample or no more samples will come. The audio has ended if *count is 0 and, in
+ * q3t_session_info, state is not Q3T_RUNNING and decoded equals frames. */
 q3t_status q3t_session_read(q3t_session *session, float *samples, int32_t capacity, int32_t wait, int32_t *count);
 /* Copy the codes of the generated frames [first, first + n): codes (n, code_groups). */
 q3t_status q3t_session_codes(const q3t_session *session, int32_t first, int32_t n, int32_t *codes);
 q3t_status q3t_session_info_get(const q3t_session *session, q3t_session_info *info);
-/* Copy the value `what`; Q3T_E_ARGUMENT unless count is its number of floats. */
+/* Copy the value `what` to out (count,). Returns Q3T_E_ARGUMENT unless count is the number of floats of the value. */
 q3t_status q3t_session_peek(const q3t_session *session, q3t_peek what, float *out, size_t count);
 
-/* ---- The limits of a machine, measured on a thread pool like a model's. One call at a time for each probe. */
+/* ---- A probe measures the limits of a machine on a thread pool of its own. One call at a time for each probe. */
 typedef struct q3t_probe q3t_probe;
 typedef enum q3t_peak {
     Q3T_PEAK_F32 = 0,            /* fused multiply-adds */
@@ -271,14 +272,14 @@ void q3t_probe_close(q3t_probe *probe);
 /* Elapsed seconds in which the threads together read `memory` once. Only whole blocks of 256 KB are read: the rest of
  * `bytes` is left out. */
 q3t_status q3t_probe_read(q3t_probe *probe, const void *memory, size_t bytes, double *seconds);
-/* Operations a second of all threads together, in loops on registers that take at least `seconds`; a multiply-add counts as
- * two. *rate is 0 if cpu_mask leaves no instruction for them. */
+/* *rate: out, the operations of kind `what` that all threads together do in a second. The loops take at least `seconds` and keep
+ * their data in registers; a multiply-add counts as two operations. *rate is 0 if cpu_mask leaves no instruction of that kind. */
 q3t_status q3t_probe_peak(q3t_probe *probe, q3t_peak what, double seconds, double *rate);
-/* Seconds of a barrier of all threads that spin on each other's flags: the mean of `rounds`, 1 .. 1000000. */
+/* Seconds of one barrier, at which all threads spin on each other's flags: the mean of `rounds` barriers, 1 .. 1000000. */
 q3t_status q3t_probe_barrier(q3t_probe *probe, int32_t rounds, double *seconds);
 
-/* ---- The codec's decoder without a model: one stream of codes and one call at a time. Of config, codec, code_groups and the
- * fields from codebook_size on are read. tensors: the slots FIRST_SUM .. Q3T_W_SLOTS - 1. */
+/* ---- The codec's decoder without a model: one stream of codes and one call at a time. It reads these fields of config: codec,
+ * code_groups, and the fields from codebook_size to the end. tensors: the slots FIRST_SUM .. Q3T_W_SLOTS - 1. */
 typedef struct q3t_decoder q3t_decoder;
 q3t_status q3t_decoder_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
                             q3t_decoder **decoder);
@@ -291,7 +292,8 @@ q3t_status q3t_decoder_run(q3t_decoder *decoder, int32_t restart, const int32_t 
 typedef struct q3t_speaker q3t_speaker; /* speaker encoder: recording to speaker vector */
 typedef struct q3t_encoder q3t_encoder; /* the codec's encoder: recording to codes */
 
-/* channels, kernels, dilations: of the first convolution, of each SE-Res2Net block, and of the convolution after the blocks. */
+/* The first `layers` elements of channels, kernels and dilations describe the first convolution, each SE-Res2Net block, and the
+ * convolution after the blocks. */
 typedef struct q3t_speaker_config {
     int32_t layers, channels[8], kernels[8], dilations[8];
     int32_t scale;               /* parts of the channels in a Res2Net block */
@@ -300,7 +302,7 @@ typedef struct q3t_speaker_config {
 } q3t_speaker_config;
 
 typedef struct q3t_encoder_config {
-    q3t_transformer_config transformer; /* rms_eps is the layer norm's */
+    q3t_transformer_config transformer; /* rms_eps is the eps of its layer norms */
     int32_t filters, kernel, last_kernel, residual_kernel, compress;
     int32_t units, dilation_growth;     /* residual units in a stage; unit i has dilation dilation_growth^i */
     int32_t stages, rates[8];           /* stages and their strides, the first stage first */
@@ -311,13 +313,13 @@ typedef struct q3t_encoder_config {
 /* tensors (count,): each slot and layer of the speaker encoder exactly once. */
 q3t_status q3t_speaker_open(const q3t_speaker_config *config, const q3t_tensor *tensors, size_t count,
                             const q3t_model_options *options, q3t_speaker **speaker);
-/* A call that runs in another thread, and every later call, returns Q3T_E_STOPPED soon. Takes NULL. */
+/* Make a call that runs in another thread, and every later call, return Q3T_E_STOPPED soon. Takes NULL. */
 void q3t_speaker_stop(q3t_speaker *speaker);
 void q3t_speaker_close(q3t_speaker *speaker);
-/* samples (n,) -> embedding (config.embedding,), the speaker vector. Q3T_E_ARGUMENT if n is too small for the reflection at the
- * edges; 0.1 s is enough for the released models. */
+/* Compute the speaker vector, embedding (config.embedding,), of a recording, samples (n,). Q3T_E_ARGUMENT if n is too small for
+ * the reflection at the edges; 0.1 s is enough for the released models. */
 q3t_status q3t_speaker_embed(q3t_speaker *speaker, const float *samples, int32_t n, float *embedding);
-/* samples (n,) -> mel (n / 256, 128): the log-mel spectrogram inside q3t_speaker_embed, for tests. */
+/* Compute the log-mel spectrogram that q3t_speaker_embed uses, for tests: mel (n / 256, 128) of samples (n,). */
 q3t_status q3t_speaker_mel(q3t_speaker *speaker, const float *samples, int32_t n, float *mel);
 
 q3t_status q3t_encoder_open(const q3t_encoder_config *config, const q3t_tensor *tensors, size_t count,
@@ -325,6 +327,7 @@ q3t_status q3t_encoder_open(const q3t_encoder_config *config, const q3t_tensor *
 /* As q3t_speaker_stop. */
 void q3t_encoder_stop(q3t_encoder *encoder);
 void q3t_encoder_close(q3t_encoder *encoder);
-/* samples (n,), n >= 1 -> codes (ceil(n / samples of a frame), code_groups). The memory used grows with n. */
+/* Encode a recording, samples (n,) with n >= 1, to codes (ceil(n / samples of a frame), code_groups). The memory used grows
+ * with n. */
 q3t_status q3t_encoder_run(q3t_encoder *encoder, const float *samples, int32_t n, int32_t *codes);
 #endif
