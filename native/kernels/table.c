@@ -1,5 +1,5 @@
-/* kernels/table.c - choose the kernels for a processor. The overlays are applied in order of increasing priority: a later
- * one replaces entries that an earlier one set. */
+/* kernels/table.c - fills the kernel table for a processor: the scalar kernels first, then the overlays of its instruction sets.
+ * A later overlay replaces entries that an earlier one set. */
 #include "kernels/peaks/loops.h"
 #include "q3t.h"
 

@@ -1,4 +1,4 @@
-/* kernels/avx2/overlay.c - every kernel for AVX2 and FMA: the bodies over kernels/avx2/vector.h. */
+/* kernels/avx2/overlay.c - every kernel for AVX2 and FMA: compiles the bodies with the vectors of kernels/avx2/vector.h. */
 #if defined(__x86_64__)
 #include "kernels/table.h"
 #include "q3t.h"

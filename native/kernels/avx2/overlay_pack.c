@@ -1,5 +1,5 @@
-/* kernels/avx2/overlay_pack.c - packing of INT4 weights for AVX2; the compiler vectorises it. Without FMA, which would round
- * differently. */
+/* kernels/avx2/overlay_pack.c - packs a group of INT4 weights for AVX2; the compiler vectorises the code of kernels/bodies/pack.h.
+ * FMA is not used, because it would round differently. */
 #if defined(__x86_64__)
 #include "kernels/table.h"
 #include "base/target.h"

@@ -1,5 +1,6 @@
-/* kernels/avx2/quant.h - the vectors of kernels/bodies/quant.h for AVX2. INT8 weights and columns are in -127 .. 127, so a sum of two
- * products fits in 16 bits; with INT4 weights the sum of all products of a group that share a 16-bit lane does. */
+/* kernels/avx2/quant.h - the operations that kernels/bodies/quant.h needs, for AVX2. INT8 weights and columns are in -127 .. 127,
+ * so a sum of two products fits in 16 bits. INT4 weights are so small that all products of a group that are summed in a 16-bit
+ * lane fit in it. */
 typedef __m256i QI;
 typedef __m256i QB;
 typedef struct { __m256i size, sign; } QW;
@@ -30,12 +31,12 @@ V_INLINE QB q4_high(QB x) { return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm
 V_INLINE Q4 q4_start(int32_t start) { return (void)start, _mm256_setzero_si256(); }
 V_INLINE Q4 q4_dot(Q4 sum, QB w, QB x) { return _mm256_add_epi16(sum, _mm256_maddubs_epi16(w, x)); }
 V_INLINE QI q4_sum(Q4 sum, int32_t start) { return _mm256_add_epi32(q_pairs(sum), _mm256_set1_epi32(start)); }
-/* The low half of each 32 bits is the scale of one of the first 16 rows, the high half of one of the last 16. */
+/* Each 32 bits hold two scales: in the low half the scale of one of the first 16 rows, in the high half of one of the last 16. */
 V_INLINE V q_scales(const void *p, int v) {
     QI both = _mm256_loadu_si256((const __m256i *)p + v % 2);
     return _mm256_castsi256_ps(v > 1 ? _mm256_and_si256(both, _mm256_set1_epi32((int32_t)0xffff0000)) : _mm256_slli_epi32(both, 16));
 }
-/* n: a multiple of 32. */
+/* n must be a multiple of 32. */
 V_INLINE int32_t q_largest(const float *x, const int n) {
     QI most = _mm256_setzero_si256();
     for (int i = 0; i < n; i += 8)

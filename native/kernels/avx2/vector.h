@@ -1,4 +1,4 @@
-/* kernels/avx2/vector.h - kernels/bodies/vector.h for AVX2 and FMA; included inside a target region. */
+/* kernels/avx2/vector.h - the operations of kernels/bodies/vector.h for AVX2 and FMA; included inside a region of base/target.h. */
 #include "kernels/bodies/vector.h"
 typedef __m256 V;
 enum { V_LEN = 8 };
@@ -41,12 +41,12 @@ V_INLINE V v_round(V x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | 
 V_INLINE V v_keep(V x, V a, V limit) { return _mm256_andnot_ps(_mm256_cmp_ps(a, limit, _CMP_LT_OQ), x); }
 
 V_INLINE V v_power(__m256i n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)); }
-/* In two factors, because 2^n may not be a normal float. */
+/* Multiplies by two factors, because 2^n may not be a normal float. */
 V_INLINE V v_scale(V x, V n) {
     __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
     return _mm256_mul_ps(_mm256_mul_ps(x, v_power(half)), v_power(_mm256_sub_epi32(whole, half)));
 }
-/* Each sum adds lanes 4 apart, then 2 apart, then neighbours. */
+/* Each sum adds lanes that are 4 apart, then 2 apart, then neighbours. */
 V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
     V ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
     V cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));

@@ -1,4 +1,5 @@
-/* kernels/avx512/overlay.c - every kernel for AVX-512 (F, BW, DQ, VL): the bodies over kernels/avx512/vector.h. */
+/* kernels/avx512/overlay.c - every kernel for AVX-512 (F, BW, DQ, VL): compiles the bodies with the vectors of
+ * kernels/avx512/vector.h. */
 #if defined(__x86_64__)
 #include "kernels/table.h"
 #include "q3t.h"

@@ -1,5 +1,5 @@
-/* kernels/avx512/overlay_vnni.c - INT8 and INT4 weights for AVX-512 with VNNI: one instruction multiplies unsigned weights by a signed
- * column. */
+/* kernels/avx512/overlay_vnni.c - the kernels for INT8 and INT4 weights for AVX-512 with VNNI, which has an instruction that
+ * multiplies unsigned weights by a signed column and adds the products. */
 #if defined(__x86_64__)
 #include "kernels/table.h"
 #include "q3t.h"
@@ -13,7 +13,7 @@ typedef QI Q4;
 enum { QUANT_TILE_COLS = 6, QUANT_SINGLE_COLS = 8 };
 #define QUANT_TILES(X) X(8, 1) X(7, 1) X(6, 1) X(5, 1) X(4, 2) X(3, 2) X(2, 2) X(1, 2)
 
-/* In assembly: for the intrinsic GCC 12 copies the sum to another register and back. */
+/* Written in assembly, because GCC 12 copies the sum to another register and back for the intrinsic. */
 V_INLINE QI q8_dot(QI sum, QW w, QB x) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
     return sum;

@@ -1,4 +1,4 @@
-/* kernels/avx512/quant.h - the vectors of kernels/bodies/quant.h for AVX-512, without the dot products. */
+/* kernels/avx512/quant.h - the operations that kernels/bodies/quant.h needs, for AVX-512, except the dot products. */
 typedef __m512i QI;
 typedef __m512i QB;
 enum { QUANT_VECTORS = 2 };
@@ -14,12 +14,12 @@ V_INLINE QI q_add(QI a, QI b) { return _mm512_add_epi32(a, b); }
 V_INLINE V q_float(QI x) { return _mm512_cvtepi32_ps(x); }
 V_INLINE QB q4_low(QB x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 V_INLINE QB q4_high(QB x) { return _mm512_and_si512(_mm512_srli_epi16(x, 4), _mm512_set1_epi8(15)); }
-/* The low half of each 32 bits is the scale of one of the first 16 rows, the high half of one of the last 16. */
+/* Each 32 bits hold two scales: in the low half the scale of one of the first 16 rows, in the high half of one of the last 16. */
 V_INLINE V q_scales(const void *p, int v) {
     QI both = _mm512_loadu_si512(p);
     return _mm512_castsi512_ps(v ? _mm512_and_si512(both, _mm512_set1_epi32((int32_t)0xffff0000)) : _mm512_slli_epi32(both, 16));
 }
-/* n: a multiple of 32. */
+/* n must be a multiple of 32. */
 V_INLINE int32_t q_largest(const float *x, const int n) {
     QI most = _mm512_setzero_si512();
     for (int i = 0; i < n; i += 16)

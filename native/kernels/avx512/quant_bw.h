@@ -1,6 +1,6 @@
 /* kernels/avx512/quant_bw.h - the dot products of kernels/bodies/quant.h for AVX-512 without VNNI. INT8 weights and columns are in
- * -127 .. 127, so a sum of two products fits in 16 bits; with INT4 weights the sum of all products of a group that share a
- * 16-bit lane does. */
+ * -127 .. 127, so a sum of two products fits in 16 bits. INT4 weights are so small that all products of a group that are summed in
+ * a 16-bit lane fit in it. */
 typedef struct { __m512i size; __mmask64 negative; } QW;
 typedef __m512i Q4;
 #define Q8_ZERO 0

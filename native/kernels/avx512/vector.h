@@ -1,4 +1,4 @@
-/* kernels/avx512/vector.h - kernels/bodies/vector.h for AVX-512; included inside a target region. */
+/* kernels/avx512/vector.h - the operations of kernels/bodies/vector.h for AVX-512; included inside a region of base/target.h. */
 #include "kernels/bodies/vector.h"
 typedef __m512 V;
 enum { V_LEN = 16 };
@@ -30,7 +30,7 @@ V_INLINE V v_abs(V x) { return _mm512_abs_ps(x); }
 V_INLINE V v_round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 V_INLINE V v_keep(V x, V a, V limit) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, limit, _CMP_NLT_UQ), x); }
 V_INLINE V v_scale(V x, V n) { return _mm512_scalef_ps(x, n); }
-/* Each sum adds lanes 8 apart, then 4, then 2, then neighbours. */
+/* Each sum adds lanes that are 8 apart, then 4, then 2 apart, then neighbours. */
 V_INLINE void v_sum4(float *p, V a, V b, V c, V d) {
     V ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
     V cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));

@@ -1,11 +1,11 @@
-/* kernels/bodies/attend.h - attention of one position, over the vectors of kernels/bodies/vector.h.
+/* kernels/bodies/attend.h - the attention kernels, written with the vectors of kernels/bodies/vector.h.
  *
  * The keys of a block are stored dimension by dimension, so one vector holds one dimension of V_LEN positions, and the score of
  * a position is accumulated over the dimensions in one lane: no sums across lanes. Softmax and the sum of the values count
- * positions from `first`, so the result does not depend on where blocks begin. Two heads are computed together and share the
- * loads. `bf16`: keys and values are bf16, else float. */
+ * positions from `first`, so the result does not depend on where blocks begin. Two heads are computed together, so that keys and
+ * values are loaded once for both. The parameter bf16 is 1 if keys and values are bf16, 0 if they are float. */
 enum { KEY_VECTORS = Q3T_KEYS / V_LEN,
-       KEY_TILE = V_LEN / 4 };    /* blocks in a tile: with two heads, eight independent chains of additions */
+       KEY_TILE = V_LEN / 4 };    /* blocks of keys in a tile: with two heads, eight independent chains of additions */
 
 V_INLINE V cache_get(const int bf16, const void *p, size_t at, int32_t n) {
     const uint16_t *narrow = (const uint16_t *)p + at;
@@ -13,8 +13,9 @@ V_INLINE V cache_get(const int bf16, const void *p, size_t at, int32_t n) {
     return v_get((const float *)p + at, n);
 }
 
-/* Dot products of q (heads, head_dim) with `blocks` blocks of keys, the first at k[at]: head h, block b at scores + h * stride +
- * b * Q3T_KEYS. Prefetches the values of the same positions, v[at] on, which are read next. */
+/* Compute the dot products of q (heads, head_dim) with the keys of `blocks` blocks, the first of which begins at k[at]. The
+ * Q3T_KEYS products of head h with block b go to scores + h * stride + b * Q3T_KEYS. Prefetches the values of the same positions,
+ * from v[at] on, because they are read next. */
 V_INLINE void score_tile(const int heads, const int blocks, const int bf16, const float *q, const void *k, const void *v,
                          size_t at, int32_t head_dim, float *scores, size_t stride) {
     const size_t item = bf16 ? 2 : 4, step = (size_t)blocks * Q3T_KEYS * item;
@@ -38,8 +39,8 @@ V_INLINE void score_tile(const int heads, const int blocks, const int bf16, cons
                 v_store(scores + h * stride + b * Q3T_KEYS + n * V_LEN, sum[h][b][n]);
 }
 
-/* out[h] = inverse[h] * sum over positions j < count of p[h * stride + j] * v[at + j * head_dim], for `vectors` vectors of the
- * head, or the first n < V_LEN lanes of one. */
+/* Compute V_LEN * vectors elements of the output of each head h: inverse[h] * sum over positions j < count of
+ * p[h * stride + j] * v[at + j * head_dim]. If n < V_LEN, `vectors` is 1 and only the first n lanes are computed. */
 V_INLINE void value_tile(const int heads, const int vectors, const int bf16, float *out, const float *p, size_t stride, const void *v,
                        size_t at, int32_t head_dim, int32_t count, int32_t n, const float *inverse) {
     V sum[2][4];
@@ -55,7 +56,7 @@ V_INLINE void value_tile(const int heads, const int vectors, const int bf16, flo
             v_put(out + (size_t)h * head_dim + i * V_LEN, v_mul(sum[h][i], v_set1(inverse[h])), n);
 }
 
-/* One head or two; see Q3T_ATTEND. */
+/* The kernel of Q3T_ATTEND for one or two heads. */
 V_INLINE void attend_heads(const int heads, const int bf16, float *out, const float *q, const void *k, const void *v,
                            int32_t head_dim, int32_t first, int32_t count, float scale, float *scores) {
     const int32_t skip = first % Q3T_KEYS, blocks = (skip + count + Q3T_KEYS - 1) / Q3T_KEYS;

@@ -1,16 +1,16 @@
-/* kernels/bodies/coded.h - y = W x for CODED weights (kernels/formats.h), over the tiles of kernels/bodies/linear.h.
+/* kernels/bodies/coded.h - the kernel linear_coded: the product of a matrix of CODED weights (kernels/formats.h) and columns.
  *
- * Weights are decoded to bf16 into a buffer in the L1 cache, and the exceptions replaced. linear_step of kernels/bodies/linear.h
- * then multiplies them, so an element has the bits of linear_bf16. For one or two columns, 128 inputs of eight rows are decoded
- * at a time; for more columns, a strip of rows is decoded once for CODED_COLS columns.
+ * Weights are decoded to bf16 into a buffer in the L1 cache, and the exceptions are put in their places. linear_step of
+ * kernels/bodies/linear.h then multiplies them, so an element has the bits of linear_bf16. For one or two columns, 128 inputs of
+ * eight rows are decoded at a time; for more columns, a strip of rows is decoded once for CODED_COLS columns.
  *
- * The including file defines, in <isa>/coded.h: CT, a register with the 16 high bytes; c_table, which loads it; c_row, which
- * decodes 128 weights. */
+ * An overlay includes <isa>/coded.h before this file. It defines CT, a register with the 16 high bytes; c_table, which loads CT;
+ * and c_row, which decodes 128 weights. */
 enum { CODED_AHEAD = 9216,            /* prefetch distance in bytes: the hardware prefetcher stops at the end of a page */
        CODED_BLOCKS = LINEAR_STRIP / Q3T_CODED_ROWS,
-       CODED_COLS = 24, CODED_TILES = 5 };  /* LINEAR_TILES covers 24 columns or fewer with at most 5 tiles */
+       CODED_COLS = 24, CODED_TILES = 5 };  /* LINEAR_TILES cuts 24 columns or fewer into at most 5 tiles */
 
-/* The position of the decoder in a block of rows. */
+/* How far a block of rows is decoded. */
 typedef struct coded_cursor {
     const uint8_t *weights;
     const uint32_t *exception;        /* the next exception */
@@ -21,7 +21,7 @@ V_INLINE coded_cursor coded_start(const uint8_t *block, int32_t k) {
     return (coded_cursor){block + q3t_coded_head_bytes(k), (const uint32_t *)(block + 16), c_table(block)};
 }
 
-/* Decode inputs [i, i + 128) of eight rows to out (8, stride) bf16; inputs from k on are 0. */
+/* Decode inputs [i, i + 128) of the eight rows of a block to bf16: row r goes to out + r * stride. Inputs >= k are set to 0. */
 V_INLINE void coded_step(coded_cursor *at, int32_t i, int32_t k, uint16_t *out, const size_t stride) {
     for (int r = 0; r < Q3T_CODED_ROWS; r++, at->weights += Q3T_CODED_ROW_BYTES) c_row(out + r * stride, at->weights, at->table);
     for (; *at->exception >> 18 == (uint32_t)i / Q3T_CODED_STEP; at->exception++) {
@@ -32,7 +32,7 @@ V_INLINE void coded_step(coded_cursor *at, int32_t i, int32_t k, uint16_t *out, 
         memset(out + r * stride + (k - i), 0, (size_t)(Q3T_CODED_STEP - (k - i)) * sizeof *out);
 }
 
-/* Multiply the eight rows of a block by `cols` columns. */
+/* Multiply the eight rows of a block by `cols` columns, one or two. */
 V_INLINE void coded_tile(const int cols, const uint8_t *block, int32_t k, const float *x, size_t ldx, float *y, size_t ldy) {
     _Alignas(64) uint16_t w[Q3T_CODED_ROWS][Q3T_CODED_STEP];
     V sum[LINEAR_ROWS][LINEAR_COLS];
@@ -65,7 +65,7 @@ V_INLINE void coded_rows(const int cols, const q3t_matrix *m, int32_t row0, int3
     }
 }
 
-/* Multiply rows [row0, row1), from at most CODED_BLOCKS blocks, by at most CODED_COLS columns. */
+/* Multiply rows [row0, row1), which lie in at most CODED_BLOCKS blocks, by at most CODED_COLS columns. */
 V_INLINE void coded_strip(const q3t_matrix *m, int32_t row0, int32_t row1, const float *x, size_t ldx, int32_t cols, float *y, size_t ldy) {
     _Alignas(64) uint16_t w[LINEAR_STRIP][CODED_CHUNK];
     V partial[CODED_TILES][LINEAR_STRIP][LINEAR_COLS];

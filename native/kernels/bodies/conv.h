@@ -1,23 +1,24 @@
-/* kernels/bodies/conv.h - causal convolution over panels of weights, over the vectors of kernels/bodies/vector.h.
+/* kernels/bodies/conv.h - the convolution kernel (Q3T_CONV in kernels/table.h), written with the vectors of
+ * kernels/bodies/vector.h.
  *
- * A tile computes CONV_VECTORS vectors of outputs at up to CONV_TIMES times; each weight vector is multiplied by one broadcast
- * input for each time. An element is summed in the order bias, taps, inputs. The (tap, input) pairs of a panel are processed in
- * chunks, so that the weights of a chunk stay in the L1 cache for all times; between chunks y holds the partial sums, without
- * loss. The tiles of a chunk share the prefetching of the next one.
+ * A tile is CONV_VECTORS vectors of outputs in up to CONV_TIMES rows, called times here. Each vector of weights is multiplied by
+ * one input, copied to all lanes, for each time. An element is summed in the order bias, taps, inputs. The (tap, input) pairs of
+ * a panel are processed in chunks, so that the weights of a chunk stay in the L1 cache for all times; between chunks y holds the
+ * partial sums, which are floats and lose nothing. Each tile of a chunk prefetches a part of the next chunk.
  * The including file defines CONV_VECTORS and CONV_TIMES. */
 enum { CONV_CHUNK = 192,     /* (tap, input) pairs: 24 KB of a panel */
        CONV_LINE = 16,       /* floats in a cache line */
        CONV_NARROW = 4,      /* a convolution of at most this many outputs is vectorised along its inputs */
-       CONV_COLUMN = 1024 }; /* if it has at most this many weights for an output, which are copied to the stack */
+       CONV_COLUMN = 1024 }; /* only if an output has at most this many weights, which are copied to the stack */
 
-/* Pairs [j0, j1) of one tile. */
+/* One tile and one chunk: the pairs [j0, j1). */
 typedef struct conv_part {
     const q3t_conv *c;
-    const float *w, *bias;            /* at the first output, in its panel */
-    const float *x;                   /* at the first time */
-    float *y;                         /* at the first output and time */
+    const float *w, *bias;            /* of the first output of the tile: in its panel; in the bias of the convolution */
+    const float *x;                   /* the oldest input row of the first time */
+    float *y;                         /* the first output at the first time */
     size_t ldx, ldy;
-    int32_t outs, j0, j1;             /* outs: outputs from the first one to the last one of the convolution */
+    int32_t outs, j0, j1;             /* outs: number of outputs from the first of the tile to the last of the convolution */
     const float *fetch, *fetch_end;   /* weights to prefetch */
     int32_t fetch_step;               /* floats to prefetch for each pair: one cache line or two */
 } conv_part;
@@ -70,7 +71,7 @@ static void conv_times(int32_t times, const conv_part *p) {
 #undef CONV_CASE
 }
 
-/* One output at up to eight times. A vector holds V_LEN inputs; a sum over the lanes ends an element. */
+/* Compute one output at up to eight times. A vector holds V_LEN inputs, and the lanes are summed at the end. w: (taps, in). */
 V_INLINE void narrow_tile(const int times, const q3t_conv *c, const float *w, float bias, const float *x, size_t ldx, float *y,
                           size_t ldy) {
     V sum[8];

@@ -1,10 +1,13 @@
-/* kernels/bodies/elementwise.h - kernels on elements, rows or heads, over the vectors of kernels/bodies/vector.h.
+/* kernels/bodies/elementwise.h - the kernels that work on elements, rows or heads, written with the vectors of
+ * kernels/bodies/vector.h.
  *
  * A tail of fewer than V_LEN elements goes through the same operations as a full vector, and a product that is added to a sum is
  * always a v_fma, so the bits of an element do not depend on its place in the range. */
 
+/* Load V_LEN floats, or n if n < V_LEN; the other lanes are 0. */
 V_INLINE V v_get(const float *p, int32_t n) { return n >= V_LEN ? v_load(p) : v_load_n(p, n); }
 
+/* Store V_LEN lanes of x, or the first n if n < V_LEN. */
 V_INLINE void v_put(float *p, V x, int32_t n) {
     if (n >= V_LEN) v_store(p, x);
     else v_store_n(p, x, n);
@@ -22,7 +25,7 @@ V_INLINE V v_exp_parts(V y, V *n) {
     return v_fma(v_mul(p, r), r, r);
 }
 
-/* exp to 2 ulp; 0 where the result would be subnormal. */
+/* exp(x) with an error of at most 2 ulp; 0 where the result would be subnormal. */
 V_INLINE V v_exp(V x) {
     V n, p = v_exp_parts(v_max(v_set1(-87.3f), v_min(v_set1(89.0f), x)), &n);
     return v_keep(v_scale(v_add(p, v_set1(1)), n), x, v_set1(-87.3f));
@@ -49,8 +52,8 @@ V_INLINE V v_gelu(V x) {
     return v_fnma(v_mul(a, v_set1(0.5f)), erfc, v_max(x, v_set1(0)));
 }
 
-/* sin(x)^2. x is reduced to x - n pi in [-pi/2, pi/2]; where x is so large that n pi has no fraction in float, the clamp keeps
- * the result in [0, 1]. The polynomial is the minimax of sin, error 5e-9. */
+/* sin(x)^2. x is reduced to r = x - n pi in [-pi/2, pi/2]. If x is so large that n pi has no fraction in float, the clamp of r
+ * keeps the result in [0, 1]. The polynomial is a minimax approximation of sin with an error of 5e-9. */
 V_INLINE V v_sin2(V x) {
     const float half_pi = 1.57079637f;
     V n = v_round(v_mul(x, v_set1(0.318309886f)));
@@ -150,7 +153,7 @@ static Q3T_DEPTHWISE(depthwise) {
         }
 }
 
-/* Sum of (x - mean)^2, (n,), in four independent chains of additions. */
+/* Returns the sum of (x - mean)^2 over the n elements of x, computed in four independent chains of additions. */
 V_INLINE float sum_squares(const float *x, int32_t n, float mean) {
     V sum[4], m = v_set1(mean);
     int32_t i = 0;
@@ -196,5 +199,5 @@ static Q3T_HEAD_ROPE(head_rope) {
     }
 }
 
-/* For Q3T_KERNEL_TABLE, in an overlay that includes every body. */
+/* For Q3T_KERNEL_TABLE, in an overlay that has every kernel: sets one entry of the table. */
 #define BODY_SET(entry, SIGNATURE) Q3T_SET(k, entry, isa);

@@ -1,23 +1,26 @@
-/* kernels/bodies/linear.h - y = W x for row-major weights, over the vectors of kernels/bodies/vector.h.
+/* kernels/bodies/linear.h - the kernels linear_f32 and linear_bf16: the product of a row-major matrix and columns, written with the
+ * vectors of kernels/bodies/vector.h.
  *
- * An element is accumulated along k in one vector, whose lanes are summed at the end. A tile of rows x cols elements keeps these
- * vectors in registers. The rows of a strip stay in the cache while they are multiplied by all columns. For more than two
- * columns k is processed in chunks, so that the chunk of the columns stays in the L1 cache; `partial` holds the vectors between
- * chunks. Tiles, strips and chunks do not change the order in which an element is summed.
+ * An element of the product is accumulated along k in one vector, whose lanes are summed at the end. A tile of rows x cols elements
+ * keeps these vectors in registers. A strip is up to LINEAR_STRIP rows, which stay in the cache while they are multiplied by all
+ * columns. For more than two columns, k is processed in chunks, so that the chunk of the columns stays in the L1 cache; the array
+ * `partial` holds the vectors between chunks. Tiles, strips and chunks do not change the order in which an element is summed.
  *
- * The including file defines LINEAR_TILES(X), X(cols, rows) from the widest tile to one column, and LINEAR_LONG_ROWS, the rows of
- * a tile of one or two columns if the rows are long: fewer rows at once read memory more nearly in order, which hardware
- * prefetchers follow best. With LINEAR_SPLIT it also defines v_half, v_dot and prepare_bf16, and there is no linear_f32. */
+ * The including file defines two macros. LINEAR_TILES(X) is a list of X(cols, rows), the sizes of the tiles, from the widest to one
+ * column. LINEAR_LONG_ROWS is the number of rows of a tile of one or two columns if the rows are long: with fewer rows at once,
+ * memory is read more nearly in order, which hardware prefetchers follow best. If the including file also defines LINEAR_SPLIT, it
+ * defines v_half, v_dot and prepare_bf16 itself, and this file defines no linear_f32. */
 enum { LINEAR_STEP = 2 * V_LEN,   /* weights of a row, and floats of a prepared column, in one step */
-       LINEAR_STRIP = 32,         /* rows in a strip: as many as lm/layers.c gives to a thread at a time */
+       LINEAR_STRIP = 32,         /* rows in a strip: as many as lm/layers.c hands to a thread at a time */
        LINEAR_CHUNK = 512,        /* inputs in a chunk */
-       LINEAR_LONG = 1024,        /* a row of this many inputs is long */
-       LINEAR_AHEAD = 8192,       /* one or two columns: least prefetch distance, in bytes */
+       LINEAR_LONG = 1024,        /* a row of at least this many inputs is long */
+       LINEAR_AHEAD = 8192,       /* least prefetch distance, in bytes, for one or two columns */
        CODED_CHUNK = 256,         /* inputs in a chunk of decoded weights, which must fit in the L1 cache too */
-       LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* limits of a tile */
+       LINEAR_ROWS = 8, LINEAR_COLS = 8 };  /* most rows and columns of a tile */
 
 #ifndef LINEAR_SPLIT
-/* The weights for vector `half` (0 or 1) of a step. bf16: the even ones, then the odd ones, as prepare_bf16 orders the column. */
+/* The weights for vector `half` (0 or 1) of a step. In bf16, vector 0 has the weights at even places and vector 1 those at odd
+ * places; prepare_bf16 orders the column in the same way. */
 V_INLINE V v_half(const int format, const int half, const char *w) {
     if (format == Q3T_FORMAT_F32) return v_load((const float *)w + half * V_LEN);
     return half ? v_odd(w) : v_even(w);
@@ -41,11 +44,12 @@ static Q3T_PREPARE(prepare_bf16) {
 }
 #endif
 
-/* Addresses of a step of a tile: pointers to every third row and column, and the strides between rows and columns. */
+/* The addresses that a step of a tile reads: pointers to every third row of weights and to every third column, and the bytes from
+ * one row or column to the next. */
 typedef struct linear_cursor {
     const char *w[(LINEAR_ROWS + 2) / 3], *x[(LINEAR_COLS + 2) / 3];
-    size_t row_bytes, column_bytes, ahead;  /* ahead: prefetch distance in bytes, three or more columns */
-    const char *fetch;                      /* CODED, or one or two columns: where to prefetch as many bytes as a step reads */
+    size_t row_bytes, column_bytes, ahead;  /* ahead: prefetch distance in bytes, for three or more columns */
+    const char *fetch;                      /* CODED, or one or two columns: address from which a step prefetches */
 } linear_cursor;
 
 V_INLINE linear_cursor linear_start(const int rows, const int cols, const char *w, size_t row_bytes, const char *x,
@@ -56,8 +60,9 @@ V_INLINE linear_cursor linear_start(const int rows, const int cols, const char *
     return at;
 }
 
-/* One step of a tile. The operand with fewer vectors stays in registers. The empty asm hides how the addresses were computed:
- * compilers otherwise keep a pointer to every row and column, and run out of registers. */
+/* Add one step to the sums of a tile. If there are fewer columns than rows, the vectors of the columns stay in registers, otherwise
+ * the vectors of the rows. The empty asm hides how the addresses were computed: compilers otherwise keep a pointer to every row
+ * and column, and run out of registers. */
 V_INLINE void linear_step(const int format, const int rows, const int cols, V sum[LINEAR_ROWS][LINEAR_COLS], linear_cursor *at) {
     V_UNROLL for (int half = 0; half < 2; half++) {
         V operand[LINEAR_COLS];
@@ -107,8 +112,8 @@ V_INLINE void linear_store(const int rows, const int cols, V sum[LINEAR_ROWS][LI
     }
 }
 
-/* Accumulate n inputs of a tile: weights at w, columns at x. start: these are the first inputs of the rows, else `partial` holds the
- * sums so far. y NULL: leave the sums in `partial`. */
+/* Accumulate n inputs of a tile: weights at w, columns at x. start: 1 if these are the first inputs of the rows; 0 if `partial`
+ * holds the sums of the inputs before. y: where to store the products; NULL: leave the sums in `partial`. */
 V_INLINE void linear_tile(const int format, const int rows, const int cols, const char *w, size_t row_bytes, const float *x,
                           size_t ldx, size_t ahead, const char *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS], float *y,
                           size_t ldy) {
@@ -138,8 +143,8 @@ V_INLINE void linear_tile(const int format, const int rows, const int cols, cons
 
 V_INLINE size_t linear_ahead(size_t tile_bytes) { return tile_bytes > LINEAR_AHEAD ? tile_bytes : LINEAR_AHEAD; }
 
-/* The same for `count` rows, at most LINEAR_STRIP, in tiles of `rows`. CODED: fetch[b] is the prefetch address for rows 8 b .. 8 b + 7
- * of the strip. */
+/* As linear_tile, for `count` rows, at most LINEAR_STRIP, in tiles of `rows` rows. CODED: fetch[b] is the address from which rows
+ * 8 b .. 8 b + 7 of the strip prefetch. */
 V_INLINE void linear_chunk(const int format, const int rows, const int cols, const char *w, size_t row_bytes, int32_t count, const float *x,
                            size_t ldx, size_t ahead, const char *const *fetch, int32_t n, int start, V (*partial)[LINEAR_COLS],
                            float *y, size_t ldy) {
@@ -153,8 +158,8 @@ V_INLINE void linear_chunk(const int format, const int rows, const int cols, con
 #undef LINEAR_FETCH
 }
 
-/* Multiply rows [row0, row1), at most LINEAR_STRIP, by `cols` <= LINEAR_COLS columns. last: the strip is used for no more
- * columns, so prefetch the next one. */
+/* Multiply rows [row0, row1), at most LINEAR_STRIP, by `cols` <= LINEAR_COLS columns. last: 1 if these are the last columns that
+ * the strip is multiplied by; then the next strip is prefetched. */
 V_INLINE void linear_strip(const int format, const int rows, const int cols, const q3t_matrix *m, int32_t row0, int32_t row1,
                            const float *x, size_t ldx, float *y, size_t ldy, int last) {
     const size_t item = format == Q3T_FORMAT_F32 ? 4 : 2, row_bytes = (size_t)m->k * item;

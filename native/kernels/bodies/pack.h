@@ -1,14 +1,14 @@
-/* kernels/bodies/pack.h - pack an INT4 group (kernels/formats.h) of 32 inputs of 32 rows. For each row, the scale is the best in least
- * squares of a few candidates that put the largest weight at or near the end of the range. No product is fused with a sum, so
- * every instruction set gives the same bytes. */
+/* kernels/bodies/pack.h - packs an INT4 group of 32 inputs of 32 rows (kernels/formats.h). For each row it tries a few scales that
+ * put the largest weight at or near the end of the range, and takes the scale with the least squared error. No product is fused
+ * with a sum, so every instruction set gives the same bytes. */
 #include "kernels/bodies/level.h"
 
 enum { LOW4 = -8, HIGH4 = 7, CANDIDATES = 5 };
 
-/* Choose the scales (Q3T_BLOCK,), bf16, of the group x (inputs, rows). Candidate t maps the weight of largest magnitude to
- * -end[t]. Let q be the levels that a candidate gives, limited to -8 .. 7; for these levels the best
- * scale is sum(x q) / sum(q q), and the squared error is sum(x x) - sum(x q)^2 / sum(q q): the candidate with the
- * largest gain sum(x q)^2 / sum(q q) is taken. xq below is sum(x q) divided by the scale of the candidate. */
+/* Choose scales (Q3T_BLOCK,), bf16, for the group x (inputs, rows). Candidate t maps the weight of largest magnitude in a row to
+ * -end[t]. Let q be the levels of the row that this candidate gives, limited to -8 .. 7. For these levels the best scale is
+ * sum(x q) / sum(q q), and its squared error is sum(x x) - sum(x q)^2 / sum(q q). So the candidate with the largest gain
+ * sum(x q)^2 / sum(q q) is taken. The variable xq is sum(x q) divided by the scale of the candidate. */
 static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
     float largest[Q3T_BLOCK] = {0}, best[Q3T_BLOCK] = {0}, gain[Q3T_BLOCK] = {0}, not_finite[Q3T_BLOCK] = {0};
     for (int32_t i = 0; i < Q3T_GROUP_INT4; i++)
@@ -26,9 +26,9 @@ static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
             for (int32_t r = 0; r < Q3T_BLOCK; r++) {
                 float q = level(x[i][r] * inverse[r], LOW4, HIGH4);
                 product[r] = x[i][r] * inverse[r] * q;
-                qq[r] += q * q;  /* whole numbers below 2^24: fused or not, the sum is exact */
+                qq[r] += q * q;  /* integers below 2^24: the sum is exact even if it is fused */
             }
-            __asm__ volatile("" : "+m"(product)); /* stored, and so rounded, before it is added */
+            __asm__ volatile("" : "+m"(product)); /* forces the products to be stored, and so rounded, before they are added */
             for (int32_t r = 0; r < Q3T_BLOCK; r++) xq[r] += product[r];
         }
         for (int32_t r = 0; r < Q3T_BLOCK; r++)
@@ -40,7 +40,7 @@ static void scales_int4(const float (*x)[Q3T_BLOCK], uint16_t *scales) {
     for (int32_t r = 0; r < Q3T_BLOCK; r++) scales[r] = isnan(not_finite[r]) ? Q3T_NAN_BF16 : q3t_narrow(best[r]);
 }
 
-/* See q3t_int4_packer. */
+/* A q3t_int4_packer (kernels/table.h). */
 static void pack_group(const float (*x)[Q3T_BLOCK], uint8_t *out) {
     float inverse[Q3T_BLOCK];
     uint16_t scales[Q3T_BLOCK];

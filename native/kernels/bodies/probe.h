@@ -1,4 +1,4 @@
-/* kernels/bodies/probe.h - read memory, to measure its bandwidth. */
+/* kernels/bodies/probe.h - the kernel sweep, which reads memory in order to measure its bandwidth. */
 static Q3T_SWEEP(sweep) {
     enum { CHAINS = 8 };
     V most[CHAINS];

@@ -1,24 +1,26 @@
-/* kernels/bodies/quant.h - y = W x for INT8 and INT4 weights (kernels/formats.h), over the vectors of kernels/bodies/vector.h.
+/* kernels/bodies/quant.h - the kernels linear_int8 and linear_int4, the products of a matrix of INT8 or INT4 weights and columns,
+ * and the kernels that prepare the columns (kernels/formats.h). Written with the vectors of kernels/bodies/vector.h.
  *
  * Sums over a group are integers and exact in any order. The groups of an element are added from the first to the last, each by
  * one fused multiply-add, so every instruction set gives the bits of kernels/scalar/quant.c.
  *
  * A tile is QUANT_VECTORS vectors of rows by a few columns. A narrow tile has two chains, independent sums that are added at the
  * end of a group, to hide the latency of the dot product. The including file defines
- *   QI, QB                 vectors of V_LEN int32, of 4 * V_LEN bytes
- *   q_bytes q_quad         load a QB; load four bytes into every 32-bit lane
- *   q_set1 q_add q_float   on QI; q_float converts to V
- *   q_scales(p, v)         the scales of rows v * V_LEN .. of a group of INT4, as V
- *   QW, q8_weights         INT8 weights in the form of q8_dot; Q8_ZERO: the offset that they still have, 128 or 0
+ *   QI, QB                 a vector of V_LEN int32; a vector of 4 * V_LEN bytes
+ *   q_bytes q_quad         load a QB; load the same four bytes into every 32-bit lane of a QB
+ *   q_set1 q_add q_float   set all lanes of a QI; add two QI; convert a QI to V
+ *   q_scales(p, v)         the scales of an INT4 group, which begin at p, for rows v * V_LEN .. v * V_LEN + V_LEN - 1, as V
+ *   QW, q8_weights         INT8 weights in the form that q8_dot takes; the conversion of a QB to QW
+ *   Q8_ZERO                the offset that a weight in a QW still has, 128 or 0
  *   q8_dot(sum, w, x)      adds to each lane the dot product of four weights and four column values
  *   q4_low q4_high         the low and the high halves of the bytes
- *   Q4, q4_start q4_dot q4_sum   sums of a group for INT4: begin with q3t_group.start, add a dot product, convert to QI
- *   q_largest(x, n)        largest of the bits of |x|, x (n,) floats
- *   q_round(out, x, inverse, n)  out = x * inverse rounded, int8; returns the sum of out
- *   QUANT_TILES(X)         X(cols, chains) from the widest tile to one column
+ *   Q4, q4_start q4_dot q4_sum   the sum of a group for INT4: begin it with q3t_group.start, add a dot product, convert it to QI
+ *   q_largest(x, n)        the bits, as int32, of the largest |x|; x: n floats
+ *   q_round(out, x, inverse, n)  out = x * inverse, rounded to int8; returns the sum of out
+ *   QUANT_TILES(X)         a list of X(cols, chains), the sizes of the tiles, from the widest to one column
  *   QUANT_TILE_COLS        columns of the widest tile whose totals stay in registers
- *   QUANT_SINGLE_COLS      columns of the widest tile: all columns in one tile read the weights once, which is faster than two
- *                          tiles; for more columns, tiles of QUANT_TILE_COLS are faster */
+ *   QUANT_SINGLE_COLS      columns of the widest tile: up to this number all columns are one tile, which reads the weights once;
+ *                          more columns are cut into tiles of QUANT_TILE_COLS, which are faster */
 #ifdef __clang__
 #define Q_UNROLL _Pragma("clang loop unroll(full)")
 #define Q_UNROLL_2 _Pragma("clang loop unroll_count(2)")
@@ -40,7 +42,8 @@ typedef struct quant_prefetch {
     int shift;
 } quant_prefetch;
 
-/* Pointers to every third column of a tile, and to their groups: so few that the vectors keep their registers. */
+/* Pointers to every third prepared column of a tile: x to its values, g to its q3t_group structs. With a pointer to every column,
+ * the vectors would not all stay in registers. ldx: bytes from one column to the next. */
 typedef struct quant_columns {
     const int8_t *x[(QUANT_COLS + 2) / 3], *g[(QUANT_COLS + 2) / 3];
     size_t ldx;
@@ -48,10 +51,10 @@ typedef struct quant_columns {
 
 #define QUANT_X(at, c) ((at)->x[(c) / 3] + (c) % 3 * (at)->ldx)
 #define QUANT_G(at, c) ((const q3t_group *)(const void *)((at)->g[(c) / 3] + (c) % 3 * (at)->ldx))
-/* Hides how the addresses were computed: compilers otherwise keep a pointer to every column. */
+/* Hides from the compiler how the addresses were computed: it would otherwise keep a pointer to every column. */
 #define QUANT_HIDE(at) __asm__("" : "+r"((at)->x[0]), "+r"((at)->g[0]), "+r"((at)->ldx))
 
-/* Prepare a column x (k,); `zero` is the offset of the unsigned weights. */
+/* Prepare the column x (k,) in groups of `group` values. zero: the offset of the unsigned weights, 128 (INT8) or 8 (INT4). */
 V_INLINE void quant_column(const int group, const int zero, void *act, const float *x, int32_t k) {
     int8_t *out = act;
     q3t_group *g = (q3t_group *)(out + (k + group - 1) / group * group);
@@ -77,15 +80,17 @@ V_INLINE void quant_column(const int group, const int zero, void *act, const flo
 static Q3T_PREPARE(prepare_int8) { quant_column(Q3T_GROUP_INT8, 128, act, x, k); }
 static Q3T_PREPARE(prepare_int4) { quant_column(Q3T_GROUP_INT4, 8, act, x, k); }
 
-/* The part of the next block that the tile of `width` columns at column c prefetches. Two tiles: half of the block each. More
- * tiles: the first four a quarter each, the last one the second half. */
+/* Returns which part of the next block a tile prefetches. The tile has the columns [c, c + width) of `cols` columns. If there are
+ * two tiles, each prefetches half of the block; if there are more, the first four prefetch a quarter each, and the last one the
+ * second half. */
 V_INLINE quant_prefetch quant_part(const uint8_t *w, size_t block_bytes, int32_t c, int32_t width, int32_t cols) {
     const int shift = cols <= 2 * width || c + width == cols ? 1 : 2;
     const size_t part = shift == 1 ? c > 0 : c / width;
     return (quant_prefetch){part < 4 ? w + block_bytes + (block_bytes >> shift) * part : w, shift};
 }
 
-/* Prefetch at byte row `row` of a group: the cache lines of the rows of the tile if it is the only tile, else one line. */
+/* Prefetch for byte row `row` of a group: if the tile is the only one (alone is 1), the cache lines that hold the same rows as the
+ * tile, else one cache line. */
 #define QUANT_FETCH(row) \
     if (alone) { \
         Q_UNROLL for (size_t line = 0; line < QUANT_VECTORS * sizeof(QB); line += 64) \
@@ -94,7 +99,8 @@ V_INLINE quant_prefetch quant_part(const uint8_t *w, size_t block_bytes, int32_t
         __builtin_prefetch(ahead + (size_t)(row) * (QUANT_ROW / 2)); \
     }
 
-/* sum = the dot products of one group of INT8 weights. w: the first byte row of the group, at the first row of the tile. */
+/* sum = the dot products of one group of INT8 weights and the columns. w: address of the first byte row of the group, at the first
+ * row of the tile. */
 V_INLINE void quant_group_int8(const int cols, const int chains, const int alone, const uint8_t *w, const uint8_t *ahead, quant_columns *at,
                                QI sum[QUANT_VECTORS][QUANT_COLS]) {
     QI part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
@@ -120,7 +126,7 @@ V_INLINE void quant_group_int8(const int cols, const int chains, const int alone
             sum[v][c] = chains > 1 ? q_add(part[0][v][c], part[1][v][c]) : part[0][v][c];
 }
 
-/* The same for INT4: the low halves of a byte row are four inputs, the high halves the next four. */
+/* As quant_group_int8, for INT4: the low halves of a byte row hold four inputs, the high halves hold the next four. */
 V_INLINE void quant_group_int4(const int cols, const int chains, const int alone, const uint8_t *w, const uint8_t *ahead, quant_columns *at,
                                QI sum[QUANT_VECTORS][QUANT_COLS]) {
     Q4 part[QUANT_CHAINS][QUANT_VECTORS][QUANT_COLS];
@@ -153,7 +159,7 @@ V_INLINE void quant_group_int4(const int cols, const int chains, const int alone
         }
 }
 
-/* Multiply the block at w by `cols` columns; writes all Q3T_BLOCK rows of y. alone: these are all the columns of the call. */
+/* Multiply the block at w by `cols` columns; writes all Q3T_BLOCK rows of y. alone: 1 if these are all the columns of the call. */
 V_INLINE void quant_tile(const int format, const int cols, const int chains, const int alone, const uint8_t *w, int32_t k,
                          quant_prefetch ahead, const int8_t *x, size_t ldx, float *y, size_t ldy) {
     const int group = format == Q3T_FORMAT_INT8 ? Q3T_GROUP_INT8 : Q3T_GROUP_INT4;

@@ -1,7 +1,8 @@
-/* kernels/bodies/split.h - prepare a column for bf16 dot products: x = hi + lo, both bf16, with a relative error of at most 2^-17.
- * w * x is then the sum of two products that are exact in float. If hi rounds to infinity, so does the sum; a subnormal lo is lost. */
+/* kernels/bodies/split.h - prepares a column for bf16 dot products. Each value x is split into two bf16, x = hi + lo, with a
+ * relative error of at most 2^-17. w * x is then the sum of two products that are exact in float. If hi rounds to infinity, the
+ * sum is infinite too; a lo that is subnormal is lost. */
 
-/* For each 2 * V_LEN values, their high parts, then their low parts; inputs beyond k are 0. */
+/* Writes, for each 2 * V_LEN values, their high parts and then their low parts; inputs beyond k are 0. */
 static Q3T_PREPARE(prepare_bf16) {
     uint16_t *out = act;
     float tail[2 * V_LEN] = {0};

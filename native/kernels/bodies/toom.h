@@ -1,18 +1,18 @@
-/* kernels/bodies/toom.h - the input and output transforms of Toom-Cook F(4, 7), see kernels/table.h, over the vectors of
- * kernels/bodies/vector.h.
+/* kernels/bodies/toom.h - the kernels toom_in and toom_out, the input and output transforms of Toom-Cook F(4, 7) (kernels/table.h),
+ * written with the vectors of kernels/bodies/vector.h.
  *
- * Let M(z) = z (z^2 - a^2) (z^2 - b^2) (z^2 - c^2) (z^2 - d^2). The value of the inputs at point p is their dot product with the
- * coefficients of M(z) / (z - p), at infinity with the coefficients of M(z). For the points a and -a the polynomial is
- * z^2 R(z^2) +- a z R(z^2), R(s) = (s - b^2) (s - c^2) (s - d^2): two sums of four terms serve both points. All coefficients are
- * exact in float. */
+ * Let M(z) = z (z^2 - a^2) (z^2 - b^2) (z^2 - c^2) (z^2 - d^2), where +-a, +-b, +-c, +-d are the points except 0 and infinity. The
+ * input transform of a tile at a point p is the dot product of the tile's ten inputs with the coefficients of M(z) / (z - p); at
+ * infinity, with the coefficients of M(z). For the points a and -a the polynomial is z^2 R(z^2) +- a z R(z^2) with
+ * R(s) = (s - b^2) (s - c^2) (s - d^2): the same two sums of four terms serve both points. All coefficients are exact in float. */
 
-/* Coefficients of (z - q^2) (z - r^2) (z - s^2) for z^0, z^1 and z^2; that of z^3 is 1. */
+/* The coefficients of z^0, z^1 and z^2 in (z - q^2) (z - r^2) (z - s^2); the coefficient of z^3 is 1. */
 #define TOOM_R0(q, r, s) (-(q) * (q) * (r) * (r) * (s) * (s))
 #define TOOM_R1(q, r, s) ((q) * (q) * (r) * (r) + (q) * (q) * (s) * (s) + (r) * (r) * (s) * (s))
 #define TOOM_R2(q, r, s) (-(q) * (q) - (r) * (r) - (s) * (s))
 
-/* Input transform of one tile: d[0 .. 9] are its ten input rows, one vector of channels each. The value at point p goes to
- * u + p * ldp; n: how many of the channels are stored. */
+/* Input transform of one tile for V_LEN channels. d: the ten input rows, a vector of channels each. The vector at point p goes to
+ * u + p * ldp; only its first n channels are stored. */
 V_INLINE void toom_points(const V *d, float *u, size_t ldp, int32_t n) {
     const float a = 0.375f, q = 0.875f, r = 1.25f, s = 2.5f;
     const V c0 = v_set1(-a * a * TOOM_R0(q, r, s)), c1 = v_set1(TOOM_R0(q, r, s) - a * a * TOOM_R1(q, r, s));

@@ -1,4 +1,4 @@
-/* kernels/neon/overlay.c - every kernel for AArch64 NEON: the bodies over kernels/neon/vector.h. */
+/* kernels/neon/overlay.c - every kernel for AArch64 NEON: compiles the bodies with the vectors of kernels/neon/vector.h. */
 #if defined(__aarch64__)
 #include "kernels/table.h"
 #include "q3t.h"

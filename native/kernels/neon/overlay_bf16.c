@@ -1,5 +1,6 @@
-/* kernels/neon/overlay_bf16.c - BF16 and CODED weights for NEON with BFDOT: a column is split into two bf16 parts
- * (kernels/bodies/split.h), and weights are multiplied without conversion to float. BFDOT treats subnormal inputs and sums as 0. */
+/* kernels/neon/overlay_bf16.c - the kernels for BF16 and CODED weights for NEON with the instruction BFDOT. A column is split into
+ * two bf16 parts (kernels/bodies/split.h), so that weights are multiplied without conversion to float. BFDOT treats subnormal
+ * inputs and sums as 0. */
 #if defined(__aarch64__)
 #include "kernels/table.h"
 #include "q3t.h"

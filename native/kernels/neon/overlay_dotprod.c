@@ -1,4 +1,5 @@
-/* kernels/neon/overlay_dotprod.c - INT8 and INT4 weights for NEON with SDOT. */
+/* kernels/neon/overlay_dotprod.c - the kernels for INT8 and INT4 weights for NEON with the instruction SDOT, a dot product of four
+ * signed bytes. */
 #if defined(__aarch64__)
 #include "kernels/table.h"
 #include "q3t.h"

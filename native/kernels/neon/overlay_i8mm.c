@@ -1,4 +1,5 @@
-/* kernels/neon/overlay_i8mm.c - INT8 and INT4 weights for NEON with USDOT, which multiplies unsigned weights by a signed column. */
+/* kernels/neon/overlay_i8mm.c - the kernels for INT8 and INT4 weights for NEON with the instruction USDOT, which multiplies
+ * unsigned weights by a signed column. */
 #if defined(__aarch64__)
 #include "kernels/table.h"
 #include "q3t.h"

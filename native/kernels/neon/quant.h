@@ -1,4 +1,4 @@
-/* kernels/neon/quant.h - the vectors of kernels/bodies/quant.h for NEON, without the dot products. */
+/* kernels/neon/quant.h - the operations that kernels/bodies/quant.h needs, for NEON, except the dot products. */
 typedef int32x4_t QI;
 typedef uint8x16_t QB;
 enum { QUANT_VECTORS = 4, QUANT_TILE_COLS = 4, QUANT_SINGLE_COLS = QUANT_TILE_COLS };
@@ -15,12 +15,12 @@ V_INLINE QI q_add(QI a, QI b) { return vaddq_s32(a, b); }
 V_INLINE V q_float(QI x) { return vcvtq_f32_s32(x); }
 V_INLINE QB q4_low(QB x) { return vandq_u8(x, vdupq_n_u8(15)); }
 V_INLINE QB q4_high(QB x) { return vshrq_n_u8(x, 4); }
-/* The low half of each 32 bits is the scale of one of the first 16 rows, the high half of one of the last 16. */
+/* Each 32 bits hold two scales: in the low half the scale of one of the first 16 rows, in the high half of one of the last 16. */
 V_INLINE V q_scales(const void *p, int v) {
     uint32x4_t both = vreinterpretq_u32_u8(vld1q_u8((const uint8_t *)p + v % 4 * 16));
     return vreinterpretq_f32_u32(v > 3 ? vandq_u32(both, vdupq_n_u32(0xffff0000u)) : vshlq_n_u32(both, 16));
 }
-/* n: a multiple of 32. */
+/* n must be a multiple of 32. */
 V_INLINE int32_t q_largest(const float *x, const int n) {
     uint32x4_t most = vdupq_n_u32(0);
     for (int i = 0; i < n; i += 4)

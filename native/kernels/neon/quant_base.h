@@ -1,5 +1,5 @@
-/* kernels/neon/quant_base.h - the dot products of kernels/bodies/quant.h for NEON without the dot product extension. INT8 weights and
- * columns are in -127 .. 127, so a sum of two products fits in 16 bits. */
+/* kernels/neon/quant_base.h - the dot products of kernels/bodies/quant.h for NEON without the dot product extension. INT8 weights
+ * and columns are in -127 .. 127, so a sum of two products fits in 16 bits. */
 typedef int8x16_t QW;
 typedef QI Q4;
 #define Q8_ZERO 0

@@ -1,4 +1,4 @@
-/* kernels/neon/vector.h - kernels/bodies/vector.h for AArch64 NEON. */
+/* kernels/neon/vector.h - the operations of kernels/bodies/vector.h for AArch64 NEON. */
 #include "kernels/bodies/vector.h"
 typedef float32x4_t V;
 enum { V_LEN = 4 };
@@ -43,7 +43,7 @@ V_INLINE V v_keep(V x, V a, V limit) {
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), vcltq_f32(a, limit)));
 }
 V_INLINE V v_power(int32x4_t n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23)); }
-/* In two factors, because 2^n may not be a normal float. */
+/* Multiplies by two factors, because 2^n may not be a normal float. */
 V_INLINE V v_scale(V x, V n) {
     int32x4_t whole = vcvtq_s32_f32(n), half = vshrq_n_s32(whole, 1);
     return vmulq_f32(vmulq_f32(x, v_power(half)), v_power(vsubq_s32(whole, half)));

@@ -1,9 +1,10 @@
-/* kernels/peaks/loops.h - loops that measure the peak arithmetic rate of a core: their sums stay in registers. */
+/* kernels/peaks/loops.h - loops that measure the peak arithmetic rate of a core. Their sums stay in registers, so that memory does
+ * not limit them. */
 #ifndef Q3T_PEAKS_H
 #define Q3T_PEAKS_H
 #include "kernels/table.h"
 
-/* Runs `rounds` rounds; returns the number of operations, a multiply-add counting as two. */
+/* Runs `rounds` rounds of a loop. Returns the number of operations; a multiply-add counts as two. */
 #define Q3T_PEAK_LOOP(name) double name(int32_t rounds)
 
 /* The fastest loop of each kind; NULL: the processor has no such instruction. */
@@ -15,7 +16,7 @@ typedef struct q3t_peaks {
 
 /* Choose the loops that `flags` (bits of q3t_cpu) allow. */
 void q3t_peaks_init(q3t_peaks *p, uint32_t flags);
-/* One instruction set each: set the loops that it has. */
+/* Each of these functions sets the loops of some instruction sets. */
 void q3t_peaks_init_scalar(q3t_peaks *p);
 void q3t_peaks_init_x86(q3t_peaks *p, uint32_t flags);
 void q3t_peaks_init_neon(q3t_peaks *p, uint32_t flags);
@@ -25,9 +26,9 @@ void q3t_peaks_init_neon(q3t_peaks *p, uint32_t flags);
 #else
 #define PEAK_UNROLL _Pragma("GCC unroll 32")
 #endif
-/* A loop over `chains` independent sums of type T, enough to hide the latency. `step` adds a product of a and b to `sum` and does
- * `operations` operations. PEAK_OPAQUE(x), defined by the including file, hides the value of x from the compiler, which could
- * otherwise compute a step once and leave out the others. */
+/* Defines a loop over `chains` independent sums of type T, enough sums to hide the latency. `step` adds a product of a and b to
+ * `sum` and does `operations` operations. The including file defines PEAK_OPAQUE(x), which hides the value of x from the compiler:
+ * it could otherwise compute a step once and leave out the others. */
 #define PEAK(name, T, chains, value, operations, step) \
     static Q3T_PEAK_LOOP(name) { \
         T sums[chains], a = value, b = value; \

@@ -1,4 +1,4 @@
-/* kernels/peaks/neon.c - peak loops for AArch64. */
+/* kernels/peaks/neon.c - the loops of kernels/peaks/loops.h for AArch64. */
 #if defined(__aarch64__)
 #include "q3t.h"
 #include "kernels/peaks/loops.h"

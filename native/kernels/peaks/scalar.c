@@ -1,4 +1,5 @@
-/* kernels/peaks/scalar.c - peak loops in plain C, for processors without one of the vector units; the compiler may vectorise them. */
+/* kernels/peaks/scalar.c - the loops of kernels/peaks/loops.h in plain C, for processors without a vector unit that the other files
+ * know; the compiler may vectorise them. */
 #include "kernels/peaks/loops.h"
 
 static Q3T_PEAK_LOOP(f32) {

@@ -1,4 +1,4 @@
-/* kernels/peaks/x86.c - peak loops for AVX2 and AVX-512. */
+/* kernels/peaks/x86.c - the loops of kernels/peaks/loops.h for AVX2 and AVX-512. */
 #if defined(__x86_64__)
 #include "q3t.h"
 #include "kernels/peaks/loops.h"

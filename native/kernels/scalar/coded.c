@@ -1,15 +1,16 @@
-/* kernels/scalar/coded.c - linear_coded in plain C: the reference for the other versions. kernels/formats.h describes the format. */
+/* kernels/scalar/coded.c - linear_coded in plain C: the reference for the versions for other instruction sets. kernels/formats.h
+ * describes the format CODED. */
 #include "kernels/table.h"
 #include "q3t.h"
 
 /* Decodes the k inputs of one row of a block, in order. */
 typedef struct reader {
     const uint8_t *block;
-    const uint32_t *exception;  /* none before this one belongs to the row and the inputs that follow */
+    const uint32_t *exception;  /* no exception before this one belongs to the inputs of the row that are still to be decoded */
     int32_t row, k;
 } reader;
 
-/* The weight of input i, bf16; i increases from call to call. */
+/* Returns the weight of input i, bf16. i must increase from call to call. */
 static uint16_t decode_weight(reader *from, int32_t i) {
     const uint8_t *w = from->block + q3t_coded_head_bytes(from->k) +
                        ((size_t)(i / Q3T_CODED_STEP) * Q3T_CODED_ROWS + (size_t)from->row) * Q3T_CODED_ROW_BYTES;

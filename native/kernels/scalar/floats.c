@@ -49,9 +49,9 @@ static Q3T_CONV(conv) {
     }
 }
 
-/* The input transform of Toom-Cook: by[i] has the coefficients, from the constant up, of the polynomial whose values at the
- * tile's inputs give the product at point i. With M(z) = z * product over the four pairs +-q of (z^2 - q^2) that is
- * M(z) / (z - z_i) for the point z_i, and M(z) itself for the last point, infinity. */
+/* The value at point p is the dot product of by[p] and the ten inputs of the tile. by[p] has the coefficients of a polynomial, the
+ * constant first. Let M(z) = z * product over the four pairs of points +-q of (z^2 - q^2). The polynomial is M(z) / (z - z_p) for
+ * the point z_p, and M(z) itself for the last point, infinity. */
 static Q3T_TOOM_IN(toom_in) {
     static const double at[] = {0.375, 0.875, 1.25, 2.5};
     double by[Q3T_TOOM_POINTS][Q3T_TOOM_POINTS] = {{0}};
@@ -76,7 +76,8 @@ static Q3T_TOOM_IN(toom_in) {
                 }
 }
 
-/* Output j is the sum over the finite points of p^j m[p]; the last output also adds m at infinity. */
+/* Output row j of a tile is the sum of p^j * (product at p) over the finite points p; the last row also adds the product at
+ * infinity. */
 static Q3T_TOOM_OUT(toom_out) {
     static const double at[] = {0, 0.375, -0.375, 0.875, -0.875, 1.25, -1.25, 2.5, -2.5};
     for (int32_t first = 0; first < rows; first += Q3T_TOOM_OUT * dilation)
@@ -115,7 +116,7 @@ static Q3T_LAYERNORM(layernorm) {
     for (int32_t i = 0; i < n; i++) y[i] = (float)((x[i] - mean) * scale * w[i] + b[i]);
 }
 
-/* The last element of an odd head has no partner and is not rotated. */
+/* If head_dim is odd, the last element has no partner and is not rotated. */
 static Q3T_HEAD_ROPE(head_rope) {
     int32_t half = head_dim / 2;
     if (w) rmsnorm(x, x, w, head_dim, eps);

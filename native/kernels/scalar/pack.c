@@ -1,4 +1,4 @@
-/* kernels/scalar/pack.c - packing of INT4 weights in plain C, see kernels/bodies/pack.h. */
+/* kernels/scalar/pack.c - packs a group of INT4 weights in plain C; kernels/bodies/pack.h has the code. */
 #include "kernels/table.h"
 #include <math.h>
 #include "kernels/bodies/pack.h"

@@ -1,9 +1,10 @@
-/* kernels/scalar/quant.c - INT8 and INT4 kernels in plain C; the other versions give the same bits. kernels/formats.h has the formats. */
+/* kernels/scalar/quant.c - the kernels for INT8 and INT4 weights in plain C; the versions for other instruction sets give the same
+ * bits. kernels/formats.h describes the formats. */
 #include "kernels/table.h"
 #include "q3t.h"
 #include <math.h>
 
-/* Quantise one group x (n,), n <= group, to out (group,); `zero` is the offset of the unsigned weights. */
+/* Quantise one group of a column, x (n,) with n <= group, to out (group,). zero: the offset of the unsigned weights, 128 or 8. */
 static q3t_group quantise(int8_t *out, const float *x, int32_t n, int32_t group, int32_t zero) {
     float largest = 0;
     memset(out, 0, (size_t)group);
