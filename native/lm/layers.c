@@ -1,18 +1,18 @@
-/* lm/layers.c - one pre-norm Qwen3 layer over `cols` columns, in five fork-joins:
+/* lm/layers.c - runs the layers of a Qwen3 transformer on `cols` columns. A layer is five parallel runs:
  *
- *   h = rmsnorm(x); q, k, v = Wq h, Wk h, Wv h                       split by rows of the matrices
- *   q, k = rope(norm(q)), rope(norm(k)); k, v -> KV cache; attend    by columns and KV heads
- *   x += Wo attention                                                by rows
- *   h = rmsnorm(x); g = silu(Wgate h) * (Wup h)                      by rows
- *   x += Wdown g                                                     by rows
+ *   h = rmsnorm(x); q, k, v = Wq h, Wk h, Wv h                                    split by rows of the matrices
+ *   q, k = rope(norm(q)), rope(norm(k)); store k and v in the KV cache; attend    split by columns and KV heads
+ *   x += Wo attention                                                             split by rows of the matrix
+ *   h = rmsnorm(x); g = silu(Wgate h) * (Wup h)                                   split by rows of the matrices
+ *   x += Wdown g                                                                  split by rows of the matrix
  *
- * In addition the input of each matrix is prepared for its kernel, split by columns.
+ * Before a matrix is multiplied, one more parallel run prepares its input columns for its kernel, split by columns.
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerDecoderLayer and Qwen3TTSTalkerCodePredictorModel. */
 #include "lm/layers.h"
 #include "base/small.h"
 #include <math.h>
 
-enum { ROW_GRAIN = 32 };   /* rows of a matrix handed to a thread at a time: about 64 KB of bf16 weights */
+enum { ROW_GRAIN = 32 };   /* rows of a matrix handed to a thread at a time */
 
 static int32_t q_width(const q3t_transformer_config *c) { return c->heads * c->head_dim; }
 static int32_t kv_width(const q3t_transformer_config *c) { return c->kv_heads * c->head_dim; }
@@ -88,7 +88,7 @@ static void kernel_linear(const q3t_workspace *w, const q3t_matrix *m, int32_t b
     }
 }
 
-/* act[c] = prepared(norm ? rmsnorm(in[c]) : in[c]) for a range of columns. */
+/* Item: a column c. Its input in[c], after an RMS norm unless `norm` is NULL, is prepared into act[c]. */
 static void prepare_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
     (void)worker;
@@ -104,7 +104,8 @@ static void prepare_task(void *arg, int32_t begin, int32_t end, int32_t worker) 
     }
 }
 
-/* Prepare the input of m; the other matrices with this input (k, v; up) read the same format, as q3t_model_open checks. */
+/* Prepare the input columns of matrix m. norm: weight of an RMS norm that comes first, or NULL. k and v read the columns prepared
+ * for q, and up those for gate: q3t_model_open checks that they take the same format. */
 static void prepare(phase *p, const q3t_matrix *m, const float *norm, const float *in, size_t ldin) {
     p->m = m;
     p->k = m->k;
@@ -114,7 +115,7 @@ static void prepare(phase *p, const q3t_matrix *m, const float *norm, const floa
     q3t_pool_run(p->w->pool, p->cols, 4, prepare_task, p);
 }
 
-/* Rows [begin, end) of the matrices q, k and v, stacked. */
+/* Item: a row of the matrices q, k and v, counted as if they were one matrix. */
 static void qkv_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
     (void)worker;
@@ -127,7 +128,7 @@ static void qkv_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* Norm and rotate the queries of one KV head's group and its key; store key and value. */
+/* For one column and KV head: norm and rotate the key and the queries that use it; store the key and the value. */
 static void store(const phase *p, int32_t col, int32_t head) {
     const q3t_transformer_config *c = &p->t->c;
     const q3t_kernels *k = p->w->kernels;
@@ -164,7 +165,7 @@ static void store_attend_task(void *arg, int32_t begin, int32_t end, int32_t wor
     attend_task(arg, begin, end, worker);
 }
 
-/* x += m act, rows [begin, end). */
+/* Item: a row of matrix m. x += m * (prepared column), for each column. */
 static void residual_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
     (void)worker;
@@ -174,7 +175,7 @@ static void residual_task(void *arg, int32_t begin, int32_t end, int32_t worker)
         p->w->kernels->add(p->x + (size_t)c * hidden + begin, p->w->delta + (size_t)c * hidden + begin, end - begin);
 }
 
-/* gate = silu(Wgate h) * (Wup h), rows [begin, end). */
+/* Item: a row of the matrices gate and up. gate = silu(Wgate h) * (Wup h), for each column. */
 static void gate_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const phase *p = arg;
     (void)worker;

@@ -1,7 +1,8 @@
-/* lm/predictor.c - the code predictor. For each frame, with an empty KV cache:
+/* lm/predictor.c - runs the code predictor. Each frame is a sequence of its own, with an empty KV cache:
  *
- *   positions 0, 1: project(hidden), project(codec_embedding[code 0])  -> head 0 -> code 1
- *   position g + 1: project(embedding_g[code g])                       -> head g -> code g + 1
+ *   positions   input                                                   output
+ *   0 and 1     project(hidden) and project(codec_embedding[code 0])    head 0 of position 1: code 1
+ *   g + 1       project(embeddings[g - 1][code g])                      head g: code g + 1
  *
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerCodePredictorModelForConditionalGeneration. */
 #include "lm/predictor.h"
@@ -15,8 +16,8 @@ void q3t_predictor_carve(q3t_predictor *p, q3t_arena *a) {
     p->order = q3t_carve(a, (size_t)p->code_vocab, sizeof(int32_t));
 }
 
-/* p->in (cols, talker hidden) -> all layers. The output rows first, first + stride, .. are normed and moved to the front of
- * p->x. */
+/* Project p->in (cols, talker_hidden) and run all layers. Of the output, the rows first, first + stride, first + 2 * stride, ...
+ * are normed and moved to the front of p->x. */
 static void run(q3t_predictor *p, q3t_workspace *w, const q3t_column *columns, int32_t cols, int32_t first, int32_t stride) {
     size_t hidden = (size_t)p->t.c.hidden, wide = (size_t)p->talker_hidden;
     if (p->projection.data) q3t_linear(w, &p->projection, p->projection_bias, p->in, wide, cols, p->x, hidden);
@@ -26,7 +27,7 @@ static void run(q3t_predictor *p, q3t_workspace *w, const q3t_column *columns, i
         w->kernels->rmsnorm(p->x + (size_t)to * hidden, p->x + (size_t)i * hidden, p->t.norm, (int32_t)hidden, p->t.c.rms_eps);
 }
 
-/* Logits of head g for the first n rows of p->x, then code g + 1 of each frame. */
+/* Multiply the first n rows of p->x, one for each frame, by head g, and choose code g + 1 of each frame from the logits. */
 static void choose(q3t_predictor *p, q3t_workspace *w, q3t_prediction *frames, int32_t n, int32_t g) {
     int32_t vocab = p->code_vocab;
     q3t_linear(w, &p->heads[g], NULL, p->x, (size_t)p->t.c.hidden, n, p->logits, (size_t)vocab);

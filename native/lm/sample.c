@@ -1,4 +1,4 @@
-/* lm/sample.c - logits -> repetition penalty -> temperature -> top-k -> top-p -> one code. See lm/sample.h. */
+/* lm/sample.c - chooses a code from logits: repetition penalty, temperature, top-k, top-p, then a draw (lm/sample.h). */
 #include "lm/sample.h"
 #include "checkpoint/weights.h"
 #include <math.h>
@@ -27,7 +27,7 @@ void q3t_talker_scores(float *s, int32_t n, float penalty, const unsigned char *
     s[eos] = kept;
 }
 
-/* The k-th largest, k >= 1, of x (n,), which is reordered: quickselect with the middle element as pivot. */
+/* Returns the k-th largest element, k >= 1, of x (n,) and reorders x: quickselect with the middle element as pivot. */
 static float kth_largest(float *x, int32_t n, int32_t k) {
     int32_t lo = 0, hi = n - 1, want = k - 1;
     while (lo < hi) {
@@ -49,8 +49,8 @@ static float kth_largest(float *x, int32_t n, int32_t k) {
     return x[want];
 }
 
-/* The k-th largest of scores. The k-th largest of the maxima of LANES interleaved lanes is a lower bound of it; the few
- * scores that reach the bound are the candidates. */
+/* Returns the k-th largest of scores (n,). Score i belongs to lane i % LANES. The k-th largest of the maxima of the lanes is a
+ * lower bound of the result, so only the few scores that reach this bound are searched. scratch: n floats. */
 static float threshold(const float *scores, int32_t n, int32_t k, float *scratch) {
     if (k > LANES || n < 4 * LANES) {
         memcpy(scratch, scores, (size_t)n * sizeof(float));
@@ -74,10 +74,10 @@ typedef struct ranked {
     int32_t index;
 } ranked;
 
-/* Ascending by score, equal scores by index: the order of a stable sort. */
+/* 1 if x comes before y: ascending by score, equal scores by index, which is the order of a stable sort. */
 static int before(ranked x, ranked y) { return x.score != y.score ? x.score < y.score : x.index < y.index; }
 
-/* Heapsort, ascending. Not qsort, which may allocate. */
+/* Heapsort, ascending. qsort is not used, because it may allocate. */
 static void sort(ranked *a, int32_t n) {
     for (int32_t start = n / 2, end = n; end > 1;) {
         if (start > 0) {
@@ -99,8 +99,8 @@ static void sort(ranked *a, int32_t n) {
     }
 }
 
-/* Remove from order (m,), the indices of the candidates, the least likely ones whose cumulative probability is at most 1 - p;
- * the most likely one always stays. Returns how many stay. pair, prob: scratch (m,). Source: transformers TopPLogitsWarper. */
+/* order (m,): the indices of the candidates. Remove the least likely candidates whose cumulative probability is at most 1 - p; the
+ * most likely candidate always stays. Returns how many stay. pair, prob: scratch (m,). Source: transformers TopPLogitsWarper. */
 static int32_t top_p(const q3t_kernels *k, float p, const float *scores, int32_t *order, int32_t m, ranked *pair, float *prob) {
     for (int32_t i = 0; i < m; i++) pair[i] = (ranked){scores[order[i]], order[i]};
     sort(pair, m);

@@ -1,9 +1,8 @@
-/* lm/talker.c - prompt rows and code embeddings -> transformer -> logits of code 0.
+/* lm/talker.c - runs the talker: makes its input rows, runs its layers and computes the logits of code 0.
  *
- *   text id -> text_embedding -> fc1 -> silu -> fc2 \
- *                                                    + -> layers -> norm -> codec_head
- *   codec ids, speaker vector, 16 codes of a frame  /
- *
+ * An input row is the sum of a text part and a codec part. The text part is fc2(silu(fc1(text_embedding[text id]))). The codec part
+ * is the embedding of a codec id, the speaker vector, or the sum of the embeddings of the 16 codes of a frame. The layers, the
+ * final norm and codec_head follow.
  * Source: modeling_qwen3_tts.py, Qwen3TTSForConditionalGeneration.generate and Qwen3TTSTalkerForConditionalGeneration. */
 #include "lm/talker.h"
 
@@ -21,7 +20,7 @@ void q3t_talker_close(q3t_talker *t) {
     for (int i = 0; i < Q3T_PREFIXES; i++) q3t_arena_free(&t->prefixes[i].arena);
 }
 
-/* Compute the rows of n <= Q3T_COLUMNS ids: out (n, hidden). */
+/* Compute the projected text embeddings, out (n, hidden), of n <= Q3T_COLUMNS text ids. */
 static void project(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_t n, float *out) {
     const q3t_kernels *k = w->kernels;
     size_t text = (size_t)t->fc1.k, hidden = (size_t)t->t.c.hidden;
@@ -37,7 +36,7 @@ void q3t_talker_text(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_
     int32_t missing[Q3T_COLUMNS], count = 0, from = 0;
     for (int32_t i = 0; i <= n; i++) {
         if (count > 0 && (i == n || count == Q3T_COLUMNS)) {
-            /* copy to `out` before the cache: two ids of this round may share a row of the cache */
+            /* copied to `out` first and to the cache later, because two ids of this round may share a row of the cache */
             project(t, w, missing, count, t->x);
             for (int32_t j = from; j < i; j++)
                 for (int32_t m = 0; m < count; m++)
@@ -111,13 +110,13 @@ static void carve_prefix(q3t_prefix *e, const q3t_transformer *t, int speaker) {
     q3t_transformer_carve_cache(t, &e->cache, &e->arena, e->rows);
 }
 
-/* Cache the prefix of a prompt after its prefill; if the memory cannot be allocated, nothing is cached. */
+/* Add the prefix of a prompt to the prefix cache after the prefill. If the memory cannot be allocated, nothing is cached. */
 static void cache_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
     if (p->prefix_rows < 1 || p->prefix_rows > Q3T_PREFIX_ROWS || p->prefix_rows >= p->rows) return;
     q3t_prefix *e = &t->prefixes[0];
     int speaker = 0;
     for (int32_t i = 0; i < p->prefix_rows; i++) {
-        if (p->codec_ids[i] <= Q3T_ROW_REFERENCE) return; /* entries are not compared by reference codes */
+        if (p->codec_ids[i] <= Q3T_ROW_REFERENCE) return; /* same_prefix does not compare reference codes */
         speaker |= p->codec_ids[i] == Q3T_ROW_SPEAKER;
     }
     for (int i = 1; i < Q3T_PREFIXES; i++)
