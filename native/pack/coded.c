@@ -1,16 +1,16 @@
-/* pack/coded.c - pack bf16 weights into 12 bits without loss; kernels/formats.h describes the layout. Trained weights have similar
- * magnitudes and so few different high bytes; packing fails if a block has more exceptions than there is room for. */
+/* pack/coded.c - packs a bf16 matrix as CODED, 12 bits for each weight without loss (kernels/formats.h). Trained weights have
+ * similar magnitudes and so few different high bytes. Packing fails if a block has more exceptions than there is room for. */
 #include "base/arena.h"
 #include "pack/matrix.h"
 
-/* Copy inputs [first, first + Q3T_CODED_STEP) of row r to out; 0 beyond the matrix. */
+/* Copy inputs [first, first + Q3T_CODED_STEP) of row r to out; weights beyond the matrix are 0. */
 static void read_row(const q3t_matrix *m, int32_t r, int32_t first, uint16_t *out) {
     const int32_t left = m->k - first, n = r >= m->rows ? 0 : left < Q3T_CODED_STEP ? left : Q3T_CODED_STEP;
     memset(out, 0, Q3T_CODED_STEP * sizeof *out);
     if (n > 0) memcpy(out, (const char *)m->data + ((size_t)r * (size_t)m->k + (size_t)first) * 2, (size_t)n * 2);
 }
 
-/* table (16,): the most frequent high bytes of the rows of a block. */
+/* Find the 16 most frequent high bytes of a block of rows: table (16,). */
 static void choose_table(const q3t_matrix *m, int32_t block, uint8_t *table) {
     int32_t count[256] = {0};
     for (int32_t r = block * Q3T_CODED_ROWS; r < (block + 1) * Q3T_CODED_ROWS && r < m->rows; r++)
@@ -23,7 +23,7 @@ static void choose_table(const q3t_matrix *m, int32_t block, uint8_t *table) {
     }
 }
 
-/* Returns 0 if the block has more than q3t_coded_exceptions(m->k) exceptions. */
+/* Pack one block of rows into out. Returns 0 if the block has more than q3t_coded_exceptions(m->k) exceptions, else 1. */
 static int pack_block(const q3t_matrix *m, int32_t block, uint8_t *out) {
     uint8_t code[256], *at = out + q3t_coded_head_bytes(m->k);
     uint32_t *exceptions = (uint32_t *)(out + 16);

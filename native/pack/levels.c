@@ -1,5 +1,5 @@
-/* pack/levels.c - packs a matrix for q3t_pack; here to INT8 and INT4, whose weights are small integers (levels) times a scale.
- * kernels/formats.h describes the layouts and how weights are rounded. */
+/* pack/levels.c - defines q3t_pack, and packs a matrix to INT8 and INT4, in which a weight is a small integer, its level, times a
+ * scale. kernels/formats.h describes the layouts and how weights are rounded. */
 #include "pack/matrix.h"
 #include "base/arena.h"
 #include "kernels/bodies/level.h"
@@ -35,7 +35,7 @@ q3t_status q3t_quant_matrix_bytes(int32_t format, int32_t rows, int32_t k, size_
     return q3t_mul(((size_t)rows + Q3T_BLOCK - 1) / Q3T_BLOCK, q3t_quant_block_bytes(format, k), bytes);
 }
 
-/* Copy elements [first, first + n) of row r to out as floats; 0 beyond the matrix. */
+/* Copy elements [first, first + n) of row r to out as floats; elements beyond the matrix are 0. */
 static void widen(const q3t_matrix *m, int32_t r, int32_t first, int32_t n, float *out) {
     int32_t count = r >= m->rows ? 0 : m->k - first < n ? m->k - first : n;
     size_t at = (size_t)r * (size_t)m->k + (size_t)first;
@@ -48,7 +48,8 @@ static void widen(const q3t_matrix *m, int32_t r, int32_t first, int32_t n, floa
     for (int32_t i = count; i < n; i++) out[i] = 0;
 }
 
-/* Returns the largest |x| (n,), NaN if one is not finite. As integers, the bits of |x| have the order of |x|. */
+/* Returns the largest |x| of x (n,), or NaN if an element is not finite. The bits of |x|, read as integers, have the order of
+ * |x|. */
 static float max_magnitude(const float *x, int32_t n) {
     int32_t most = 0;
     float value;
