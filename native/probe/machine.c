@@ -1,5 +1,5 @@
-/* probe/machine.c - the limits of a machine, measured on a pool like a model's: reading memory, arithmetic in registers, and a
- * barrier of all threads. */
+/* probe/machine.c - measures the limits of a machine on a thread pool: how fast it reads memory, how fast it does arithmetic in
+ * registers, and how long a barrier of all threads takes. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/clock.h"
 #include "kernels/peaks/loops.h"
@@ -11,9 +11,9 @@
 #include <stdlib.h>
 
 enum { READ_BYTES = 1 << 18,     /* memory handed to a thread at a time */
-       ROUNDS = 4000,            /* of a loop of arithmetic in one item */
-       ITEMS = 32,               /* of a parallel run, for each thread */
-       SPINS = 10000,            /* of a waiting thread, before it yields its core */
+       ROUNDS = 4000,            /* rounds of a loop of arithmetic in one item */
+       ITEMS = 32,               /* items of a parallel run for each thread */
+       SPINS = 10000,            /* spins of a waiting thread before it yields its core */
        LINE = 64 };              /* bytes of a cache line */
 
 typedef struct flag {
@@ -118,7 +118,7 @@ typedef struct barrier {
     double seconds;
 } barrier;
 
-/* Item: a thread. No item ends before all have begun, so that each thread has exactly one. */
+/* Item: one thread's part of all barriers. No item ends before all items have begun, so each thread does exactly one item. */
 static void barrier_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     barrier *b = arg;
     flag *flags = b->probe->flags;
