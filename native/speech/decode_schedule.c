@@ -1,7 +1,9 @@
-/* speech/decode_schedule.c - see speech/decode_schedule.h. */
+/* speech/decode_schedule.c - decides after each generated frame whether the waiting frames must be decoded at once, so that
+ * playback does not run dry, and sets the length of the next chunk. */
 #include "speech/decode_schedule.h"
 
-static const double MARGIN = 1.5;  /* of the time to generate one more frame and to decode all that waits then */
+/* Playback should be ahead by MARGIN times the seconds to generate one more frame and to decode all frames that wait then. */
+static const double MARGIN = 1.5;
 
 int q3t_schedule_frame(q3t_schedule *s, double now, int32_t waiting, int32_t heard) {
     double generation = now - s->frame_start, lead = heard * s->frame_seconds - (now - s->playback_start);
@@ -11,7 +13,7 @@ int q3t_schedule_frame(q3t_schedule *s, double now, int32_t waiting, int32_t hea
         s->playback_start -= lead;
         lead = 0;
     }
-    /* slower than real time no chunk length helps */
+    /* a machine that is slower than playback runs dry with any chunk length */
     return generation + s->decode_seconds < s->frame_seconds && lead < MARGIN * (generation + (waiting + 1) * s->decode_seconds);
 }
 

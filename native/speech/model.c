@@ -1,5 +1,6 @@
-/* speech/model.c - open a model: tensors in, everything that sessions share out. Matrices stay in the caller's memory, usually
- * a mapped file; norms and biases are widened into the model's arena; the codec's weights are packed, or given packed. */
+/* speech/model.c - opens and closes a model, which holds everything that sessions share. Matrices stay in the caller's memory,
+ * usually a mapped file. Norms and biases are widened to float32 in the model's arena. The codec's weights are packed here, unless
+ * the caller gives packed weights. */
 #include "speech/model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -11,14 +12,14 @@ static q3t_matrix matrix(const q3t_tensor *t) {
     return (q3t_matrix){format[t->dtype], (int32_t)t->shape[0], (int32_t)t->shape[1], t->data};
 }
 
-/* A copy of a vector as f32, NULL while measuring. */
+/* Returns a copy of a vector as float32, or NULL in the measuring run (base/arena.h). */
 static const float *vector(q3t_arena *a, const q3t_tensor *t) {
     float *v = q3t_carve(a, (size_t)t->shape[0], sizeof(float));
     if (v) q3t_tensor_widen(t, 0, (size_t)t->shape[0], v);
     return v;
 }
 
-/* norm: the transformer's first slot, Q3T_W_TALKER_NORM or Q3T_W_PREDICTOR_NORM. */
+/* Carve and fill a transformer. norm: its first slot, Q3T_W_TALKER_NORM or Q3T_W_PREDICTOR_NORM. */
 static void carve_transformer(q3t_transformer *t, q3t_arena *a, const q3t_weights *w, int norm) {
     const int at = norm - Q3T_W_TALKER_NORM;
     int32_t half = t->c.head_dim / 2;
@@ -47,10 +48,10 @@ static void carve_transformer(q3t_transformer *t, q3t_arena *a, const q3t_weight
     }
 }
 
-/* The format of the activations that a matrix is multiplied with: of CODED, as of BF16. */
+/* Returns the format of the prepared columns that a matrix is multiplied by. CODED takes the columns of BF16. */
 static int32_t activation_format(const q3t_matrix *m) { return m->format == Q3T_FORMAT_CODED ? Q3T_FORMAT_BF16 : m->format; }
 
-/* Matrices that are multiplied with the same prepared activations must take the same format. */
+/* Returns Q3T_E_SHAPE unless matrices that are multiplied by the same prepared columns take the same format of columns. */
 static q3t_status check_formats(const q3t_transformer *t) {
     for (int32_t i = 0; i < t->c.layers; i++) {
         const q3t_block *b = &t->blocks[i];
@@ -61,7 +62,7 @@ static q3t_status check_formats(const q3t_transformer *t) {
     return Q3T_OK;
 }
 
-/* The error of a KV cache in bf16 is far below the error of quantised layers. */
+/* Returns the format of the KV cache. It is bf16 if the layers are quantised: their error is much larger than that of bf16. */
 static q3t_format kv_format(const q3t_transformer *t) {
     int32_t format = t->blocks[0].k.format;
     return format == Q3T_FORMAT_INT8 || format == Q3T_FORMAT_INT4 ? Q3T_FORMAT_BF16 : Q3T_FORMAT_F32;
@@ -121,7 +122,7 @@ static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t cou
         Q3T_TRY(q3t_codec_packed_bytes(&m->config, &bytes));
         if (bytes != o->codec_bytes) return Q3T_E_SHAPE;
     }
-    /* packed weights are only read: the cast undoes a const that is added again */
+    /* the cast removes const: q3t_codec_open only reads packed weights if it gets no tensors */
     Q3T_TRY(q3t_codec_open(&m->config, o->codec ? NULL : &m->weights, (void *)o->codec, &m->kernels, m->pool, &m->codec));
     return q3t_codec_work_open(m->codec, Q3T_CODEC_BATCH_FRAMES, &m->codec_work);
 }

@@ -1,4 +1,4 @@
-/* speech/model.h - a model: what all sessions of one checkpoint share. */
+/* speech/model.h - the model: weights, kernels, thread pool, caches and scratch that all sessions of one checkpoint share. */
 #ifndef Q3T_MODEL_H
 #define Q3T_MODEL_H
 #include "codec/decoder.h"
@@ -14,7 +14,7 @@ struct q3t_model {
     q3t_pool *pool;
     q3t_codec *codec;
     q3t_arena arena;
-    /* scratch and caches, used by one q3t_step at a time; no result depends on them */
+    /* scratch and caches: one q3t_step at a time uses them, and no result depends on what they hold before it */
     q3t_workspace workspace;
     q3t_talker talker;
     q3t_predictor predictor;

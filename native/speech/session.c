@@ -1,10 +1,10 @@
-/* speech/session.c - open, read and close a session. */
+/* speech/session.c - opens, reads and closes a session. */
 #include "speech/session.h"
 #include "base/small.h"
 #include <math.h>
 #include <stdlib.h>
 
-enum { MIN_FRAMES = 2 };  /* least min_frames; fixed in the reference */
+enum { MIN_FRAMES = 2 };  /* smallest min_frames; a constant in the reference */
 
 /* 1 if low <= id < high for all n ids. */
 static int ids_ok(const int32_t *ids, int32_t n, int32_t low, int32_t high) {
@@ -68,7 +68,7 @@ static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
     q3t_session_decoder_carve(&s->decoder, a, p->chunk_frames, q3t_frame_samples(c));
 }
 
-/* Copy ids into the session's arena, whose finished structures are const. */
+/* Copy n ids to `to`, in the session's arena. The fields of q3t_prompt are pointers to const, but the memory is writable. */
 static void copy(const int32_t *from, int32_t n, const int32_t *to) { memcpy((int32_t *)(uintptr_t)to, from, (size_t)n * sizeof(int32_t)); }
 
 static q3t_status open_parts(q3t_session *s, const q3t_session_params *p) {

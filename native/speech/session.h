@@ -10,18 +10,19 @@ struct q3t_session {
     q3t_prompt prompt;
     int32_t trailing, max_frames, min_frames, reference_frames;
     int32_t *trailing_ids;
-    float *prompt_rows, *trailing_rows;  /* (rows, hidden), (trailing, hidden): computed by the first step */
-    float *pad;                          /* (hidden,): the text part of the input after the trailing text */
+    float *prompt_rows, *trailing_rows;  /* computed by the first step: the talker's input for the prompt, (rows, hidden); the text
+                                            embeddings of trailing_ids, (trailing, hidden) */
+    float *pad;                          /* (hidden,): the text part of the input after the last trailing id */
     q3t_sampling talker, predictor;
     uint64_t seed, key;
     q3t_kv_cache cache, predictor_cache;
     float *hidden, *input;               /* (hidden,): the talker's last output and next input */
-    float *logits, *scores;              /* (vocab,), (5, vocab): scores, then a copy and the scratch of q3t_choose */
+    float *logits, *scores;              /* (vocab,); (5, vocab): the scores, a copy of them, and scratch of q3t_choose */
     int32_t *order;                      /* (vocab,): scratch of q3t_choose */
     float *predictor_logits;             /* (code_groups - 1, code_vocab) */
     unsigned char *seen;                 /* (vocab,): 1 for each value of code 0 generated so far */
-    int32_t *codes;                      /* (reference_frames + max_frames, code_groups): the reference, then the generated frames */
-    int32_t *forced;                     /* (forced_frames, code_groups): codes that are taken instead of chosen ones */
+    int32_t *codes;                      /* (reference_frames + max_frames, code_groups): reference, then generated frames */
+    int32_t *forced;                     /* (forced_frames, code_groups): codes that are taken instead of chosen codes */
     int32_t frames, forced_frames, positions, cached_rows;
     q3t_state state;
     q3t_status status;                   /* the first failure; the session then makes no more frames */

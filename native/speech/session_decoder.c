@@ -1,12 +1,13 @@
-/* speech/session_decoder.c - see speech/session_decoder.h. The counters are atomic, so that a decoder without a thread takes
- * no lock; with a thread, the mutex and the condition are what the two sides wait on. */
+/* speech/session_decoder.c - decodes the frames of sessions into their ring buffers, on the model's thread pool or on a decoder
+ * thread of the session. The counters are atomic, so that a decoder without a thread takes no lock. With a thread, the thread and
+ * the session wait for each other with a mutex and a condition variable. */
 #define _POSIX_C_SOURCE 200809L
 #include "speech/session_decoder.h"
 #include "base/clock.h"
 #include "base/small.h"
 #include <unistd.h>
 
-enum { RING_FRAMES = 32 };  /* frames that the ring holds at least */
+enum { RING_FRAMES = 32 };  /* least capacity of the ring, in frames */
 
 void q3t_session_decoder_carve(q3t_session_decoder *d, q3t_arena *a, int32_t chunk_frames, int32_t frame_samples) {
     int32_t longest = chunk_frames ? chunk_frames : Q3T_STEADY_CHUNK, frames = q3t_max(2 * longest, RING_FRAMES);
@@ -18,15 +19,15 @@ void q3t_session_decoder_carve(q3t_session_decoder *d, q3t_arena *a, int32_t chu
     d->scratch = q3t_carve(a, (size_t)longest * (size_t)frame_samples, sizeof(float));
 }
 
-/* Leading frames of the reference that only pass through the codec's transformer: they are too far before frame d->silent,
- * the first that is heard, to change its samples otherwise. */
+/* Returns how many leading frames of the reference are decoded by q3t_codec_skip. They change the samples of frame d->silent, the
+ * first that is heard, only through the codec's transformer: they are too far before it for the convolutions. */
 static int32_t skipped(const q3t_session_decoder *d) {
     int32_t reach = q3t_codec_reach(d->codec);
     return d->silent > reach ? d->silent - reach : 0;
 }
 
-/* Frames to decode next, or 0. with_others: another session is decoded in the same call, which reads the weights once for
- * both: then half a chunk is enough, and from then on the two sessions wait for the same frames. */
+/* Returns how many frames to decode now; 0: wait for more frames. with_others: 1 if another session is decoded in the same call,
+ * which reads the weights once for both. Then half a chunk is enough, and later chunks of the two sessions come due together. */
 static int32_t due(q3t_session_decoder *d, int with_others) {
     int32_t done = atomic_load(&d->decoded), waiting = atomic_load(&d->available) - done;
     int32_t next = d->chunk ? d->chunk : done < d->silent ? Q3T_STEADY_CHUNK : d->schedule.chunk;
@@ -51,8 +52,8 @@ static void append(q3t_session_decoder *d, const float *samples, int64_t n) {
     atomic_store(&d->written, at + n);
 }
 
-/* Add the frames of a finished call, which lie in scratch, to the ring. start, end: of the decoding; seconds: the session's
- * share of it. */
+/* Add the samples of a finished call, which are in d->scratch, to the ring. start, end: when the decoding began and ended; seconds:
+ * the part of this time that counts for the session. */
 static void deliver(q3t_session_decoder *d, const q3t_codec_call *call, double start, double end, double seconds) {
     int32_t done = atomic_load(&d->decoded), n = call->frames;
     if (d->pipeline) pthread_mutex_lock(&d->mutex);
@@ -74,7 +75,7 @@ static void deliver(q3t_session_decoder *d, const q3t_codec_call *call, double s
     }
 }
 
-/* Decode the next part[i] frames of each of n decoders of one codec. */
+/* Decode the next part[i] frames of decoders[i], for n decoders of one codec. */
 static void decode(q3t_session_decoder *const *decoders, const int32_t *part, int32_t n, q3t_codec_work *work, q3t_pool *pool) {
     q3t_codec_call calls[Q3T_DECODED_TOGETHER];
     const q3t_codec *codec = decoders[0]->codec;
@@ -89,7 +90,7 @@ static void decode(q3t_session_decoder *const *decoders, const int32_t *part, in
             double from = q3t_now(), to;
             q3t_codec_skip(codec, work, pool, &call);
             to = q3t_now();
-            start += to - from; /* no part of the time that the others share */
+            start += to - from; /* the other sessions do not share the time of skipped frames */
             deliver(d, &call, from, to, to - from);
         } else {
             frames += part[i];

@@ -1,8 +1,8 @@
-/* speech/session_decoder.h - the codec's decoder of one session: frames of codes in, samples out of a ring buffer.
+/* speech/session_decoder.h - the decoder of one session: decodes the session's frames into a ring buffer of samples.
  *
- * The session appends frames to an array, and the decoder follows. Without a thread of its own (pipeline 0),
- * q3t_session_decoders_run decodes what is due of several sessions together, on the model's thread pool; with one
- * (pipeline 1), that thread decodes. The samples are the same. */
+ * The session appends frames of codes to an array, and the decoder decodes them when the decode schedule says so. If the session
+ * has no decoder thread (pipeline 0), q3t_session_decoders_run decodes the due frames of several sessions together, on the model's
+ * thread pool. If it has one (pipeline 1), that thread decodes. The samples are the same. */
 #ifndef Q3T_SESSION_DECODER_H
 #define Q3T_SESSION_DECODER_H
 #include "codec/decoder.h"
@@ -11,43 +11,44 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-enum { Q3T_DECODED_TOGETHER = 32 };  /* sessions in one call of q3t_session_decoders_run at most */
+enum { Q3T_DECODED_TOGETHER = 32 };  /* most sessions in one call of q3t_session_decoders_run */
 
 typedef struct q3t_session_decoder {
     const q3t_codec *codec;
     q3t_codec_state *state;
     const int32_t *codes;           /* (frames, groups); frames are appended before q3t_session_decoder_push */
     int32_t groups, frame_samples;
-    int32_t chunk;                  /* frames decoded at a time; 0: as the schedule says */
+    int32_t chunk;                  /* frames in a chunk; 0: the schedule decides */
     int32_t silent;                 /* leading frames whose samples are dropped: the reference of a cloned voice */
     q3t_schedule schedule;
     int early;                      /* what q3t_schedule_frame returned: decode the waiting frames at once */
-    float *ring, *scratch;          /* (capacity,); (longest chunk * frame_samples,) */
-    int64_t capacity;
-    atomic_int available, decoded;  /* frames in `codes`; of these, decoded */
-    atomic_int finished, stop;      /* no more frames will come; the thread must end */
+    float *ring, *scratch;          /* (capacity,); (frames of the longest chunk * frame_samples,) */
+    int64_t capacity;               /* samples */
+    atomic_int available, decoded;  /* frames in `codes`; decoded frames */
+    atomic_int finished, stop;      /* 1: no more frames will come; 1: the thread must end */
     atomic_int status;              /* q3t_status of the decoding */
-    _Atomic int64_t written, read;  /* samples that went into the ring and came out of it since the start */
-    double seconds;                 /* decoding time, of chunks decoded together its share; pipeline 0 only */
-    int32_t pipeline, started;      /* started: the thread runs */
-    pid_t process;                  /* in which the thread was started */
-    q3t_codec_work *work;           /* of the thread */
+    _Atomic int64_t written, read;  /* samples put into the ring and taken out of it since the start */
+    double seconds;                 /* decoding time; of chunks decoded together, this session's share; pipeline 0 only */
+    int32_t pipeline, started;      /* started: 1 if the thread runs */
+    pid_t process;                  /* process in which the thread was started */
+    q3t_codec_work *work;           /* scratch of the thread */
     pthread_t thread;
     pthread_mutex_t mutex;          /* pipeline 1 only */
     pthread_cond_t changed;
 } q3t_session_decoder;
 
-/* Carve the ring and the scratch; chunk_frames: of q3t_session_params. */
+/* Carve the ring and the scratch. chunk_frames: the field of q3t_session_params. frame_samples: samples in a frame. */
 void q3t_session_decoder_carve(q3t_session_decoder *d, q3t_arena *a, int32_t chunk_frames, int32_t frame_samples);
-/* After carving and after the caller has set codec, codes, groups, silent and pipeline. */
+/* Make the state of the stream and, with pipeline 1, start the thread. Called after carving, and after the caller has set codec,
+ * codes, groups, silent and pipeline. Returns Q3T_E_SIZE, Q3T_E_MEMORY or Q3T_E_THREAD on failure. */
 q3t_status q3t_session_decoder_open(q3t_session_decoder *d);
-/* Stops the thread at the end of its chunk and frees everything. A forked child does not have the thread and only frees. */
+/* Stop the thread at the end of its chunk and free everything. In a forked child the thread does not exist and is not stopped. */
 void q3t_session_decoder_close(q3t_session_decoder *d);
-/* `available` frames are in the array now; finished: 1 if no more will come. */
+/* Tell the decoder that the array has `available` frames now. finished: 1 if no more frames will come. */
 void q3t_session_decoder_push(q3t_session_decoder *d, int32_t available, int finished);
-/* Decode what is due and has room in the ring, of n <= Q3T_DECODED_TOGETHER decoders of one codec; those with a thread are
- * skipped. A failure is in the status of its decoder. */
+/* Decode the frames of n <= Q3T_DECODED_TOGETHER decoders of one codec that are due and have room in the ring. Decoders with a
+ * thread are skipped. If decoding fails, the decoder's field `status` says why. */
 void q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool);
-/* Copy out up to `capacity` samples and return how many; wait: as of q3t_session_read. */
+/* Copy up to `capacity` samples from the ring to samples. Returns how many. wait: as in q3t_session_read. */
 int32_t q3t_session_decoder_read(q3t_session_decoder *d, float *samples, int32_t capacity, int wait);
 #endif

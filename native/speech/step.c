@@ -1,19 +1,18 @@
-/* speech/step.c - one step: advance n sessions by one frame.
- *
- *   prompt or last frame -> talker -> scores -> code 0 -> code predictor -> codes 1 .. 15 -> next input
- *                                                                       \-> decoder -> samples
+/* speech/step.c - the step, which advances the sessions of a batch by one frame. In a session's first step the prompt is
+ * prefilled; in a later step the talker runs on the input made from the last frame. From the talker's logits code 0 is chosen. The
+ * code predictor makes codes 1 .. 15, and the 16 codes are the talker's next input. Then the frames that are due are decoded.
  *
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerForConditionalGeneration.forward, and GenerationMixin._sample. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/clock.h"
 #include "speech/session.h"
 
-enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one forward pass: the code predictor begins with two columns for each */
+enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one forward pass: the code predictor begins with two columns for each session */
 _Static_assert((int)GROUP <= (int)Q3T_DECODED_TOGETHER, "the decoders of a group run together");
 
 static int running(const q3t_session *s) { return s->state == Q3T_RUNNING && s->status == Q3T_OK; }
 
-/* The prefill, and the embeddings of the trailing text. */
+/* The first step of a session: compute the embeddings of the trailing text, and prefill the prompt. */
 static void first_step(q3t_model *m, q3t_session *s) {
     double start = q3t_now();
     q3t_talker_embed(&m->talker, &m->workspace, &s->prompt, s->prompt_rows);
@@ -24,7 +23,7 @@ static void first_step(q3t_model *m, q3t_session *s) {
     s->prefill_seconds = q3t_now() - start;
 }
 
-/* Advance the talker of every running session: hidden and logits. */
+/* Run the talker for every running session: sets hidden and logits of the session. */
 static void talker(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     q3t_column columns[GROUP];
     const float *inputs[GROUP];
@@ -66,7 +65,7 @@ static void choose(const q3t_model *m, q3t_session *s) {
         q3t_session_frame(s, s->frames)[0] = forced[0];
         return;
     }
-    float *work = s->scores + vocab; /* a copy: the scores are for q3t_session_peek */
+    float *work = s->scores + vocab; /* q3t_choose overwrites its input, and q3t_session_peek returns s->scores */
     memcpy(work, s->scores, vocab * sizeof(float));
     double u = s->talker.greedy ? 0 : q3t_draw(s->seed, s->key, (uint32_t)s->frames, 0);
     int32_t code = q3t_choose(&m->kernels, &s->talker, work, c->vocab, u, work + vocab, s->order);
@@ -113,7 +112,7 @@ static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     }
 }
 
-/* One frame of n <= GROUP sessions; *status[i]: out, the q3t_status of session i. */
+/* Advance n <= GROUP sessions by one frame. *status[i]: out, the q3t_status of session i. */
 static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, int32_t *const *status) {
     talker(m, sessions, n);
     for (int32_t i = 0; i < n; i++)
