@@ -1,13 +1,15 @@
-/* voice/codec_encoder.c - the codec's encoder, from a recording to codes:
+/* voice/codec_encoder.c - runs the codec's encoder, which turns a recording into codes. In this order (k is the number of taps of
+ * a convolution; k7 is a convolution of 7 taps):
  *
- *   convolutions: conv k7 1 -> C; in each stage, units x + k1(elu(k3(elu(x)))), then elu and conv k = 2 stride to twice the
- *                 channels; elu, conv k3 -> (rows, hidden)
- *   transformer over all rows: layer norm, attention to all earlier positions, gelu
- *   conv k = 2 stride, edges repeated -> one row for each frame
- *   quantizer: one semantic code; then acoustic codes, each of the residual that the codes before leave
+ *   convolutions   k7 from 1 channel to config.filters; in each stage, residual units x + k1(elu(k3(elu(x)))), then elu and a
+ *                  convolution with k = 2 * stride to twice the channels; at the end elu and k3; result (rows, hidden)
+ *   transformer    on all rows: layer norm, attention to the position itself and all earlier ones, gelu
+ *   halving        a convolution with k = 2 * stride, whose input repeats its first and last row; one row for each frame
+ *   quantizer      one semantic code, then acoustic codes; each acoustic code is of the residual that the acoustic codes before
+ *                  it leave
  *
- * The convolutions are causal and take a few frames of the recording at a time: a window holds the rows before them. Zeros
- * fill the last stride. The transformer goes layer by layer over all positions, so that one layer's KV cache is enough.
+ * The convolutions are causal and take a few frames of the recording at a time: a window holds the rows before these frames.
+ * Zeros fill the last stride. The transformer runs layer by layer on all positions, so that the KV cache of one layer is enough.
  * Source: modeling_mimi.py, MimiEncoder, MimiTransformerModel, MimiSplitResidualVectorQuantizer. */
 #include "voice/codec_encoder.h"
 #include "attention/kv_cache.h"
@@ -19,7 +21,7 @@ enum { SEGMENT = 8,    /* frames that the convolutions take at a time */
        BLOCK = 128,    /* rows that the transformer and the quantizer take at a time */
        QUERIES = 16 }; /* positions whose attention is handed to a thread at a time */
 
-/* The input of a convolution: the last rows of the segment before, then the rows of this segment. */
+/* The input of a convolution: `history` rows, the last of the segment before, then the rows of this segment. */
 typedef struct window {
     float *x;                        /* (history + rows, channels) */
     int32_t history, channels;
@@ -29,22 +31,22 @@ typedef struct window {
 typedef struct pass {
     const q3t_encoder *e;
     q3t_arena arena;
-    int32_t rows, frames;            /* of the transformer */
+    int32_t rows, frames;            /* rows of the transformer; frames of codes */
     /* convolutions */
     window samples, unit[Q3T_ENCODER_STAGES][Q3T_ENCODER_UNITS], down[Q3T_ENCODER_STAGES], last;
-    float *raw, *half;               /* rows of the widest stage: input of a stage; between the convolutions of a unit */
+    float *raw, *half;               /* rows of the largest stage: input of a stage; values between the convolutions of a unit */
     /* transformer */
-    float *x;                        /* (halving + rows + halving, hidden): edge, rows, edge */
-    float *h, *qkv, *mixed, *wide;   /* (BLOCK, ..) */
+    float *x;                        /* (halving + rows + halving, hidden): an edge, the rows, an edge */
+    float *h, *qkv, *mixed, *wide;   /* (BLOCK, width of each): intermediate results of a layer */
     float *cos, *sin;                /* (rows, head_dim / 2) */
-    q3t_kv_cache cache;              /* of one layer, f32 */
+    q3t_kv_cache cache;              /* keys and values of one layer, f32 */
     float *scores;                   /* (threads, score_floats) */
     size_t score_floats;
     /* quantizer */
     float *latent, *residual, *dots; /* (BLOCK, hidden), (BLOCK, codebook_dim), (BLOCK, codebook_size) */
 } pass;
 
-/* The rows of this segment. */
+/* Returns where the rows of this segment begin in a window. */
 static float *rows_of(const window *w) { return w->x + (size_t)w->history * (size_t)w->channels; }
 
 /* ------------------------------------------------------------ opening */
@@ -130,7 +132,7 @@ static void elu_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     j->kernels->elu(j->y + at, j->x + at, (end - begin) * j->channels);
 }
 
-/* y = elu(x), (rows, channels) */
+/* y = elu(x); x, y: (rows, channels). */
 static void elu(const pass *p, float *y, const float *x, int32_t rows, int32_t channels) {
     elu_job j = {.kernels = &p->e->kernels, .x = x, .y = y, .channels = channels};
     q3t_pool_run(p->e->pool, rows, 8192 / channels + 1, elu_task, &j);
@@ -141,7 +143,7 @@ static void advance(const window *w, int32_t rows) {
     memmove(w->x, w->x + (size_t)rows * (size_t)w->channels, (size_t)w->history * (size_t)w->channels * sizeof(float));
 }
 
-/* Stage i over the `rows` rows in p->raw; to: the input of the next stage. Returns the number of its rows. */
+/* Run stage i on the `rows` rows in p->raw. to: out, the input of the next stage. Returns the number of rows of `to`. */
 static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
     const q3t_encoder_stage *s = &p->e->stage[i];
     int32_t channels = s->channels, narrow = channels / p->e->config.compress, strides = q3t_ceil_div(rows, s->rate);
@@ -150,7 +152,7 @@ static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
         elu(p, rows_of(w), p->raw, rows, channels);
         run(p, (q3t_conv_step){.conv = &s->unit[u].conv1, .x = w->x, .ldx = (size_t)channels, .y = p->half, .ldy = (size_t)narrow,
                                .rows = rows, .epilogue = Q3T_EPILOGUE_ELU});
-        /* the window's rows are not needed any more: they hold the second convolution's output before it is added */
+        /* the rows of the window are not needed any more: they take the output of conv2 before it is added to p->raw */
         advance(w, rows);
         run(p, (q3t_conv_step){.conv = &s->unit[u].conv2, .x = p->half, .ldx = (size_t)narrow, .y = rows_of(w), .ldy = (size_t)channels,
                                .rows = rows, .epilogue = Q3T_EPILOGUE_ADD, .residual = p->raw});
@@ -165,7 +167,8 @@ static int32_t run_stage(pass *p, int32_t i, int32_t rows, float *to) {
     return strides;
 }
 
-/* A segment: n samples, SEGMENT frames but for the last segment -> rows of the transformer at x. Returns the number of rows. */
+/* Run the convolutions on one segment: n samples, which are SEGMENT frames except in the last segment. x: out, rows of the
+ * transformer's input. Returns the number of rows. */
 static int32_t convolve(pass *p, const float *samples, int32_t n, float *x) {
     const q3t_encoder *e = p->e;
     const q3t_encoder_config *c = &e->config;
@@ -182,7 +185,7 @@ static int32_t convolve(pass *p, const float *samples, int32_t n, float *x) {
 }
 
 /* ------------------------------------------------------------ transformer */
-/* Angles are rounded to float32, as in the reference. */
+/* Compute the cosines and sines of the rotary embedding. Angles are rounded to float32, as in the reference. */
 static void rotations(const pass *p) {
     int32_t half = p->e->config.transformer.head_dim / 2;
     for (int32_t t = 0; t < p->rows; t++)
@@ -215,7 +218,7 @@ static void norm(block *b, const float *weight, const float *bias) {
     q3t_pool_run(b->p->e->pool, b->rows, 8, norm_task, b);
 }
 
-/* Rotate the queries and keys of positions of the block; store keys and values. */
+/* Item: a position of the block. Rotates its queries and keys, and stores its keys and values. */
 static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const block *b = arg;
     const pass *p = b->p;
@@ -234,7 +237,7 @@ static void store_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* Item: KV head * parts + part of QUERIES positions. */
+/* Item: KV head * parts + part, where a part is QUERIES positions of the block. Computes their attention. */
 static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const block *b = arg;
     const pass *p = b->p;
@@ -250,7 +253,7 @@ static void attend_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* A layer over one block of positions, after the blocks before it. */
+/* Run a layer on the positions [first, first + rows). The layer must have run on all earlier positions. */
 static void run_layer(const pass *p, const q3t_encoder_layer *l, int32_t first, int32_t rows) {
     const q3t_transformer_config *t = &p->e->config.transformer;
     size_t hidden = (size_t)t->hidden, width = (size_t)t->heads * (size_t)t->head_dim, inter = (size_t)t->intermediate;
@@ -283,10 +286,11 @@ static void repeat_edges(const pass *p) {
 typedef struct search {
     const pass *p;
     int32_t group;
-    int32_t *codes;       /* of the block's first frame */
+    int32_t *codes;       /* out: codes of the frames of the block, (frames, code_groups) */
 } search;
 
-/* The code of each frame: the nearest vector, the first of equally near ones. The vector is subtracted from the residual. */
+/* Item: a frame. Its code is the index of the codebook vector nearest to the residual; of equally near vectors, the first. The
+ * vector is subtracted from the residual. */
 static void nearest_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const search *s = arg;
     const q3t_encoder *e = s->p->e;
@@ -310,7 +314,7 @@ static void quantize_block(const pass *p, int32_t frames, int32_t *codes) {
     size_t hidden = (size_t)e->config.transformer.hidden, dim = (size_t)e->config.codebook_dim;
     for (int32_t g = 0; g < e->config.code_groups; g++) {
         search s = {.p = p, .group = g, .codes = codes};
-        /* the acoustic codes begin with a projection of their own: they do not use the residual of the semantic code */
+        /* the first acoustic code starts from another projection of the frame: it does not use the residual of the semantic code */
         if (g < 2)
             run(p, (q3t_conv_step){.conv = g ? &e->acoustic : &e->semantic, .x = p->latent, .ldx = hidden, .y = p->residual, .ldy = dim,
                                    .rows = frames});

@@ -1,5 +1,5 @@
-/* voice/codec_encoder_pack.c - open the codec's encoder: check sizes, find and pack every tensor, divide codebook vectors by
- * their usage. */
+/* voice/codec_encoder_pack.c - prepares the weights of the codec's encoder: checks sizes, finds and packs every tensor, and divides
+ * codebook vectors by their usage. */
 #include "voice/codec_encoder.h"
 #include "base/small.h"
 #include <math.h>
@@ -33,7 +33,7 @@ static q3t_status check_config(const q3t_encoder_config *c) {
     return samples <= MAX_FRAME && (int64_t)c->filters << c->stages <= MAX_WIDTH ? Q3T_OK : Q3T_E_CONFIG;
 }
 
-/* Samples in a frame of codes. */
+/* Returns the samples in a frame of codes. */
 static int32_t frame_samples(const q3t_encoder_config *c) {
     int32_t n = c->halving;
     for (int32_t i = 0; i < c->stages; i++) n *= c->rates[i];
@@ -46,7 +46,7 @@ static void load_conv(q3t_loader *from, q3t_arena *a, q3t_conv *conv, int32_t sl
                                                    .kernel = kernel, .fold = fold});
 }
 
-/* A matrix (out, in), or a convolution with one tap (out, in, 1) where kernel is 1; no bias. */
+/* Load a matrix without bias. kernel: 0 if its tensor is (out, in), 1 if it is the convolution (out, in, 1). */
 static void load_linear(q3t_loader *from, q3t_arena *a, q3t_conv *conv, int32_t slot, int32_t layer, int32_t in, int32_t out,
                         int32_t kernel) {
     q3t_load_conv(from, a, conv, &(q3t_conv_shape){.slot = slot, .bias_slot = -1, .layer = layer, .in = in, .out = out, .kernel = kernel});
@@ -91,7 +91,8 @@ static void carve_layer(q3t_encoder *e, q3t_encoder_layer *l, q3t_arena *a, q3t_
     l->mlp_scale = q3t_load_vector(from, a, Q3T_W_ENCODER_MLP_SCALE, i, n);
 }
 
-/* Divide the packed sums of a codebook by their usage (codebook_size,): vectors; norms: out, their squared lengths. */
+/* Divide the packed sums of a codebook by their usage (codebook_size,); the results are the codebook vectors. norms: out,
+ * (codebook_size,), their squared lengths. */
 static void divide(const q3t_conv *book, const q3t_tensor *usage, float *norms) {
     for (int32_t k = 0; k < book->out; k++) {
         float *v = (float *)book->w + (size_t)(k / Q3T_BLOCK) * (size_t)book->in * Q3T_BLOCK + k % Q3T_BLOCK;
@@ -125,7 +126,7 @@ static void carve_quantizer(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
 static void carve(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
     const q3t_encoder_config *c = &e->config;
     const q3t_transformer_config *t = &c->transformer;
-    /* one input channel: the elements of the kernel become the inputs of one tap */
+    /* there is one input channel: the whole kernel becomes the inputs of one tap */
     load_conv(from, a, &e->in, Q3T_W_ENCODER_IN, 0, 1, c->filters, c->kernel, c->kernel);
     carve_stages(e, a, from);
     load_conv(from, a, &e->out, Q3T_W_ENCODER_OUT, 0, e->width, t->hidden, c->last_kernel, 1);
@@ -133,7 +134,7 @@ static void carve(q3t_encoder *e, q3t_arena *a, q3t_loader *from) {
     for (int32_t i = 0; i < t->layers; i++) carve_layer(e, layers ? &layers[i] : &measured, a, from, i);
     e->layers = layers;
     float *inv = q3t_carve(a, (size_t)t->head_dim / 2, sizeof(float));
-    /* each step in float32, as the reference computes it */
+    /* the exponent, the power and its inverse are computed in float32, as in the reference */
     for (int32_t i = 0; inv && i < t->head_dim / 2; i++)
         inv[i] = 1.0f / powf((float)t->rope_theta, (float)(2 * i) / (float)t->head_dim);
     e->inv_freq = inv;

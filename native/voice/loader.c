@@ -1,4 +1,4 @@
-/* voice/loader.c - see voice/loader.h. */
+/* voice/loader.c - finds the tensors of an encoder in the caller's list, checks their shapes, and widens or packs them. */
 #include "voice/loader.h"
 
 const q3t_tensor *q3t_load_tensor(q3t_loader *l, int32_t slot, int32_t layer, int32_t dims, int64_t a, int64_t b, int64_t c) {
@@ -16,7 +16,8 @@ const q3t_tensor *q3t_load_tensor(q3t_loader *l, int32_t slot, int32_t layer, in
     return NULL;
 }
 
-/* The tensors that were asked for are distinct and were found: as many as the list has means each exactly once. */
+/* Every tensor that was loaded was found, and no tensor is loaded twice. So if as many were found as the list has, each was loaded
+ * exactly once. */
 q3t_status q3t_loader_status(const q3t_loader *l) { return l->status == Q3T_OK && l->found != l->count ? Q3T_E_SHAPE : l->status; }
 
 const float *q3t_load_vector(q3t_loader *l, q3t_arena *a, int32_t slot, int32_t layer, int32_t n) {

@@ -1,9 +1,9 @@
-/* voice/mel_spectrogram.c - samples to log-mel rows (n / 256, 128):
+/* voice/mel_spectrogram.c - computes the log-mel spectrogram (n / 256, 128) of n samples, in this order:
  *
- *   reflect 384 samples at both ends -> frames of 1024, hop 256, periodic Hann window
- *   -> |DFT| -> mel filters (Slaney's scale and normalisation, 0 .. 12000 Hz) -> log
+ *   reflect 384 samples at both ends; cut 1024 samples every 256 samples, with a periodic Hann window; take the magnitude of the
+ *   discrete Fourier transform; apply mel filters (Slaney's scale and normalisation, 0 .. 12000 Hz); take the logarithm.
  *
- * The transform is computed in double; the encoder takes far longer.
+ * The transform is computed in double, which costs little beside the speaker encoder.
  * Source: modeling_qwen3_tts.py, mel_spectrogram; librosa.filters.mel. */
 #include "voice/mel_spectrogram.h"
 #include <math.h>
@@ -13,11 +13,11 @@ enum { FFT = Q3T_MEL_FFT, HOP = Q3T_MEL_HOP, BINS = Q3T_MEL_BINS, LINES = FFT / 
 
 static const double pi = 3.14159265358979323846;
 
-/* Slaney's scale: linear below 1000 Hz, logarithmic above. */
+/* Slaney's mel scale: linear below 1000 Hz, logarithmic above. */
 static double to_mel(double hz) { return hz < 1000 ? hz * 3 / 200 : 15 + log(hz / 1000) * 27 / log(6.4); }
 static double to_hz(double mel) { return mel < 15 ? mel * 200 / 3 : 1000 * exp((mel - 15) * log(6.4) / 27); }
 
-/* The triangular filter of each bin. */
+/* Compute the triangular filter of each bin. */
 static void fill_bank(q3t_mel *mel) {
     double top = to_mel(TOP), step = top / (BINS + 1);
     for (int32_t b = 0; b < BINS; b++) {
@@ -51,14 +51,14 @@ void q3t_mel_carve(q3t_mel *mel, q3t_arena *a) {
 
 int32_t q3t_mel_frames(int32_t n) { return n / HOP; }
 
-/* Sample i of the reflected signal; the first and the last sample are not repeated. */
+/* Returns sample i of the reflected signal x (n,), i < 0 or i >= n included. The first and the last sample are not repeated. */
 static double reflected(const float *x, int32_t n, int32_t i) {
     if (i < 0) i = -i;
     if (i >= n) i = 2 * (n - 1) - i;
     return x[i];
 }
 
-/* In-place radix-2 transform of (re, im) (FFT,), which are in bit-reversed order. */
+/* Fourier transform of re + i im, in place, by radix 2. re, im: (FFT,), in bit-reversed order at the start. */
 static void transform(const q3t_mel *mel, double *re, double *im) {
     for (int32_t half = 1; half < FFT; half *= 2)
         for (int32_t i = 0; i < FFT; i += 2 * half)

@@ -1,14 +1,17 @@
-/* voice/speaker_encoder.c - the speaker encoder: ECAPA-TDNN over T mel rows, channel-last, to one speaker vector:
+/* voice/speaker_encoder.c - the speaker encoder, an ECAPA-TDNN: computes one speaker vector from the T rows of a mel spectrogram.
+ * conv is a convolution, k1 a convolution with one tap, [a, b] the channels of a and b side by side; means, sums and the softmax
+ * are over the T rows:
  *
- *   x = relu(conv k5(mel))
- *   blocks: h = relu(k1 x); parts of h: p0, p1 = relu(conv p1), pi = relu(conv(pi + p(i-1)))
- *           x += sigmoid(k1 relu(k1 mean(h'))) * h',  h' = relu(k1 h)
- *   y = relu(k1 [outputs of the blocks])
- *   w = softmax over T of k1 tanh(relu(k1 [y, mean(y), std(y)]))
- *   vector = k1 [sum w y, sqrt(sum w (y - mean)^2)]
+ *   x = relu(conv(mel))
+ *   each block:   h = relu(k1 x), cut into parts p0, p1, p2, ... of its channels
+ *                 in h, p1 = relu(conv p1), then for i = 2, 3, ... pi = relu(conv(pi + p(i - 1)))
+ *                 g = relu(k1 h); x += sigmoid(k1 relu(k1 mean(g))) * g
+ *   y = relu(k1 [the outputs of all blocks])
+ *   w = softmax(k1 tanh(relu(k1 [y, mean(y), deviation(y)])))
+ *   m = sum(w y); vector = k1 [m, sqrt(sum(w (y - m)^2))]
  *
- * Convolutions keep the number of rows: their input is reflected at both ends. Sums over T are in double. Memory: a few rows
- * of channels for each row of mel.
+ * Convolutions keep the number of rows: their input is reflected at both ends. Sums over the T rows are computed in double. The
+ * memory used grows with T.
  * Source: modeling_qwen3_tts.py, Qwen3TTSSpeakerEncoder. */
 #include "base/small.h"
 #include "conv/run.h"
@@ -18,7 +21,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { BLOCK = 256,      /* rows at a time in steps that need not hold all rows */
+enum { BLOCK = 256,      /* rows that are computed at a time where not all rows must be in memory */
        COLUMNS = 32,     /* channels handed to a thread at a time in sums over T */
        MAX_LAYERS = 8, MAX_CHANNELS = 16384 };
 
@@ -31,17 +34,17 @@ struct q3t_speaker {
     q3t_speaker_config config;
     q3t_kernels kernels;
     q3t_pool *pool;
-    atomic_int stop;                 /* of q3t_speaker_stop */
+    atomic_int stop;                 /* 1 after q3t_speaker_stop */
     q3t_arena arena;
     q3t_mel mel;
-    int32_t joined;                  /* channels of all blocks' outputs together */
+    int32_t joined;                  /* channels of the outputs of all blocks together */
     q3t_conv in, mfa, attention, weigh, out;
     speaker_block block[MAX_LAYERS];
 };
 
 static int32_t last_of(const q3t_speaker *s) { return s->config.layers - 1; }
 static int32_t blocks_of(const q3t_speaker *s) { return s->config.layers - 2; }
-/* Rows that a convolution reads beyond each end. */
+/* Returns how many rows a convolution reads beyond each end of its input. */
 static int32_t edge(const q3t_conv *c) { return (c->taps - 1) * c->dilation / 2; }
 
 /* ------------------------------------------------------------ opening */
@@ -131,7 +134,8 @@ void q3t_speaker_close(q3t_speaker *s) {
 }
 
 /* ------------------------------------------------------------ sums over T */
-/* Arguments of the tasks that go over T, channel by channel. */
+/* Arguments of the tasks below; each task reads some of them. Item, if the comment of a task says no other: a channel. x and logits
+ * are (rows, channels), with ld and ld_logits floats from row to row. */
 typedef struct columns {
     const float *x, *logits;
     size_t ld, ld_logits;
@@ -142,7 +146,7 @@ typedef struct columns {
     const float *gate, *residual;
 } columns;
 
-/* sum += x over T */
+/* sum += the sum of x over the rows. */
 static void sum_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *p = arg;
     (void)worker;
@@ -150,7 +154,7 @@ static void sum_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
         for (int32_t c = begin; c < end; c++) p->sum[c] += p->x[(size_t)t * p->ld + (size_t)c];
 }
 
-/* sum += (x - mean)^2 over T */
+/* sum += the sum of (x - mean)^2 over the rows. */
 static void square_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *p = arg;
     (void)worker;
@@ -161,7 +165,8 @@ static void square_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
         }
 }
 
-/* Streaming softmax over T: sum += e^(logit - largest) x, scale += e^(logit - largest), rescaled when a larger logit comes. */
+/* One part of a softmax whose rows come in several calls: over the rows of this call, sum += e^(logit - largest) * x and
+ * scale += e^(logit - largest). If a row has a larger logit, it becomes `largest`, and sum and scale are rescaled first. */
 static void weigh_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *p = arg;
     (void)worker;
@@ -181,7 +186,7 @@ static void weigh_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     }
 }
 
-/* sum += e^(logit - largest) / scale * (x - mean)^2 over T */
+/* sum += the sum of e^(logit - largest) / scale * (x - mean)^2 over the rows. */
 static void spread_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *p = arg;
     (void)worker;
@@ -197,15 +202,15 @@ static void spread_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
 typedef struct pass {
     const q3t_speaker *s;
     q3t_arena arena;
-    int32_t rows, pad, width;        /* mel rows; reflected rows at one end at most; channels of y */
+    int32_t rows, pad, width;        /* mel rows; most reflected rows at one end; channels of y */
     float *padded;                   /* (pad + rows + pad, channels): input of a convolution with reflected edges */
-    float *x, *h, *g;                /* (rows, channels of a block): input of the first block; h and h' of a block */
+    float *x, *h, *g;                /* (rows, channels of a block): x before the first block; h and g of a block */
     float *joined;                   /* (rows, ld): outputs of the blocks, then y */
     float *y;                        /* (BLOCK, width) */
     float *wide, *narrow, *logits;   /* (BLOCK, 3 width), (BLOCK, attention), (BLOCK, width) */
     float *vector, *squeezed, *gate; /* (2 width,), (se,), (widest block,) */
-    double *sum, *mean, *deviation, *scale, *largest; /* (widest,) */
-    size_t ld;                       /* of joined: max(joined, width) */
+    double *sum, *mean, *deviation, *scale, *largest; /* (the larger of the channels of a block and width,) */
+    size_t ld;                       /* floats from row to row of `joined`: the larger of s->joined and width */
 } pass;
 
 static void carve_pass(pass *p, q3t_arena *a) {
@@ -239,7 +244,7 @@ static void run(const pass *p, const q3t_conv *conv, const float *x, size_t ldx,
                  &(q3t_conv_step){.conv = conv, .x = x, .ldx = ldx, .y = y, .ldy = ldy, .rows = rows, .epilogue = epilogue});
 }
 
-/* Fill `edge_rows` rows before and after the rows of p->padded, which begin at row edge_rows, by reflection. */
+/* p->padded holds p->rows rows from row edge_rows on. Fill the edge_rows rows before them and after them by reflection. */
 static void reflect(const pass *p, int32_t edge_rows, size_t channels) {
     float *first = p->padded + (size_t)edge_rows * channels, *last = first + (size_t)(p->rows - 1) * channels;
     for (size_t i = 1; i <= (size_t)edge_rows; i++) {
@@ -248,7 +253,7 @@ static void reflect(const pass *p, int32_t edge_rows, size_t channels) {
     }
 }
 
-/* Replace the parts of p->h one after another, each by its convolution. */
+/* Replace the parts p1, p2, ... of p->h, one after another, as the head of this file says. */
 static void res2net(const pass *p, const speaker_block *b, int32_t channels) {
     int32_t scale = p->s->config.scale, part = channels / scale;
     for (int32_t j = 1; j < scale; j++) {
@@ -265,7 +270,7 @@ static void res2net(const pass *p, const speaker_block *b, int32_t channels) {
     }
 }
 
-/* p->mean = mean of x (rows, channels) over T. */
+/* p->mean = the mean of x (rows, channels) over the rows. ld: floats from row to row. */
 static void means(const pass *p, const float *x, size_t ld, int32_t channels) {
     columns c = {.x = x, .ld = ld, .rows = p->rows, .channels = channels, .sum = p->mean};
     memset(p->mean, 0, (size_t)channels * sizeof(double));
@@ -273,7 +278,7 @@ static void means(const pass *p, const float *x, size_t ld, int32_t channels) {
     for (int32_t i = 0; i < channels; i++) p->mean[i] /= p->rows;
 }
 
-/* y = residual + gate * x */
+/* Item: a row. y = residual + gate * x. */
 static void excite_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
     const columns *c = arg;
     (void)worker;
@@ -283,7 +288,7 @@ static void excite_task(void *arg, int32_t begin, int32_t end, int32_t worker) {
                 c->residual[(size_t)t * c->ld_logits + (size_t)i] + c->gate[i] * c->x[(size_t)t * (size_t)c->channels + (size_t)i];
 }
 
-/* Block i: x (rows, n) with row stride ldx -> out (rows, n) with row stride p->ld. */
+/* Run block i. x: its input (rows, n), ldx floats from row to row. out: its output (rows, n), p->ld floats from row to row. */
 static void run_block(const pass *p, int32_t i, const float *x, size_t ldx, float *out) {
     const speaker_block *b = &p->s->block[i];
     int32_t n = p->s->config.channels[i + 1];
@@ -300,7 +305,7 @@ static void run_block(const pass *p, int32_t i, const float *x, size_t ldx, floa
     q3t_pool_run(p->s->pool, p->rows, BLOCK, excite_task, &c);
 }
 
-/* y of the outputs of the blocks, in place in p->joined. */
+/* Compute y from the outputs of the blocks. Both are in p->joined: y replaces them. */
 static void join(const pass *p) {
     for (int32_t t = 0; t < p->rows; t += BLOCK) {
         int32_t n = q3t_min(BLOCK, p->rows - t);
@@ -311,13 +316,13 @@ static void join(const pass *p) {
     }
 }
 
-/* Logits of the attention over T, of rows [t, t + n) -> p->logits (n, width). */
+/* Compute the logits of the softmax for the rows [t, t + n): p->logits (n, width). */
 static void logits(const pass *p, int32_t t, int32_t n) {
     int32_t width = p->width;
     for (int32_t i = 0; i < n; i++) {
         float *row = p->wide + (size_t)i * 3 * (size_t)width;
         memcpy(row, p->joined + (size_t)(t + i) * p->ld, (size_t)width * sizeof(float));
-        if (t) continue;   /* mean and deviation, the other two thirds, are the same in every row */
+        if (t) continue;   /* the other two thirds of the row, mean and deviation, are the same for all t */
         for (int32_t c = 0; c < width; c++) row[width + c] = p->vector[c], row[2 * width + c] = p->vector[width + c];
     }
     run(p, &p->s->attention, p->wide, 3 * (size_t)width, p->narrow, (size_t)p->s->config.attention, n, Q3T_EPILOGUE_TANH_RELU);
@@ -326,7 +331,7 @@ static void logits(const pass *p, int32_t t, int32_t n) {
 
 static float root(double variance) { return (float)sqrt(variance < 1e-12 ? 1e-12 : variance); }
 
-/* p->vector = mean and standard deviation of each channel of y, weighted by the attention over T. */
+/* p->vector = the mean and the standard deviation of each channel of y, weighted by the softmax w. */
 static void pool_statistics(const pass *p) {
     int32_t width = p->width;
     size_t bytes = (size_t)width * sizeof(double);
