@@ -1,5 +1,5 @@
-/* bench_kernels.h - `check_kernels --bench`: the least of several times of each kernel, on one thread, at the shapes of the 0.6B model
- * and its codec. */
+/* bench_kernels.h - `check_kernels --bench`: measures each kernel several times and prints the least time, on one thread, at the
+ * shapes of the 0.6B model and its codec. */
 #include "kernels/table.h"
 #include "q3t.h"
 #include <stdio.h>
@@ -13,7 +13,7 @@ static double seconds(void) {
     return (double)(t.tv_sec % 100000) + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Repeat `call` for about 0.1 s, at least three times; best: the least time of one, in seconds. */
+/* Repeat `call` for about 0.1 s, at least three times. best: out, the least time of one repetition, in seconds. */
 #define BENCH_BEST(best, call) \
     do { \
         double bench_end = seconds() + 0.1; \
@@ -81,7 +81,7 @@ static void bench_attend(const q3t_kernels *k, int32_t heads, int32_t head_dim, 
     free(q), free(out), free(keys), free(values), free(scores);
 }
 
-/* The other kernels, on N floats in 16 rows; counts one operation for each element. */
+/* Measure the other kernels on N floats in 16 rows; counts one operation for each element. */
 static void bench_rows(const q3t_kernels *k) {
     enum { CHANNELS = 1024, ROWS = 16, N = CHANNELS * ROWS };
     float *x = bench_buffer((N + 6 * CHANNELS) * 4), *y = bench_buffer(N * 4), *w = bench_buffer(7 * CHANNELS * 4);
@@ -89,7 +89,7 @@ static void bench_rows(const q3t_kernels *k) {
     void *act = bench_buffer(q3t_act_bytes(N));
     volatile float sink;
     double best;
-/* x and y are set again for each kernel, since some work in place */
+/* x and y are set again for each kernel, because some kernels work in place */
 #define BENCH_ROWS(entry, call) \
     for (int i = 0; i < N; i++) x[i] = y[i] = (float)(i % 97) / 97 - 0.5f; \
     BENCH_BEST(best, call); \

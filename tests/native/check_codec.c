@@ -1,10 +1,13 @@
-/* check_codec.c - compare the streaming decoder of the codec with goldens, and with itself under other conditions.
+/* check_codec.c - compares the streaming decoder of the codec with goldens, and with itself under other conditions.
  *
- *   check_codec [--mask N] [DUMP ...]            goldens written by dump_codec.py, then synthetic codecs of unusual shapes
- *   check_codec --bench [--mask N] [THREADS ...] print milliseconds for each frame, at the size of the released checkpoints
+ *   check_codec [--mask N] [DUMP ...]            check the goldens that dump_codec.py wrote to each DUMP, then synthetic codecs of
+ *                                                unusual shapes
+ *   check_codec --bench [--mask N] [THREADS ...] print milliseconds for each frame, at the size of the released checkpoints, for
+ *                                                each number of threads
+ * N: bits of q3t_cpu, the instruction sets that may be used.
  *
- * The samples must have the same bits for any chunks, number of threads and other streams; a signal-to-noise ratio compares
- * them with the golden. */
+ * The samples must have the same bits for any chunks, any number of threads and any other streams in the same calls. They are
+ * compared with a golden by their signal-to-noise ratio. */
 #define _POSIX_C_SOURCE 200809L
 #include "codec_subject.h"
 #include <pthread.h>
@@ -52,7 +55,8 @@ static q3t_status run(const q3t_codec *c, q3t_codec_work *work, q3t_codec_state 
     return call.status;
 }
 
-/* Decode codes (frames, groups) in chunks of `chunk` frames; 0: of 1, 5, 2, 7, 1, ... frames. The caller frees the samples. */
+/* Decode codes (frames, groups) in chunks of `chunk` frames; if `chunk` is 0, of 1, 5, 2, 7, 1, ... frames. Returns the samples,
+ * which the caller frees. */
 static float *decode(const q3t_codec *c, const subject *s, q3t_pool *pool, const int32_t *codes, int32_t chunk, q3t_status *status) {
     static const int32_t mixed[] = {1, 5, 2, 7, 1, 12, 3};
     int32_t frame = q3t_frame_samples(&s->config), n;
@@ -103,7 +107,8 @@ static void *stream_main(void *arg) {
     return NULL;
 }
 
-/* Two streams of one codec: at the same time on two threads, then alternating on one. */
+/* Decode two streams of one codec at the same time on two threads, then alternately on one thread. `alone` in this and the next
+ * functions: the samples of s->codes decoded without other streams; `of`: what is checked, for messages. */
 static void check_neighbours(const q3t_codec *c, const subject *s, const float *alone, const char *of) {
     int32_t groups = s->config.code_groups, frame = q3t_frame_samples(&s->config);
     size_t row = (size_t)groups * sizeof(int32_t);
@@ -131,7 +136,7 @@ static void check_neighbours(const q3t_codec *c, const subject *s, const float *
     free(first), free(second), free(a.out), free(b.out), free(other);
 }
 
-/* A NaN in any of these weights must give Q3T_E_CODEC_NONFINITE. */
+/* A NaN in the weights of any of `slots` must give Q3T_E_CODEC_NONFINITE. */
 static void check_nonfinite(const subject *all, const char *of) {
     static const int32_t slots[] = {Q3T_W_DEC_OUT_BIAS, Q3T_W_CODEC_Q, Q3T_W_UP_DW, Q3T_W_UNIT_ALPHA2, Q3T_W_FIRST_PROJ, Q3T_W_BLOCK_CONV,
                                     Q3T_W_CODEC_NORM};
@@ -151,7 +156,7 @@ static void check_nonfinite(const subject *all, const char *of) {
     }
 }
 
-/* After skipped frames, samples are the usual ones again from q3t_codec_reach frames on. */
+/* From q3t_codec_reach frames after the last skipped frame on, the samples are the same as without skipping. */
 static void check_skip(const q3t_codec *c, const subject *s, q3t_pool *pool, const float *alone, const char *of) {
     int32_t groups = s->config.code_groups, frame = q3t_frame_samples(&s->config), reach = q3t_codec_reach(c), skipped = 11, bad = 0;
     expect(reach > 0, "reach", of);
@@ -172,8 +177,8 @@ static void check_skip(const q3t_codec *c, const subject *s, q3t_pool *pool, con
     free(out);
 }
 
-/* Decode streams that begin at different frames, in chunks of different lengths, in the same calls, with work for `frames` frames;
- * stream 3 joins after the first call. Each has the samples that it has alone; `alone` are those from frame 0 on. */
+/* Decode streams that begin at different frames in the same calls, in chunks of different lengths, with scratch for `frames`
+ * frames; stream 3 joins after the first call. Each stream must have the samples that it has when it is decoded alone. */
 static void check_together(const q3t_codec *c, const subject *s, q3t_pool *pool, const float *alone, int32_t frames, const char *of) {
     enum { STREAMS = 5 };
     static const int32_t steps[STREAMS] = {3, 1, 4, 9, 2}, from[STREAMS] = {0, 0, 2, 0, 1};
@@ -212,7 +217,8 @@ static void check_together(const q3t_codec *c, const subject *s, q3t_pool *pool,
     q3t_codec_work_close(work);
 }
 
-/* Returns `bytes` at a 64-byte boundary, `at` boundaries after the first one in *block. The caller frees *block. */
+/* Allocate *block, which the caller frees. Returns `bytes` bytes in it, which begin `at` * 64 bytes after its first 64-byte
+ * boundary. */
 static void *aligned(size_t bytes, size_t at, void **block) {
     *block = get(bytes + 64 * (at + 2));
     return (char *)*block + 64 * at + 63 - ((uintptr_t)*block + 63) % 64;
@@ -334,7 +340,7 @@ static double frame_macs(const q3t_config *c) {
 
 static void bench(const q3t_codec *c, const subject *s, int32_t threads, int32_t chunk, int32_t streams) {
     enum { RUNS = 15, MOST = 8 };
-    double wall[RUNS], cpu[RUNS];  /* other processes lengthen the first, not the second; waiting threads lengthen the second */
+    double wall[RUNS], cpu[RUNS];  /* other processes lengthen the wall time only; waiting threads lengthen the CPU time */
     q3t_pool *pool = open_pool(threads);
     q3t_codec_work *work = open_work(c, Q3T_CODEC_BATCH_FRAMES);
     q3t_codec_call calls[MOST];

@@ -1,5 +1,5 @@
-/* check_coded.c - CODED weights: packing keeps every bf16 value, and linear_coded has the bits of linear_bf16 on every instruction set,
- * for any split of rows and columns. `--bench` prints times on two threads. */
+/* check_coded.c - checks CODED weights: packing keeps every bf16 value, and linear_coded gives the bits of linear_bf16 on every
+ * instruction set, for any split of rows and columns. `--bench` prints times on two threads. */
 #define _POSIX_C_SOURCE 200809L
 #include "kernels/table.h"
 #include "base/pool.h"
@@ -38,8 +38,9 @@ typedef struct problem {
     void *packed;
 } problem;
 
-/* Weights. ORDINARY: a normal distribution; RARE: a few are random finite values; SPREAD: few high bytes, different ones in
- * alternate rows, and rows of zeros; FULL: as many exceptions in a block as there is room for; OVERFULL: one more. */
+/* Kinds of weights. ORDINARY: a normal distribution. RARE: the same, but a few weights are random finite values. SPREAD: few high
+ * bytes, which differ between alternate rows, and rows of zeros. FULL: as many exceptions in a block as there is room for.
+ * OVERFULL: one exception more. */
 enum { ORDINARY, RARE, SPREAD, FULL, OVERFULL, KINDS };
 
 static uint16_t weight_of(int kind, int32_t r, int32_t i, int32_t k) {
@@ -75,7 +76,7 @@ static void release(problem *p) {
     free(p->packed);
 }
 
-/* Weight (r, i), by the byte offsets in kernels/formats.h. */
+/* Returns weight (r, i) of the packed matrix, read at the byte offsets that kernels/formats.h gives. */
 static uint16_t decode(const problem *p, int32_t r, int32_t i) {
     const uint8_t *block = (const uint8_t *)p->packed + (size_t)(r / 8) * q3t_coded_block_bytes(p->plain.k);
     const uint8_t *step = block + q3t_coded_head_bytes(p->plain.k) + ((size_t)(i / 128) * 8 + (size_t)r % 8) * 192;
@@ -93,7 +94,7 @@ static void check_packing(const problem *p) {
     expect(same, "weights", "any", p->kind, p->plain.rows, p->plain.k, 0);
 }
 
-/* Each of the 65,536 bf16 values, with a high byte that is one of the 16 frequent ones, and as an exception. */
+/* Pack each of the 65,536 bf16 values twice: where its high byte is one of the 16 frequent high bytes, and as an exception. */
 static void check_patterns(void) {
     enum { ROWS = 8, K = 2048 };
     problem p = make(ORDINARY, ROWS, K);

@@ -1,5 +1,5 @@
-/* check_kernels.c - compare every kernel of every instruction set of this machine with the scalar one: random and extreme numbers,
- * every length of a tail, arrays that end at a page without access. A split of the work must not change a bit.
+/* check_kernels.c - compares every kernel of every instruction set of this machine with the scalar kernel: with random and extreme
+ * numbers, every length of a tail, and arrays that end at a page without access. A split of the work must not change a bit.
  *
  *   check_kernels [--expect ISA] [--bench [MASK]]
  * ISA: the instruction set whose linear_bf16 must have been chosen. --bench: print times instead, of the kernels that MASK (bits of
@@ -29,8 +29,8 @@ static void multiply(const q3t_kernels *k, const q3t_matrix *m, int32_t row0, in
     (m->format == Q3T_FORMAT_F32 ? k->linear_f32 : k->linear_bf16)(m, row0, row1, act + col * q3t_act_bytes(m->k), cols, y + col * ldy, ldy);
 }
 
-/* The largest error of an element: k / 4 + 12 roundings of its terms. split: with bf16 dot products x has an error of 2^-17, each
- * step makes up to six roundings, and subnormal inputs and sums count as 0. */
+/* Returns the largest allowed error of an element: k / 4 + 12 roundings of its terms. split: 1 for bf16 dot products, with which x
+ * has an error of 2^-17, each step makes up to six roundings, and subnormal inputs and sums count as 0. */
 static double linear_tolerance(const q3t_matrix *m, int32_t row, const float *x, int split) {
     double terms = 0, vanish = 0;
     for (int32_t i = 0; i < m->k; i++) {
@@ -80,7 +80,7 @@ static void check_linear_case(const q3t_kernels *k, const q3t_kernels *scalar, c
 static void check_linear(const q3t_kernels *k, const q3t_kernels *scalar, const char *isa) {
     static const int32_t lengths[] = {100, 127, 128, 255, 500, 511, 512, 513, 545, 1024, 1031};
     static const int32_t columns[] = {1, 2, 3, 5, 8, 13, 37};
-    for (int format = 0; format <= Q3T_FORMAT_BF16; format++) { /* packed formats: check_quant.c, check_coded.c */
+    for (int format = 0; format <= Q3T_FORMAT_BF16; format++) { /* check_quant.c and check_coded.c check the packed formats */
         for (int32_t length = 1; length <= 67; length++)
             for (int how = 0; how < KINDS; how++)
                 check_linear_case(k, scalar, &(linear_case){format, 1 + below(40), length, columns[below(7)], how}, isa);
@@ -147,7 +147,7 @@ static void check_conv(const q3t_kernels *k, const q3t_kernels *scalar, const ch
             check_conv_case(k, scalar, &(conv_case){1 + below(40), out, 1 + below(7), 1 + below(3), 1 + below(30), how}, isa);
     for (int32_t times = 1; times <= 40; times++)
         check_conv_case(k, scalar, &(conv_case){9, 35, 3, 1, times, ORDINARY}, isa);
-    for (int32_t in = 500; in <= 1000; in += 125) /* panels of several chunks; one output with more weights than CONV_COLUMN */
+    for (int32_t in = 500; in <= 1000; in += 125) /* panels of several chunks; outputs with more weights than CONV_COLUMN */
         for (int32_t out = 1; out <= 36; out += 35)
             check_conv_case(k, scalar, &(conv_case){in, out, 2, 1 + below(9), 1 + below(15), WIDE}, isa);
 }
@@ -155,10 +155,10 @@ static void check_conv(const q3t_kernels *k, const q3t_kernels *scalar, const ch
 /* ---- attention */
 typedef struct attend_case {
     int32_t heads, head_dim, first, count;
-    float size;  /* factor of queries or keys */
+    float size;  /* factor that queries or keys are multiplied by */
 } attend_case;
 
-/* Store keys and values (count, head_dim) at positions [first, first + count) of a cache; other elements are NaN. */
+/* Store keys and values (count, head_dim) at the positions [first, first + count) of a cache k, v; other elements become NaN. */
 static void fill_cache(float *k, float *v, const float *keys, const float *values, const attend_case *c, int32_t first) {
     const int32_t dim = c->head_dim, end = (first + c->count + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
     for (size_t i = 0; i < (size_t)end * dim; i++) k[i] = NAN;
@@ -171,8 +171,8 @@ static void fill_cache(float *k, float *v, const float *keys, const float *value
         }
 }
 
-/* The error of a score is head_dim + 4 roundings of its terms; it changes each weight of the softmax by the same factor. The sums
- * over `count` positions add one rounding for each. */
+/* Returns the largest allowed error of an output. The error of a score is head_dim + 4 roundings of its terms; it multiplies the
+ * weight of its position in the softmax by a factor. Each of the `count` positions adds one rounding to the sums. */
 static double attend_tolerance(const attend_case *c, const float *q, const float *keys, const float *values, float scale) {
     double score = 0, value = 0;
     for (int32_t j = 0; j < c->count; j++) {
@@ -220,7 +220,7 @@ static void check_attend_case(const q3t_kernels *k, const q3t_kernels *scalar, c
     check_release(0);
 }
 
-/* attend_bf16 must give the bits of attend on the same keys and values as floats. */
+/* attend_bf16 must give the bits that attend gives for the same keys and values as floats. */
 static void check_attend_bf16_case(const q3t_kernels *k, const attend_case *c, const char *isa) {
     const int32_t dim = c->head_dim, all = c->heads * dim, end = c->first + c->count;
     const size_t items = (size_t)(end + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS * dim, rows = (size_t)end * dim;

@@ -1,8 +1,8 @@
-/* check_kernels_rows.h - checks of the kernels on elements and rows. Each tolerance is derived from the inexact operations of the
- * kernel. */
+/* check_kernels_rows.h - checks the kernels that work on elements and rows. Each tolerance follows from the inexact operations of
+ * the kernel. */
 #include "kernel_check.h"
 
-/* A kernel as y = f(a, b, c), (n,). */
+/* A kernel that computes n elements y = f(a, b, c). */
 typedef struct elementwise {
     const char *name;
     void (*run)(const q3t_kernels *k, float *y, const float *a, const float *b, const float *c, int32_t n);
@@ -32,25 +32,25 @@ RUN(add_bf16) {
     check_release(check.used - 1);
 }
 
-/* An error of 3 ulp in exp, one division, one product; exp is 0 below -87.3. */
+/* Allows an error of 3 ulp in exp, and the roundings of one division and one product; exp is 0 below -87.3. */
 static double near_silu(double want, double a, double b, double c) { return (void)a, (void)b, (void)c, 12 * ULP * fabs(want) + 1e-36; }
 static double near_silu_mul(double want, double a, double b, double c) {
     return (void)a, (void)c, 14 * ULP * fabs(want) + 1e-36 * fabs(b) + 1e-36;
 }
-/* An error of 3e-7 in erf, multiplied by x / 2; exact for |x| > 10. */
+/* Allows an error of 3e-7 in erf, which is multiplied by x / 2; for |x| > 10 erf is exact. */
 static double near_gelu(double want, double a, double b, double c) {
     return (void)b, (void)c, 4e-7 * fmin(fabs(a), 10) + 2 * ULP * fabs(want) + 1e-44;
 }
-/* A relative error, also near 0. */
+/* Allows a relative error only, also near 0. */
 static double near_elu(double want, double a, double b, double c) {
     return (void)a, (void)b, (void)c, 5 * ULP * fabs(want) + 1e-44;
 }
-/* An error of 3e-6 in sin^2; an argument so large that it has no fraction may give any value in 0 .. 1. */
+/* Allows an error of 3e-6 in sin^2; if its argument is so large that it has no fraction, any value in 0 .. 1. */
 static double near_snake(double want, double a, double b, double c) {
     return fabs(c) * (fabs(a * b) <= 1e4 ? 3e-6 : 1.000001) + 4 * ULP * (fabs(want) + fabs(a));
 }
 static double exact(double want, double a, double b, double c) { return (void)want, (void)a, (void)b, (void)c, 0; }
-/* Two roundings, or one if multiplication and addition are fused. */
+/* Allows two roundings; there is only one if multiplication and addition are fused. */
 static double near_add_scaled(double want, double a, double b, double c) { return (void)want, 2 * ULP * (fabs(a) + fabs(b * c)) + 1e-44; }
 static double near_exp(double want, double a, double b, double c) { return (void)a, (void)b, (void)c, 6 * ULP * want + 1.23e-38; }
 
@@ -90,7 +90,7 @@ static void check_elementwise(const q3t_kernels *k, const q3t_kernels *scalar, c
             }
 }
 
-/* exp_sum, max and finite. */
+/* Check exp_sum, max and finite. */
 static void check_reductions(const q3t_kernels *k, const q3t_kernels *scalar, const char *isa) {
     for (int32_t n = 1; n <= 300; n += n < 70 ? 1 : 57)
         for (int how = 0; how < KINDS; how++) {
@@ -100,7 +100,7 @@ static void check_reductions(const q3t_kernels *k, const q3t_kernels *scalar, co
             float top = scalar->max(x, n);
             expect(k->max(x, n) == top, "max");
             expect(k->finite(x, n) == 1, "finite: all are");
-            /* at most n / 4 + 8 roundings of a sum of positive terms, and those of exp */
+            /* at most n / 4 + 8 roundings of a sum of positive terms, and the error of exp */
             float want = scalar->exp_sum(y, x, n, top, 0.7f), got = k->exp_sum(y, x, n, top, 0.7f);
             expect(close_to(got, want, want * (n / 4 + 16) * ULP), "exp_sum: sum");
             expect(same((float[]){k->exp_sum(x, x, n, top, 0.7f)}, &got, 1) && same(x, y, n), "exp_sum in place");
@@ -137,14 +137,14 @@ static void check_norms(const q3t_kernels *k, const q3t_kernels *scalar, const c
                 mean += x[i] / (double)n, largest = fmax(largest, fabs(x[i]));
             }
             for (int32_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
-            /* a sum of n squares in at least 16 partial sums, its root, two products */
+            /* the roundings of a sum of n squares in at least 16 partial sums, of its root and of two products */
             double loss = (n / 16 + 12) * ULP, by = 1 / sqrt(squares / n + 1e-5);
             scalar->rmsnorm(want, x, w, n, 1e-6f), unwrite(got, n), k->rmsnorm(got, x, w, n, 1e-6f);
             for (int32_t i = 0; i < n; i++) rms &= close_to(got[i], want[i], loss * fabs(want[i]) + 1e-37) && !is_unwritten(got[i]);
             expect(rms, "rmsnorm differs from scalar");
             memcpy(want, x, (size_t)n * sizeof *x), k->rmsnorm(want, want, w, n, 1e-6f);
             expect(same(want, got, n), "rmsnorm in place");
-            /* the error of the mean is (n / 4 + 4) ULP of the largest value; every difference has it too, and the variance its square */
+            /* the error of the mean is (n / 4 + 4) ULP of the largest value: also the error of x - mean; its square that of var */
             double off = (n / 4 + 4) * ULP * largest * by;
             scalar->layernorm(want, x, w, b, n, 1e-5f), unwrite(got, n), k->layernorm(got, x, w, b, n, 1e-5f);
             for (int32_t i = 0; i < n; i++) {
@@ -172,7 +172,7 @@ static void check_head_rope(const q3t_kernels *k, const q3t_kernels *scalar, con
             memcpy(got, want, (size_t)n * sizeof *got);
             scalar->head_rope(want, how < KINDS ? w : NULL, cosine, sine, n, 1e-6f);
             k->head_rope(got, how < KINDS ? w : NULL, cosine, sine, n, 1e-6f);
-            /* a rotation keeps the length of a pair; the error of the norm is added */
+            /* the errors are relative to the length of a pair, which a rotation keeps; the error of the norm is added */
             for (int32_t i = 0; i < half; i++) {
                 double length = hypot(want[i], want[half + i]) * (n / 16 + 16) * ULP + 1e-37;
                 ok &= close_to(got[i], want[i], length) && close_to(got[half + i], want[half + i], length);
@@ -183,7 +183,7 @@ static void check_head_rope(const q3t_kernels *k, const q3t_kernels *scalar, con
         }
 }
 
-/* depthwise and snake. */
+/* Check depthwise and snake. */
 static void check_channels(const q3t_kernels *k, const q3t_kernels *scalar, const char *isa) {
     for (int32_t channels = 1; channels <= 200; channels += channels < 36 ? 1 : 41)
         for (int32_t taps = 1; taps <= 7; taps += 3)

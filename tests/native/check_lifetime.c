@@ -1,5 +1,5 @@
-/* check_lifetime.c - models and sessions closed in any order, prompt prefixes that replace others in the cache, sessions that do not
- * belong in a step, and a forked child that uses the model of its parent.
+/* check_lifetime.c - checks models and sessions that are closed in any order, prompt prefixes that replace others in the cache,
+ * sessions that do not belong in a step, and a forked child that uses the model of its parent.
  *
  *   check_lifetime DUMP */
 #define _POSIX_C_SOURCE 200809L
@@ -9,7 +9,7 @@
 
 enum { FRAMES = 3, CHILD_SECONDS = 60 };
 
-/* ThreadSanitizer ends a forked child that starts threads. */
+/* FORKS: 1 if a forked child is checked. ThreadSanitizer ends a forked child that starts threads. */
 #if defined(__SANITIZE_THREAD__)
 enum { FORKS = 0 };
 #elif defined(__has_feature)
@@ -53,7 +53,7 @@ static q3t_session *open_session(q3t_model *m, const q3t_session_params *p) {
     return s;
 }
 
-/* Generate the first frames of a session; returns whether their codes are those of the reference. */
+/* Generate the first frames of a session. Returns 1 if their codes are the codes of the reference, else 0. */
 static int generates(const dump *d, q3t_model *m, q3t_session *s) {
     size_t groups = (size_t)d->config.code_groups;
     int32_t status = 0, codes[FRAMES * 64];
@@ -104,7 +104,7 @@ static void check_prefix_with_reference(const dump *d) {
     q3t_model_close(m);
 }
 
-/* A NULL, a session of another model, and a session that is in the batch twice. */
+/* Give q3t_step a NULL, a session of another model, and a session that is in the batch twice. */
 static void check_wrong_sessions(const dump *d) {
     q3t_model *m = open_model(d), *other = open_model(d);
     q3t_session_params p = params(d);

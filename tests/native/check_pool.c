@@ -1,5 +1,5 @@
-/* check_pool.c - q3t_pool_run processes every item once, in ranges that begin at multiples of the grain, and the caller and the tasks
- * see what the others wrote before. */
+/* check_pool.c - checks the thread pool: q3t_pool_run processes every item once, in ranges that begin at multiples of the grain;
+ * tasks see what the caller wrote before the run, and the caller sees what the tasks wrote. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/pool.h"
 #include <stdio.h>
@@ -40,7 +40,7 @@ static int run_job(q3t_pool *pool, job *j) {
     return failed;
 }
 
-/* Runs of many sizes, each on the output of the run before, some after the workers have gone to sleep. */
+/* Run many sizes. Each run reads the output of the run before it; some begin after the workers have gone to sleep. */
 static int runs(int32_t threads) {
     static int32_t a[ITEMS], b[ITEMS];
     static uint8_t times[ITEMS];
@@ -58,7 +58,7 @@ static int runs(int32_t threads) {
     return failed;
 }
 
-/* More grains than fit in the counter of a parallel run. */
+/* Run more grains than fit in the counter of a parallel run (base/pool.c). */
 static int many(void) {
     int32_t *in = calloc(MANY, sizeof *in), *out = calloc(MANY, sizeof *out);
     uint8_t *times = calloc(MANY, 1);

@@ -1,4 +1,4 @@
-/* check_probe.c - q3t_probe measures under every mask of instruction sets, and refuses wrong arguments. */
+/* check_probe.c - checks that q3t_probe measures with every mask of instruction sets, and that it refuses wrong arguments. */
 #include "kernels/peaks/loops.h"
 #include "q3t.h"
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* check_quant.c - INT8 and INT4 weights: packing gives the layout and the rounding that kernels/formats.h describes, and every instruction
- * set gives the bits of kernels/scalar/quant.c, for any split of rows and columns. `--bench` prints times. */
+/* check_quant.c - checks INT8 and INT4 weights: packing gives the layout and the rounding that kernels/formats.h describes, and
+ * every instruction set gives the bits of kernels/scalar/quant.c, for any split of rows and columns. `--bench` prints times. */
 #define _POSIX_C_SOURCE 200809L
 #include "kernels/table.h"
 #include "q3t.h"
@@ -33,8 +33,8 @@ typedef struct problem {
     unsigned char *packed;
 } problem;
 
-/* kind 0: ordinary values; 1: the largest possible products; 2: extreme scales, zeros, and columns that are not finite;
- * 3: a few weights that are not finite. */
+/* Make a matrix and columns. kind 0: ordinary values; 1: the largest possible products; 2: extreme scales, zeros, and columns that
+ * are not finite; 3: a few weights that are not finite. */
 static problem make(int32_t format, int32_t rows, int32_t k, int32_t cols, int kind) {
     problem p = {format, rows, k, cols, {Q3T_FORMAT_F32, rows, k, NULL}, NULL, NULL, NULL};
     size_t bytes = 0;
@@ -64,16 +64,16 @@ static void release(problem *p) {
     free(p->packed);
 }
 
-/* Weight (r, i) as a float; 0 beyond the matrix. */
+/* Returns weight (r, i) before packing; 0 beyond the matrix. */
 static float original(const problem *p, int32_t r, int32_t i) { return r < p->rows && i < p->k ? p->weights[(size_t)r * p->k + i] : 0; }
 
-/* The level of w where a step is 1 / inverse: to nearest, ties to even. */
+/* Returns the level of w for the scale 1 / inverse: rounded to nearest, ties to even, limited to low .. high. */
 static int nearest(float w, float inverse, int low, int high) {
     const float q = rintf(w * inverse);
     return q < (float)low ? low : q > (float)high ? high : (int)q;
 }
 
-/* The largest magnitude of n inputs of a row; NaN if one is not finite. */
+/* Returns the largest magnitude of the inputs [first, first + n) of row r; NaN if one of them is not finite. */
 static float magnitude(const problem *p, int32_t r, int32_t first, int32_t n) {
     float m = 0;
     for (int32_t i = first; i < first + n; i++) {
@@ -101,7 +101,8 @@ static void check_int8_layout(const problem *p) {
     expect(levels, "layout: levels", "any", p->format, p->rows, p->k, 0);
 }
 
-/* Also: over a matrix of ordinary values, the squared error is less than with the scale that maps the largest weight to 7. */
+/* Check the layout of INT4. If the values are ordinary, also check that the squared error over the matrix is less than with scales
+ * that map the largest weight to 7. */
 static void check_int4_layout(const problem *p, int ordinary) {
     const int32_t groups = (p->k + 31) / 32;
     int levels = 1, scales = q3t_quant_block_bytes(p->format, p->k) == (size_t)groups * 576;
@@ -129,7 +130,7 @@ static void check_int4_layout(const problem *p, int ordinary) {
     if (ordinary) expect(error < plain, "least squares", "any", p->format, p->rows, p->k, 0);
 }
 
-/* Packed weights have the byte offsets and the rounding of kernels/formats.h; weights beyond the matrix are 0. */
+/* Check that packed weights have the byte offsets and the rounding of kernels/formats.h; weights beyond the matrix must be 0. */
 static void check_layouts(void) {
     static const int32_t shapes[][2] = {{1, 1}, {33, 31}, {40, 65}, {64, 100}, {70, 1024}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
@@ -179,7 +180,7 @@ static void check_one(const q3t_kernels *t, const q3t_kernels *scalar, const cha
     free(got);
 }
 
-/* The error of products of ordinary values, relative to those of the weights before packing. */
+/* Check the error of products of ordinary values, relative to the products of the weights before packing. */
 static void check_error(const q3t_kernels *t, const problem *p) {
     unsigned char *act = reserve(q3t_act_bytes(p->k) * (size_t)p->cols);
     float *y = reserve((size_t)p->rows * p->cols * 4);
@@ -193,13 +194,14 @@ static void check_error(const q3t_kernels *t, const problem *p) {
             power += want * want;
             noise += (y[(size_t)c * p->rows + r] - want) * (y[(size_t)c * p->rows + r] - want);
         }
-    /* normal distributions, rounded to 127 levels up to the largest value, or to about 8 */
+    /* the weights are normally distributed and rounded to 127 levels up to the largest value, with INT4 to about 8 */
     expect(sqrt(noise / power) < (p->format == Q3T_FORMAT_INT8 ? 0.0125 : 0.1), "error", "any", p->format, p->rows, p->k, p->cols);
     free(act);
     free(y);
 }
 
-/* Every packer gives the same bytes: ordinary values, zeros, tiny ones, the limits of float, and values that are not finite. */
+/* Check that every packer gives the same bytes for ordinary values, zeros, tiny values, the limits of float, and values that are
+ * not finite. */
 static void check_packers(void) {
     static const float odd[] = {0, -0.0f, 1e-38f, 1e-30f, 3e38f, -3e38f, INFINITY, NAN};
     for (int m = 1; m < MACHINES; m++) {
@@ -218,8 +220,8 @@ static void check_packers(void) {
     }
 }
 
-/* Packed weights have the same bytes on every processor, with every compiler and C library, so packed files may be shared. `want` is
- * their FNV-1a hash; a change of a format changes it. */
+/* Check that packed weights have the same bytes on every processor, with every compiler and C library, so that packed files may be
+ * shared. want: the FNV-1a hash of the bytes; a change of a format changes it. */
 static void check_bytes(int32_t dtype, uint64_t want) {
     enum { ROWS = 70, COLUMNS = 300 };
     size_t bytes = 0;

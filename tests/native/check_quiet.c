@@ -1,10 +1,11 @@
-/* check_quiet.c - the frame loop allocates no memory, takes no lock, and with one thread makes no system call.
+/* check_quiet.c - checks that the loop that generates frames allocates no memory, takes no lock, and with one thread makes no
+ * system call.
  *
- *   check_quiet DUMP                 count calls of malloc and the like and of pthread_mutex_lock
- *   check_quiet --loop THREADS DUMP  for strace: the loop is between two calls of getppid
+ *   check_quiet DUMP                 count the calls of malloc and similar functions and of pthread_mutex_lock
+ *   check_quiet --loop THREADS DUMP  for strace: run the loop between two calls of getppid
  *
- * Counting replaces functions of the C library. It is left out under sanitizers, which replace the same functions, and in a static
- * program, where they cannot be replaced. */
+ * To count calls, this program replaces functions of the C library. It does not count under sanitizers, which replace the same
+ * functions, and in a static program, where the functions cannot be replaced. */
 #define _GNU_SOURCE
 #include "dump.h"
 #include <dlfcn.h>
@@ -74,7 +75,7 @@ static loop open_loop(const dump *d, int32_t threads) {
     return l;
 }
 
-/* Generate and read frames until the end of speech, at most `most`. */
+/* Generate and read frames until the utterance ends, at most `most` frames. */
 static void step(loop *l, int32_t most) {
     q3t_session_info info = {0};
     for (int32_t i = 0; i < most && info.state == Q3T_RUNNING; i++, l->frames++) {
@@ -114,7 +115,7 @@ int main(int argc, char **argv) {
         close_loop(&l);
     }
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-    atomic_store(&counting, 1); /* check that calls are counted at all */
+    atomic_store(&counting, 1); /* first check that calls are counted at all */
     loop l = open_loop(&d, 1);
     pthread_mutex_lock(&mutex);
     pthread_mutex_unlock(&mutex);

@@ -1,5 +1,6 @@
-/* check_session.c - whole sessions of a tiny model give the codes and samples of the reference on every instruction set of this
- * machine, and the same bytes for any number of threads, chunk, batch, decoder thread and state of the prefix cache.
+/* check_session.c - checks that whole sessions of a tiny model give the codes and samples of the reference on every instruction set
+ * of this machine, and the same bytes for any number of threads, any chunk and batch, with and without a decoder thread, and for
+ * any state of the prefix cache.
  *
  *   check_session [--expect ISA] DUMP      ISA: the instruction set whose linear_bf16 must have been chosen */
 #include "dump.h"
@@ -47,7 +48,7 @@ static q3t_model *open_model(const dump *d, uint32_t mask, int32_t threads) {
     return m;
 }
 
-/* Read all samples that are decoded; wait: until there are some or the session has ended. */
+/* Read all decoded samples. wait: 1 to wait until there are samples or the session has ended. room: length of out->wav. */
 static void drain(q3t_session *s, output *out, int32_t room, int wait) {
     for (int32_t n = 1; n > 0;) {
         q3t_session_read(s, out->wav + out->samples, room - out->samples, wait, &n);
@@ -55,7 +56,7 @@ static void drain(q3t_session *s, output *out, int32_t room, int wait) {
     }
 }
 
-/* Step n sessions in one batch until all have ended and all samples are read; room[i]: samples that out[i].wav can take. */
+/* Step n sessions in one batch until all have ended and all samples are read. room[i]: samples that out[i].wav can take. */
 static void run(q3t_model *m, q3t_session **s, output *out, const int32_t *room, int32_t n) {
     for (int done = 0; !done;) {
         int32_t status[8];
@@ -241,7 +242,7 @@ static void check_bad_arguments(const dump *d) {
     q3t_session_close(NULL);
 }
 
-/* NaN in the weights of a slot must end the session with the status of the part of the model. */
+/* NaN in the weights of a slot must end the session with the status `want`, which names the part of the model. */
 static void check_nonfinite(dump *d, int32_t slot, q3t_status want) {
     const uint16_t nan16 = 0x7fc0;
     const float nan32 = NAN;
@@ -284,7 +285,7 @@ int main(int argc, char **argv) {
     dump_open(argv[argc - 1], &d);
     uint32_t flags = q3t_cpu_flags(), mask = 0;
     if (emulated) {
-        /* emulation is slow: only what depends on the instruction set; the rest is checked on the machine itself */
+        /* emulation is slow: check only what depends on the instruction set; the rest is checked without emulation */
         check_reference(&d, flags, 1, argv[2]);
     } else {
         check_reference(&d, 0, 2, "scalar");

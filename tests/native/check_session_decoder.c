@@ -1,9 +1,9 @@
-/* check_session_decoder.c - the decoder of a session (speech/session_decoder.h), with a small codec of random weights.
+/* check_session_decoder.c - checks the decoder of a session (speech/session_decoder.h), with a small codec of random weights.
  *
  * This program replaces clock_gettime by a clock that only the checks advance: by a given time for each frame generated, for
  * each call that decodes, and for each frame decoded. So the result does not depend on the speed of the machine.
- * Checked: playback that begins with the first chunk is never interrupted on a machine that is faster than playback; the chunks
- * are 1, 2, 4, then 8 frames on a fast machine; the samples are those of the codec alone. */
+ * It checks that playback which begins with the first chunk is never interrupted on a machine that is faster than playback, that
+ * the chunks have 1, 2, 4, then 8 frames on a fast machine, and that the samples are the samples of the codec alone. */
 #define _POSIX_C_SOURCE 200809L
 #include "codec_subject.h"
 #include "speech/session_decoder.h"
@@ -13,8 +13,8 @@ enum { FRAMES = 300, RATE = 16, LONGEST = 8 };
 
 static struct {
     double now, call_seconds, frame_seconds;
-    int in_call;                     /* call_seconds have passed since the clock was last read */
-    void (*clamp)(float *, int32_t); /* of the kernel table */
+    int in_call;                     /* 1 if call_seconds were added since the clock was last read */
+    void (*clamp)(float *, int32_t); /* the kernel that slow_clamp replaces */
 } machine;
 
 int clock_gettime(clockid_t id, struct timespec *t) {
@@ -25,7 +25,7 @@ int clock_gettime(clockid_t id, struct timespec *t) {
     return 0;
 }
 
-/* Replaces the last kernel of the decoder; x: the samples of one or more frames. */
+/* Replaces the kernel clamp, the last one that a decoding call runs, and advances the clock. x: samples of one or more frames. */
 static void slow_clamp(float *x, int32_t n) {
     if (!machine.in_call) machine.now += machine.call_seconds;
     machine.in_call = 1;
@@ -43,7 +43,7 @@ static int expect(int ok, const char *what) {
 static subject *codec_tensors;
 static q3t_codec *codec;
 static q3t_codec_work *work;
-static float expected[FRAMES * RATE];  /* of the codec alone */
+static float expected[FRAMES * RATE];  /* the samples that the codec alone gives */
 
 static void need(q3t_status status) {
     if (status == Q3T_OK) return;
@@ -75,7 +75,7 @@ typedef struct player {
     q3t_arena arena;
     float samples[FRAMES * RATE];
     int32_t played;                  /* frames read */
-    int32_t chunks[FRAMES], count;   /* frames of each read that was not empty */
+    int32_t chunks[FRAMES], count;   /* number of frames of each read that was not empty; number of these reads */
     double started;                  /* when the first samples were read */
     int32_t interruptions;           /* reads that came when all earlier samples had been played */
 } player;
@@ -97,7 +97,7 @@ static void close_player(player *p) {
     free(p);
 }
 
-/* Read everything that is decoded; returns the frames. */
+/* Read all decoded samples. Returns their number of frames. */
 static int32_t play(player *p) {
     const double frame = p->decoder.schedule.frame_seconds;
     const int32_t n = q3t_session_decoder_read(&p->decoder, p->samples + p->played * RATE, FRAMES * RATE - p->played * RATE, 0) / RATE;
@@ -118,8 +118,8 @@ static void give(player *const *players, int32_t n, const int32_t *available) {
     q3t_session_decoders_run(decoders, n, work, NULL);
 }
 
-/* Generate and play FRAMES frames; the caller closes the player. A frame takes `make` frame lengths to generate, every seventh
- * `jitter` more; decoding n frames takes call + n * each frame lengths. */
+/* Generate and play FRAMES frames; the caller closes the player. Times are in lengths of a frame: to generate a frame takes `make`,
+ * every seventh frame `jitter` more; to decode n frames takes call + n * each. */
 static player *run(double make, double jitter, double call, double each, int32_t chunk_frames, int32_t silent) {
     player *p = open_player(chunk_frames, silent);
     const double frame = p->decoder.schedule.frame_seconds;
@@ -135,19 +135,20 @@ static player *run(double make, double jitter, double call, double each, int32_t
     return p;
 }
 
-/* The first chunks are 1, 2, 4, then 8 frames. */
+/* 1 if the first chunks have 1, 2, 4, then 8 frames. */
 static int doubles(const player *p) {
     return p->chunks[0] == 1 && p->chunks[1] == 2 && p->chunks[2] == 4 && p->chunks[3] == 8 && p->chunks[4] == 8;
 }
 
-/* Three of the last four chunks are long. The last one is what was left. */
+/* 1 if three of the last four chunks are long. The last chunk has the remaining frames. */
 static int ends_long(const player *p) {
     int32_t n = 0;
     for (int32_t i = p->count - 4; i < p->count; i++) n += p->chunks[i] >= 6;
     return n >= 3;
 }
 
-/* A machine that needs `percent` of the time of playback, `tenths` of it for decoding a frame at a time. */
+/* Check a machine that needs `percent` percent of the time of playback; of this time it needs `tenths` tenths to decode, if each
+ * call decodes one frame. */
 static void check_speed(int32_t percent, int32_t tenths) {
     double all = percent / 100.0, decode = all * tenths / 10, make = all - decode, call = decode / 4, each = decode * 3 / 4;
     player *even = run(make, 0, call, each, 0, 0), *uneven = run(0.9 * make, percent < 60 ? 0.4 * make : 0, call, each, 0, 0);
@@ -163,14 +164,14 @@ static void check_speed(int32_t percent, int32_t tenths) {
     close_player(uneven);
 }
 
-/* Slower than playback, no size of chunk prevents interruptions, so the decoder gets the chunks that cost it least. */
+/* If the machine is slower than playback, no chunk length prevents interruptions: chunks must become long, which costs least. */
 static void check_slow(void) {
     player *p = run(1.9, 0, 0.12, 0.12, 0, 0);
     expect(doubles(p), "chunks of a slow machine");
     close_player(p);
 }
 
-/* Chunks of fixed length, whatever the speed; the last one is what was left. */
+/* If the chunk length is fixed, every chunk has this length, whatever the speed; the last chunk has the remaining frames. */
 static void check_fixed(void) {
     static const double speeds[] = {0.1, 0.9, 1.5};
     for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++) {
@@ -192,7 +193,7 @@ static void check_silent(void) {
     expect(q3t_codec_reach(codec) < 58, "some frames were skipped");
 }
 
-/* Nothing is read: decoding stops when the ring is full, and goes on after a read. */
+/* If nothing is read, decoding stops when the ring is full; it goes on after a read. */
 static void check_full_ring(void) {
     player *p = open_player(0, 0);
     for (int32_t i = 1; i <= FRAMES; i++) give(&p, 1, &i);
@@ -206,7 +207,8 @@ static void check_full_ring(void) {
     close_player(p);
 }
 
-/* Two sessions that began at different times are soon decoded in the same calls: each joins a call of the other with half a chunk. */
+/* Two sessions that began at different times are soon decoded in the same calls, because each joins a call of the other when it has
+ * half a chunk. */
 static void check_together(void) {
     player *players[2] = {open_player(0, 0), open_player(0, 0)};
     int same = 1;

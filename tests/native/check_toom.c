@@ -1,13 +1,14 @@
-/* check_toom.c - Toom-Cook F(4, 7): compare the input and output transforms of every instruction set with the scalar ones, and the
- * whole algorithm with direct convolution. Arrays end at a page without access; a split of the rows between two steps must not
- * change a bit. */
+/* check_toom.c - checks Toom-Cook F(4, 7) (kernels/table.h): compares the input and output transforms of every instruction set with
+ * the scalar transforms, and the whole algorithm with direct convolution. Arrays end at a page without access; a split of the rows
+ * between two steps must not change a bit. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "codec/internal.h"
 #include "kernel_check.h"
 
 enum { TAPS = Q3T_TOOM_TAPS, OUT = Q3T_TOOM_OUT, POINTS = Q3T_TOOM_POINTS };
 
-/* Largest coefficients of the transforms: of M(z) / (z - p) and M(z), and the cube of the largest point. */
+/* The largest coefficients of the transforms. Input transform: of the polynomials M(z) / (z - p) and M(z) (kernels/bodies/toom.h).
+ * Output transform: the cube of the largest point. */
 static const double IN_MOST = 16, OUT_MOST = 15.7;
 
 static void check_in(const q3t_kernels *k, const q3t_kernels *scalar, int32_t channels, int32_t dilation, int32_t rows, kind how) {
@@ -67,7 +68,7 @@ static void check_out(const q3t_kernels *k, const q3t_kernels *scalar, int32_t n
     check_release(0);
 }
 
-/* The whole algorithm for one panel of `in` channels; the reference is the direct convolution in double. */
+/* Check the whole algorithm for one panel of `in` input channels; the reference is the direct convolution in double. */
 static void check_whole(const q3t_kernels *k, const q3t_kernels *scalar, int32_t in, int32_t dilation, int32_t rows) {
     const int32_t tiles = q3t_toom_tiles(rows, dilation);
     const size_t point = (size_t)in * Q3T_BLOCK, ldp = (size_t)tiles * in;

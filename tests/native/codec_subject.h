@@ -11,13 +11,13 @@ typedef struct subject {
     q3t_tensor tensors[MAX_TENSORS];
     int32_t count, frames, samples;
     int32_t *codes;     /* (frames, groups) */
-    float *expected;    /* (samples,) or NULL */
+    float *expected;    /* (samples,), or NULL if there is no golden */
     double least_db;    /* signal-to-noise ratio that the decoder must reach, in dB */
     q3t_weights weights;
     q3t_tensor *sorted;
 } subject;
 
-/* Zeroed memory; ends the program if there is none. */
+/* Returns zeroed memory; ends the program if there is none. */
 static void *get(size_t bytes) {
     void *p = calloc(bytes ? bytes : 1, 1);
     if (!p) {
@@ -28,7 +28,7 @@ static void *get(size_t bytes) {
 }
 
 /* ------------------------------------------------------------ subjects */
-/* Fill s->weights, as q3t_codec_weights_open does, without checks. */
+/* Fill s->weights as q3t_codec_weights_open does, but without checks. */
 static void sort_tensors(subject *s) {
     s->sorted = get((size_t)s->count * sizeof *s->sorted);
     int32_t n = 0;
@@ -110,7 +110,7 @@ static void add_tensor(subject *s, int32_t slot, int32_t layer, int32_t dtype, f
     }
 }
 
-/* Weights whose product with `fan_in` inputs has the variance of the inputs. */
+/* Add a matrix of random weights; its product with `fan_in` inputs has the same variance as the inputs. */
 static void add_matrix(subject *s, int32_t slot, int32_t layer, int32_t dtype, int32_t fan_in, int32_t a, int32_t b, int32_t c) {
     add_tensor(s, slot, layer, dtype, 0, sqrtf(3.0f / (float)fan_in), a, b, c);
 }
@@ -176,7 +176,7 @@ static void add_unit(subject *s, int32_t i, int32_t type, int32_t n) {
     add_tensor(s, Q3T_W_UNIT_CONV2_BIAS, i, type, 0, 0.1f, n, 0, 0);
 }
 
-/* A codec with random weights of dtype `type`, and `frames` frames of random codes. Freed with drop. */
+/* Returns a codec with random weights of dtype `type`, and `frames` frames of random codes; free it with drop. */
 static subject *synthetic(const q3t_config *config, int32_t type, int32_t frames) {
     subject *s = get(sizeof *s);
     s->config = *config;

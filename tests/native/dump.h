@@ -1,4 +1,4 @@
-/* dump.h - read the file that make_dump.py writes: a tiny model, prompts, and the codes and samples that it must generate. */
+/* dump.h - reads the file that make_dump.py writes: a tiny model, prompts, and the codes and samples that it must generate. */
 #ifndef DUMP_H
 #define DUMP_H
 #include "q3t.h"
@@ -53,7 +53,7 @@ static inline unsigned char *dump_bytes(const char *path) {
     return bytes;
 }
 
-/* Read a dump; ends the program if it cannot. Freed with dump_close. */
+/* Read a dump, which dump_close frees; ends the program if it cannot be read. */
 static inline void dump_open(const char *path, dump *d) {
     d->bytes = dump_bytes(path);
     dump_head head;

@@ -2,9 +2,10 @@
 
     python dump_codec.py SPEECH_TOKENIZER_FOLDER GOLDEN.npz OUT
 
-Little-endian: int32 magic; int32 numbers of the config; float64 rms_eps, rope_theta; int32 count of tensors, and for
-each int32 slot, layer, dtype, dims, int64 shape[4], int64 bytes and the data; int32 frames, samples; codes int32
-(frames, groups); samples float32; float64 signal-to-noise ratio in dB that the decoder must reach.
+The file is little-endian and holds, in this order: the magic number (int32); the numbers of the config (int32); rms_eps
+and rope_theta (float64); the number of tensors (int32); for each tensor its slot, layer, dtype and dims (int32), its
+shape[4] and its number of bytes (int64), and its data; the numbers of frames and samples (int32); the codes, int32 of
+shape (frames, groups); the samples (float32); the signal-to-noise ratio in dB that the decoder must reach (float64).
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ REST = "decoder.quantizer.rvq_rest."
 
 
 def slots() -> dict[str, int]:
-    """Name of each q3t_slot, without its prefix -> value."""
+    """Returns the value of each q3t_slot, by its name without the prefix Q3T_W_."""
     text = HEADER.read_text(encoding="utf-8")
     body = re.sub(r"/\*.*?\*/", "", text[text.index("typedef enum q3t_slot") : text.index("} q3t_slot")], flags=re.S)
     return {name: i for i, name in enumerate(re.findall(r"Q3T_W_(\w+)", body))}
 
 
 def pair(slot: str, name: str) -> list[tuple[str, str]]:
-    """(slot, name in the checkpoint) of a weight and its bias."""
+    """Returns (slot, name in the checkpoint) of a weight and of its bias."""
     return [(slot, name + ".weight"), (slot + "_BIAS", name + ".bias")]
 
 
 def names(decoder: dict) -> list[tuple[str, int, str]]:
-    """(slot, layer, name in the checkpoint) of each tensor of a decoder with the config `decoder`."""
+    """Returns (slot, layer, name in the checkpoint) of each tensor of a decoder with the config `decoder`."""
     out = [("FIRST_PROJ", 0, FIRST + "output_proj.weight"), ("REST_PROJ", 0, REST + "output_proj.weight")]
     out += [("CODEC_NORM", 0, "decoder.pre_transformer.norm.weight")]
     for slot, name in (("SUM", "embedding_sum"), ("USAGE", "cluster_usage")):
@@ -68,7 +69,7 @@ def names(decoder: dict) -> list[tuple[str, int, str]]:
 
 
 def vocoder_names(blocks: int) -> list[tuple[str, int, str]]:
-    """The same for the vocoder."""
+    """Returns (slot, layer, name in the checkpoint) of each tensor of a vocoder with `blocks` blocks."""
     out = [(s, 0, n) for s, n in pair("DEC_IN", "decoder.decoder.0.conv")]
     out += [(s, 0, n) for s, n in pair("DEC_OUT", f"decoder.decoder.{blocks + 2}.conv")]
     for what in ("alpha", "beta"):
@@ -86,7 +87,7 @@ def vocoder_names(blocks: int) -> list[tuple[str, int, str]]:
 
 
 def read_tensors(path: Path) -> dict[str, tuple[str, list[int], np.ndarray]]:
-    """Name -> (dtype, shape, bytes as uint8) of each tensor of a safetensors file."""
+    """Returns, by name, (dtype, shape, bytes as a uint8 array) of each tensor of a safetensors file."""
     data = np.memmap(path, np.uint8, "r")
     size = int(data[:8].view("<u8")[0])
     head = json.loads(bytes(data[8 : 8 + size]))
@@ -95,7 +96,7 @@ def read_tensors(path: Path) -> dict[str, tuple[str, list[int], np.ndarray]]:
 
 
 def write(out: Path, decoder: dict, tensors: dict, codes: np.ndarray, samples: np.ndarray, least_db: float) -> None:
-    """tensors: see read_tensors. codes: (frames, groups). samples: (frames * samples per frame,)."""
+    """Write the file. tensors: what read_tensors returns; codes: shape (frames, groups); samples: one-dimensional."""
     numbers = [decoder[k] for k in NUMBERS]
     for key in ("upsampling_ratios", "upsample_rates"):
         numbers += [len(decoder[key]), *decoder[key], *[0] * (8 - len(decoder[key]))]
@@ -120,7 +121,7 @@ def main() -> None:
     decoder = json.loads((folder / "config.json").read_text(encoding="utf-8"))["decoder_config"]
     with np.load(golden) as g:
         samples = g["wav_unchunked"] if "wav_unchunked" in g else g["wav"]
-        # a golden in float16 has a rounding error of its own
+        # the samples of a golden in float16 were rounded, so the decoder can reach only a smaller ratio
         least = 60.0 if samples.dtype == np.float16 else 80.0
         write(out, decoder, read_tensors(folder / "model.safetensors"), g["codes"], samples.astype(np.float32), least)
 

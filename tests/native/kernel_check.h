@@ -26,7 +26,7 @@ static void expect(int ok, const char *how) {
     if (check.failures++ < 20) printf("  FAIL %s: %s\n", check.what, how);
 }
 
-/* Map regions that end at a page without access. */
+/* Map memory regions, each followed by a page without access. */
 static void check_open(void) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (int i = 0; i < REGIONS; i++) {
@@ -36,7 +36,8 @@ static void check_open(void) {
     }
 }
 
-/* Allocate `bytes` at the end of a region, after a canary: access beyond the end is a fault. Valid until check_release. */
+/* Allocate `bytes` bytes at the end of a region. An access beyond them is a fault. Known bytes, the canary, lie before them and
+ * show whether a kernel wrote there. The memory is valid until check_release. */
 static void *guarded(size_t bytes) {
     if (check.used == REGIONS || bytes + CANARY_BYTES > REGION_BYTES) exit(2);
     unsigned char *p = check.end[check.used] - bytes;
@@ -46,7 +47,7 @@ static void *guarded(size_t bytes) {
 
 static float *guarded_floats(size_t n) { return guarded(n * sizeof(float)); }
 
-/* Free the arrays after the first `used`; a write in front of one is a failure. */
+/* Free all arrays except the first `used`. A write in front of a freed array counts as a failure. */
 static void check_release(int used) {
     while (check.used > used) {
         const unsigned char *p = check.data[--check.used] - CANARY_BYTES;
@@ -63,7 +64,8 @@ static uint32_t bits(void) {
 static int32_t below(int32_t n) { return (int32_t)(bits() % (uint32_t)n); }
 static float unit(void) { return (float)(int32_t)bits() * 0x1p-31f; }
 
-/* ORDINARY: -4 .. 4; WIDE: magnitudes 2^-30 .. 2^30; EXTREME: half of them zeros, subnormals, limits of exp, and very large numbers. */
+/* Kinds of random numbers. ORDINARY: -4 .. 4. WIDE: magnitudes 2^-30 .. 2^30. EXTREME: half of them as ORDINARY, half zeros,
+ * subnormals, limits of exp, and very large numbers. */
 typedef enum kind { ORDINARY, WIDE, EXTREME, KINDS } kind;
 
 static float number(kind k) {
@@ -82,7 +84,7 @@ static void numbers(float *x, size_t n, kind k) {
     for (size_t i = 0; i < n; i++) x[i] = number(k);
 }
 
-/* A NaN that no kernel computes: an element that still has it was not written. */
+/* Returns a NaN that no kernel computes: an element that still has these bits was not written. */
 static float unwritten(void) {
     const uint32_t u = 0x7fc0dead;
     float f;
@@ -98,7 +100,7 @@ static int is_unwritten(float x) {
     return same(&x, &f, 1);
 }
 
-/* Within tolerance if `want` is finite, else not finite either. */
+/* 1 if `got` is within the tolerance of `want`; if `want` is not finite, 1 if `got` is not finite either. */
 static int close_to(double got, double want, double tolerance) {
     return isfinite(want) ? fabs(got - want) <= tolerance : !isfinite(got);
 }

@@ -1,6 +1,7 @@
 """make_dump.py OUT [CASE...]: write a tiny model and some of its goldens to one file, for the native checks.
 
-Little-endian; dump.h reads it. Offsets are bytes from the start of the file; arrays begin at multiples of 64.
+The file is little-endian, and dump.h reads it. Offsets are bytes from the start of the file; arrays begin at multiples
+of 64 bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Writer:
         self.start = self.end
 
     def add(self, array: np.ndarray) -> int:
-        """Returns the offset of the array."""
+        """Adds an array to the file and returns its offset."""
         data = np.ascontiguousarray(array).tobytes()
         offset = self.end
         padded = data + bytes(-len(data) % 64)

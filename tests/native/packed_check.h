@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-/* Memory at a 64-byte boundary; ends the program if there is none. */
+/* Returns memory at a 64-byte boundary; ends the program if there is none. */
 static void *reserve(size_t bytes) {
     void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!p) exit(2);
@@ -15,21 +15,21 @@ static void *reserve(size_t bytes) {
 }
 
 static uint64_t random_state = 1;
-/* 31 random bits. */
+/* Returns 31 random bits. */
 static uint32_t draw(void) {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(random_state >> 33);
 }
-/* Uniform in -0.5 .. 0.5. */
+/* Returns a random number, uniform in -0.5 .. 0.5. */
 static float uniform(void) { return (float)(draw() >> 7) / (float)(1 << 24) - 0.5f; }
-/* About a normal distribution of variance 1. */
+/* Returns a random number of a distribution that is about normal, with variance 1. */
 static float normal(void) {
     float sum = 0;
     for (int i = 0; i < 6; i++) sum += uniform();
     return sum * 1.4142f;
 }
 
-/* Equal bits; all NaN count as equal. */
+/* 1 if a and b, (n,) each, have equal bits; all NaN count as equal. */
 static int same(const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (memcmp(a + i, b + i, 4) && !(isnan(a[i]) && isnan(b[i]))) return 0;

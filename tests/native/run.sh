@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh FOLDER [ISA EMULATOR...]: run the check programs in FOLDER on the dumps in build/. With EMULATOR, only the kernels and a
-# short session are checked, since emulation is slow; ISA is the instruction set that the engine must choose there.
+# run.sh FOLDER [ISA EMULATOR...]: run the check programs in FOLDER on the dumps in build/. EMULATOR is a command that runs a program
+# of another processor; ISA is the instruction set that the engine must choose under it. Emulation is slow, so with EMULATOR only the
+# kernels and a short session are checked.
 set -euo pipefail
 folder=$1
 expected=(${2:+--expect "$2"})
