@@ -68,7 +68,7 @@ typedef struct q3t_config {
     int32_t code_vocab;          /* rows of each head of the code predictor */
     int32_t code_embedding_rows; /* rows of each embedding of the code predictor */
     int32_t codec_eos, tts_pad;  /* token ids */
-    int32_t max_positions;       /* of the talker */
+    int32_t max_positions;       /* most positions in a sequence of the talker */
     int32_t has_projection;      /* 1: there is a small_to_mtp_projection */
     int32_t codebook_size, codebook_dim, latent_dim, decoder_dim, sliding_window;
     int32_t upsampling, upsampling_ratios[8];   /* upsampling stages: their number and strides */
@@ -284,8 +284,8 @@ typedef struct q3t_decoder q3t_decoder;
 q3t_status q3t_decoder_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
                             q3t_decoder **decoder);
 void q3t_decoder_close(q3t_decoder *decoder);
-/* Decode the next 1 .. 64 frames of the stream, or with restart 1 the first frames of a new one: codes (frames, code_groups) to
- * samples (frames * samples of a frame,). The samples do not depend on how the stream is cut into calls. */
+/* Decode the next frames of the stream; restart 1: the first frames of a new stream. frames: 1 .. 64; codes: (frames, code_groups);
+ * samples: out, (frames * samples of a frame,). The samples do not depend on how the stream is cut into calls. */
 q3t_status q3t_decoder_run(q3t_decoder *decoder, int32_t restart, const int32_t *codes, int32_t frames, float *samples);
 
 /* ---- The encoders that make a voice from a recording. Each has its own weights and threads; one call at a time. */

@@ -12,7 +12,7 @@
 
 typedef struct q3t_kv_cache {
     void *keys, *values;
-    q3t_format format;               /* of the elements: Q3T_FORMAT_F32 or Q3T_FORMAT_BF16 */
+    q3t_format format;               /* format of the elements: Q3T_FORMAT_F32 or Q3T_FORMAT_BF16 */
     int32_t heads, head_dim;
     int32_t capacity;                /* positions; a multiple of Q3T_KEYS */
 } q3t_kv_cache;

@@ -32,7 +32,7 @@ static const char *libc_text(char *version, size_t size) {
     return version;
 #elif defined(__linux__)
     (void)version, (void)size;
-    return "musl"; /* the one Linux C library that defines no macro */
+    return "musl"; /* of the C libraries for Linux only musl defines no macro */
 #else
     (void)version, (void)size;
     return "unknown C library";

@@ -27,7 +27,7 @@
 
 /* Iterations of a waiting loop before a thread sleeps: enough for the gaps between the runs of a frame and for a short return
  * to the caller's language, few enough that the workers of an idle pool leave their cores. With more threads than cores a
- * spinning thread keeps another one from its work. */
+ * spinning thread keeps another thread from its work. */
 enum { SPINS = 4000, SPINS_CROWDED = 20, LINE = 64 };
 
 /* One word holds the number of a run and a count of grains: 44 bits of run number do not overflow in the life of a process. */

@@ -33,10 +33,10 @@ typedef struct q3t_codec_layer {
 } q3t_codec_layer;
 
 typedef struct q3t_upsample {        /* transposed convolution, then a ConvNeXt block */
-    q3t_conv expand, widen, narrow;
+    q3t_conv expand, widen, narrow;  /* the transposed convolution; matrices latent to 4 * latent and 4 * latent to latent */
     const float *depthwise, *depthwise_bias;  /* (Q3T_TAPS, latent), (latent,) */
-    const float *norm, *norm_bias, *gamma;
-    int32_t ratio;
+    const float *norm, *norm_bias, *gamma;    /* (latent,) */
+    int32_t ratio;                   /* output rows for each input row */
 } q3t_upsample;
 
 typedef struct q3t_unit {            /* x + conv2(act2(conv1(act1(x)))) */
@@ -46,12 +46,12 @@ typedef struct q3t_unit {            /* x + conv2(act2(conv1(act1(x)))) */
 
 typedef struct q3t_toom_scratch {    /* scratch of codec/toom.c */
     size_t shared_floats, part_floats;
-    float *shared, *parts;           /* (shared_floats,), for all threads; (count, part_floats), one part for a thread */
+    float *shared, *parts;           /* (shared_floats,), for all threads; (count, part_floats), a part is for one thread */
     int32_t count;
 } q3t_toom_scratch;
 
 typedef struct q3t_vocoder_block {
-    q3t_snake act;                   /* of the block's input */
+    q3t_snake act;                   /* activation of the block's input */
     q3t_conv expand;
     q3t_unit unit[Q3T_UNITS];
     int32_t in, out, rate;           /* input channels, output channels, output rows for each input row */
@@ -71,7 +71,7 @@ struct q3t_codec {
     int32_t batched_blocks;          /* vocoder blocks [0, batched_blocks) run on the rows of all streams together, because they
                                         have most of the weights and few rows; later blocks run stream by stream */
     const float *books;              /* (code_groups, codebook_size, codebook_dim / 2) */
-    const float *inv_freq;           /* (head_dim / 2,) */
+    const float *inv_freq;           /* (head_dim / 2,): frequencies of the rotary embedding */
     q3t_conv project;                /* the two projections of the quantizer as one matrix: its output is the sum of theirs */
     q3t_conv pre, in, out;
     const float *norm;
@@ -100,11 +100,11 @@ struct q3t_codec_work {              /* `frames` in a shape below is the field `
     q3t_streams streams;             /* points to `first`; at most Q3T_CODEC_STREAM_FRAMES frames of each stream */
     float *window[Q3T_WINDOWS];      /* (streams * rows of history + rows of the round, channels of the window) */
     float *codes;                    /* (frames, codebook_dim): the vector of code 0, then the sum of the other vectors */
-    float *quantized;                /* (frames, codebook_dim) */
+    float *quantized;                /* (frames, codebook_dim): output of `project` */
     float *cos, *sin;                /* (frames, head_dim / 2) */
     float *x, *h, *delta;            /* (frames, hidden) */
     float *qkv;                      /* (frames, qkv_width) */
-    float *mixed;                    /* (frames, q_width) */
+    float *mixed;                    /* (frames, q_width): output of the attention */
     float *gate_up;                  /* (frames, 2 * intermediate) */
     float *scores;                   /* (frames, kv_heads, score_floats): scratch of the attention, for each stream and KV head */
     size_t score_floats;

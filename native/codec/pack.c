@@ -3,7 +3,7 @@
  * exponentials of SnakeBeta's parameters, and stacks matrices that have the same input.
  *
  * The packed weights are one dense arena in the order of q3t_codec_carve. They have the same bytes on every CPU, so a packed file
- * may hold them. Whoever changes what is carved or packed must raise Q3T_CODEC_LAYOUT. */
+ * may hold them. A change of what is carved or packed must raise Q3T_CODEC_LAYOUT. */
 #include "codec/internal.h"
 #include "base/small.h"
 #include <math.h>

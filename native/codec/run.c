@@ -122,7 +122,7 @@ static void add_linear(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, co
                                                     .epilogue = Q3T_EPILOGUE_ADD_SCALED, .scale = scale, .residual = w->x});
 }
 
-/* Run the transformer over w->latent (frames, latent), in place. */
+/* Run the transformer on w->latent (frames, latent), in place. */
 static void transform(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool) {
     const q3t_transformer_config *f = &c->config.codec;
     size_t hidden = (size_t)f->hidden, inter = (size_t)f->intermediate;
@@ -178,8 +178,8 @@ static q3t_status finish(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, 
     return Q3T_OK;
 }
 
-/* Run vocoder block i on `frames` frames of the streams; streams NULL: of one stream. x: where they begin in the block's window.
- * The output goes to the window of the next block or of the last convolution. */
+/* Run vocoder block i on `frames` frames of the streams, or of one stream if streams is NULL. x: where the rows of these frames
+ * begin in the block's window. The output goes to the window of the next block or of the last convolution. */
 static void run_block(const q3t_codec *c, q3t_codec_work *w, q3t_pool *pool, int32_t i, const float *x, int32_t frames,
                       const q3t_streams *streams) {
     const q3t_vocoder_block *b = &c->block[i];

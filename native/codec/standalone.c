@@ -10,7 +10,7 @@ struct q3t_decoder {
     q3t_pool *pool;
     q3t_codec *codec;
     q3t_codec_work *work;
-    q3t_codec_state *state;      /* of the current stream; NULL before the first one */
+    q3t_codec_state *state;      /* state of the current stream; NULL before the first stream */
 };
 
 static q3t_status open_parts(q3t_decoder *d, const q3t_tensor *tensors, size_t count, int32_t threads) {

@@ -26,7 +26,7 @@ typedef struct q3t_transformer {
 } q3t_transformer;
 
 typedef struct q3t_column {
-    const q3t_kv_cache *cache;        /* of the column's sequence */
+    const q3t_kv_cache *cache;        /* KV cache of the column's sequence */
     int32_t position;
 } q3t_column;
 

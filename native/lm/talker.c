@@ -69,7 +69,7 @@ void q3t_talker_codes(const q3t_talker *t, const q3t_kernels *k, const int32_t *
 void q3t_talker_embed(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p, float *out) {
     const q3t_kernels *k = w->kernels;
     int32_t hidden = t->t.c.hidden;
-    for (int32_t i = 0; i < p->rows;) {  /* rows with a text part up to j, then rows without one */
+    for (int32_t i = 0; i < p->rows;) {  /* first the rows [i, j), which have a text part, then rows without a text part */
         int32_t j = i;
         while (j < p->rows && p->text_ids[j] >= 0) j++;
         q3t_talker_text(t, w, p->text_ids + i, j - i, out + (size_t)i * (size_t)hidden);

@@ -62,7 +62,8 @@ static q3t_status check_formats(const q3t_transformer *t) {
     return Q3T_OK;
 }
 
-/* Returns the format of the KV cache. It is bf16 if the layers are quantised: their error is much larger than that of bf16. */
+/* Returns the format of the KV cache. It is bf16 if the layers are quantised, because quantisation has a much larger error than
+ * bf16. */
 static q3t_format kv_format(const q3t_transformer *t) {
     int32_t format = t->blocks[0].k.format;
     return format == Q3T_FORMAT_INT8 || format == Q3T_FORMAT_INT4 ? Q3T_FORMAT_BF16 : Q3T_FORMAT_F32;

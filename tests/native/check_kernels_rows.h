@@ -144,7 +144,7 @@ static void check_norms(const q3t_kernels *k, const q3t_kernels *scalar, const c
             expect(rms, "rmsnorm differs from scalar");
             memcpy(want, x, (size_t)n * sizeof *x), k->rmsnorm(want, want, w, n, 1e-6f);
             expect(same(want, got, n), "rmsnorm in place");
-            /* the error of the mean is (n / 4 + 4) ULP of the largest value: also the error of x - mean; its square that of var */
+            /* the mean has an error of (n / 4 + 4) ULP of the largest value, x - mean the same error, the variance its square */
             double off = (n / 4 + 4) * ULP * largest * by;
             scalar->layernorm(want, x, w, b, n, 1e-5f), unwrite(got, n), k->layernorm(got, x, w, b, n, 1e-5f);
             for (int32_t i = 0; i < n; i++) {

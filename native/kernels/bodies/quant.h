@@ -18,6 +18,7 @@
  *   q_largest(x, n)        the bits, as int32, of the largest |x|; x: n floats
  *   q_round(out, x, inverse, n)  out = x * inverse, rounded to int8; returns the sum of out
  *   QUANT_TILES(X)         a list of X(cols, chains), the sizes of the tiles, from the widest to one column
+ *   QUANT_VECTORS          vectors of rows in a tile
  *   QUANT_TILE_COLS        columns of the widest tile whose totals stay in registers
  *   QUANT_SINGLE_COLS      columns of the widest tile: up to this number all columns are one tile, which reads the weights once;
  *                          more columns are cut into tiles of QUANT_TILE_COLS, which are faster */
