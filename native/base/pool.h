@@ -19,7 +19,7 @@ void q3t_pool_close(q3t_pool *pool);
 /* Call it at the beginning of every API call that runs tasks: in a child that was forked since the last call it starts the
  * workers again. Returns Q3T_E_THREAD if that fails. Takes NULL. */
 q3t_status q3t_pool_ready(q3t_pool *pool);
-/* Number of threads, the caller included. A pool of NULL, here and in q3t_pool_run, is one thread, the caller. */
+/* Number of threads, the caller included. If `pool` is NULL, here and in q3t_pool_run, the caller is the only thread. */
 int32_t q3t_pool_threads(const q3t_pool *pool);
 /* Call task(arg, begin, end, worker) on the threads of the pool until all items [0, n) are done. grain: the smallest number of
  * items handed to a thread; every `begin` is a multiple of it. */

@@ -20,8 +20,8 @@ enum { SHARES = 4,            /* parts of the rows for each thread: other thread
 
 static const float no_bias[Q3T_BLOCK];
 
-/* Floats from one tile to the next: the channels, rounded up, and one cache line more. Tiles at distances of a power of two would
- * map to the same cache sets. */
+/* The distance between two tiles in floats: the number of channels rounded up to 16, plus 16 (one cache line). Without the
+ * extra line the distance could be a power of two, and tiles would map to the same cache sets. */
 static size_t tile_floats(const q3t_conv *c) { return (size_t)(c->in + 31) / 16 * 16; }
 /* Number of steps of 4 * dilation rows in a frame of `rows` rows. */
 static int32_t steps_of(int32_t rows, int32_t dilation) { return (rows - 1) / (Q3T_TOOM_OUT * dilation) + 1; }

@@ -32,7 +32,7 @@ typedef enum q3t_format { Q3T_FORMAT_F32, Q3T_FORMAT_BF16, Q3T_FORMAT_INT8, Q3T_
  *                                                                        unsigned: q + 8, -8 <= q <= 7
  *     scale (g, r)    byte  g * 576 + 512 + 4 * (r % 16) + 2 * (r / 16)
  *   A weight is q * scale. The scale, which may be negative, is the best of five candidates in least squares, rounded to bf16
- *   (kernels/bodies/pack.h). q = w * (1 / scale) rounded to the nearest integer, ties to even, then limited to -8 .. 7; if the
+ *   (kernels/bodies/pack_int4.h). q = w * (1 / scale) rounded to the nearest integer, ties to even, then limited to -8 .. 7; if the
  *   scale is 0, every q is 0. The scale is 0 if the largest |w| of the row in the group is so small that its square underflows.
  *   A row of a group with a value that is not finite has scale NaN and every q 0.
  *

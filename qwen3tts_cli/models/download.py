@@ -62,7 +62,8 @@ def pull(repo: str, report: Report) -> Path:
         raise DownloadError(f"{repo}: there is no folder to download into; set HF_HOME to one")
     if hub_cache.is_offline():
         raise DownloadError(f"{repo}: not downloaded, {hub_cache.offline_variable()} is set")
-    # Without this setting huggingface_hub also asks the Hub for the names of programs that may call it.
+    # Without this setting huggingface_hub makes one more request: for a list of programs, one of which it names
+    # to the Hub as its caller.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         from huggingface_hub import snapshot_download, utils

@@ -1,4 +1,4 @@
-/* pack/levels.c - defines q3t_pack, and packs a matrix to INT8 and INT4, in which a weight is a small integer, its level, times a
+/* pack/int8_int4.c - defines q3t_pack, and packs a matrix to INT8 and INT4, in which a weight is a small integer, its level, times a
  * scale. kernels/formats.h describes the layouts and how weights are rounded. */
 #include "pack/matrix.h"
 #include "base/arena.h"

@@ -1,4 +1,4 @@
-/* kernels/bodies/pack.h - packs an INT4 group of 32 inputs of 32 rows (kernels/formats.h). For each row it tries a few scales that
+/* kernels/bodies/pack_int4.h - packs an INT4 group of 32 inputs of 32 rows (kernels/formats.h). For each row it tries a few scales that
  * put the largest weight at or near the end of the range, and takes the scale with the least squared error. No product is fused
  * with a sum, so every instruction set gives the same bytes. */
 #include "kernels/bodies/level.h"
