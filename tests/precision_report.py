@@ -12,6 +12,7 @@ import sys
 import numpy as np
 from helpers import POCKET, golden_prompt, golden_rows, load_golden
 
+from qwen3tts_cli.calibration.run import calibrate
 from qwen3tts_cli.check.speech import divergence
 from qwen3tts_cli.engine.forced import GREEDY, trace
 from qwen3tts_cli.engine.model import Model
@@ -19,7 +20,7 @@ from qwen3tts_cli.engine.session import Session
 from qwen3tts_cli.models.checkpoint import Checkpoint, open_checkpoint
 from qwen3tts_cli.models.synthetic import synthetic_checkpoint
 from qwen3tts_cli.packed import matrices as packed_matrices
-from qwen3tts_cli.packed.precision import PRECISIONS
+from qwen3tts_cli.packed.precision import CALIBRATED, PRECISIONS
 from qwen3tts_cli.text.prompt import Prompt
 
 THREADS = 2
@@ -30,6 +31,10 @@ def matrices_of(checkpoint, precision):
     """Packed matrices in memory; None if the model uses the checkpoint's own."""
     if precision == "bf16":
         return None
+    if precision == CALIBRATED:
+        with Model(checkpoint, threads=THREADS) as model:
+            layers = calibrate(model, THREADS, None, lambda share: None)
+        return matrices_of(checkpoint, "int4") | layers
     return packed_matrices.pack_in_memory(checkpoint, precision, threads=THREADS).matrices
 
 
@@ -107,7 +112,8 @@ def main(size: str | None) -> None:
         prompt = Prompt(ids, np.full(RANDOM_ROWS, -1, np.int32), empty, 0, [], [])
         codes = rng.integers(0, 2048, (RANDOM_FRAMES, checkpoint.config.num_code_groups)).astype(np.int32)
         cases, counts = [(prompt, codes)], (1, 4, 12, 20, 28)
-    packs = {name: matrices_of(checkpoint, name) for name in PRECISIONS}
+    names = PRECISIONS if size else (*PRECISIONS, CALIBRATED)  # random weights have no tokenizer to speak with
+    packs = {name: matrices_of(checkpoint, name) for name in names}
     layers_table(checkpoint, cases[0][0], packs, counts)
     print()
     forced_table(checkpoint, cases, packs)

@@ -124,7 +124,7 @@ PRESETS = ["slt", "serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "
         ("qwen3tts say -l ger", ["german"]),
         ("qwen3tts say --language=z", ["zh"]),
         ("qwen3tts voices create bob -l it", ["italian", "it"]),
-        ("qwen3tts say --precision i", ["int8", "int4"]),
+        ("qwen3tts say --precision i", ["int8", "int4", "int4-calibrated"]),
         ("qwen3tts bench --precision bf16,int", ["bf16,int8", "bf16,int4"]),
         ("qwen3tts say --batch ", ["auto"]),
         ("qwen3tts say --subtype F", ["FLOAT"]),

@@ -47,6 +47,7 @@ LAYERS = [
     "audio",
     "cloning",
     "speech",
+    "calibration",
     "output",
     "bench",
     "check",

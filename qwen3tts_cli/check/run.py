@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def run_checks(subject: Subject, *, precision: str | None = None, fast: bool = False) -> Iterator[Result]:
     """Yield the result of each check as soon as it is known. An error of the model is a failed check.
 
-    precision: "bf16", "int8" or "int4", which is measured beside bf16; None: the one that "auto" means for this model.
+    precision: "bf16", "int8", "int4" or "int4-calibrated", which is measured beside bf16; None: the one that "auto"
+    means for this model.
     fast: see check_files.
     """
     yield _attempt(files.CHECK, lambda: files.check_files(subject, fast))
@@ -48,7 +49,8 @@ def _speech(subject: Subject, precision: str | None) -> Iterator[Result]:
         with ExitStack() as opened:
             checkpoint = opened.enter_context(open_checkpoint(subject.folder, codec=subject.embedded, cache=False))
             writer = opened.enter_context(closing(BackgroundWriter(subject.threads)))
-            options: dict[str, Any] = {"cache": False, "progress": None, "warn": lambda line: None}
+            options: dict[str, Any]
+            options = {"name": subject.name, "cache": False, "progress": None, "warn": lambda line: None}
             subject.report("speech: opening the model in bf16")
             matrices, codec = load_packed_weights(checkpoint, "bf16", writer, codec=not subject.embedded, **options)
             last = choose_precision(checkpoint) if precision is None else precision

@@ -208,7 +208,7 @@ def engine(command: Any) -> Any:
         ),
         setting(
             "--precision",
-            type=Choice("auto", "bf16", "int8", "int4"),
+            type=Choice("auto", "bf16", "int8", "int4", "int4-calibrated"),
             default="auto",
             help="Precision of the language models' weights; bf16 is exact. [default: auto: int8 for large models, "
             "else bf16]",

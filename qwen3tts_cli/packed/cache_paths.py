@@ -11,7 +11,13 @@ from typing import NamedTuple
 from ..common import user_folders
 from ..models import hub_cache
 
-KINDS = ("bf16", "int8", "int4", "codec")  # precisions of the language models, and the codec's decoder
+KINDS = (
+    "bf16",
+    "int8",
+    "int4",
+    "int4-calibrated",
+    "codec",
+)  # precisions of the language models, and the codec's decoder
 SUFFIX = ".q3t"
 
 
@@ -52,6 +58,11 @@ def cached_sizes(folder: Path) -> dict[str, int]:
             if path is not None:
                 sizes[kind] = path.stat().st_size
     return sizes
+
+
+def kind_of(path: Path) -> str:
+    """The kind in the name of a packed file or of its partial file."""
+    return path.stem.partition("-")[2]
 
 
 def stamp_path(path: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .cache_lock import try_lock
-from .cache_paths import KINDS, SUFFIX, PackedFile, cache_directory, cache_path, partial_path, stamp_path
+from .cache_paths import KINDS, SUFFIX, PackedFile, cache_directory, cache_path, kind_of, partial_path, stamp_path
 from .file_format import checkpoint_folder
 
 
@@ -38,7 +38,7 @@ def packed_files() -> Iterator[PackedFile]:
     """All packed files, sorted by path."""
     directory = cache_directory()
     for path in sorted(directory.glob("*" + SUFFIX)) if directory is not None else ():
-        kind = path.stem.rpartition("-")[2]
+        kind = kind_of(path)
         if kind in KINDS:
             yield PackedFile(path, kind, checkpoint_folder(path))
 
@@ -76,7 +76,7 @@ def remove_partial() -> list[tuple[PackedFile, int]]:
             with lock, contextlib.suppress(FileNotFoundError):
                 size = part.lstat().st_size
                 part.unlink()
-                removed.append((PackedFile(part, part.stem.rpartition("-")[2], None), size))
+                removed.append((PackedFile(part, kind_of(part), None), size))
                 if not part.with_suffix(SUFFIX).exists():
                     part.with_suffix(".lock").unlink()
     return removed

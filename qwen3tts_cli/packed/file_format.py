@@ -11,6 +11,7 @@ piece. A file that was written to, copied or restored later is read whole again.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import mmap
 import os
@@ -68,12 +69,17 @@ def source_facts(*files: Path) -> list[list[object]]:
     return rows
 
 
+def header_field(path: Path, name: str) -> object:
+    """A field of the header of a packed file; None if the file or the field does not exist."""
+    with contextlib.suppress(OSError, ValueError, StalePackedFile, RecursionError), open(path, "rb") as file:
+        return _header(file.read(HEADER_ROOM), os.fstat(file.fileno()).st_size).get(name)
+    return None
+
+
 def checkpoint_folder(path: Path) -> Path | None:
     """The folder of the checkpoint that a packed file was made from; None if its header does not name one."""
-    with contextlib.suppress(OSError, ValueError, StalePackedFile, RecursionError), open(path, "rb") as file:
-        folder = _header(file.read(HEADER_ROOM), os.fstat(file.fileno()).st_size).get("folder")
-        return Path(folder) if isinstance(folder, str) and os.path.isabs(folder) else None
-    return None
+    folder = header_field(path, "folder")
+    return Path(folder) if isinstance(folder, str) and os.path.isabs(folder) else None
 
 
 def verify(path: Path, facts: dict[str, Any], threads: int = 1) -> bool:
@@ -230,11 +236,17 @@ def fill_file(
         entries.append({**entry, "checksum": zlib.crc32(data), "ends": _ends_checksum(memoryview(data))})
     blocks.put(size, b"")
     blocks.flush()
-    header = json.dumps({**facts, "pieces": entries}).encode()
+    header = json.dumps({**facts, "digest": _digest(entries), "pieces": entries}).encode()
     if _PREAMBLE.size + len(header) > HEADER_ROOM:
         raise OSError("the header of the packed weights is too long")
     file.seek(0)
     file.write(_PREAMBLE.pack(_MAGIC, FORMAT_VERSION, len(header), size, zlib.crc32(header)) + header)
+
+
+def _digest(entries: Iterable[dict[str, Any]]) -> str:
+    """Hexadecimal digits that two files share if all their pieces are equal, whatever folder they were made from."""
+    names = ("slot", "layer", "dtype", "checksum")
+    return hashlib.sha256(json.dumps([[entry[name] for name in names] for entry in entries]).encode()).hexdigest()[:16]
 
 
 def create_file(

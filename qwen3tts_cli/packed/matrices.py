@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from .cache_lock import Lock, try_lock
 from .cache_paths import cache_path
 from .file_format import HEADER_ROOM, THREAD_NAME, Piece, StalePackedFile
 from .file_writer import WriteJob, memory_only_warning
-from .precision import packed_format
+from .precision import CALIBRATED, RECIPE, packed_format
 
 if TYPE_CHECKING:
     from ..models.checkpoint import Checkpoint
@@ -125,6 +125,50 @@ def write_file(
     return path
 
 
+def load_file(checkpoint: Checkpoint, precision: str, threads: int = 1, *, stamp: bool = True) -> PackedWeights | None:
+    """The matrices mapped from the packed file; None if there is no valid file. stamp: see file_format.read.
+
+    Raises OSError for a file that cannot be read.
+    """
+    path, facts = cache_path(checkpoint.config.path, precision), header_facts(checkpoint.config.path, precision)
+    if path is not None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, StalePackedFile):
+            return _mapped(*file_format.read(path, facts, threads, stamp=stamp), checkpoint, precision, path)
+    return None
+
+
+def write_made_file(
+    checkpoint: Checkpoint,
+    precision: str,
+    make: Callable[[], Mapping[tuple[str, int], tuple[str, np.ndarray]]],
+    *,
+    threads: int = 1,
+    waiting: Callable[[], None] | None = None,
+) -> Path | None:
+    """Write the packed file of a precision whose layers `make` returns, unless it exists and is valid; see write_file.
+
+    make: returns (slot name, layer) -> (format, bytes); the matrices that it lacks are packed from the checkpoint.
+    """
+    path = cache_path(checkpoint.config.path, precision)
+    places, size = _layout(checkpoint, precision)
+
+    def pieces() -> Iterator[Piece]:
+        matrices = dict(make())
+        rest = [place for place in places if (place.slot, place.layer) not in matrices]
+        for place, packed in _pack(
+            checkpoint, rest, threads, lambda p: np.frombuffer(map_zeroed(p.size, huge=False), np.uint8)
+        ):
+            assert packed is not None
+            matrices[place.slot, place.layer] = (place.format, packed)
+        return _memory_pieces([(p.slot, p.layer, p.format, p.start) for p in places], PackedWeights(matrices, path))
+
+    if path is not None:
+        facts = header_facts(checkpoint.config.path, precision)
+        job = WriteJob(path, facts, pieces, size, sum(place.size for place in places))
+        file_writer.write_now(job, threads, waiting=waiting)
+    return path
+
+
 def pack_in_memory(
     checkpoint: Checkpoint, precision: str, *, threads: int = 1, progress: Progress | None = None, shared: bool = False
 ) -> PackedWeights:
@@ -148,7 +192,8 @@ def pack_in_memory(
 def header_facts(folder: Path, precision: str) -> dict[str, Any]:
     """The fields that a packed file's header must have if it was made from the present files in `folder`."""
     source = file_format.source_facts(*Path(folder).glob("model*.safetensors"))
-    return {"precision": precision, "source": source, "folder": os.path.realpath(folder)}
+    facts = {"precision": precision, "source": source, "folder": os.path.realpath(folder)}
+    return {**facts, "recipe": RECIPE} if precision == CALIBRATED else facts
 
 
 def _job(

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from ..models.checkpoint import Checkpoint
 
-PRECISIONS = ("bf16", "int8", "int4")
+PRECISIONS = ("bf16", "int8", "int4")  # those that a model is packed in when it is opened
+CALIBRATED = "int4-calibrated"  # the format of int4, with weights that only `models pack` makes
+RECIPE = "int4-calibrated 1"  # names how these weights are made: a change of calibration/ that changes them counts up
 LARGE_MODEL_BYTES = 256 << 20  # bytes of the language models' matrices at 16 bits a weight
 
 _LAYER_MATRICES = ("Q", "K", "V", "O", "GATE", "UP", "DOWN")
@@ -29,7 +31,7 @@ def packed_format(slot: str, precision: str) -> str | None:
         return None
     if precision == "bf16":
         return "coded"
-    return precision if slot in _LAYER_SLOTS else "int8"
+    return precision.removesuffix("-calibrated") if slot in _LAYER_SLOTS else "int8"
 
 
 def frame_matrices(checkpoint: Checkpoint) -> list[np.ndarray]:

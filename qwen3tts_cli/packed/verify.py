@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 from . import codec, file_format, matrices
 from .cache_paths import cache_path
+from .precision import CALIBRATED
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def calibration_facts(folder: Path) -> dict[str, object]:
+    """How the "int4-calibrated" weights of the checkpoint in `folder` were made, and a digest of them, for reports.
+
+    Two files with the same digest have the same weights. The values are None if there is no packed file.
+    """
+    path = cache_path(folder, CALIBRATED)
+    names = {"recipe": "recipe", "weights_digest": "digest"}
+    return {name: path and file_format.header_field(path, field) for name, field in names.items()}
 
 
 def verify(folder: Path, kind: str, threads: int = 1) -> bool:

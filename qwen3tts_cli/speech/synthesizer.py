@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ..cloning.voice_file import Voice
     from ..models.config.model import ModelConfig
 
-PRECISIONS = ("auto", "bf16", "int8", "int4")
+PRECISIONS = ("auto", "bf16", "int8", "int4", "int4-calibrated")
 DECODER_PRECISIONS = ("auto", "f32")
 
 
@@ -82,8 +82,9 @@ class Synthesizer(PackingMixin):
         """Open a model on this machine; never downloads.
 
         model: an alias ("0.6b"), a repository id, or a pathlib.Path of a folder; None: the embedded voice.
-        precision: the precision of the language models, "auto", "bf16", "int8" or "int4". "bf16" is exact; "auto" is
-        "int8" for a large model, else "bf16". decoder_precision: "auto" or "f32", which are the same.
+        precision: the precision of the language models, "auto", "bf16", "int8", "int4" or "int4-calibrated". "bf16" is
+        exact; "auto" is "int8" for a large model, else "bf16"; "int4-calibrated" is int4 with weights that
+        `qwen3tts models pack` has made. decoder_precision: "auto" or "f32", which are the same.
         threads: 1 to 1024; None: one for each core that this process may use.
         cache: whether to write files that the cache folder lacks. The first opening packs the weights into memory, and
         a thread then writes packed files for the next opening; see finish_packing.
@@ -113,7 +114,7 @@ class Synthesizer(PackingMixin):
             precision = choose_precision(checkpoint) if precision == "auto" else precision
             options = {"codec": not resolved.embedded, "cache": cache, "progress": progress}
             warn = warnings.warn if on_warning is None else on_warning
-            matrices, codec = load_packed_weights(checkpoint, precision, writer, **options, warn=warn)
+            matrices, codec = load_packed_weights(checkpoint, precision, writer, resolved.name, **options, warn=warn)
             model = Model(checkpoint, threads=writer.threads, packed=matrices, codec=codec)
             opened = cls(model, resolved.name, precision, on_warning)
             opened._writer = writer

@@ -22,6 +22,8 @@ from ...common.sample_conversion import to_pcm16
 from ...errors import GenerationError, UsageError
 from ...output import files as output_files
 from ...output import formats
+from ...packed.precision import CALIBRATED
+from ...packed.verify import calibration_facts
 from .. import names_and_paths
 from ..console import Console
 from ..keep_packed import finish_packing
@@ -245,6 +247,7 @@ class SayRun:
     def _facts(self, synthesizer: Synthesizer, speech: Speech, elapsed: float) -> dict[str, Any]:
         """The report of --json."""
         first = speech.first_audio_seconds
+        calibrated = synthesizer.precision == CALIBRATED
         return {
             "frames": int(speech.frames),
             "seconds": float(speech.seconds),
@@ -258,6 +261,7 @@ class SayRun:
             "voice": speech.voice,
             "language": speech.language,
             "precision": synthesizer.precision,
+            **(calibration_facts(synthesizer.config.path) if calibrated else {}),
             "threads": synthesizer.threads,
             "batch": speech.batch,
             "timings": self.timings.facts(speech),

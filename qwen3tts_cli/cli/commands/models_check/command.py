@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @options.setting("-m", "--model", metavar="NAME", hidden=True)
 @click.option(
     "--precision",
-    type=options.Choice("bf16", "int8", "int4"),
+    type=options.Choice("bf16", "int8", "int4", "int4-calibrated"),
     help="Precision to measure beside bf16. [default: what say uses for this model]",
 )
 @click.option("--fast", is_flag=True, help="Compare the sizes and the ends of the files, not every byte.")
