@@ -1,12 +1,12 @@
-"""The packed format INT4 of native/kernels/table.h, written from levels and scales that are already chosen."""
+"""The packed format INT4 of native/kernels/formats.h, written from levels and scales that are already chosen."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..engine.packing import BLOCK_ROWS
+from .rounding import GROUP
 
-_GROUP = 32  # columns with one scale
 _GROUP_BYTES = 576
 
 
@@ -16,11 +16,11 @@ def pack_levels(levels: np.ndarray, scales: np.ndarray) -> np.ndarray:
     levels: integers (rows, columns) from -8 to 7. scales: float32 (rows, groups) with bf16 values.
     """
     rows, columns = levels.shape
-    blocks, groups = -(-rows // BLOCK_ROWS), -(-columns // _GROUP)
+    blocks, groups = -(-rows // BLOCK_ROWS), -(-columns // GROUP)
     raw = np.zeros(blocks * groups * _GROUP_BYTES + 64, np.uint8)
     start = -raw.ctypes.data % 64
     out = raw[start : start + blocks * groups * _GROUP_BYTES]
-    unsigned = np.full((blocks * BLOCK_ROWS, groups * _GROUP), 8, np.uint8)
+    unsigned = np.full((blocks * BLOCK_ROWS, groups * GROUP), 8, np.uint8)
     unsigned[:rows, :columns] = (levels + 8).astype(np.uint8)
     # axes: block, row in it, group, eight columns, low or high half of a byte, byte
     nibbles = unsigned.reshape(blocks, BLOCK_ROWS, groups, 4, 2, 4)

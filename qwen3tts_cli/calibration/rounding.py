@@ -114,7 +114,8 @@ def _round_group(weights: np.ndarray, carried: np.ndarray, factor: np.ndarray) -
     aim = weights + carried / np.diag(factor)[:, None]
     largest = np.take_along_axis(aim, np.abs(aim).argmax(axis=0)[None], 0)[0]
     whole = carried + factor.T @ weights
-    levels, scale, loss = _try_scale(weights, carried, factor, round_to_bf16(-largest / _STEPS[0]))
+    scale = round_to_bf16(-largest / _STEPS[0])
+    levels, loss = _try_scale(weights, carried, factor, scale)
     for step in (*_STEPS[1:], *[None] * _REFINEMENTS):
         if step is None:  # the least squares scale of the levels
             products = factor.T @ levels
@@ -123,7 +124,7 @@ def _round_group(weights: np.ndarray, carried: np.ndarray, factor: np.ndarray) -
         else:
             other = -largest / step
         other = round_to_bf16(other)
-        new_levels, _, new_loss = _try_scale(weights, carried, factor, other)
+        new_levels, new_loss = _try_scale(weights, carried, factor, other)
         better = new_loss < loss
         levels, scale = np.where(better, new_levels, levels), np.where(better, other, scale)
         loss = np.where(better, new_loss, loss)
@@ -132,8 +133,8 @@ def _round_group(weights: np.ndarray, carried: np.ndarray, factor: np.ndarray) -
 
 def _try_scale(
     weights: np.ndarray, carried: np.ndarray, factor: np.ndarray, scale: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Round one group with these scales (rows,). Returns levels (GROUP, rows), the scales, and errors (rows,)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Round one group with these scales (rows,). Returns levels (GROUP, rows) and squared errors (rows,)."""
     inverse = np.where(scale == 0, 0, 1 / np.where(scale == 0, 1, scale))
     levels, errors, loss = np.empty_like(weights), np.empty_like(weights), np.zeros_like(scale)
     for i in range(len(weights)):
@@ -141,7 +142,7 @@ def _try_scale(
         q = np.clip(np.rint((weights[i] + before / factor[i, i]) * inverse), LOWEST, HIGHEST)
         levels[i], errors[i] = q, weights[i] - q * scale
         loss += (before + errors[i] * factor[i, i]) ** 2
-    return levels, scale, loss
+    return levels, loss
 
 
 def round_to_bf16(values: np.ndarray) -> np.ndarray:

@@ -64,7 +64,8 @@ def _compare(subject: Subject, model: Model, answer: SpeechAnswer) -> tuple[dict
     """What was measured of one utterance, with `difference` if a code differs; and the trace under teacher forcing."""
     given, prompt = _arguments(answer), prompt_of(model, answer)
     if answer.codes.shape[1] != model.config.num_code_groups:
-        raise InputError(f"answers: {answer.id}: {answer.codes.shape[1]} code groups, the model has another number")
+        wanted = model.config.num_code_groups
+        raise InputError(f"answers: {answer.id}: {answer.codes.shape[1]} code groups, the model has {wanted}")
     known = (answer.codes >= 0).all(axis=1)
     complete = len(known) if known.all() else int(known.argmin())  # frames before the first that lacks a code
     given["on_frame"] = lambda n: subject.report(f"speech: {answer.id}, frame {n} of {len(answer.codes)}")

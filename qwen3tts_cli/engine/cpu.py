@@ -21,6 +21,16 @@ def kernels_text(cpu_mask: int = lib.Q3T_CPU_ALL) -> str:
     return f"{table}; {build_text()}"
 
 
+def parse_kernels_text(text: str) -> tuple[dict[str, list[str]], str]:
+    """Split what kernels_text returned: the names of the entries by instruction set, and the text of the build."""
+    table, _, build = text.partition("; ")
+    entries: dict[str, list[str]] = {}
+    for pair in table.split():
+        entry, _, isa = pair.partition("=")
+        entries.setdefault(isa, []).append(entry)
+    return entries, build
+
+
 def build_text() -> str:
     """The compiler that built the engine and the C library it runs with, such as `gcc 12.2.0, glibc 2.36`."""
     return _text_of(lib.q3t_build_text)

@@ -46,13 +46,12 @@ def doctor(as_json: bool) -> None:
 
 def _by_instruction_set(kernels: str | None) -> list[str]:
     """Lines for the text of engine.cpu.kernels_text: one for each instruction set, then one for the build."""
-    table, _, build = (kernels or "").partition("; ")
-    entries: dict[str, list[str]] = {}
-    for pair in table.split():
-        entry, _, isa = pair.partition("=")
-        entries.setdefault(isa, []).append(entry)
-    lines = [f"{isa}: {' '.join(names)}" for isa, names in entries.items()]
-    return [*lines, f"built with: {build}"] if build else lines
+    if kernels is None:  # the engine cannot be loaded
+        return []
+    from ...engine.cpu import parse_kernels_text
+
+    entries, build = parse_kernels_text(kernels)
+    return [*(f"{isa}: {' '.join(names)}" for isa, names in entries.items()), f"built with: {build}"]
 
 
 def _lines(value: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .... import __version__
 from ....bench.host import processor
-from ....engine.cpu import cpu_flags, kernels_text
+from ....engine.cpu import cpu_flags, kernels_text, parse_kernels_text
 
 if TYPE_CHECKING:
     from ....check.result import Result
@@ -50,12 +50,8 @@ def last_lines(subject: Subject) -> list[str]:
 
 def _instruction_sets(kernels: str) -> str:
     """Shorten the text of engine.cpu.kernels_text to "isa n, isa n; build", n: the number of entries with this isa."""
-    counts: dict[str, int] = {}
-    table, _, build = kernels.partition("; ")
-    for pair in table.split():
-        isa = pair.partition("=")[2]
-        counts[isa] = counts.get(isa, 0) + 1
-    return ", ".join(f"{isa} {n}" for isa, n in counts.items()) + f"; {build}"
+    entries, build = parse_kernels_text(kernels)
+    return ", ".join(f"{isa} {len(names)}" for isa, names in entries.items()) + f"; {build}"
 
 
 def as_json(subject: Subject, results: list[Result], passed: bool) -> bytes:
