@@ -19,7 +19,7 @@ from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.engine.model import Model
 from qwen3tts_cli.engine.session import Sampling, Session
 from qwen3tts_cli.errors import EngineError, GenerationError, UsageError
-from qwen3tts_cli.speech import attempts, scheduler
+from qwen3tts_cli.scheduling import attempts, loop, policy
 from qwen3tts_cli.speech.synthesizer import SpeakOptions
 from qwen3tts_cli.text.prompt import Prompt
 
@@ -115,7 +115,7 @@ def test_retries_do_not_depend_on_the_batch(voice, choosy, monkeypatch):
 def test_utterances_beyond_max_frames_are_not_begun(voice, monkeypatch):
     """The first utterance is expected to use all the frames."""
     begun, begin = [], attempts.Utterance.begin
-    monkeypatch.setattr(attempts.Utterance, "begin", lambda self, *a: begun.append(self) or begin(self, *a))
+    monkeypatch.setattr(attempts.Utterance, "begin", lambda self: begun.append(self) or begin(self))
     spoken(voice, batch=8, max_frames=3)
     assert len(begun) == 1
     begun.clear()
@@ -166,7 +166,7 @@ def test_a_live_stream_never_repeats_samples(voice, monkeypatch, batch, trip, er
 
     monkeypatch.setattr(attempts, "Guard", Late)
     monkeypatch.setattr(attempts.Utterance, "absorb_step", failing)
-    monkeypatch.setattr(scheduler.PlaybackLead, "allows", lambda *_: True)
+    monkeypatch.setattr(policy.Policy, "pick", lambda self, sessions, times: ([*range(len(sessions))], None))
     heard = []
     try:
         heard.extend(voice.speak(TEXT, SpeakOptions(seed=SEED, live=True, max_frames=limit, batch=batch)))
@@ -209,9 +209,9 @@ def test_an_error_of_one_session_leaves_the_others(voice, monkeypatch):
     """The third session fails at its fifth frame; the two utterances before it are complete."""
     step, opened = Model.advance, []
 
-    def advance(self, sessions):
+    def advance(self, sessions, rows=None):
         opened.extend(s for s in sessions if s not in opened)
-        errors = step(self, sessions)
+        errors = step(self, sessions, rows)
         return [
             GenerationError("broken") if opened.index(s) == 2 and s.info.frames >= 5 else e
             for s, e in zip(sessions, errors, strict=True)
@@ -248,9 +248,9 @@ def steps(monkeypatch):
     """The number of sessions in each step."""
     sizes, step = [], Model.advance
 
-    def advance(self, sessions):
+    def advance(self, sessions, rows=None):
         sizes.append(len(sessions))
-        return step(self, sessions)
+        return step(self, sessions, rows)
 
     monkeypatch.setattr(Model, "advance", advance)
     return sizes
@@ -292,23 +292,23 @@ def test_utterances_and_samples_ahead_are_limited(voice, steps, monkeypatch):
         many.close()
         return first
 
-    limit_frames = attempts.Utterance.limit_frames
+    absorb_step = attempts.Utterance.absorb_step
 
-    def watch(self, frames_left):
+    def watch(self, *arguments):
+        absorb_step(self, *arguments)
         if self.text.startswith("Yes"):
-            waiting[0] = max(waiting[0], self.waiting_samples)
-        limit_frames(self, frames_left)
+            waiting[0] = max(waiting[0], self.unreleased_samples)
 
-    monkeypatch.setattr(scheduler.PlaybackLead, "allows", lambda self, n: True)
-    monkeypatch.setattr(attempts.Utterance, "limit_frames", watch)
+    monkeypatch.setattr(policy.Policy, "pick", lambda self, sessions, times: ([*range(len(sessions))], None))
+    monkeypatch.setattr(attempts.Utterance, "absorb_step", watch)
     assert samples_of_the_first() > 5 * 24000
     assert begun[0] <= 2 * 4
     begun[0] = waiting[0] = 0
     steps.clear()
-    monkeypatch.setattr(scheduler, "_MAX_WAITING_SAMPLES", 6 * 1920)
+    monkeypatch.setattr(loop, "BULK_AHEAD_SECONDS", 6 * 0.08)
     samples_of_the_first()
     assert begun[0] <= 4
-    assert 0 < waiting[0] <= (6 + scheduler.STEADY_CHUNK) * 1920
+    assert 0 < waiting[0] <= (6 + policy.STEADY_CHUNK) * 1920
     assert steps.count(1) > 20
 
 
@@ -372,31 +372,6 @@ def test_several_threads_with_batches(voice):
         thread.join()
     for i in range(3):
         assert_same(out[i], want)
-
-
-def test_playback_lead():
-    clock = [0.0]
-    lead = scheduler.PlaybackLead(0.08, lambda: clock[0])
-    assert not lead.allows(8)  # nothing was sent
-    lead.add_step(1, 0.04)
-    lead.add_samples(24000)
-    assert not lead.allows(8)  # eight steps, estimated at 0.16 s each
-    lead.add_samples(24000)
-    assert lead.allows(8)
-    lead.add_step(8, 0.3)
-    assert not lead.allows(8)  # the steps took longer than estimated
-    lead.add_samples(24000)
-    clock[0] = 0.5
-    assert lead.allows(8)
-    clock[0] = 10
-    assert not lead.allows(8)  # playback stopped: it continues with the next samples
-    lead.add_samples(3 * 24000)
-    assert lead.allows(8)
-    clock[0] = 20
-    lead.allows(8)
-    for _ in range(50):
-        lead.add_step(1, 0.1)
-    assert lead.allows(8)  # one utterance alone is slower than playback
 
 
 COMMAND = [sys.executable, "-m", "qwen3tts_cli", "say", "-q", "--seed", str(SEED)]

@@ -320,10 +320,10 @@ def test_close_returns_after_the_running_step(voice):
     inside, step = [], Model.advance
     speaker = threading.Thread(target=refused, args=(voice,))
 
-    def advance(self, sessions):
+    def advance(self, sessions, rows=None):
         inside.append(time.perf_counter())
         try:
-            return step(self, sessions)
+            return step(self, sessions, rows)
         finally:
             inside.append(time.perf_counter())
 

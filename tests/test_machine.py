@@ -9,7 +9,7 @@ import pytest
 
 from qwen3tts_cli.common import machine
 from qwen3tts_cli.common.machine import available_bytes
-from qwen3tts_cli.speech import scheduler
+from qwen3tts_cli.speech import reader
 
 
 def tree(root, files):
@@ -134,4 +134,4 @@ def test_available_bytes(tmp_path, files, free):
 @pytest.mark.parametrize(("free", "batch"), [(1 << 40, 8), (4 * 3 * 512 * 1000, 3), (1, 1)])
 def test_the_default_batch_fits_the_available_memory(monkeypatch, free, batch):
     monkeypatch.setattr(scheduler, "available_bytes", lambda: free)
-    assert scheduler.default_batch(SimpleNamespace(position_bytes=1000)) == batch
+    assert reader.default_batch(SimpleNamespace(position_bytes=1000)) == batch

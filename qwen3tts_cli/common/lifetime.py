@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import EngineError
 
@@ -59,7 +59,7 @@ class Lifetime:
         self._parent: Callable[[], Lifetime | None] = _nothing  # type: ignore[assignment]
         self._children: set[weakref.ref[Lifetime]] = set()
         self._renew()
-        _all.add(weakref.ref(self, _all.discard))
+        register_for_fork(self)
 
     def _renew(self) -> None:
         self._inside: dict[int, int] = {}  # id of a call: id of the thread that makes it
@@ -84,6 +84,21 @@ class Lifetime:
         thread is inside an exclusive call already, or the thread inside an exclusive call waits for this thread.
         """
         return _Call(self, True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exclusive call runs or waits for its turn."""
+        return bool(self._turns)
+
+    @property
+    def holds_this_thread(self) -> bool:
+        """Whether this thread is inside a call: it was interrupted there, by a signal handler or a finaliser."""
+        return threading.get_ident() in list(self._inside.values())
+
+    def refuse_this_thread(self) -> None:
+        """Raise EngineError if this thread is inside a call."""
+        if self.holds_this_thread:
+            raise EngineError(f"the {self.what} is in use by this thread, which was interrupted there")
 
     def adopt(self, child: Lifetime) -> None:
         """Make `child` close before this object is freed. Closes the child and raises EngineError if `check` does."""
@@ -259,7 +274,7 @@ class ForkedLock:
 
     def __init__(self) -> None:
         self.reset_after_fork()
-        _all.add(weakref.ref(self, _all.discard))
+        register_for_fork(self)
 
     def reset_after_fork(self) -> None:
         """Replace the lock by a new one, in a forked child."""
@@ -273,7 +288,16 @@ class ForkedLock:
             self._lock.release()
 
 
-_all: set[weakref.ref[Lifetime] | weakref.ref[ForkedLock]] = set()
+class _Resets(Protocol):
+    def reset_after_fork(self) -> None: ...
+
+
+_all: set[weakref.ref[_Resets]] = set()
+
+
+def register_for_fork(each: _Resets) -> None:
+    """Call the method reset_after_fork of an object in each forked child, as long as the object exists."""
+    _all.add(weakref.ref(each, _all.discard))
 
 
 def _after_fork() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..cloning.resolve_voice import resolve_instruct, resolve_voice
 from ..common import arguments
 from ..engine.session import Sampling
+from ..scheduling.job import Job
 from ..text.languages_and_voices import resolve_language, resolve_speaker
 from ..text.prompt import default_text_mode
 from .speak_options import resolve_sampling
@@ -16,6 +17,8 @@ from .speak_options import resolve_sampling
 if TYPE_CHECKING:
     from ..cloning.resolve_voice import Cloner
     from ..cloning.voice_file import Voice
+    from ..engine.model import Model
+    from ..text.prompt import Prompt
     from .speak_options import SpeakOptions
 
 
@@ -43,6 +46,19 @@ class SpeechPlan:
     instruct: str | None = None
     text_mode: str = "full"
     cloned: Voice | None = None
+
+    def job(self, model: Model, text: str, prompt: Prompt, key: int, max_frames: int | None, **more: object) -> Job:
+        """The job of one utterance. max_frames: the frames that are left of the whole speech, as far as known.
+
+        more: further fields of Job.
+        """
+        cloned = self.cloned
+        return Job(
+            model, prompt, text, self.talker, self.predictor, self.seed, key,
+            speaker=cloned.embedding if cloned else None, reference_codes=cloned.codes if cloned else None,
+            max_frames=max_frames, retries=self.retries, live=self.live, chunk_frames=self.chunk_frames,
+            pipeline=self.pipeline, **more,
+        )  # fmt: skip
 
 
 def make_plan(cloner: Cloner, options: SpeakOptions) -> SpeechPlan:

@@ -11,7 +11,7 @@ from ..cloning.clone import check_on_warning
 from ..common import arguments
 from ..engine.session import Sampling
 from ..errors import UsageError
-from .scheduler import MAX_BATCH
+from ..scheduling.policy import MAX_BATCH
 
 if TYPE_CHECKING:
     from ..cloning.clone import Audio, OnWarning

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import weakref
 from collections import Counter
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..common.audio_constants import SAMPLE_RATE
 from ..common.lifetime import Lifetime
-from ..engine.model import Model
-from .attempts import Utterance
-from .scheduler import default_batch, run_utterances
-from .seeds import utterance_key
+from ..errors import EngineError
+from ..scheduling.seeds import utterance_key
+from .reader import InOrder, Pending, default_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
+    from ..engine.model import Model
+    from ..scheduling.job import Job
+    from ..scheduling.scheduler import Scheduler
+    from ..scheduling.stream import Stream
     from ..text.prompt import Prompt
     from .plan import SpeechPlan
 
@@ -46,6 +49,7 @@ class Speech:
 
     def __init__(
         self,
+        scheduler: Scheduler,
         model: Model,
         plan: SpeechPlan,
         prompts: Iterator[tuple[str, Prompt]],
@@ -54,6 +58,7 @@ class Speech:
         self.model, self.plan, self.index = model, plan, 0
         self.voice, self.language, self.seed = plan.voice, plan.language, plan.seed
         self.batch = plan.batch or default_batch(model)
+        self.frame_samples = model.config.codec.samples_per_frame
         self.frames, self.samples, self.stop = 0, 0, "eos"
         self.first_audio_seconds: float | None = None
         self.timings: Counter[str] = Counter()
@@ -61,24 +66,73 @@ class Speech:
         self._start = time.perf_counter()
         self._prompts, self._at_end = prompts, at_end
         # A weak reference, since a cycle would keep the sessions of a dropped Speech open until a garbage collection.
-        self._chunks = _all_samples(weakref.proxy(self))
-        self._ended = False
-        self.lifetime = Lifetime("stream", self._chunks.close, inherited=False)
+        me = weakref.proxy(self)
+        utterances = Speech.utterances(me)
+        self._reader = InOrder(scheduler, lambda: next(utterances, None), self.batch, plan.live, only=me)
+        self._ended = self._cancelled = False
+        cancel = self._reader.cancel
+        self.lifetime = Lifetime("stream", cancel, stop=cancel, inherited=False)
         model.lifetime.adopt(self.lifetime)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self
 
     def __next__(self) -> np.ndarray:
-        if self._ended:
+        if (pcm := self.read()) is None:
             raise StopIteration
+        return pcm
+
+    def read(self, timeout: float | None = None) -> np.ndarray | None:
+        """Wait for the next samples: float32 of shape (n,), or None at the end.
+
+        timeout: the most seconds to wait; None: no limit. Raises TimeoutError after them; nothing is lost then.
+        """
+        if self._ended:
+            return None
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self.lifetime.alone():
-            try:
-                return next(self._chunks)
-            except StopIteration:
-                self._ended = True
-                self._at_end()
-                raise
+            return self._count(self._reader.next(self._check, deadline))
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise EngineError("the stream is closed")
+        self.lifetime.check()
+        self.model.lifetime.check()
+
+    def _count(self, found: tuple[Speech, np.ndarray] | None) -> np.ndarray | None:
+        """Count the samples that are handed to the reader, and return them. found: what InOrder returns."""
+        if found is None:
+            self._ended = True
+            self._at_end()
+            return None
+        self.samples += len(found[1])
+        return found[1]
+
+    async def __aiter__(self) -> AsyncIterator[np.ndarray]:
+        """Iterate in an asyncio event loop. Waiting takes no thread."""
+        loop, there = asyncio.get_running_loop(), asyncio.Event()
+        consumer = self._reader.consumer
+        consumer.background = True
+        consumer.on_samples = lambda: loop.call_soon_threadsafe(there.set)
+        try:
+            while not self._ended:
+                there.clear()
+                try:
+                    with self.lifetime.alone():
+                        self._check()
+                        pcm = self._count(self._reader.poll())
+                except Pending:
+                    await there.wait()
+                    continue
+                if pcm is not None:
+                    yield pcm
+        finally:
+            consumer.on_samples = None
+
+    def cancel(self) -> None:
+        """Stop the speech without waiting, from any thread or a signal handler; reading raises EngineError then."""
+        self._cancelled = True
+        self._reader.cancel()
 
     def close(self) -> None:
         """Stop and close every session. If another thread reads the speech, its reading ends at the next frame."""
@@ -102,11 +156,8 @@ class Speech:
             np.concatenate(self._codes) if self._codes else np.empty((0, self.model.config.num_code_groups), np.int32)
         )
 
-    def utterances(self) -> Iterator[tuple[Speech, Utterance]]:
-        """Yield (this speech, utterance) in order, each utterance made from the next prompt.
-
-        If making a prompt fails, the last utterance holds the error.
-        """
+    def utterances(self) -> Iterator[tuple[Speech, Job | None, Exception | None]]:
+        """Yield (this speech, job, None) for each utterance in order; last (this speech, None, error) if one fails."""
         seen: Counter[str] = Counter()
         while True:
             start = time.perf_counter()
@@ -121,11 +172,12 @@ class Speech:
             if self.at_limit:
                 self.stop = "max_frames"
                 return
+            if error is not None:
+                yield self, None, error
+                return
             key = utterance_key(text, self.plan.settings, seen[text])
             seen[text] += 1
-            yield self, Utterance(self.model, self.plan, text, prompt, key, error)
-            if error is not None:
-                return
+            yield self, self.plan.job(self.model, text, prompt, key, self.frames_left), None
 
     @property
     def frames_left(self) -> int | None:
@@ -142,19 +194,14 @@ class Speech:
         if self.first_audio_seconds is None:
             self.first_audio_seconds = time.perf_counter() - self._start
 
-    def add_finished(self, utterance: Utterance) -> None:
-        """Count an utterance whose samples are all yielded. Raises its error, if it has one."""
-        utterance.close()
-        self.timings.update(utterance.timings)
-        if (failure := utterance.failure()) is not None:
-            raise failure
-        self._codes.append(utterance.codes[: utterance.frames])
-        self.frames += utterance.frames
-        self.stop = utterance.stop
+    def add_finished(self, stream: Stream, frames: int, stop: str | None) -> None:
+        """Count an utterance whose samples are all read. Raises its error, if it has one.
 
-
-def _all_samples(speech: Speech) -> Iterator[np.ndarray]:
-    utterances = Speech.utterances(speech)
-    with closing(run_utterances(speech.model, utterances, speech.batch, speech.plan.live, speech)) as chunks:
-        for _, pcm in chunks:
-            yield pcm
+        frames: the frames that were kept. stop: why it ended.
+        """
+        self.timings.update(stream.timings)
+        if stop is None:
+            raise stream.failure or EngineError("the stream is closed")
+        self._codes.append(stream.codes(frames))
+        self.frames += frames
+        self.stop = stop

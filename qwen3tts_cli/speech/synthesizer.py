@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,10 @@ from ..models.checkpoint import open_checkpoint
 from ..packed.file_writer import BackgroundWriter, PackingMixin
 from ..packed.load import load_packed_weights
 from ..packed.precision import choose_precision
+from ..scheduling.policy import MAX_BATCH
+from ..scheduling.scheduler import Scheduler
 from .plan import make_plan
-from .scheduler import MAX_BATCH, default_batch, run_utterances
+from .reader import InOrder, default_batch
 from .speak_options import (
     SpeakOptions,
     check_audio,
@@ -65,6 +66,7 @@ class Synthesizer(PackingMixin):
         self.on_warning = on_warning
         self.lifetime = Lifetime("synthesizer", model.checkpoint.close)
         self.lifetime.adopt(model.lifetime)
+        self.scheduler = Scheduler()
         self._writer, self._spoke = BackgroundWriter(), False
 
     @classmethod
@@ -174,7 +176,7 @@ class Synthesizer(PackingMixin):
             options = options or SpeakOptions()
             plan = make_plan(self, options)
             prompts = make_prompts(self.model, self.lifetime, text, plan, options.split)
-            return Speech(self.model, plan, prompts, at_end=self._writer.begin)
+            return Speech(self.scheduler, self.model, plan, prompts, at_end=self._writer.begin)
 
     def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None, **facts: Any) -> Voice:
         """Clone the voice of a recording with a base model. Returns a Voice.
@@ -267,10 +269,15 @@ class Synthesizer(PackingMixin):
                 yield from speech.utterances()
 
         def chunks() -> Iterator[tuple[int, np.ndarray]]:
-            size = batch or default_batch(self.model)
-            with closing(run_utterances(self.model, utterances(), size, bool(options["live"]))) as chunks_of_all:
-                for speech, pcm in chunks_of_all:
+            jobs, size = utterances(), batch or default_batch(self.model)
+            reader = InOrder(self.scheduler, lambda: next(jobs, None), size, bool(options["live"]))
+            try:
+                while (found := reader.next(self.model.lifetime.check)) is not None:
+                    speech, pcm = found
+                    speech.samples += len(pcm)
                     yield speech.index, pcm
+            finally:
+                reader.cancel()
             self._writer.begin()
 
         return SharedIterator("stream", chunks(), self.lifetime)

@@ -119,6 +119,10 @@ class Guard:
         """
         return self._frames if self._reason is None else self._good_frames
 
+    def set_budget(self, budget: int) -> None:
+        """Set another budget: the text has grown."""
+        self._budget = budget
+
     def feed(self, codes: Iterable[Sequence[int]]) -> str | None:
         """Check more frames and return `reason`, which never changes once it is set.
 

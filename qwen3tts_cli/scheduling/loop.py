@@ -1,0 +1,262 @@
+"""The engine loop: opens sessions, steps them, and hands their samples to the readers.
+
+One thread at a time runs `Loop.run_once`; the scheduler sees to that. Everything that other threads tell the loop comes
+through its inbox, a queue that may also be used by signal handlers and finalisers.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from ..common.audio_constants import SAMPLE_RATE
+from ..common.machine import available_bytes
+from ..errors import EngineError
+from .guard import expected_seconds
+from .policy import Candidate, Policy, StepTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..engine.model import Model
+    from .consumer import Consumer, Generation
+
+LIVE_AHEAD_SECONDS = 5  # of samples that a live reader has not taken; its stream then waits
+BULK_AHEAD_SECONDS = 60  # the same for other readers, and for utterances that are generated before their turn
+_ALL_AHEAD_SECONDS = 600  # of samples that no reader has taken, over all streams
+_SPARE_BYTES = 64 << 20  # memory that sessions leave free
+
+
+class Loop:
+    """See the module. memory_bytes: the most memory for sessions; None: what the system has free.
+
+    clock: returns the time in seconds.
+    """
+
+    def __init__(
+        self, policy: Policy | None, memory_bytes: int | None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.generations: list[Generation] = []  # those that have not ended, in the order of arrival
+        self._policy, self._memory_bytes, self._clock = policy, memory_bytes, clock
+        self._times: WeakKeyDictionary[Model, StepTimes] = WeakKeyDictionary()
+
+    def run_once(self) -> bool:
+        """Run one round: take what other threads sent, admit jobs, and step the sessions of each model once.
+
+        Returns False if nothing can be done before another thread sends something or takes samples. An exception that
+        does not belong to a single job ends every job.
+        """
+        try:
+            self._take_inbox()
+            self._end_cancelled()
+            self._admit()
+            return self._step()
+        except Exception as error:
+            self.fail(error)
+            return False
+        except BaseException:  # an interrupt may have come between reading samples and handing them over
+            self.fail(EngineError("the stream was interrupted"))
+            raise
+
+    def add(self, generation: Generation) -> None:
+        """Take a job, at the next round. Any thread may call it."""
+        self.inbox.put(lambda: self.generations.append(generation))
+
+    def fail(self, error: Exception) -> None:
+        """End every job with an error."""
+        for generation in self.generations:
+            with suppress(Exception):
+                generation.end(error)
+        self.generations.clear()
+
+    def settle(self) -> None:
+        """Close the sessions of jobs that were cancelled."""
+        self._take_inbox()
+        self._end_cancelled()
+
+    def _take_inbox(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                if (call := self.inbox.get_nowait()) is not None:
+                    call()
+
+    def _end_cancelled(self) -> None:
+        for generation in self.generations:
+            if generation.cancelled:
+                generation.end(EngineError("the stream is closed"))
+        self._drop_ended()
+
+    def _drop_ended(self) -> None:
+        self.generations[:] = [each for each in self.generations if not each.ended]
+
+    # ---------------------------------------------------------------- admission
+    def _admit(self) -> None:
+        waiting = [each for each in self.generations if not each.admitted]
+        if not waiting:
+            return
+        running = [each for each in self.generations if each.admitted]
+        now = self._clock()
+        busy = [self._candidate(each, now) for each in self._unparked()]
+        policy = self._policy_of(waiting[0].job.model)
+        for i in policy.admit([self._candidate(each, now) for each in waiting], busy):
+            generation = waiting[i]
+            if not self._fits(generation, running):
+                continue
+            generation.admitted = True
+            generation.utterance.begin()
+            if generation.utterance.error is not None:
+                generation.end(generation.utterance.error)
+            running.append(generation)
+        self._drop_ended()
+
+    def _fits(self, generation: Generation, running: list[Generation]) -> bool:
+        """Whether there is memory for one more session.
+
+        If not, the job waits for the end of another one of the same reader; it ends with an error if there is none.
+        """
+        generation.reserved_bytes = _session_bytes(generation)
+        used = sum(each.reserved_bytes for each in running)
+        if self._memory_bytes is not None:
+            free: float = self._memory_bytes - used
+        else:
+            unused = sum(each.reserved_bytes - _used_bytes(each) for each in running)
+            free = (available_bytes() or 1 << 62) - max(0, unused) - _SPARE_BYTES
+        if generation.reserved_bytes <= free or not running:
+            return True
+        if not any(each.consumer is generation.consumer for each in running):
+            megabytes = f"{generation.reserved_bytes / 1e6:.0f} MB, {max(0.0, free) / 1e6:.0f} MB are free"
+            count = f"{len(running)} stream{'s are' if len(running) > 1 else ' is'} open"
+            generation.end(EngineError(f"not enough memory for another stream: it needs {megabytes}, {count}"))
+        return False
+
+    # ---------------------------------------------------------------- steps
+    def _step(self) -> bool:
+        """Step the sessions that the policy picks. Returns whether there were any."""
+        now = self._clock()
+        ready = [each for each in self._unparked() if not each.utterance.needs_text]
+        models = list({id(each.job.model): each.job.model for each in ready}.values())
+        candidates = {each: self._candidate(each, now) for each in ready}
+        # a new live stream of one model does not wait for the other models
+        urgent = [
+            m for m in models if any(c.live and c.lead is None for g, c in candidates.items() if g.job.model is m)
+        ]
+        for model in urgent or models:
+            mine = [each for each in ready if each.job.model is model]
+            times = self._times.setdefault(model, StepTimes())
+            chosen, rows = self._policy_of(model).pick([candidates[each] for each in mine], times)
+            self._step_model(model, [mine[i] for i in chosen], rows, times, len(chosen) == len(ready))
+        return bool(ready)
+
+    def _step_model(
+        self, model: Model, chosen: list[Generation], rows: int | None, times: StepTimes, everybody: bool
+    ) -> None:
+        before = [each.utterance.frames for each in chosen]
+        left = sum(each.utterance.rows_left for each in chosen)
+        wait = everybody and all(each.utterance.generation_ended for each in chosen)
+        start = self._clock()
+        try:
+            errors = model.advance([each.utterance.session for each in chosen], rows)
+        except Exception as error:
+            self._fail_model(model, error)
+            return
+        end = self._clock()
+        for generation, error in zip(chosen, errors, strict=True):
+            generation.stepped_at = end
+            self._absorb(generation, error, wait)
+        made = sum(each.utterance.frames > frames for each, frames in zip(chosen, before, strict=True))
+        taken_in = left - sum(each.utterance.rows_left for each in chosen)
+        times.add(made, max(0, taken_in), end - start)
+        self._drop_ended()
+
+    def _absorb(self, generation: Generation, error: Exception | None, wait: bool) -> None:
+        try:
+            utterance = generation.utterance
+            utterance.absorb_step(error, wait)
+            before = generation.released
+            generation.release()
+            if utterance.complete:
+                generation.end(utterance.failure())
+            elif generation.released > before:
+                generation.consumer.notify()
+        except Exception as failure:  # nothing that happens to one job may touch the others
+            generation.end(failure)
+
+    def _fail_model(self, model: Model, error: Exception) -> None:
+        for generation in self.generations:
+            if generation.job.model is model:
+                generation.end(error)
+        self._drop_ended()
+
+    # ---------------------------------------------------------------- what the policy sees
+    def _policy_of(self, model: Model) -> Policy:
+        return self._policy or Policy(model.config.codec.frame_seconds)
+
+    def _candidate(self, generation: Generation, now: float) -> Candidate:
+        consumer = generation.consumer
+        in_turn = consumer.live and _is_next(generation)
+        lead = consumer.lead_seconds(now) if in_turn else None
+        rows = generation.utterance.rows_left
+        return Candidate(in_turn, lead, rows, now - generation.stepped_at, consumer.group, generation.number)
+
+    def _unparked(self) -> list[Generation]:
+        """The sessions whose readers have not so many samples ahead that the sessions must wait."""
+        consumers = {each.consumer for each in self.generations}
+        for consumer in consumers:
+            consumer.parked = True  # before the samples are counted: a reader that takes some meanwhile wakes the loop
+        ahead = {consumer: _ahead(consumer) for consumer in consumers}
+        full = sum(ahead.values()) >= _ALL_AHEAD_SECONDS * SAMPLE_RATE
+        parked = set()
+        for each in self.generations:
+            consumer = each.consumer
+            if _is_next(each):
+                limit = LIVE_AHEAD_SECONDS if consumer.live else BULK_AHEAD_SECONDS
+                waits = consumer.unread_samples() >= limit * SAMPLE_RATE
+            else:
+                waits = full or ahead[consumer] >= BULK_AHEAD_SECONDS * SAMPLE_RATE
+            if waits:
+                parked.add(each)
+        for consumer in consumers.difference(each.consumer for each in parked):
+            consumer.parked = False
+        return [each for each in self.generations if each.admitted and each not in parked]
+
+
+def _is_next(generation: Generation) -> bool:
+    """Whether the reader needs the samples of this generation next: all before it have ended."""
+    for each in list(generation.consumer.generations):
+        if not each.ended:
+            return each is generation
+    return False
+
+
+def _ahead(consumer: Consumer) -> int:
+    """Samples that wait: those that the reader can take, and those of utterances before their turn."""
+    total = 0
+    for each in list(consumer.generations):
+        total += each.unread + (0 if _is_next(each) else each.utterance.unreleased_samples)
+    return total
+
+
+def _expected_positions(generation: Generation) -> int:
+    job = generation.job
+    frames = int(expected_seconds(generation.utterance.text) / job.model.config.codec.frame_seconds) + 1
+    if job.max_frames is not None:
+        frames = min(frames, job.max_frames)
+    return len(job.prompt.text_ids) + frames
+
+
+def _session_bytes(generation: Generation) -> int:
+    """Bytes of memory that the session is expected to take."""
+    return generation.job.model.position_bytes * _expected_positions(generation)
+
+
+def _used_bytes(generation: Generation) -> int:
+    """Bytes of memory that the session has taken so far."""
+    utterance, job = generation.utterance, generation.job
+    return min(
+        generation.reserved_bytes,
+        job.model.position_bytes * (len(job.prompt.text_ids) - utterance.rows_left + utterance.frames),
+    )

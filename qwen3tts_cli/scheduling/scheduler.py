@@ -1,0 +1,235 @@
+"""The scheduler: one engine loop steps the sessions of all streams. Any thread may submit, read and cancel.
+
+Who runs the loop: while a single consumer reads, the thread that reads, so that a stream alone is as fast as a direct
+call. With a second consumer, or one that is not a thread (asyncio, text that another thread appends), a thread of the
+scheduler runs it until all streams have ended or wait. The samples do not depend on it.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..common.lifetime import Lifetime, register_for_fork
+from ..errors import EngineError
+from .consumer import Consumer, Generation
+from .loop import Loop
+from .policy import STEADY_CHUNK
+from .stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .job import Job
+    from .policy import Policy
+
+_POLL_SECONDS = 0.1  # waiting readers also poll: the thread may have ended, or the process may have been forked
+_IDLE_SECONDS = 1.0  # after which the thread ends if there is nothing to do
+_FORK_SECONDS = 5.0  # the longest that a fork waits for the end of a step
+_PAUSE_SECONDS = 0.001  # between two looks of a thread that waits for a fork or for the end of a step
+
+
+class Scheduler:
+    """Generates the jobs that are submitted to it, of one model or of several, together. See the module.
+
+    memory_bytes: the most memory that sessions may take; None: as much as the system has free. policy: decides who is
+    admitted and who takes part in a step; None: the default.
+
+    >>> scheduler = Scheduler()
+    >>> stream = scheduler.submit(job)
+    >>> while (samples := stream.read()) is not None:
+    ...     play(samples)
+    """
+
+    def __init__(self, *, memory_bytes: int | None = None, policy: Policy | None = None) -> None:
+        self._make_loop = lambda: Loop(policy, memory_bytes)
+        self._closed = False
+        self.reset_after_fork()
+        register_for_fork(self)
+        _all.add(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin anew, in a forked child: the streams and the thread of the parent do not exist here."""
+        self._loop = self._make_loop()
+        self._turn = Lifetime("engine", lambda: None)
+        self._thread: threading.Thread | None = None
+        self._wakeups: queue.SimpleQueue[None] = (
+            queue.SimpleQueue()
+        )  # for the thread, after a call was put into the inbox
+        self._consumers: set[Consumer] = set()  # those with a job that has not ended
+        self._number = 0
+        self._pauses = 0  # forks that wait until no step runs, or are under way
+
+    def submit(self, job: Job, consumer: Consumer | None = None) -> Stream:
+        """Add a job. Returns its stream at once; errors of the job are raised when the stream is read.
+
+        consumer: reads the streams of its jobs in the order in which they are submitted; None: one of its own.
+        Raises EngineError if the scheduler is closed.
+        """
+        if self._closed:
+            raise EngineError("the scheduler is closed")
+        consumer = consumer or Consumer(job.live)
+        first = not consumer.generations
+        self._number += 1
+        chunk = 0 if first else STEADY_CHUNK
+        generation = Generation(job, consumer, chunk, self._number, time.perf_counter())
+        stream = Stream(self, generation)
+        consumer.generations.append(generation)
+        self._consumers.add(consumer)
+        self.send(lambda: self._loop.generations.append(generation), consumer)
+        return stream
+
+    def wait(self, consumer: Consumer, deadline: float | None = None) -> bool:
+        """Wait until the consumer is notified; step the engine meanwhile if no other thread does.
+
+        deadline: a time of time.monotonic. Returns whether the consumer was notified. Raises EngineError for a
+        consumer of the parent of a forked process, and where waiting would be a deadlock.
+        """
+        while not consumer.notified:
+            if consumer not in self._consumers and consumer.is_open:
+                raise EngineError("the stream was opened before a fork; open it in this process")
+            left = _POLL_SECONDS if deadline is None else min(_POLL_SECONDS, deadline - time.monotonic())
+            if left <= 0:
+                return False
+            if self._thread is not None:
+                self._turn.refuse_this_thread()
+                consumer.wait(left)
+            elif not self._drive(consumer):
+                consumer.wait(left)
+        return True
+
+    def close(self) -> None:
+        """Stop all jobs, whose readers get EngineError, and refuse new ones. Returns after the step that runs."""
+        self._closed = True
+        self._put(lambda: self._loop.fail(EngineError("the scheduler is closed")))
+        self._settle()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            with suppress(RuntimeError):
+                thread.join()
+
+    def _drive(self, consumer: Consumer) -> bool:
+        """Run one round of the loop in this thread, unless another thread begins to. Returns whether it did any work."""
+        with self._turn.alone():
+            if self._thread is not None or self._pauses or consumer.notified:
+                return False
+            did_something = self._loop.run_once()
+            self._note_ended()
+        self._settle()
+        return did_something
+
+    def note_taken(self, consumer: Consumer) -> None:
+        """Wake the loop if a session of the consumer waits until samples are taken."""
+        if consumer.parked:
+            consumer.parked = False
+            self._put(None)
+
+    def note_cancelled(self, generation: Generation) -> None:
+        """Make the loop close the session of a cancelled job before the next step."""
+        if generation.consumer in self._consumers:
+            self._put(None)
+            self._settle()
+
+    def send(self, call: Callable[[], None], consumer: Consumer) -> None:
+        """Make the loop run a call between two steps, for a job of a consumer."""
+        self._put(call)
+        if self._thread is None and (consumer.background or len(self._consumers) > 1):
+            self._start_thread()
+
+    def _put(self, call: Callable[[], None] | None) -> None:
+        self._loop.inbox.put(call)
+        if self._thread is not None:
+            self._wakeups.put(None)
+
+    def _settle(self) -> None:
+        """Close the sessions of cancelled jobs, if no thread runs the loop; else the loop does it."""
+        if self._thread is None and not self._turn.busy and not self._loop.inbox.empty():
+            with suppress(EngineError), self._turn.alone():
+                self._loop.settle()
+                self._note_ended()
+
+    def _note_ended(self) -> None:
+        for consumer in list(self._consumers):
+            if not consumer.is_open:
+                self._consumers.discard(consumer)
+                if consumer.is_open:  # another thread has just submitted a job
+                    self._consumers.add(consumer)
+
+    # ---------------------------------------------------------------- the thread
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="qwen3tts engine", daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can be started: readers step the engine in turns
+            self._thread = None
+
+    def _run_thread(self) -> bool:
+        """Run one round on the scheduler's thread. Returns whether the thread goes on."""
+        if self._pauses:
+            time.sleep(_PAUSE_SECONDS)
+            return True
+        with self._turn.alone():
+            if self._pauses:
+                return True
+            did_something = self._loop.run_once()
+            self._note_ended()
+        if did_something:
+            return True
+        if self._closed:
+            return False
+        try:
+            self._wakeups.get(timeout=_IDLE_SECONDS)
+        except queue.Empty:
+            return False
+        return True
+
+    def _end_thread(self) -> bool:
+        """Whether the thread may end: nothing came after it decided to."""
+        thread, self._thread = self._thread, None
+        if self._loop.inbox.empty() or self._closed:
+            return True
+        if self._thread is None:  # no other thread was started
+            self._thread = thread
+            return False
+        return True
+
+    # ---------------------------------------------------------------- fork
+    def pause_for_fork(self) -> None:
+        """Wait until no step runs, and begin none until `resume_after_fork`: a child may then use the models."""
+        self._pauses += 1
+        deadline = time.monotonic() + _FORK_SECONDS
+        while self._turn.busy and not self._turn.holds_this_thread and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+
+    def resume_after_fork(self) -> None:
+        """Go on in the parent."""
+        self._pauses -= 1
+
+
+def _run(reference: weakref.ref[Scheduler]) -> None:
+    while (scheduler := reference()) is not None:
+        if not scheduler._run_thread() and scheduler._end_thread():
+            return
+        del scheduler
+
+
+_all: weakref.WeakSet[Scheduler] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for scheduler in list(_all):
+        scheduler.pause_for_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for scheduler in list(_all):
+        scheduler.resume_after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
