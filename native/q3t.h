@@ -162,7 +162,8 @@ typedef struct q3t_session_params {
     const int32_t *text_ids, *codec_ids;  /* (rows,) */
     int32_t prefix_rows;         /* leading rows of voice, language and instruct: cached, because other prompts share them */
     int32_t trailing;            /* number of trailing_ids */
-    const int32_t *trailing_ids; /* (trailing,): text id i is added to the input after frame i; later inputs get tts_pad */
+    int32_t open_text;           /* 1: q3t_session_append adds more trailing ids; 0: there are no others */
+    const int32_t *trailing_ids; /* (trailing,): text id i is added to the input after frame i; inputs after the last get tts_pad */
     const float *speaker;        /* the speaker vector, (talker.hidden,), or NULL */
     int32_t reference_frames;
     const int32_t *reference_codes; /* (reference_frames, code_groups); decoded first, but their samples are not returned */
@@ -188,18 +189,20 @@ typedef struct q3t_session_info {
     int32_t decoded;             /* frames decoded so far; the caller may not have read their samples yet */
     int32_t positions;           /* positions in use in the talker's KV cache */
     int32_t cached_rows;         /* prompt rows taken from the prefix cache */
+    int32_t rows_left;           /* prompt rows not taken in yet */
+    int32_t reference_left;      /* reference frames that the codec's decoder has not taken in yet */
+    int32_t needs_text;          /* 1: a step makes no frame before q3t_session_append gives the next trailing id or the last one */
     double prefill_seconds, talker_seconds, predictor_seconds, codec_seconds;
 } q3t_session_info;
 
 /* Values that q3t_session_peek copies, for tests and to measure precision. */
 typedef enum q3t_peek {
-    Q3T_PEEK_PREFILL = 0,        /* (rows, hidden): the talker's input for the prompt; after the first step */
+    Q3T_PEEK_PREFILL = 0,        /* (rows, hidden): the talker's input for the prompt; the rows taken in so far */
     Q3T_PEEK_LOGITS = 1,         /* (vocab,): logits of the talker's last step */
     Q3T_PEEK_SCORES = 2,         /* (vocab,): the logits after repetition penalty and suppressed ids */
     Q3T_PEEK_HIDDEN = 3,         /* (hidden,): normed output of the talker's last step */
-    Q3T_PEEK_INPUT = 4,          /* (hidden,): the talker's next input */
-    Q3T_PEEK_PREDICTOR_LOGITS = 5, /* (code_groups - 1, code_vocab): the code predictor's logits of the last frame */
-    Q3T_PEEK_TRAILING = 6        /* (trailing, hidden): projected embeddings of the trailing ids; after the first step */
+    Q3T_PEEK_INPUT = 4,          /* (hidden,): the codec part of the talker's next input */
+    Q3T_PEEK_PREDICTOR_LOGITS = 5 /* (code_groups - 1, code_vocab): the code predictor's logits of the last frame */
 } q3t_peek;
 
 /* One line in English; a constant. */
@@ -239,16 +242,28 @@ void q3t_model_close(q3t_model *model);
 /* Bytes of the keys and values of one position in the talker's KV cache. */
 size_t q3t_model_position_bytes(const q3t_model *model);
 
+/* How many text ids were projected so far. A step that changes the number has read the matrices TEXT_FC1 and TEXT_FC2. */
+int64_t q3t_model_projections(const q3t_model *model);
+
 /* Copies the parameters. Returns Q3T_E_ARGUMENT, Q3T_E_SIZE, Q3T_E_MEMORY or Q3T_E_THREAD on failure. */
 q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, q3t_session **session);
 /* Stops the decoder thread, if there is one, at the end of its chunk, and frees the session. */
 void q3t_session_close(q3t_session *session);
 
-/* Advance each of n sessions by one frame, after the prefill of its prompt in its first step, and decode what is due. A session
- * that has stopped only decodes. status: out, (n,), the q3t_status of each session; it is Q3T_E_ARGUMENT for a session that is
- * NULL, belongs to another model or is listed twice. The call returns Q3T_OK even if sessions failed; it returns an error only
- * if another argument is wrong. */
-q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t *status);
+/* Append n >= 0 trailing ids, each 0 .. text_vocab - 1, to a session with open_text 1; last 1: no more will come. A text ends with
+ * the id tts_eos, which the caller appends like the others. Returns Q3T_E_ARGUMENT, and nothing changes, after the last id, or if
+ * there are more trailing ids than max_positions. */
+q3t_status q3t_session_append(q3t_session *session, const int32_t *ids, int32_t n, int32_t last);
+
+/* Advance each of n sessions by one frame, and decode what is due. A session that has stopped only decodes, and so does one that
+ * needs text: all of its frames are decoded then.
+ * rows >= 1: the budget. At most so many prompt rows of all sessions together are taken in, in the order of the list; a session
+ * makes its first frame in the step that takes in the last row of its prompt. Trailing ids that are projected in advance and the
+ * reference frames of a cloned voice count as the prompt rows that take about as long; a step takes in a few reference frames even
+ * if the prompts leave no budget. No output depends on `rows`.
+ * status: out, (n,), the q3t_status of each session; it is Q3T_E_ARGUMENT for a session that is NULL, belongs to another model or is
+ * listed twice. The call returns Q3T_OK even if sessions failed; it returns an error only if another argument is wrong. */
+q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t rows, int32_t *status);
 
 /* Copy up to `capacity` decoded samples to samples. *count: out, the number of samples copied. wait 1: if the session has a
  * decoder thread, block until there is a sample or no more samples will come. The audio has ended if *count is 0 and, in

@@ -31,7 +31,7 @@ static void project(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_t
     q3t_linear(w, &t->fc2, t->fc2_bias, t->text_mid, text, n, out, hidden);
 }
 
-void q3t_talker_text(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_t n, float *out) {
+void q3t_talker_text(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_t n, float *const *out) {
     size_t hidden = (size_t)t->t.c.hidden, bytes = hidden * sizeof(float);
     int32_t missing[Q3T_COLUMNS], count = 0, from = 0;
     for (int32_t i = 0; i <= n; i++) {
@@ -40,19 +40,20 @@ void q3t_talker_text(q3t_talker *t, q3t_workspace *w, const int32_t *ids, int32_
             project(t, w, missing, count, t->x);
             for (int32_t j = from; j < i; j++)
                 for (int32_t m = 0; m < count; m++)
-                    if (missing[m] == ids[j]) memcpy(out + (size_t)j * hidden, t->x + (size_t)m * hidden, bytes);
+                    if (missing[m] == ids[j]) memcpy(out[j], t->x + (size_t)m * hidden, bytes);
             for (int32_t m = 0; m < count; m++) {
                 int32_t place = missing[m] % Q3T_TEXT_ROWS;
                 t->text_keys[place] = missing[m] + 1;
                 memcpy(t->text_rows + (size_t)place * hidden, t->x + (size_t)m * hidden, bytes);
             }
+            t->projections += count;
             count = 0;
             from = i;
         }
         if (i == n) break;
         int32_t place = ids[i] % Q3T_TEXT_ROWS, known = 0;
         if (t->text_keys[place] == ids[i] + 1) {
-            memcpy(out + (size_t)i * hidden, t->text_rows + (size_t)place * hidden, bytes);
+            memcpy(out[i], t->text_rows + (size_t)place * hidden, bytes);
             continue;
         }
         for (int32_t m = 0; m < count; m++) known |= missing[m] == ids[i];
@@ -66,26 +67,16 @@ void q3t_talker_codes(const q3t_talker *t, const q3t_kernels *k, const int32_t *
     for (int32_t g = 1; g < t->code_groups; g++) q3t_add_row(k, &t->code_embeddings[g - 1], codes[g], y);
 }
 
-void q3t_talker_embed(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p, float *out) {
-    const q3t_kernels *k = w->kernels;
-    int32_t hidden = t->t.c.hidden;
-    for (int32_t i = 0; i < p->rows;) {  /* first the rows [i, j), which have a text part, then rows without a text part */
-        int32_t j = i;
-        while (j < p->rows && p->text_ids[j] >= 0) j++;
-        q3t_talker_text(t, w, p->text_ids + i, j - i, out + (size_t)i * (size_t)hidden);
-        for (i = j; i < p->rows && p->text_ids[i] < 0; i++) memset(out + (size_t)i * (size_t)hidden, 0, (size_t)hidden * sizeof(float));
-    }
-    for (int32_t i = 0; i < p->rows; i++) {
-        float *row = out + (size_t)i * (size_t)hidden;
-        int32_t id = p->codec_ids[i];
-        if (id >= 0) {
-            q3t_add_row(k, t->codec_embedding, id, row);
-        } else if (id == Q3T_ROW_SPEAKER) {
-            k->add(row, p->speaker, hidden);
-        } else if (id <= Q3T_ROW_REFERENCE) {
-            q3t_talker_codes(t, k, p->reference_codes + (size_t)(Q3T_ROW_REFERENCE - id) * (size_t)t->code_groups, t->x);
-            k->add(row, t->x, hidden);
-        }
+void q3t_talker_embed(q3t_talker *t, const q3t_kernels *k, const q3t_prompt *p, int32_t row, float *out) {
+    int32_t hidden = t->t.c.hidden, id = p->codec_ids[row];
+    if (p->text_ids[row] < 0) memset(out, 0, (size_t)hidden * sizeof(float));
+    if (id >= 0) {
+        q3t_add_row(k, t->codec_embedding, id, out);
+    } else if (id == Q3T_ROW_SPEAKER) {
+        k->add(out, p->speaker, hidden);
+    } else if (id <= Q3T_ROW_REFERENCE) {
+        q3t_talker_codes(t, k, p->reference_codes + (size_t)(Q3T_ROW_REFERENCE - id) * (size_t)t->code_groups, t->x);
+        k->add(out, t->x, hidden);
     }
 }
 
@@ -110,15 +101,38 @@ static void carve_prefix(q3t_prefix *e, const q3t_transformer *t, int speaker) {
     q3t_transformer_carve_cache(t, &e->cache, &e->arena, e->rows);
 }
 
-/* Add the prefix of a prompt to the prefix cache after the prefill. If the memory cannot be allocated, nothing is cached. */
-static void cache_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
-    if (p->prefix_rows < 1 || p->prefix_rows > Q3T_PREFIX_ROWS || p->prefix_rows >= p->rows) return;
-    q3t_prefix *e = &t->prefixes[0];
-    int speaker = 0;
+/* 1 if the prefix of a prompt can be cached. *speaker: out, 1 if one of its rows is the speaker vector. */
+static int can_cache(const q3t_prompt *p, int *speaker) {
+    *speaker = 0;
+    if (p->prefix_rows < 1 || p->prefix_rows > Q3T_PREFIX_ROWS || p->prefix_rows >= p->rows) return 0;
     for (int32_t i = 0; i < p->prefix_rows; i++) {
-        if (p->codec_ids[i] <= Q3T_ROW_REFERENCE) return; /* same_prefix does not compare reference codes */
-        speaker |= p->codec_ids[i] == Q3T_ROW_SPEAKER;
+        if (p->codec_ids[i] <= Q3T_ROW_REFERENCE) return 0; /* same_prefix does not compare reference codes */
+        *speaker |= p->codec_ids[i] == Q3T_ROW_SPEAKER;
     }
+    return 1;
+}
+
+int q3t_talker_same_prefix(const q3t_talker *t, const q3t_prompt *a, const q3t_prompt *b) {
+    size_t ids = (size_t)a->prefix_rows * sizeof(int32_t);
+    int speaker, other;
+    if (a->prefix_rows != b->prefix_rows || !can_cache(a, &speaker) || !can_cache(b, &other) || speaker != other) return 0;
+    if (memcmp(a->text_ids, b->text_ids, ids) || memcmp(a->codec_ids, b->codec_ids, ids)) return 0;
+    return !speaker || memcmp(a->speaker, b->speaker, (size_t)t->t.c.hidden * sizeof(float)) == 0;
+}
+
+int32_t q3t_talker_load_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
+    q3t_prefix *e = find_prefix(t, p);
+    if (!e) return 0;
+    e->used = ++t->clock;
+    q3t_kv_copy(&e->cache, cache, e->rows);
+    return e->rows;
+}
+
+void q3t_talker_keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
+    int speaker;
+    q3t_prefix *e = find_prefix(t, p);
+    if (!can_cache(p, &speaker) || (e && e->rows >= p->prefix_rows)) return;
+    e = &t->prefixes[0];
     for (int i = 1; i < Q3T_PREFIXES; i++)
         if (t->prefixes[i].used < e->used) e = &t->prefixes[i];
     q3t_arena_free(&e->arena);
@@ -136,39 +150,30 @@ static void cache_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache 
 }
 
 /* ------------------------------------------------------------ running */
-int32_t q3t_talker_prefill(q3t_talker *t, q3t_workspace *w, const q3t_prompt *p, const float *embeds, const q3t_kv_cache *cache,
-                           float *hidden, float *logits) {
-    size_t width = (size_t)t->t.c.hidden;
-    q3t_prefix *e = find_prefix(t, p);
-    int32_t done = e ? e->rows : 0, cached = done;
-    if (e) {
-        e->used = ++t->clock;
-        q3t_kv_copy(&e->cache, cache, done);
-    }
-    q3t_column columns[Q3T_COLUMNS];
-    while (done < p->rows) {
-        int32_t cols = p->rows - done < Q3T_COLUMNS ? p->rows - done : Q3T_COLUMNS;
-        for (int32_t i = 0; i < cols; i++) columns[i] = (q3t_column){cache, done + i};
-        memcpy(t->x, embeds + (size_t)done * width, (size_t)cols * width * sizeof(float));
-        q3t_transformer_forward(&t->t, w, columns, cols, t->x, 1);
-        done += cols;
-        if (done == p->rows) w->kernels->rmsnorm(hidden, t->x + (size_t)(cols - 1) * width, t->t.norm, (int32_t)width, t->t.c.rms_eps);
-    }
-    q3t_linear(w, &t->head, NULL, hidden, width, 1, logits, (size_t)t->head.rows);
-    if (!e || e->rows < p->prefix_rows) cache_prefix(t, p, cache);
-    return cached;
-}
-
-void q3t_talker_step(q3t_talker *t, q3t_workspace *w, const q3t_column *columns, int32_t cols, const float *const *inputs,
-                     float *const *hidden, float *const *logits) {
+void q3t_talker_forward(q3t_talker *t, q3t_workspace *w, const q3t_talker_column *columns, int32_t cols) {
     size_t width = (size_t)t->t.c.hidden, vocab = (size_t)t->head.rows;
-    for (int32_t i = 0; i < cols; i++) memcpy(t->x + (size_t)i * width, inputs[i], width * sizeof(float));
-    q3t_transformer_forward(&t->t, w, columns, cols, t->x, 0);
+    q3t_column at[Q3T_COLUMNS];
+    const q3t_talker_column *wanted[Q3T_COLUMNS];
+    int32_t count = 0;
+    int shared = 0;
+    if (cols < 1) return;
     for (int32_t i = 0; i < cols; i++) {
+        const q3t_talker_column *c = &columns[i];
         float *x = t->x + (size_t)i * width;
-        w->kernels->rmsnorm(x, x, t->t.norm, (int32_t)width, t->t.c.rms_eps);
-        memcpy(hidden[i], x, width * sizeof(float));
+        at[i] = c->at;
+        shared |= i > 0 && at[i].cache == at[i - 1].cache;
+        memcpy(x, c->input, width * sizeof(float));
+        if (c->text) w->kernels->add(x, c->text, (int32_t)width);
     }
-    q3t_linear(w, &t->head, NULL, t->x, width, cols, t->logits, vocab);
-    for (int32_t i = 0; i < cols; i++) memcpy(logits[i], t->logits + (size_t)i * vocab, vocab * sizeof(float));
+    q3t_transformer_forward(&t->t, w, at, cols, t->x, shared);
+    for (int32_t i = 0; i < cols; i++) {
+        if (!columns[i].logits) continue;
+        float *x = t->x + (size_t)count * width;
+        w->kernels->rmsnorm(x, t->x + (size_t)i * width, t->t.norm, (int32_t)width, t->t.c.rms_eps);
+        memcpy(columns[i].hidden, x, width * sizeof(float));
+        wanted[count++] = &columns[i];
+    }
+    if (!count) return;
+    q3t_linear(w, &t->head, NULL, t->x, width, count, t->logits, vocab);
+    for (int32_t i = 0; i < count; i++) memcpy(wanted[i]->logits, t->logits + (size_t)i * vocab, vocab * sizeof(float));
 }

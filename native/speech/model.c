@@ -164,3 +164,5 @@ void q3t_model_release(q3t_model *m) {
 }
 
 size_t q3t_model_position_bytes(const q3t_model *m) { return m ? q3t_transformer_position_bytes(&m->talker.t) : 0; }
+
+int64_t q3t_model_projections(const q3t_model *m) { return m ? m->talker.projections : 0; }

@@ -34,7 +34,7 @@ static int frames_ok(const q3t_config *c, const int32_t *codes, int32_t frames) 
 
 static int params_ok(const q3t_config *c, const q3t_session_params *p) {
     if (!q3t_in_range(p->rows, 1, c->max_positions) || !p->text_ids || !p->codec_ids || !q3t_in_range(p->prefix_rows, 0, p->rows)) return 0;
-    if (!q3t_in_range(p->trailing, 0, c->max_positions) || (p->trailing && !p->trailing_ids)) return 0;
+    if (!q3t_in_range(p->open_text, 0, 1) || !q3t_in_range(p->trailing, 0, c->max_positions) || (p->trailing && !p->trailing_ids)) return 0;
     if (!q3t_in_range(p->reference_frames, 0, c->max_positions) || (p->reference_frames && !p->reference_codes)) return 0;
     if (!q3t_in_range(p->max_frames, 1, c->max_positions - p->rows) || !q3t_in_range(p->min_frames, 0, p->max_frames)) return 0;
     if (!q3t_in_range(p->chunk_frames, 0, Q3T_CODEC_MAX_CHUNK) || !q3t_in_range(p->pipeline, 0, 1)) return 0;
@@ -50,9 +50,9 @@ static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
     s->prompt.text_ids = q3t_carve(a, (size_t)p->rows, sizeof(int32_t));
     s->prompt.codec_ids = q3t_carve(a, (size_t)p->rows, sizeof(int32_t));
     s->prompt.speaker = p->speaker ? q3t_carve(a, 1, hidden) : NULL;
-    s->trailing_ids = q3t_carve(a, (size_t)p->trailing, sizeof(int32_t));
+    s->trailing_ids = q3t_carve(a, (size_t)(p->open_text ? c->max_positions : p->trailing), sizeof(int32_t));
     s->prompt_rows = q3t_carve(a, (size_t)p->rows, hidden);
-    s->trailing_rows = q3t_carve(a, (size_t)p->trailing, hidden);
+    s->trailing_rows = q3t_carve(a, Q3T_TRAILING_ROWS, hidden);
     s->pad = q3t_carve(a, 1, hidden);
     s->hidden = q3t_carve(a, 1, hidden);
     s->input = q3t_carve(a, 1, hidden);
@@ -87,6 +87,7 @@ static q3t_status open_parts(q3t_session *s, const q3t_session_params *p) {
     if (p->forced_frames) copy(p->forced_codes, p->forced_frames * c->code_groups, s->forced);
     s->forced_frames = p->forced_frames;
     s->trailing = p->trailing;
+    s->open = p->open_text;
     s->max_frames = p->max_frames;
     s->min_frames = q3t_max(p->min_frames, MIN_FRAMES);
     s->reference_frames = p->reference_frames;
@@ -125,6 +126,16 @@ void q3t_session_close(q3t_session *s) {
     free(s);
 }
 
+q3t_status q3t_session_append(q3t_session *s, const int32_t *ids, int32_t n, int32_t last) {
+    if (!s || !s->open || !q3t_in_range(last, 0, 1) || (n > 0 && !ids)) return Q3T_E_ARGUMENT;
+    const q3t_config *c = &s->model->config;
+    if (!q3t_in_range(n, 0, c->max_positions - s->trailing) || !ids_ok(ids, n, 0, c->text_vocab)) return Q3T_E_ARGUMENT;
+    if (n > 0) copy(ids, n, s->trailing_ids + s->trailing);
+    s->trailing += n;
+    s->open = !last;
+    return Q3T_OK;
+}
+
 q3t_status q3t_session_read(q3t_session *s, float *samples, int32_t capacity, int32_t wait, int32_t *count) {
     if (!s || !samples || capacity < 1 || !count) return Q3T_E_ARGUMENT;
     *count = q3t_session_decoder_read(&s->decoder, samples, capacity, wait != 0);
@@ -140,12 +151,16 @@ q3t_status q3t_session_codes(const q3t_session *s, int32_t first, int32_t n, int
 q3t_status q3t_session_info_get(const q3t_session *s, q3t_session_info *info) {
     if (!s || !info) return Q3T_E_ARGUMENT;
     int32_t decoded = atomic_load(&s->decoder.decoded) - s->reference_frames;
+    int32_t rows_left = s->prompt.rows - s->positions;
     *info = (q3t_session_info){
         .state = s->state,
         .frames = s->frames,
         .decoded = decoded > 0 ? decoded : 0,
         .positions = s->positions,
         .cached_rows = s->cached_rows,
+        .rows_left = rows_left > 0 ? rows_left : 0,
+        .reference_left = decoded < 0 ? -decoded : 0,
+        .needs_text = q3t_session_needs_text(s),
         .prefill_seconds = s->prefill_seconds,
         .talker_seconds = s->talker_seconds,
         .predictor_seconds = s->predictor_seconds,
@@ -167,7 +182,6 @@ q3t_status q3t_session_peek(const q3t_session *s, q3t_peek what, float *out, siz
     case Q3T_PEEK_HIDDEN: from = s->hidden, n = hidden; break;
     case Q3T_PEEK_INPUT: from = s->input, n = hidden; break;
     case Q3T_PEEK_PREDICTOR_LOGITS: from = s->predictor_logits, n = ((size_t)c->code_groups - 1) * (size_t)c->code_vocab; break;
-    case Q3T_PEEK_TRAILING: from = s->trailing_rows, n = (size_t)s->trailing * hidden; break;
     }
     if (!from || count != n) return Q3T_E_ARGUMENT;
     memcpy(out, from, n * sizeof(float));

@@ -7,7 +7,9 @@
 #include "base/small.h"
 #include <unistd.h>
 
-enum { RING_FRAMES = 32 };  /* least capacity of the ring, in frames */
+enum { RING_FRAMES = 32,       /* least capacity of the ring, in frames */
+       SKIPPED_OF_ROW = 8,     /* frames whose skipping takes about as long as a prompt row in all layers of the talker */
+       ROWS_OF_SILENT = 4 };   /* prompt rows that take about as long as a frame that is decoded though it is not heard */
 
 void q3t_session_decoder_carve(q3t_session_decoder *d, q3t_arena *a, int32_t chunk_frames, int32_t frame_samples) {
     int32_t longest = chunk_frames ? chunk_frames : Q3T_STEADY_CHUNK, frames = q3t_max(2 * longest, RING_FRAMES);
@@ -26,6 +28,25 @@ static int32_t skipped(const q3t_session_decoder *d) {
     return d->silent > reach ? d->silent - reach : 0;
 }
 
+/* Returns how many silent frames, at most `frames`, a budget of `rows` >= 1 prompt rows allows, at least 1. *cost: out, the prompt
+ * rows that they count for. */
+static int32_t affordable(const q3t_session_decoder *d, int32_t frames, int32_t rows, int32_t *cost) {
+    if (atomic_load(&d->decoded) < skipped(d)) {
+        if (rows < q3t_ceil_div(frames, SKIPPED_OF_ROW)) frames = rows * SKIPPED_OF_ROW;
+        *cost = q3t_ceil_div(frames, SKIPPED_OF_ROW);
+    } else {
+        frames = q3t_min(frames, q3t_max(rows / ROWS_OF_SILENT, 1));
+        *cost = frames * ROWS_OF_SILENT;
+    }
+    return frames;
+}
+
+int32_t q3t_session_decoder_reference_rows(const q3t_session_decoder *d) {
+    int32_t done = atomic_load(&d->decoded), from = q3t_max(done, skipped(d));
+    if (d->pipeline || done >= d->silent || atomic_load(&d->status) != Q3T_OK) return 0;
+    return q3t_ceil_div(from - done, SKIPPED_OF_ROW) + (d->silent - from) * ROWS_OF_SILENT;
+}
+
 /* Returns how many frames to decode now; 0: wait for more frames. with_others: 1 if another session is decoded in the same call,
  * which reads the weights once for both. Then half a chunk is enough, and later chunks of the two sessions come due together. */
 static int32_t due(q3t_session_decoder *d, int with_others) {
@@ -36,7 +57,7 @@ static int32_t due(q3t_session_decoder *d, int with_others) {
         next = q3t_min(next, border - done);
     }
     if (waiting >= next) return next;
-    return (d->early && !d->chunk) || atomic_load(&d->finished) || (with_others && 2 * waiting >= next) ? waiting : 0;
+    return (d->early && !d->chunk) || atomic_load(&d->flush) || (with_others && 2 * waiting >= next) ? waiting : 0;
 }
 
 static int has_room(q3t_session_decoder *d, int32_t frames) {
@@ -104,20 +125,25 @@ static void decode(q3t_session_decoder *const *decoders, const int32_t *part, in
     for (int32_t i = 0; i < count; i++) deliver(decoders[at[i]], &calls[i], start, end, (end - start) * calls[i].frames / frames);
 }
 
-void q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool) {
-    for (;;) {
+int32_t q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool, int32_t *rows) {
+    for (int32_t silent = 0;;) {
         q3t_session_decoder *some[Q3T_DECODED_TOGETHER];
         int32_t part[Q3T_DECODED_TOGETHER], count = 0, any = 0;
         for (int32_t i = 0; i < n; i++) {
             q3t_session_decoder *d = decoders[i];
             if (d->pipeline || atomic_load(&d->status) != Q3T_OK) continue;
-            int32_t frames = due(d, 1);
-            if (frames == 0 || !has_room(d, frames)) continue;
+            int32_t frames = due(d, 1), cost = 0, in_reference = atomic_load(&d->decoded) < d->silent;
+            if (frames == 0 || !has_room(d, frames) || (in_reference && *rows <= 0)) continue;
+            if (in_reference) {
+                frames = affordable(d, frames, *rows, &cost);
+                silent += frames;
+                *rows -= cost;
+            }
             any |= due(d, 0) > 0;
             part[count] = frames;
             some[count++] = d;
         }
-        if (!any) return;
+        if (!any) return silent;
         decode(some, part, count, work, pool);
     }
 }
@@ -162,18 +188,24 @@ void q3t_session_decoder_close(q3t_session_decoder *d) {
     d->state = NULL;
 }
 
-void q3t_session_decoder_push(q3t_session_decoder *d, int32_t available, int finished) {
+void q3t_session_decoder_push(q3t_session_decoder *d, int32_t available, int flush) {
     if (d->pipeline) pthread_mutex_lock(&d->mutex);
     if (available > atomic_load(&d->available)) {
         int32_t done = atomic_load(&d->decoded);
         d->early = q3t_schedule_frame(&d->schedule, q3t_now(), available - done, done - d->silent);
     }
     atomic_store(&d->available, available);
-    atomic_store(&d->finished, finished);
+    atomic_store(&d->flush, flush);
     if (d->pipeline) {
         pthread_cond_broadcast(&d->changed);
         pthread_mutex_unlock(&d->mutex);
     }
+}
+
+void q3t_session_decoder_resume(q3t_session_decoder *d) {
+    if (d->pipeline) pthread_mutex_lock(&d->mutex);
+    d->schedule.frame_start = q3t_now();
+    if (d->pipeline) pthread_mutex_unlock(&d->mutex);
 }
 
 int32_t q3t_session_decoder_read(q3t_session_decoder *d, float *samples, int32_t capacity, int wait) {

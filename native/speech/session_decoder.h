@@ -25,7 +25,7 @@ typedef struct q3t_session_decoder {
     float *ring, *scratch;          /* (capacity,); (frames of the longest chunk * frame_samples,) */
     int64_t capacity;               /* samples */
     atomic_int available, decoded;  /* frames in `codes`; decoded frames */
-    atomic_int finished, stop;      /* 1: no more frames will come; 1: the thread must end */
+    atomic_int flush, stop;         /* 1: no more frames will come, or not soon: decode all; 1: the thread must end */
     atomic_int status;              /* q3t_status of the decoding */
     _Atomic int64_t written, read;  /* samples put into the ring and taken out of it since the start */
     double seconds;                 /* decoding time; of chunks decoded together, this session's share; pipeline 0 only */
@@ -44,11 +44,18 @@ void q3t_session_decoder_carve(q3t_session_decoder *d, q3t_arena *a, int32_t chu
 q3t_status q3t_session_decoder_open(q3t_session_decoder *d);
 /* Stop the thread at the end of its chunk and free everything. In a forked child the thread does not exist and is not stopped. */
 void q3t_session_decoder_close(q3t_session_decoder *d);
-/* Tell the decoder that the array has `available` frames now. finished: 1 if no more frames will come. */
-void q3t_session_decoder_push(q3t_session_decoder *d, int32_t available, int finished);
+/* Tell the decoder that the array has `available` frames now. flush: 1 if no more frames will come, or not soon: then the frames
+ * that wait are decoded. */
+void q3t_session_decoder_push(q3t_session_decoder *d, int32_t available, int flush);
+/* Tell the schedule that the generation of the next frame begins now, after a time in which none was generated. */
+void q3t_session_decoder_resume(q3t_session_decoder *d);
 /* Decode the frames of n <= Q3T_DECODED_TOGETHER decoders of one codec that are due and have room in the ring. Decoders with a
- * thread are skipped. If decoding fails, the decoder's field `status` says why. */
-void q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool);
+ * thread are skipped. *rows: in and out, the budget for silent frames, in prompt rows that would take as long; a decoder takes in
+ * silent frames while *rows > 0. Returns the number of silent frames taken in. If decoding fails, the decoder's field `status` says
+ * why. */
+int32_t q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool, int32_t *rows);
+/* Returns how much of the budget the silent frames that are left take; 0 for a decoder with a thread. */
+int32_t q3t_session_decoder_reference_rows(const q3t_session_decoder *d);
 /* Copy up to `capacity` samples from the ring to samples. Returns how many. wait: as in q3t_session_read. */
 int32_t q3t_session_decoder_read(q3t_session_decoder *d, float *samples, int32_t capacity, int wait);
 #endif

@@ -1,53 +1,31 @@
-/* speech/step.c - the step, which advances the sessions of a batch by one frame. In a session's first step the prompt is
- * prefilled; in a later step the talker runs on the input made from the last frame. From the talker's logits code 0 is chosen. The
- * code predictor makes codes 1 .. 15, and the 16 codes are the talker's next input. Then the frames that are due are decoded.
+/* speech/step.c - the step, which advances the sessions of a batch by one frame. The talker takes in prompt rows and runs on the
+ * inputs made from the last frames (speech/forward.c). From its logits code 0 is chosen. The code predictor makes codes 1 .. 15, and
+ * the 16 codes are the codec part of the talker's next input. Then the frames that are due are decoded.
  *
  * Source: modeling_qwen3_tts.py, Qwen3TTSTalkerForConditionalGeneration.forward, and GenerationMixin._sample. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/clock.h"
-#include "speech/session.h"
+#include "base/small.h"
+#include "speech/forward.h"
 
-enum { GROUP = Q3T_COLUMNS / 2 }; /* sessions in one forward pass: the code predictor begins with two columns for each session */
-_Static_assert((int)GROUP <= (int)Q3T_DECODED_TOGETHER, "the decoders of a group run together");
+enum { GROUP = Q3T_COLUMNS,           /* sessions whose talker runs together */
+       TOGETHER = Q3T_COLUMNS / 2 };  /* sessions in a pass of the code predictor, which begins with two columns for each of them */
+_Static_assert((int)TOGETHER <= (int)Q3T_DECODED_TOGETHER, "the decoders of a pass run together");
+
+typedef struct step {
+    q3t_model *m;
+    int32_t rows;                     /* what is left of the budget */
+    int32_t silent;                   /* frames of references taken in so far */
+} step;
 
 static int running(const q3t_session *s) { return s->state == Q3T_RUNNING && s->status == Q3T_OK; }
 
-/* The first step of a session: compute the embeddings of the trailing text, and prefill the prompt. */
-static void first_step(q3t_model *m, q3t_session *s) {
-    double start = q3t_now();
-    q3t_talker_embed(&m->talker, &m->workspace, &s->prompt, s->prompt_rows);
-    q3t_talker_text(&m->talker, &m->workspace, s->trailing_ids, s->trailing, s->trailing_rows);
-    q3t_talker_text(&m->talker, &m->workspace, &m->config.tts_pad, 1, s->pad);
-    s->cached_rows = q3t_talker_prefill(&m->talker, &m->workspace, &s->prompt, s->prompt_rows, &s->cache, s->hidden, s->logits);
-    s->positions = s->prompt.rows;
-    s->prefill_seconds = q3t_now() - start;
-}
-
-/* Run the talker for every running session: sets hidden and logits of the session. */
-static void talker(q3t_model *m, q3t_session *const *sessions, int32_t n) {
-    q3t_column columns[GROUP];
-    const float *inputs[GROUP];
-    float *hidden[GROUP], *logits[GROUP];
-    q3t_session *stepped[GROUP];
-    int32_t cols = 0;
-    double start = q3t_now();
-    for (int32_t i = 0; i < n; i++) {
-        q3t_session *s = sessions[i];
-        if (!running(s) || s->positions == 0) continue;
-        columns[cols] = (q3t_column){&s->cache, s->positions};
-        inputs[cols] = s->input;
-        hidden[cols] = s->hidden;
-        logits[cols] = s->logits;
-        stepped[cols++] = s;
-    }
-    if (cols) q3t_talker_step(&m->talker, &m->workspace, columns, cols, inputs, hidden, logits);
-    double seconds = cols ? (q3t_now() - start) / cols : 0;
-    for (int32_t i = 0; i < cols; i++) {
-        stepped[i]->positions++;
-        stepped[i]->talker_seconds += seconds;
-    }
-    for (int32_t i = 0; i < n; i++)
-        if (running(sessions[i]) && sessions[i]->positions == 0) first_step(m, sessions[i]);
+/* Set what the step does for a session. */
+static void begin(q3t_session *s) {
+    int waits = q3t_session_needs_text(s);
+    if (s->waited && !waits) q3t_session_decoder_resume(&s->decoder);
+    s->waited = waits;
+    s->stage = !running(s) || waits ? Q3T_STAGE_NONE : s->positions < s->prompt.rows ? Q3T_STAGE_PROMPT : Q3T_STAGE_INPUT;
 }
 
 /* Choose code 0 of the next frame from the logits, or stop the session. */
@@ -74,15 +52,15 @@ static void choose(const q3t_model *m, q3t_session *s) {
     else q3t_session_frame(s, s->frames)[0] = code;
 }
 
-/* Make codes 1 .. 15 and the next input of every running session. */
+/* Make codes 1 .. 15 and the codec part of the next input of n <= TOGETHER sessions, if they make a frame. */
 static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
-    q3t_prediction frames[GROUP];
-    q3t_session *predicted[GROUP];
+    q3t_prediction frames[TOGETHER];
+    q3t_session *predicted[TOGETHER];
     int32_t count = 0;
     double start = q3t_now();
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
-        if (!running(s)) continue;
+        if (!running(s) || s->stage != Q3T_STAGE_FRAME) continue;
         frames[count] = (q3t_prediction){
             .cache = &s->predictor_cache,
             .hidden = s->hidden,
@@ -106,25 +84,32 @@ static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
         if (s->status != Q3T_OK) continue;
         s->seen[frames[i].codes[0]] = 1;
         q3t_talker_codes(&m->talker, &m->kernels, frames[i].codes, s->input);
-        const float *text = s->frames < s->trailing ? s->trailing_rows + (size_t)s->frames * (size_t)m->config.talker.hidden : s->pad;
-        m->kernels.add(s->input, text, m->config.talker.hidden);
         s->frames++;
     }
 }
 
-/* Advance n <= GROUP sessions by one frame. *status[i]: out, the q3t_status of session i. */
-static void step_group(q3t_model *m, q3t_session *const *sessions, int32_t n, int32_t *const *status) {
-    talker(m, sessions, n);
-    for (int32_t i = 0; i < n; i++)
-        if (running(sessions[i])) choose(m, sessions[i]);
-    predict(m, sessions, n);
-    q3t_session_decoder *decoders[GROUP];
+/* Decode what is due in n <= TOGETHER sessions. */
+static void decode(step *t, q3t_session *const *sessions, int32_t n) {
+    q3t_session_decoder *decoders[TOGETHER];
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
         decoders[i] = &s->decoder;
-        q3t_session_decoder_push(&s->decoder, s->reference_frames + s->frames, s->state != Q3T_RUNNING);
+        q3t_session_decoder_push(&s->decoder, s->reference_frames + s->frames, s->state != Q3T_RUNNING || s->waited);
     }
-    q3t_session_decoders_run(decoders, n, m->codec_work, m->pool);
+    /* without budget a step takes in one part of a reference, so that every reference ends */
+    int32_t extra = t->rows == 0 && t->silent == 0, rows = t->rows + extra;
+    t->silent += q3t_session_decoders_run(decoders, n, t->m->codec_work, t->m->pool, &rows);
+    t->rows = q3t_max(rows - extra, 0);
+}
+
+/* Advance n <= GROUP sessions. *status[i]: out, the q3t_status of session i. */
+static void step_group(step *t, q3t_session *const *sessions, int32_t n, int32_t *const *status) {
+    for (int32_t i = 0; i < n; i++) begin(sessions[i]);
+    q3t_step_forward(t->m, sessions, n, &t->rows);
+    for (int32_t i = 0; i < n; i++)
+        if (sessions[i]->stage == Q3T_STAGE_FRAME) choose(t->m, sessions[i]);
+    for (int32_t i = 0; i < n; i += TOGETHER) predict(t->m, sessions + i, q3t_min(n - i, TOGETHER));
+    for (int32_t i = 0; i < n; i += TOGETHER) decode(t, sessions + i, q3t_min(n - i, TOGETHER));
     for (int32_t i = 0; i < n; i++) {
         q3t_session *s = sessions[i];
         if (s->status == Q3T_OK) s->status = (q3t_status)atomic_load(&s->decoder.status);
@@ -140,9 +125,10 @@ static int steppable(const q3t_model *m, q3t_session *const *sessions, int32_t i
     return 1;
 }
 
-q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t *status) {
-    if (!model || !sessions || !status || n < 1) return Q3T_E_ARGUMENT;
+q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t rows, int32_t *status) {
+    if (!model || !sessions || !status || n < 1 || rows < 1) return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_pool_ready(model->pool));
+    step t = {model, rows, 0};
     q3t_session *group[GROUP];
     int32_t *group_status[GROUP], count = 0;
     for (int32_t i = 0; i < n; i++) {
@@ -153,7 +139,7 @@ q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, i
             status[i] = Q3T_E_ARGUMENT;
         }
         if (count == GROUP || (count && i == n - 1)) {
-            step_group(model, group, count, group_status);
+            step_group(&t, group, count, group_status);
             count = 0;
         }
     }

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 
+NO_LIMIT = 2**31 - 1
+
+
 def _is_codec_slot(slot: str) -> bool:
     return getattr(lib, f"Q3T_W_{slot}") >= lib.Q3T_W_FIRST_SUM
 
@@ -66,14 +69,14 @@ class Model:
         self.lifetime.watch(self)
         status = lib.q3t_model_open(config, native, len(tensors), options, handle)
         check_open_status(status, checkpoint.config.path)
-        self._handle = handle[0]
+        self._handle, self._projections = handle[0], 0
         self._load_text_rows(np.array([self.config.tts_pad_id]))
 
     def _load_text_rows(self, *ids: np.ndarray) -> None:
-        """Copy the embedding rows of text ids, int32 of shape (n,), before C reads them. Ids below 0 have no row."""
+        """Copy the embedding rows of text ids, int32 of shape (n,), before C reads them. Other ids have no row."""
         if (rows := self._text_rows) is not None:
             wanted = np.concatenate(ids)
-            rows.read(wanted[wanted >= 0])
+            rows.read(wanted[(wanted >= 0) & (wanted < len(rows.array))])
 
     def close(self) -> None:
         """Wait for a step that another thread runs, close the sessions, and free the model; see common/lifetime.py."""
@@ -97,13 +100,17 @@ class Model:
         for error in filter(None, self.advance(sessions)):
             raise error
 
-    def advance(self, sessions: Sequence[Session]) -> list[Exception | None]:
+    def advance(self, sessions: Sequence[Session], rows: int | None = None) -> list[Exception | None]:
         """Advance each session by one frame. Returns for each session None or its GenerationError or EngineError.
 
-        A session that fails or is closed does not hinder the others. Raises EngineError if the model is closed.
+        rows: how many prompt rows of all sessions together are taken in at most, at least 1; None: no limit. A session
+        makes its first frame in the step that takes in the last row of its prompt; see q3t_step in native/q3t.h.
+        A session that fails or is closed does not hinder the others. Raises EngineError if the model is closed or
+        `rows` is less than 1.
         """
         handles = ffi.new("q3t_session *[]", len(sessions))
         status = ffi.new("int32_t[]", len(sessions))
+        budget = NO_LIMIT if rows is None else min(max(rows, 0), NO_LIMIT)
         refused: dict[int, EngineError] = {}
         with self.lifetime.alone(), ExitStack() as calls:
             for i, session in enumerate(sessions):
@@ -112,10 +119,9 @@ class Model:
                     handles[i] = session._handle
                 except EngineError as error:
                     refused[i] = error
-            check_status(lib.q3t_step(self._handle, handles, len(sessions), status), "step")
+            check_status(lib.q3t_step(self._handle, handles, len(sessions), budget, status), "step")
             self.lifetime.check()
-            if any(not s._stepped for s in sessions):
+            if self._projections != (projections := lib.q3t_model_projections(self._handle)):
+                self._projections = projections
                 self.checkpoint.drop_text_projection_pages()
-                for s in sessions:
-                    s._stepped = True
         return [refused.get(i) or status_error(code, "generation failed") for i, code in enumerate(status)]

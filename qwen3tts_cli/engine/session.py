@@ -37,7 +37,8 @@ class SessionInfo:
 
     state: RUNNING, STOP_EOS or STOP_MAX_FRAMES. frames: the number of frames generated. decoded: how many of them the
     codec's decoder has decoded. positions: how many positions of the talker's KV cache are in use. cached_rows: how
-    many prompt rows were taken from the prefix cache.
+    many prompt rows were taken from the prefix cache. rows_left, reference_left: how many prompt rows and reference
+    frames are not taken in yet. needs_text: 1 if a step makes no frame before `Session.append` is called, else 0.
     """
 
     state: int
@@ -45,6 +46,9 @@ class SessionInfo:
     decoded: int
     positions: int
     cached_rows: int
+    rows_left: int
+    reference_left: int
+    needs_text: int
     prefill_seconds: float
     talker_seconds: float
     predictor_seconds: float
@@ -68,7 +72,7 @@ class Session:
     pipeline: whether to decode on a separate thread instead of inside `Model.step`.
     speaker: the speaker vector, float32 of shape (hidden,). reference_codes: int32 of shape (frames, code_groups).
     forced_codes: codes that the first frames get instead of chosen codes, int32 of shape (frames, code_groups); see
-    engine/forced.py.
+    engine/forced.py. open_text: whether `append` will add trailing ids to those of the prompt.
     Raises EngineError for an array of another dtype or shape, or if memory or a thread is not available.
     """
 
@@ -88,8 +92,9 @@ class Session:
         speaker: np.ndarray | None = None,
         reference_codes: np.ndarray | None = None,
         forced_codes: np.ndarray | None = None,
+        open_text: bool = False,
     ) -> None:
-        self.model, self._handle, self._stepped = model, None, False
+        self.model, self._handle = model, None
         groups = model.config.num_code_groups
         frames = 0 if reference_codes is None else len(reference_codes)
         p = ffi.new("q3t_session_params *")
@@ -109,7 +114,7 @@ class Session:
             out.greedy, out.temperature, out.top_k, out.top_p = int(s.greedy), s.temperature, s.top_k, s.top_p
             out.repetition_penalty = s.repetition_penalty
         p.seed, p.key, p.max_frames, p.min_frames = seed, key, max_frames, min_frames
-        p.chunk_frames, p.pipeline = chunk_frames, int(pipeline)
+        p.chunk_frames, p.pipeline, p.open_text = chunk_frames, int(pipeline), int(open_text)
         handle = ffi.new("q3t_session **")
         with model.lifetime.call():
             model._load_text_rows(prompt.text_ids, prompt.trailing_ids)
@@ -130,6 +135,18 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def append(self, ids: np.ndarray, last: bool) -> None:
+        """Append trailing text ids to a session with `open_text`, between two steps.
+
+        ids: int32 of shape (n,); n may be 0. last: whether no more will come. The caller ends a text with the id of
+        tts_eos. Raises EngineError, and nothing changes, after the last id, for an array of another dtype or shape, for
+        an id outside of the text vocabulary, and if there are more trailing ids than positions.
+        """
+        native = pointer(ids, np.int32, "int32_t[]", (ids.size,))
+        with self.lifetime.alone():
+            self.model._load_text_rows(ids)
+            check_status(lib.q3t_session_append(self._handle, native, len(ids), int(last)), "appending text")
 
     def read(self, wait: bool = False) -> np.ndarray:
         """Take the next decoded samples: a new float32 array of shape (n,), n <= READ_SAMPLES; n is 0 if none wait.

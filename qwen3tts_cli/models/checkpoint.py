@@ -87,7 +87,7 @@ class Checkpoint:
         return None
 
     def drop_text_projection_pages(self) -> None:
-        """Free the resident pages of the text projection, which only the first step of an utterance reads."""
+        """Free the resident pages of the text projection, which few steps of an utterance read."""
         for weights in self.files[:1]:
             for name in TEXT_PROJECTION:
                 weights.drop_pages(name + ".weight")

@@ -115,7 +115,8 @@ static void give(player *const *players, int32_t n, const int32_t *available) {
         decoders[i] = &players[i]->decoder;
         q3t_session_decoder_push(decoders[i], available[i], available[i] == FRAMES);
     }
-    q3t_session_decoders_run(decoders, n, work, NULL);
+    int32_t rows = INT32_MAX;
+    q3t_session_decoders_run(decoders, n, work, NULL, &rows);
 }
 
 /* Generate and play FRAMES frames; the caller closes the player. Times are in lengths of a frame: to generate a frame takes `make`,
