@@ -3,9 +3,10 @@
  *
  * Ownership: a call does not keep its pointer arguments, except the data of tensors, which must stay valid until everything
  * that was opened with them is closed. Each q3t_x_open has a q3t_x_close, which accepts NULL. A model and its sessions may be
- * closed in any order; the memory of the model is freed when the last of them is closed. An open that fails leaves its output
+ * closed in any order, and so may a pool and its models; the memory of a model is freed when the last of them is closed. An open that fails leaves its output
  * untouched; other calls that fail may have written a part of their output arrays.
- * Threads: one q3t_step at a time for each model; one call at a time for each session.
+ * Threads: one q3t_step or q3t_model_open at a time for each pool, which a model has for itself or shares with others; one call at
+ * a time for each session.
  * fork: a child may use and close what its parent opened, if no call was running at the fork; the child can only close a
  * session with a decoder thread. */
 #ifndef Q3T_H
@@ -15,6 +16,7 @@
 
 typedef struct q3t_model q3t_model;     /* config, weights, kernels, thread pool */
 typedef struct q3t_session q3t_session; /* the state of one utterance */
+typedef struct q3t_pool q3t_pool;       /* threads that compute, which several models may share */
 
 enum { Q3T_SAMPLE_RATE = 24000 };       /* Hz; all samples, in and out, are float32, mono */
 
@@ -131,7 +133,8 @@ typedef struct q3t_tensor {
 
 typedef struct q3t_model_options {
     uint32_t cpu_mask;           /* q3t_cpu flags that may be used; Q3T_CPU_ALL except in tests */
-    int32_t threads;             /* 1 .. 1024, the calling thread included */
+    int32_t threads;             /* 1 .. 1024, the calling thread included; not used with a pool */
+    q3t_pool *pool;              /* q3t_model_open only: the pool that the model shares with others; NULL: one of its own */
     const void *codec;           /* q3t_model_open only: the codec's weights, packed by q3t_pack_codec; must outlive the model.
                                     The tensors then include no slot of the codec. NULL: the tensors include the codec's slots */
     size_t codec_bytes;          /* bytes of `codec`; Q3T_E_SHAPE unless q3t_pack_codec_bytes gives the same number */
@@ -233,7 +236,14 @@ q3t_status q3t_pack_codec(const q3t_config *config, const q3t_tensor *tensors, s
  * of its own. Where the system does not support it, nothing happens. */
 q3t_status q3t_warm(const void *memory, size_t bytes);
 
-/* Check config and tensors, pack the codec's weights unless options->codec has them, start the thread pool. tensors (count,):
+/* Start a pool of 1 .. 1024 threads, the calling thread included. Returns Q3T_E_ARGUMENT, Q3T_E_MEMORY or Q3T_E_THREAD on
+ * failure. The decoder thread of a session (pipeline 1) does not use the pool. */
+q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool);
+/* End the threads of the pool once its models are closed too. */
+void q3t_pool_close(q3t_pool *pool);
+
+/* Check config and tensors, pack the codec's weights unless options->codec has them, start the thread pool unless options->pool is
+ * there. tensors (count,):
  * each slot and layer of the config exactly once, in any order. Returns Q3T_E_CONFIG, Q3T_E_SHAPE, Q3T_E_SIZE, Q3T_E_MEMORY
  * or Q3T_E_THREAD on failure. */
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count,

@@ -62,6 +62,7 @@ struct q3t_pool {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
 #endif
+    atomic_int references;                   /* 1 for q3t_pool_open, and 1 for each q3t_pool_retain; at 0 the pool is freed */
     int32_t threads, started, spins;
     pid_t process;                           /* process in which the workers run; 0: there are no workers */
     const int *fork_mark;                    /* 1 in that process, 0 in a forked child; NULL: compare getpid() */
@@ -250,10 +251,10 @@ q3t_status q3t_pool_ready(q3t_pool *p) {
 }
 
 q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
-    if (threads < 1 || threads > 1024) return Q3T_E_ARGUMENT;
+    if (threads < 1 || threads > 1024 || !pool) return Q3T_E_ARGUMENT;
     q3t_pool *p = NULL;
     if (posix_memalign((void **)&p, LINE, sizeof *p)) return Q3T_E_MEMORY;
-    *p = (q3t_pool){.threads = threads, .spins = threads <= cores() ? SPINS : SPINS_CROWDED};
+    *p = (q3t_pool){.threads = threads, .references = 1, .spins = threads <= cores() ? SPINS : SPINS_CROWDED};
     q3t_status status = Q3T_OK;
     if (posix_memalign((void **)&p->slots, LINE, sizeof(slot) * (size_t)threads)) status = Q3T_E_MEMORY, p->slots = NULL;
     for (int32_t i = 0; status == Q3T_OK && i < threads; i++) p->slots[i] = (slot){.pool = p, .index = i};
@@ -266,8 +267,10 @@ q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool) {
     return Q3T_OK;
 }
 
+void q3t_pool_retain(q3t_pool *p) { atomic_fetch_add(&p->references, 1); }
+
 void q3t_pool_close(q3t_pool *p) {
-    if (!p) return;
+    if (!p || atomic_fetch_sub(&p->references, 1) > 1) return;
     if (p->process == getpid()) stop(p);
     unmap_fork_mark(p);
     free(p->slots);

@@ -8,14 +8,12 @@
 #define Q3T_POOL_H
 #include "base/status.h"
 
-typedef struct q3t_pool q3t_pool;
 /* Do the items [begin, end) on thread `worker`, 0 .. threads - 1; a task may use this number to select scratch memory. */
 typedef void (*q3t_task)(void *arg, int32_t begin, int32_t end, int32_t worker);
 
-/* threads: 1 .. 1024, the caller of q3t_pool_run included. Returns Q3T_E_ARGUMENT, Q3T_E_MEMORY or Q3T_E_THREAD on failure. */
-q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool);
-/* End the workers and free the pool. A forked child has no workers and only frees the pool. Takes NULL. */
-void q3t_pool_close(q3t_pool *pool);
+/* Add a reference, which q3t_pool_close removes. The last one ends the workers and frees the pool; a forked child has no workers
+ * and only frees the pool. */
+void q3t_pool_retain(q3t_pool *pool);
 /* Call it at the beginning of every API call that runs tasks: in a child that was forked since the last call it starts the
  * workers again. Returns Q3T_E_THREAD if that fails. Takes NULL. */
 q3t_status q3t_pool_ready(q3t_pool *pool);

@@ -110,7 +110,9 @@ static void carve(q3t_model *m, q3t_arena *a) {
 static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t count, const q3t_model_options *o) {
     if (o->codec) Q3T_TRY(q3t_lm_weights_open(&m->config, tensors, count, &m->weights));
     else Q3T_TRY(q3t_weights_open(&m->config, tensors, count, &m->weights));
-    Q3T_TRY(q3t_pool_open(o->threads, &m->pool));
+    if (o->pool) q3t_pool_retain(m->pool = o->pool);
+    else Q3T_TRY(q3t_pool_open(o->threads, &m->pool));
+    Q3T_TRY(q3t_pool_ready(m->pool));
     carve(m, &m->arena);
     Q3T_TRY(q3t_arena_reserve(&m->arena));
     carve(m, &m->arena);
@@ -130,7 +132,7 @@ static q3t_status open_parts(q3t_model *m, const q3t_tensor *tensors, size_t cou
 
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count, const q3t_model_options *options,
                           q3t_model **model) {
-    if (!config || !tensors || !options || !model || options->threads < 1) return Q3T_E_ARGUMENT;
+    if (!config || !tensors || !options || !model || (!options->pool && options->threads < 1)) return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_config_check(config));
     q3t_model *m = calloc(1, sizeof *m);
     if (!m) return Q3T_E_MEMORY;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..models.checkpoint import Checkpoint
     from .binding import PackedMatrices
+    from .pool import ThreadPool
     from .session import Session
 
 
@@ -32,9 +33,10 @@ class Model:
     """An opened checkpoint in the engine. Several threads may step sessions of one model; their steps take turns.
 
     checkpoint: stays open, with its mapped files, until `close`. threads: the number of threads that compute, the
-    caller's included. cpu_mask: the instruction sets that may be used, Q3T_CPU_* flags; tests clear some of them.
-    packed: maps (slot name, layer) to (format, bytes that engine.packing.pack_rows writes); these matrices replace the
-    checkpoint's. codec: the uint8 block that engine.packing.pack_codec writes; it replaces the codec's tensors.
+    caller's included. pool: threads that the model shares with others, instead of `threads` of its own. cpu_mask: the
+    instruction sets that may be used, Q3T_CPU_* flags; tests clear some of them. packed: maps (slot name, layer) to
+    (format, bytes that engine.packing.pack_rows writes); these matrices replace the checkpoint's. codec: the uint8
+    block that engine.packing.pack_codec writes; it replaces the codec's tensors.
     `close` and fork: see common/lifetime.py; a forked child may use the model unless the fork came during a step.
     Raises CheckpointError, EngineError.
     """
@@ -44,12 +46,13 @@ class Model:
         checkpoint: Checkpoint,
         *,
         threads: int = 1,
+        pool: ThreadPool | None = None,
         cpu_mask: int = lib.Q3T_CPU_ALL,
         packed: PackedMatrices | None = None,
         codec: np.ndarray | None = None,
     ) -> None:
         self.checkpoint, self.config = checkpoint, checkpoint.config
-        self.threads, self.cpu_mask = threads, cpu_mask
+        self.threads, self.cpu_mask, self.pool = pool.threads if pool else threads, cpu_mask, pool
         self._text_rows = checkpoint.text_embedding_rows()
         tensors = checkpoint.tensors if codec is None else [t for t in checkpoint.collected if not _is_codec_slot(t[0])]
         if (rows := self._text_rows) is not None:
@@ -60,17 +63,25 @@ class Model:
             self.weight_bytes[slot] = self.weight_bytes.get(slot, 0) + array.nbytes
         self._arrays = [codec, *arrays]  # C points into their memory
         config = native_config(self.config, set(self.weight_bytes))
-        options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": threads})
+        options = ffi.new("q3t_model_options *", {"cpu_mask": cpu_mask, "threads": self.threads})
         if codec is not None:
             options.codec, options.codec_bytes = pointer(codec, np.uint8, "unsigned char[]"), codec.nbytes
         handle = ffi.new("q3t_model **")
         # The lifetime exists before the open call, so that an interrupt right after that call cannot lose the handle.
         self.lifetime = Lifetime("model", partial(free_handle, lib.q3t_model_close, handle, self._arrays))
         self.lifetime.watch(self)
-        status = lib.q3t_model_open(config, native, len(tensors), options, handle)
+        with self._pool_turn():
+            if pool is not None:
+                pool.lifetime.adopt(self.lifetime)
+                options.pool = pool._handle
+            status = lib.q3t_model_open(config, native, len(tensors), options, handle)
         check_open_status(status, checkpoint.config.path)
         self._handle, self._projections = handle[0], 0
         self._load_text_rows(np.array([self.config.tts_pad_id]))
+
+    def _pool_turn(self) -> AbstractContextManager[None]:
+        """Return a context manager for a call that computes. Models that share a pool compute one at a time."""
+        return nullcontext() if self.pool is None else self.pool.lifetime.alone()
 
     def _load_text_rows(self, *ids: np.ndarray) -> None:
         """Copy the embedding rows of text ids, int32 of shape (n,), before C reads them. Other ids have no row."""
@@ -112,7 +123,7 @@ class Model:
         status = ffi.new("int32_t[]", len(sessions))
         budget = NO_LIMIT if rows is None else min(max(rows, 0), NO_LIMIT)
         refused: dict[int, EngineError] = {}
-        with self.lifetime.alone(), ExitStack() as calls:
+        with self.lifetime.alone(), self._pool_turn(), ExitStack() as calls:
             for i, session in enumerate(sessions):
                 try:
                     calls.enter_context(session.lifetime.alone())

@@ -1,9 +1,10 @@
-/* check_lifetime.c - checks models and sessions that are closed in any order, prompt prefixes that replace others in the cache,
- * sessions that do not belong in a step, and a forked child that uses the model of its parent.
+/* check_lifetime.c - checks models and sessions that are closed in any order, models that share a pool, prompt prefixes that replace
+ * others in the cache, sessions that do not belong in a step, and a forked child that uses the model of its parent.
  *
  *   check_lifetime DUMP */
 #define _POSIX_C_SOURCE 200809L
 #include "dump.h"
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,12 +31,14 @@ static void expect(int ok, const char *what) {
     printf("  FAIL %s\n", what);
 }
 
-static q3t_model *open_model(const dump *d) {
-    q3t_model_options options = {.cpu_mask = Q3T_CPU_ALL, .threads = 2};
+static q3t_model *open_with(const dump *d, q3t_model_options options) {
+    options.cpu_mask = Q3T_CPU_ALL;
     q3t_model *m = NULL;
     if (q3t_model_open(&d->config, d->tensors, (size_t)d->tensor_count, &options, &m) != Q3T_OK) exit(2);
     return m;
 }
+
+static q3t_model *open_model(const dump *d) { return open_with(d, (q3t_model_options){.threads = 2}); }
 
 static q3t_session_params params(const dump *d) {
     const dump_case *c = &d->cases[0];
@@ -124,6 +127,59 @@ static void check_wrong_sessions(const dump *d) {
     q3t_model_close(other);
 }
 
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+typedef struct speaking {
+    const dump *d;
+    q3t_model *m;
+    int ok;
+} speaking;
+
+/* Generate the first frames of a session in steps that take turns with those of the other thread. */
+static void *speak(void *arg) {
+    speaking *a = arg;
+    q3t_session_params p = params(a->d);
+    int32_t status = 0, codes[FRAMES * 64];
+    q3t_session *s = NULL;
+    a->ok = q3t_session_open(a->m, &p, &s) == Q3T_OK;
+    for (int32_t i = 0; i < FRAMES; i++) {
+        pthread_mutex_lock(&turn);
+        a->ok &= q3t_step(a->m, &s, 1, INT32_MAX, &status) == Q3T_OK && status == Q3T_OK;
+        pthread_mutex_unlock(&turn);
+    }
+    a->ok &= q3t_session_codes(s, 0, FRAMES, codes) == Q3T_OK &&
+             !memcmp(codes, a->d->cases[0].codes, (size_t)FRAMES * (size_t)a->d->config.code_groups * sizeof *codes);
+    q3t_session_close(s);
+    return NULL;
+}
+
+/* Models that share a pool, closed with it in every order, and stepped from two threads. */
+static void check_shared_pool(const dump *d) {
+    q3t_pool *pool = NULL;
+    expect(q3t_pool_open(0, &pool) == Q3T_E_ARGUMENT && q3t_pool_open(1025, &pool) == Q3T_E_ARGUMENT && !pool, "a pool of no threads");
+    expect(q3t_pool_open(2, NULL) == Q3T_E_ARGUMENT, "a pool that goes nowhere");
+    q3t_pool_close(NULL);
+    for (int order = 0; order < 3; order++) { /* of closing: the pool first, between the models, last */
+        expect(q3t_pool_open(2, &pool) == Q3T_OK, "a pool");
+        q3t_model *a = open_with(d, (q3t_model_options){.pool = pool}), *b = open_with(d, (q3t_model_options){.pool = pool, .threads = 7});
+        if (order == 0) q3t_pool_close(pool);
+        speaking both[2] = {{d, a, 0}, {d, b, 0}};
+        pthread_t threads[2];
+        for (int i = 0; i < 2; i++)
+            if (pthread_create(&threads[i], NULL, speak, &both[i])) exit(2);
+        for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+        expect(both[0].ok && both[1].ok, "two models share a pool");
+        q3t_session_params p = params(d);
+        q3t_session *s = open_session(b, &p);
+        q3t_model_close(a);
+        if (order == 1) q3t_pool_close(pool);
+        expect(generates(d, b, s), "the other model after one was closed");
+        q3t_model_close(b);
+        q3t_session_close(s);
+        if (order == 2) q3t_pool_close(pool);
+    }
+}
+
 static void check_fork(const dump *d) {
     q3t_model *m = open_model(d);
     q3t_session_params p = params(d), piped_params = params(d);
@@ -159,6 +215,7 @@ int main(int argc, char **argv) {
     check_model_closed_first(&d);
     check_prefix_with_reference(&d);
     check_wrong_sessions(&d);
+    check_shared_pool(&d);
     if (FORKS) check_fork(&d);
     else puts("  fork is not checked under ThreadSanitizer");
     dump_close(&d);
