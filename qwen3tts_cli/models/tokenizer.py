@@ -12,6 +12,7 @@ import heapq
 import itertools
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ _LONG_MARKS = 32
 class Tokenizer:
     """Encodes text. Several threads may use an instance at the same time.
 
-    table: the merges. added: maps added tokens to ids. max_id: the largest id that `encode` can return.
+    table: the merges. added: maps added tokens to ids. added_pattern: matches an added token; None if there are none.
+    max_id: the largest id that `encode` can return.
     """
 
     def __init__(self, table: MergeTable, added: dict[str, int]) -> None:
@@ -48,7 +50,7 @@ class Tokenizer:
         self.max_id = max(table.max_id, *added.values(), 0)
         # longest first: if one added token is the beginning of another, the longer one is cut out
         longest_first = sorted(added, key=len, reverse=True)
-        self._added_pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if added else None
+        self.added_pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if added else None
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`; added tokens in the text become their ids. Raises UsageError for lone
@@ -58,20 +60,24 @@ class Tokenizer:
         except UnicodeEncodeError as error:
             found = f"lone surrogate U+{ord(text[error.start]):04X} at character {error.start + 1}"
             raise UsageError(f"text: {found}: not valid Unicode") from None
-        parts = self._added_pattern.split(text) if self._added_pattern else [text]
+        parts = self.added_pattern.split(text) if self.added_pattern else [text]
         ids: list[int] = []
         for number, part in enumerate(parts):
             if number % 2:
                 ids.append(self.added[part])
             elif part:
-                self._encode_plain(part, ids)
+                self.encode_plain(part, ids)
         return ids
 
-    def _encode_plain(self, text: str, ids: list[int]) -> None:
-        """Append the ids of a text without added tokens to `ids`."""
+    def encode_plain(self, text: str, ids: list[int]) -> None:
+        """Append the ids of a text to `ids`; the text of an added token is like other text."""
+        plain = nfc(text)
+        self.encode_words((plain[start:end] for start, end in word_spans(plain)), ids)
+
+    def encode_words(self, words: Iterable[str], ids: list[int]) -> None:
+        """Append the ids of words, which word_spans has found in a text in NFC, to `ids`."""
         cache = self._words
-        for match in _word_pattern(text.isascii()).finditer(_nfc(text)):
-            word = match.group()
+        for word in words:
             known = cache.get(word)
             if known is None:
                 known = tuple(self._encode_word(word))
@@ -86,6 +92,11 @@ class Tokenizer:
         byte_ids = self._table.byte_ids
         parts = [byte_ids[byte] for byte in word.encode("utf-8")]
         return _merge_short(parts, self._table) if len(parts) <= _SHORT_PARTS else _merge_long(parts, self._table)
+
+
+def word_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of each word of a text in NFC. Joined, the words are the text; each is merged on its own."""
+    return (match.span() for match in _word_pattern(text.isascii()).finditer(text))
 
 
 def load_tokenizer(folder: Path, *, keep: bool = True) -> Tokenizer:
@@ -136,7 +147,7 @@ def _marks_pattern() -> Any:
     return regex.compile(rf"\p{{M}}{{{_LONG_MARKS},}}")
 
 
-def _nfc(text: str) -> str:
+def nfc(text: str) -> str:
     """Return the NFC of `text`, in near-linear time also for long runs of combining marks.
 
     unicodedata sorts such a run by insertion, which takes quadratic time. A stable sort by combining class gives the
