@@ -16,7 +16,9 @@ import zipfile
 import pytest
 from helpers import DATA, ROOT
 
+from qwen3tts_cli.models.chat_template import HEAD_IDS, HEAD_TEXT, TAIL_IDS, TAIL_TEXT
 from qwen3tts_cli.models.tokenizer import Tokenizer, load_tokenizer
+from qwen3tts_cli.text.incoming_tokens import IncomingTokens
 
 sys.path.append(str(ROOT / "tests" / "reference"))
 from vocabulary import full_vocab
@@ -68,3 +70,12 @@ def test_there_are_139_cases():
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(case["text"][:20]))
 def test_ids(tokenizer, case):
     assert tokenizer.encode(case["text"]) == case["ids"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(case["text"][:20]))
+def test_ids_of_characters_that_come_one_by_one(tokenizer, case):
+    incoming = IncomingTokens(tokenizer)
+    ids = [token for char in case["text"] for token in incoming.feed(char)] + incoming.finish()
+    assert ids == tokenizer.encode(HEAD_TEXT + case["text"] + TAIL_TEXT)[HEAD_IDS:-TAIL_IDS]
+    if not case["text"].startswith(("\n", "\r")):
+        assert ids == case["ids"]
