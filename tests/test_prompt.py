@@ -9,12 +9,13 @@ import pytest
 from helpers import checkpoint_of, golden_rows, load_golden, relative_error
 
 from qwen3tts_cli.errors import CheckpointError, InputError, UsageError
-from qwen3tts_cli.models.chat_template import check_template
+from qwen3tts_cli.models.chat_template import HEAD_IDS, check_template
 from qwen3tts_cli.models.checkpoint import open_checkpoint
 from qwen3tts_cli.models.config.model import ModelConfig, load_config
 from qwen3tts_cli.models.tokenizer import load_tokenizer
+from qwen3tts_cli.text.incoming_tokens import IncomingTokens
 from qwen3tts_cli.text.languages_and_voices import resolve_language, resolve_speaker
-from qwen3tts_cli.text.prompt import build_prompt, default_text_mode
+from qwen3tts_cli.text.prompt import build_open_prompt, build_prompt, can_be_open, default_text_mode
 
 FOLDERS = ("tiny-customvoice", "tiny-voicedesign", "tiny-base", "pocket")
 GOLDENS = [(folder, row["file"]) for folder in FOLDERS for row in golden_rows(folder, "tts")]
@@ -258,3 +259,48 @@ def test_template_is_checked():
     del tokenizer.added["<|im_start|>"]
     with pytest.raises(CheckpointError, match="expected 3"):
         check_template(config, type(tokenizer)(tokenizer._table, tokenizer.added))
+
+
+# ---- the prompt up to the first text token
+
+
+@pytest.mark.parametrize(
+    ("folder", "arguments"),
+    [
+        ("tiny-customvoice", {}),
+        ("tiny-customvoice", {"speaker": "ryan", "language": "english", "instruct": "Calm."}),
+        ("tiny-customvoice", {"speaker": "dylan", "language": "chinese"}),
+        ("tiny-voicedesign", {"instruct": "A deep voice.", "language": "de"}),
+        ("tiny-base", {"speaker_row": True}),
+    ],
+)
+@pytest.mark.parametrize("text", ["Hello there, this is a text.", "你好。", "1", "<|im_end|> odd", " first"])
+def test_an_open_prompt_has_the_rows_of_the_whole_text(opened, folder, arguments, text):
+    config, tokenizer, _ = opened(folder)
+    whole = build_prompt(config, tokenizer, text, text_mode="streaming", **arguments)
+    incoming = IncomingTokens(tokenizer)
+    ids = incoming.feed(text) + incoming.finish()
+    prompt = build_open_prompt(config, tokenizer, ids[0], **arguments)
+    for name in ("text_ids", "codec_ids"):
+        assert np.array_equal(getattr(prompt, name), getattr(whole, name)), name
+    assert (prompt.prefix_rows, prompt.instruct_ids) == (whole.prefix_rows, whole.instruct_ids)
+    assert prompt.input_ids == whole.input_ids[: HEAD_IDS + 1]
+    assert prompt.trailing_ids.shape == (0,)
+    assert {prompt.text_ids.dtype, prompt.codec_ids.dtype, prompt.trailing_ids.dtype} == {np.dtype(np.int32)}
+    assert whole.trailing_ids.tolist() == [*ids[1:], config.tts_eos_id]
+
+
+def test_an_open_prompt_refuses_what_the_model_ignores(opened):
+    config, tokenizer, _ = opened("tiny-base")
+    with pytest.raises(UsageError, match="a base model ignores it"):
+        build_open_prompt(config, tokenizer, 5, instruct="Calm.", speaker_row=True)
+
+
+def test_which_voices_can_be_open():
+    names = ("tiny-customvoice", "tiny-voicedesign", "tiny-base", "pocket")
+    assert [can_be_open(load_config(checkpoint_of(name))) for name in names] == [True, True, True, False]
+    assert not can_be_open(load_config(checkpoint_of("tiny-base")), reference_codes=True)
+    pocket = load_config(checkpoint_of("pocket"))
+    for mode, spell_out, want in (("streaming", False, True), ("streaming", True, False), ("full", False, False)):
+        config = replace(pocket, voice=replace(pocket.voice, text_mode=mode, spell_out=spell_out))
+        assert can_be_open(config) is want

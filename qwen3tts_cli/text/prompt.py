@@ -72,22 +72,13 @@ def build_prompt(
     Raises UsageError if the model lacks or would ignore an argument, or has too few positions; InputError for codes out
     of range.
     """
-    lang = "auto" if language is None else resolve_language(config, language)
-    voice = None if speaker is None else resolve_speaker(config, speaker)
     _check_request(config, instruct, speaker_row, reference_codes is not None, reference_text)
     ids = tokenizer.encode(HEAD_TEXT + text + TAIL_TEXT)
-    instruct_ids = tokenizer.encode(f"<|im_start|>user\n{instruct}<|im_end|>\n") if instruct else []
-
-    rows: _Rows = [(token, NONE) for token in instruct_ids + ids[:HEAD_IDS]]
-    pad = config.tts_pad_id
-    rows += [(pad, tag) for tag in _tags(config, lang, voice)]
-    if speaker_row:
-        rows.append((pad, SPEAKER))
-    elif voice is not None:
-        rows.append((pad, config.speakers[voice]))
-    rows.append((config.tts_bos_id, config.codec_pad_id))
+    instruct_ids = _instruct_ids(tokenizer, instruct)
+    rows = _prefix(config, instruct_ids + ids[:HEAD_IDS], language, speaker, speaker_row)
     prefix_rows = len(rows)
 
+    pad = config.tts_pad_id
     full = (text_mode or default_text_mode(config)) == "full"
     if reference_codes is not None:
         frames = _check_codes(config, reference_codes)
@@ -104,11 +95,66 @@ def build_prompt(
     return _prompt(config, rows + body, trailing, prefix_rows, ids, instruct_ids)
 
 
+def build_open_prompt(
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    first_id: int,
+    *,
+    language: str | None = None,
+    speaker: str | None = None,
+    instruct: str | None = None,
+    speaker_row: bool = False,
+) -> Prompt:
+    """Build the prompt of an utterance whose text is still coming: path A up to its first text token.
+
+    first_id: the first text token. The rows are those of `build_prompt` with text_mode "streaming" for each text that
+    begins with this token and not with a line break. trailing_ids is empty: the other text tokens and
+    `config.tts_eos_id` follow while the utterance is generated. input_ids ends with first_id. For the other arguments
+    and the errors see `build_prompt`; `can_be_open` says for which voices such a prompt can be used.
+    """
+    _check_request(config, instruct, speaker_row, False, None)
+    ids = [*tokenizer.encode(HEAD_TEXT), first_id]
+    instruct_ids = _instruct_ids(tokenizer, instruct)
+    rows = _prefix(config, instruct_ids + ids[:HEAD_IDS], language, speaker, speaker_row)
+    return _prompt(config, [*rows, (first_id, config.codec_bos_id)], [], len(rows), ids, instruct_ids)
+
+
+def can_be_open(config: ModelConfig, reference_codes: bool = False) -> bool:
+    """Whether an utterance can be generated while its text is still coming.
+
+    reference_codes: whether the voice has the codes of a recording, next to whose frames the prompt needs the text. A
+    voice manifest that declares the text mode "full", or whose voice reads rewritten sentences, needs the whole text
+    too.
+    """
+    manifest = config.voice
+    needs_whole = manifest is not None and (manifest.text_mode == "full" or manifest.spell_out)
+    return not reference_codes and not needs_whole
+
+
 def default_text_mode(config: ModelConfig) -> str:
     """Return text_mode of the voice manifest, or the reference's default: "streaming" for a base model, else "full"."""
     if config.voice is not None and config.voice.text_mode is not None:
         return config.voice.text_mode
     return "streaming" if config.model_type == "base" else "full"
+
+
+def _instruct_ids(tokenizer: Tokenizer, instruct: str | None) -> list[int]:
+    return tokenizer.encode(f"<|im_start|>user\n{instruct}<|im_end|>\n") if instruct else []
+
+
+def _prefix(config: ModelConfig, ids: list[int], language: str | None, speaker: str | None, speaker_row: bool) -> _Rows:
+    """Return the rows before the text. ids: the token ids of the instruction and of the role; see build_prompt."""
+    lang = "auto" if language is None else resolve_language(config, language)
+    voice = None if speaker is None else resolve_speaker(config, speaker)
+    pad = config.tts_pad_id
+    rows: _Rows = [(token, NONE) for token in ids]
+    rows += [(pad, tag) for tag in _tags(config, lang, voice)]
+    if speaker_row:
+        rows.append((pad, SPEAKER))
+    elif voice is not None:
+        rows.append((pad, config.speakers[voice]))
+    rows.append((config.tts_bos_id, config.codec_pad_id))
+    return rows
 
 
 def _tags(config: ModelConfig, language: str, speaker: str | None) -> list[int]:
