@@ -14,7 +14,7 @@ from .english.sentence_ends import is_inside_sentence, is_lowercase_word
 
 _WORD_START = re.compile(r"\S")
 _SPACE = re.compile(r"\s+")
-_CLOSERS = "\"'”’»）)\\]】」』》〉"
+CLOSERS = "\"'”’»）)\\]】」』》〉"
 # Characters after the limit that are searched for the whitespace behind a cut, or for the end of a grapheme cluster.
 _LOOKAHEAD = 64
 # Characters on each side of a position that are examined by would_divide.
@@ -201,7 +201,7 @@ def cut_sentence(sentence: str, limit: int, code: str) -> Iterator[str]:
 def _cut(sentence: str, start: int, limit: int, code: str) -> int:
     """Return the end of the part that begins with the word at `start`; the whitespace behind the part belongs to it."""
     stop = min(start + limit + _LOOKAHEAD, len(sentence))
-    for pattern in _cuts():
+    for pattern in cut_patterns():
         # The punctuation mark must fit the limit; the whitespace behind it need not.
         ends = [
             match.end()
@@ -214,7 +214,7 @@ def _cut(sentence: str, start: int, limit: int, code: str) -> int:
             return best
     spaces = [match.end() for match in _SPACE.finditer(sentence, start, stop) if match.start() <= start + limit]
     if not spaces:
-        return _grapheme_cut(sentence, start, limit)
+        return grapheme_cut(sentence, start, limit)
     rest = len(sentence.rstrip()) - start
     spaces.reverse()
     if rest <= 2 * limit:
@@ -225,20 +225,20 @@ def _cut(sentence: str, start: int, limit: int, code: str) -> int:
 
 
 @lru_cache(maxsize=1)
-def _cuts() -> tuple[re.Pattern[str], ...]:
+def cut_patterns() -> tuple[re.Pattern[str], ...]:
     """Return patterns that match up to a cut within a sentence, the best cuts first: sentence ends in a quotation,
     clause marks, commas.
 
     An ASCII mark must be followed by whitespace, so that 1,000 and 7:30 stay whole; a full-width mark need not be.
     """
     return (
-        re.compile(rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*\s+|[。！？｡।]+[{_CLOSERS}]*\s*"),
-        re.compile(rf"[;:][{_CLOSERS}]*\s+|[；：]\s*|\s[—–]\s+|—\s*"),
-        re.compile(rf",[{_CLOSERS}]*\s+|[，、､]\s*|\n\s*"),
+        re.compile(rf"(?<![.!?…])[.!?…]+[{CLOSERS}]*\s+|[。！？｡।]+[{CLOSERS}]*\s*"),
+        re.compile(rf"[;:][{CLOSERS}]*\s+|[；：]\s*|\s[—–]\s+|—\s*"),
+        re.compile(rf",[{CLOSERS}]*\s+|[，、､]\s*|\n\s*"),
     )
 
 
-def _grapheme_cut(sentence: str, start: int, limit: int) -> int:
+def grapheme_cut(sentence: str, start: int, limit: int) -> int:
     """Return the last boundary of an extended grapheme cluster (UAX 29) within the limit."""
     import regex
 

@@ -59,7 +59,7 @@ def _sentences(text: str, start: int, end: int, window: int, limit: int, code: s
     while first := _WORD_START.search(text, start, end):
         start = first.start()
         stop = min(start + window, end)
-        sentences = _segment(text[start:stop], code)
+        sentences = segment(text[start:stop], code)
         if stop < end:
             # The window may cut its last sentence, which therefore begins the next window.
             if len(sentences) == 1:
@@ -71,7 +71,7 @@ def _sentences(text: str, start: int, end: int, window: int, limit: int, code: s
         start += sum(map(len, sentences))
 
 
-def _segment(window: str, code: str) -> list[str]:
+def segment(window: str, code: str) -> list[str]:
     """Cut a string into sentences. Joined, they are the string again."""
     # Imported here: the import is slow, and most texts are one utterance.
     import sentencex

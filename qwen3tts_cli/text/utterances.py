@@ -48,8 +48,13 @@ def utterances(
     # Imported here, because most texts are one utterance.
     from .long_text import split_long_text
 
-    parts = split_long_text(flat, limit, _LANGUAGE_CODES.get(language.lower(), language.lower()), prepare)
+    parts = split_long_text(flat, limit, language_code(language), prepare)
     return parts if prepare or flat == text else _with_own_line_ends(parts, flat, text)
+
+
+def language_code(language: str) -> str:
+    """Return the code that the rules for cuts know a language by; of an unknown language, its name in lower case."""
+    return _LANGUAGE_CODES.get(language.lower(), language.lower())
 
 
 def utterance(text: str, prepare: Callable[[str], str] | None = None) -> str:
