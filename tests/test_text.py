@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from qwen3tts_cli.errors import UsageError
 from qwen3tts_cli.text import cut_points, long_text
-from qwen3tts_cli.text.script_check import check_script
+from qwen3tts_cli.text.script_check import IncomingScriptCheck, check_script
 from qwen3tts_cli.text.utterances import utterances
 
 SENTENCES = {
@@ -322,6 +322,28 @@ def test_script_check_of_a_hostile_megabyte():
         check_script(text, english_only())
     check_script("α " * (MEGABYTE // 2), english_only())
     assert time.process_time() - start < allowed(2)
+
+
+@pytest.mark.parametrize(
+    "text", ["Hello Привет", "α-rays, 2π", "the λόγος", "αβ", "naïve", "x α", "今日はいい", "", "µ"]
+)
+def test_pieces_are_refused_where_the_whole_is(text):
+    def refuses(check):
+        try:
+            check()
+        except UsageError:
+            return True
+        return False
+
+    want = refuses(lambda: check_script(text, english_only()))
+    for at in range(len(text) + 1):
+        for pieces in ([text[:at], text[at:]], [*text[:at], "", text[at:]]):
+            incoming = IncomingScriptCheck(english_only())
+            assert refuses(lambda pieces=pieces, incoming=incoming: [incoming.feed(piece) for piece in pieces]) == want
+
+
+def test_the_large_models_refuse_no_piece():
+    IncomingScriptCheck(english_only(voice=None)).feed("Hello 你好")
 
 
 def test_windows_hold_several_utterances():

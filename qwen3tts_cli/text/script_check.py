@@ -52,6 +52,20 @@ def check_script(text: str, config: ModelConfig) -> None:
     raise UsageError(f"{who}; {what} is in none of the ten languages that the large models speak")
 
 
+class IncomingScriptCheck:
+    """Checks a text that comes in pieces as `check_script` checks it whole: the same texts are refused, at the first
+    piece that shows it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config, self._last = config, ""
+
+    def feed(self, text: str) -> None:
+        """Check the next piece. Raises UsageError; a script that only later pieces show is not named in it."""
+        # with the character before the piece, because two Greek letters are a word and one is a symbol
+        check_script(self._last + text, self._config)
+        self._last = text[-1:] or self._last
+
+
 def _is_latin(char: str) -> bool:
     """Whether a character is not a letter, or can be folded to Latin letters."""
     if char in _SYMBOLS or not unicodedata.category(char).startswith("L"):
