@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 from helpers import allowed, golden_rows, load_golden
-from qwen3tts_cli.scheduling.guard import Guard, expected_seconds, frame_budget
 
 from qwen3tts_cli.common.audio_constants import FRAME_SECONDS
+from qwen3tts_cli.scheduling.guard import Guard, expected_seconds, frame_budget
 
 UNLIMITED = 1 << 30
 

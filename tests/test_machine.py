@@ -133,5 +133,5 @@ def test_available_bytes(tmp_path, files, free):
 
 @pytest.mark.parametrize(("free", "batch"), [(1 << 40, 8), (4 * 3 * 512 * 1000, 3), (1, 1)])
 def test_the_default_batch_fits_the_available_memory(monkeypatch, free, batch):
-    monkeypatch.setattr(scheduler, "available_bytes", lambda: free)
+    monkeypatch.setattr(reader, "available_bytes", lambda: free)
     assert reader.default_batch(SimpleNamespace(position_bytes=1000)) == batch

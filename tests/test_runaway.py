@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 from helpers import CHECKPOINTS, POCKET
-from qwen3tts_cli.scheduling.seeds import retry_seed
 
 from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.errors import GenerationError, UsageError
 from qwen3tts_cli.models.safetensors import open_safetensors
+from qwen3tts_cli.scheduling.seeds import retry_seed
 from qwen3tts_cli.speech.synthesizer import SpeakOptions
 
 TEXT = "Hello there."

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..engine.session import READ_SAMPLES, RUNNING, STOP_MAX_FRAMES, Session
 from ..errors import EngineError, GenerationError, UsageError
+from ..text.incoming_tokens import SPEECH_START_TOKENS
 from .guard import Guard, frame_budget
 from .seeds import retry_seed
 
 if TYPE_CHECKING:
     from .job import Job
 
-START_TOKENS = 13  # text tokens with which an utterance whose text still grows begins: those of about a second
 _NO_BUDGET = 1 << 30
 
 
@@ -24,7 +24,7 @@ class Utterance:
     """One utterance. Call `begin`, then step `session` and call `absorb_step`, in turns, until `complete`.
 
     Attributes: session: the session of the current attempt, None before `begin` and after the end. text: grows with
-    `append`. frames: the frames of the current attempt. abandoned: the frames of each earlier attempt.
+    `take_text`. frames: the frames of the current attempt. abandoned: the frames of each earlier attempt.
     rows_left: prompt rows and reference frames not taken in yet. stop: "eos" or "max_frames" once the utterance ended
     well. trip: why the guard stopped it. error: why it failed. codes: the codes of the current attempt, a list of int32
     arrays of shape (n, code groups). timings: seconds of each stage, summed over the attempts that have ended.
@@ -37,7 +37,7 @@ class Utterance:
         self.abandoned: list[int] = []
         self._chunk_frames = job.chunk_frames or chunk_frames
         self._appended = 0  # the number of token ids that were appended
-        self._text_open = job.open_text
+        self._text_open = job.open_text is not None
         self._frame_samples = job.model.config.codec.samples_per_frame
         self._max_attempts = 1 if job.live or job.talker.greedy or job.retries == 0 else job.retries + 1
         self._reset()
@@ -68,11 +68,16 @@ class Utterance:
         return self.generation_ended and self._decoded >= self.frames * self._frame_samples
 
     @property
-    def needs_text(self) -> bool:
-        """Whether the utterance waits for text that was not appended yet: a few tokens before its first frame, and the
-        token that is added to the next frame."""
+    def waits_for_text(self) -> bool:
+        """Whether a step can do nothing before more text comes.
+
+        The first frame waits for a few tokens; each later frame needs a token, unless the text has ended. The frames
+        that were made before are decoded meanwhile.
+        """
         text_ids = len(self.job.prompt.trailing_ids) + self._appended
-        return self._text_open and text_ids < max(self.frames, START_TOKENS - 1)
+        if not self._text_open or text_ids >= max(self.frames, SPEECH_START_TOKENS - 1):
+            return False
+        return self._decoded >= self.frames * self._frame_samples
 
     @property
     def unreleased_samples(self) -> int:
@@ -100,7 +105,7 @@ class Utterance:
             return min(job.max_frames, room), False
         if job.retries == 0:
             return min(max(config.generation.max_new_tokens - 1, 1), room), False
-        if job.open_text:
+        if job.open_text is not None:
             return room, True
         return min(frame_budget(self.text, config.codec.frame_seconds), room), True
 
@@ -114,22 +119,22 @@ class Utterance:
         self.session = Session(
             job.model, job.prompt, talker=job.talker, predictor=job.predictor, key=job.key, max_frames=limit,
             seed=retry_seed(job.seed, len(self.abandoned)), chunk_frames=self._chunk_frames, pipeline=job.pipeline,
-            speaker=job.speaker, reference_codes=job.reference_codes, open_text=job.open_text,
+            speaker=job.speaker, reference_codes=job.reference_codes, open_text=job.open_text is not None,
         )  # fmt: skip
 
-    def append(self, text: str, ids: np.ndarray, last: bool) -> None:
-        """Append text to an utterance with open text; see Stream.append. An error is stored in `error`."""
-        if self.session is None or self.generation_ended:
+    def take_text(self) -> None:
+        """Append the text that has come, if the job has open text. An error is stored in `error`."""
+        if self.job.open_text is None or self.session is None or self.generation_ended:
             return
         try:
-            self.session.append(ids, last)
+            for text, ids, last in self.job.open_text.take():
+                self.session.append(ids, last)
+                self.text += text
+                self._appended += len(ids)
+                self._text_open = not last
         except Exception as error:
             self.error = error
-            return
-        self.text += text
-        self._appended += len(ids)
-        self._text_open = not last
-        if last and self._guard is not None and self._limit_is_budget:
+        if not self._text_open and self._guard is not None and self._limit_is_budget:
             self._guard.set_budget(frame_budget(self.text, self.job.model.config.codec.frame_seconds))
 
     def absorb_step(self, error: Exception | None, wait: bool) -> None:

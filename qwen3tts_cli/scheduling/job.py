@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
     from ..engine.model import Model
     from ..engine.session import Sampling
     from ..text.prompt import Prompt
+
+
+class OpenText:
+    """The text of a job that still grows. One thread puts, and the engine loop takes between two steps."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[str, np.ndarray, bool]] = deque()
+
+    def put(self, text: str, ids: np.ndarray, last: bool) -> None:
+        """Add text. The scheduler must be told by Scheduler.note_text.
+
+        text: for the runaway guard. ids: the text ids of the next frames, int32 of shape (n,). last: whether no more
+        text will come; the last id must then be that of the end of text.
+        """
+        self._items.append((text, ids, last))
+
+    def take(self) -> Iterator[tuple[str, np.ndarray, bool]]:
+        """Yield and remove what was put."""
+        while self._items:
+            yield self._items.popleft()
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +47,8 @@ class Job:
     max_frames: the most frames; None: as many as the guard allows. retries: how often the utterance is generated again
     if it runs away; 0 turns the guard off. live: True releases samples as they are decoded, and allows no retries,
     because samples that were sent cannot be taken back; False releases them once the utterance is complete and good.
-    chunk_frames, pipeline: see engine.session.Session. open_text: whether text will be appended; see Stream.append.
+    chunk_frames, pipeline: see engine.session.Session. open_text: the text that follows the prompt, or None if the
+    prompt has all of it. With open text `live` must be True.
     """
 
     model: Model
@@ -41,4 +65,4 @@ class Job:
     live: bool = False
     chunk_frames: int = 0
     pipeline: bool = False
-    open_text: bool = False
+    open_text: OpenText | None = None

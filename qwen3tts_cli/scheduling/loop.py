@@ -137,7 +137,9 @@ class Loop:
     def _step(self) -> bool:
         """Step the sessions that the policy picks. Returns whether there were any."""
         now = self._clock()
-        ready = [each for each in self._unparked() if not each.utterance.needs_text]
+        for each in self.generations:
+            each.utterance.take_text()
+        ready = [each for each in self._unparked() if not each.utterance.waits_for_text]
         models = list({id(each.job.model): each.job.model for each in ready}.values())
         candidates = {each: self._candidate(each, now) for each in ready}
         # a new live stream of one model does not wait for the other models

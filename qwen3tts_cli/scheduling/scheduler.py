@@ -81,7 +81,7 @@ class Scheduler:
         stream = Stream(self, generation)
         consumer.generations.append(generation)
         self._consumers.add(consumer)
-        self.send(lambda: self._loop.generations.append(generation), consumer)
+        self._send(lambda: self._loop.generations.append(generation), consumer)
         return stream
 
     def wait(self, consumer: Consumer, deadline: float | None = None) -> bool:
@@ -114,7 +114,7 @@ class Scheduler:
                 thread.join()
 
     def _drive(self, consumer: Consumer) -> bool:
-        """Run one round of the loop in this thread, unless another thread begins to. Returns whether it did any work."""
+        """Run one round of the loop in this thread, unless another thread begins to. Returns whether it worked."""
         with self._turn.alone():
             if self._thread is not None or self._pauses or consumer.notified:
                 return False
@@ -129,14 +129,19 @@ class Scheduler:
             consumer.parked = False
             self._put(None)
 
+    def note_text(self, consumer: Consumer) -> None:
+        """Make the loop take the text that was put into the open text of a job of the consumer."""
+        if consumer in self._consumers:
+            self._send(None, consumer)
+
     def note_cancelled(self, generation: Generation) -> None:
         """Make the loop close the session of a cancelled job before the next step."""
         if generation.consumer in self._consumers:
             self._put(None)
             self._settle()
 
-    def send(self, call: Callable[[], None], consumer: Consumer) -> None:
-        """Make the loop run a call between two steps, for a job of a consumer."""
+    def _send(self, call: Callable[[], None] | None, consumer: Consumer) -> None:
+        """Make the loop run a call, if it is not None, and look at the jobs of a consumer between two steps."""
         self._put(call)
         if self._thread is None and (consumer.background or len(self._consumers) > 1):
             self._start_thread()

@@ -19,6 +19,15 @@ def utterance_key(text: str, settings: dict[str, object], occurrence: int) -> in
     return int.from_bytes(hashlib.blake2b(hashed.encode(), digest_size=8).digest(), "little")
 
 
+def live_key(settings: dict[str, object], number: int) -> int:
+    """The key of an utterance whose text is still coming, 64 bits: a hash of the settings and of its number, from 0.
+
+    It cannot depend on the text, which is not known when the first frame is drawn.
+    """
+    hashed = json.dumps([settings, "live", number], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.blake2b(hashed.encode(), digest_size=8).digest(), "little")
+
+
 def retry_seed(seed: int, attempt: int) -> int:
     """The seed of an attempt, 64 bits: `seed` itself for attempt 0, a hash of both for a retry."""
     if attempt == 0:

@@ -98,16 +98,6 @@ class Stream:
             if not self._scheduler.wait(self.consumer, deadline):
                 raise TimeoutError("no samples in the given time")
 
-    def append(self, text: str, ids: np.ndarray, last: bool) -> None:
-        """Add text to a job with open text, from any thread.
-
-        text: for the runaway guard. ids: the text ids of the next frames, int32 of shape (n,). last: whether no more
-        text will come; the last id must then be that of the end of text. An error of it is raised to the reader.
-        """
-        generation = self._generation
-        if not generation.ended:
-            self._scheduler.send(lambda: generation.utterance.append(text, ids, last), generation.consumer)
-
     def cancel(self) -> None:
         """Stop the job: its session is closed before the next frame. Never waits; a signal handler may call it."""
         self._generation.cancelled = True

@@ -11,7 +11,7 @@ from ..common import arguments
 from ..engine.session import Sampling
 from ..scheduling.job import Job
 from ..text.languages_and_voices import resolve_language, resolve_speaker
-from ..text.prompt import default_text_mode
+from ..text.prompt import can_be_open, default_text_mode
 from .speak_options import resolve_sampling
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class SpeechPlan:
 
     voice: the name of the preset or cloned voice; None for the model's own voice. language: a language of the model.
     settings: the settings that utterance keys are hashed from; see seeds.utterance_key. talker, predictor: how the
-    talker and the code predictor choose codes. cloned: the cloned voice; None for a preset voice or the model's own.
+    talker and the code predictor choose codes. live_number: of an utterance whose key does not depend on its text; None
+    for the usual keys. cloned: the cloned voice; None for a preset voice or the model's own.
     """
 
     voice: str | None
@@ -45,6 +46,7 @@ class SpeechPlan:
     batch: int
     instruct: str | None = None
     text_mode: str = "full"
+    live_number: int | None = None
     cloned: Voice | None = None
 
     def job(self, model: Model, text: str, prompt: Prompt, key: int, max_frames: int | None, **more: object) -> Job:
@@ -61,8 +63,11 @@ class SpeechPlan:
         )  # fmt: skip
 
 
-def make_plan(cloner: Cloner, options: SpeakOptions) -> SpeechPlan:
+def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False) -> SpeechPlan:
     """Resolve the options of one text for a model; clones options.ref_audio. cloner: the Synthesizer.
+
+    incoming: whether the text is still coming. The text mode is then "streaming" unless the options say another one or
+    the voice needs the whole text.
 
     Raises UsageError for options that do not suit the model, and as Synthesizer.clone does.
     """
@@ -72,6 +77,10 @@ def make_plan(cloner: Cloner, options: SpeakOptions) -> SpeechPlan:
         arguments.refuse("text_mode", text_mode, "full or streaming")
     instruct = resolve_instruct(config, cloner.name, o.instruct, o.design)
     cloned = resolve_voice(cloner, o.voice, o.ref_audio, o.ref_text, o.on_warning)
+    live_number = None if o.key is None else int(o.key.removeprefix("live:"))
+    if o.text_mode is None and (incoming or live_number is not None):
+        has_codes = cloned is not None and cloned.codes is not None
+        text_mode = "streaming" if can_be_open(config, has_codes) else text_mode
     voice = cloned.name if cloned else resolve_speaker(config, o.voice)
     language = resolve_language(config, o.language if o.language or not cloned else cloned.language)
     talker, predictor = resolve_sampling(o, config)
@@ -91,11 +100,12 @@ def make_plan(cloner: Cloner, options: SpeakOptions) -> SpeechPlan:
         seed=int.from_bytes(os.urandom(8), "little") if o.seed is None else o.seed,
         max_frames=o.max_frames,
         retries=o.retries,
-        live=o.live,
+        live=o.live or incoming,
         chunk_frames=o.chunk_frames,
         pipeline=o.pipeline,
         batch=o.batch,
         instruct=instruct,
         text_mode=text_mode,
+        live_number=live_number,
         cloned=cloned,
     )

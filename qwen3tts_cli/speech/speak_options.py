@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ _INTEGERS = {
     "retries": (0, 1000),
     "chunk_frames": (0, 64),
     "batch": (0, MAX_BATCH),
+    "idle_ms": (0, 3_600_000),
 }
 _NUMBERS = {
     "temperature": (0, 100),
@@ -36,9 +38,9 @@ _NUMBERS = {
     "subtalker_temperature": (0, 100),
     "subtalker_top_p": (1e-6, 1),
 }
-_SWITCHES = ("greedy", "split", "live", "pipeline")
-_TEXTS = ("ref_text", "design", "language", "instruct", "text_mode")
-_NEVER_NONE = ("retries", "chunk_frames", "batch", *_SWITCHES)
+_SWITCHES = ("greedy", "split", "live", "pipeline", "lines")
+_TEXTS = ("key", "ref_text", "design", "language", "instruct", "text_mode")
+_NEVER_NONE = ("retries", "chunk_frames", "batch", "idle_ms", *_SWITCHES)
 _VOICE_FIELDS = ("name", "language", "description", "note")
 
 
@@ -59,6 +61,9 @@ class SpeakOptions:
     live: True yields samples as they are decoded; False yields each utterance once it is complete and good.
     chunk_frames: frames decoded at a time, 0 to 64; 0: automatic. pipeline: whether to decode on a separate thread.
     batch: utterances generated together, 0 to 64; 0: automatic. These three options do not change the samples.
+    idle_ms, lines: for a text that is still coming: the milliseconds without text after which an utterance ends, 0 for
+    never, and whether each line end ends one. key: "live:N" speaks the text, which must be one utterance, with the
+    random draws of utterance N, from 0, of a text that is still coming.
     on_warning: called with one line for each property of ref_audio that makes a worse voice; None: the function given
     to Synthesizer.open.
 
@@ -90,6 +95,9 @@ class SpeakOptions:
     chunk_frames: int = 0
     pipeline: bool = False
     batch: int = 0
+    idle_ms: int = 700
+    lines: bool = False
+    key: str | None = None
     on_warning: OnWarning = None
 
     def __post_init__(self) -> None:
@@ -107,6 +115,10 @@ def _checked(name: str, value: Any) -> Any:
         return arguments.number(name, value, *_NUMBERS[name])
     if name in _SWITCHES:
         return arguments.boolean(name, value)
+    if name == "key":
+        if not re.fullmatch(r"live:(0|[1-9][0-9]{0,17})", arguments.text(name, value)):
+            arguments.refuse(name, value, "live:N, N being a number from 0")
+        return value
     if name in _TEXTS:
         return arguments.text(name, value)
     if name == "on_warning":

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import weakref
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..common.audio_constants import SAMPLE_RATE
 from ..common.lifetime import Lifetime
-from ..errors import EngineError
-from ..scheduling.seeds import utterance_key
+from ..errors import EngineError, UsageError
+from ..scheduling.seeds import live_key, utterance_key
 from .reader import InOrder, Pending, default_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from ..engine.model import Model
+    from ..scheduling.consumer import Consumer
     from ..scheduling.job import Job
     from ..scheduling.scheduler import Scheduler
     from ..scheduling.stream import Stream
     from ..text.prompt import Prompt
+    from .incoming import IncomingSpeech
     from .plan import SpeechPlan
 
 
@@ -43,8 +46,8 @@ class Speech:
 
     Iterating raises GenerationError if an utterance runs away after all retries or a value is not finite, UsageError
     for a text that cannot be spoken, EngineError once the speech or its model is closed.
-    Threads that read the speech take turns; any thread may close it. prompts: yields (text, prompt) of each utterance.
-    at_end: called after the last samples.
+    Threads that read the speech take turns; any thread may close it. prompts: yields (text, prompt) of each utterance;
+    None with `incoming`, the utterances of a text that is still coming. at_end: called after the last samples.
     """
 
     def __init__(
@@ -52,7 +55,8 @@ class Speech:
         scheduler: Scheduler,
         model: Model,
         plan: SpeechPlan,
-        prompts: Iterator[tuple[str, Prompt]],
+        prompts: Iterator[tuple[str, Prompt]] | None,
+        incoming: IncomingSpeech | None = None,
         at_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.model, self.plan, self.index = model, plan, 0
@@ -67,11 +71,16 @@ class Speech:
         self._prompts, self._at_end = prompts, at_end
         # A weak reference, since a cycle would keep the sessions of a dropped Speech open until a garbage collection.
         me = weakref.proxy(self)
-        utterances = Speech.utterances(me)
-        self._reader = InOrder(scheduler, lambda: next(utterances, None), self.batch, plan.live, only=me)
+        jobs = Speech.utterances(me) if incoming is None else None
+        following = partial(_next_of, me, incoming) if jobs is None else partial(next, jobs, None)
+        background = incoming is not None
+        self._reader = InOrder(scheduler, following, self.batch, plan.live, only=me, background=background)
         self._ended = self._cancelled = False
         cancel = self._reader.cancel
-        self.lifetime = Lifetime("stream", cancel, stop=cancel, inherited=False)
+        self.lifetime = Lifetime("stream", partial(_stop, cancel, incoming), stop=cancel, inherited=False)
+        if incoming is not None:
+            incoming.on_change = partial(_note_text, scheduler, self._reader.consumer)
+            self.lifetime.watch(self)
         model.lifetime.adopt(self.lifetime)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -110,6 +119,8 @@ class Speech:
 
     async def __aiter__(self) -> AsyncIterator[np.ndarray]:
         """Iterate in an asyncio event loop. Waiting takes no thread."""
+        import asyncio  # here, because the import is slow
+
         loop, there = asyncio.get_running_loop(), asyncio.Event()
         consumer = self._reader.consumer
         consumer.background = True
@@ -176,6 +187,15 @@ class Speech:
                 yield self, None, error
                 return
             key = utterance_key(text, self.plan.settings, seen[text])
+            if (number := self.plan.live_number) is not None:
+                key = live_key(self.plan.settings, number)
+                if next(self._prompts, None) is not None:
+                    yield (
+                        self,
+                        None,
+                        UsageError(f"key: live:{number} is the key of one utterance; the text has several"),
+                    )
+                    return
             seen[text] += 1
             yield self, self.plan.job(self.model, text, prompt, key, self.frames_left), None
 
@@ -205,3 +225,25 @@ class Speech:
         self._codes.append(stream.codes(frames))
         self.frames += frames
         self.stop = stop
+
+
+def _next_of(speech: Speech, incoming: IncomingSpeech) -> tuple[Speech, Job | None, Exception | None] | None:
+    """The next utterance of a text that is still coming, as InOrder expects it."""
+    if speech.at_limit:
+        speech.stop = "max_frames"
+        return None
+    job = incoming.next_job()
+    if job is None:
+        return None
+    return speech, job if speech.frames_left is None else replace(job, max_frames=speech.frames_left), None
+
+
+def _note_text(scheduler: Scheduler, consumer: Consumer) -> None:
+    consumer.notify()
+    scheduler.note_text(consumer)
+
+
+def _stop(cancel: Callable[[], None], incoming: IncomingSpeech | None) -> None:
+    if incoming is not None:
+        incoming.closed = True
+    cancel()

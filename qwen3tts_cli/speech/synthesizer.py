@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..cloning import clone as cloning
-from ..cloning.resolve_voice import CloneCache
 from ..common import arguments
 from ..common.lifetime import Lifetime
 from ..common.machine import default_threads
-from ..common.shared_iterator import SharedIterator
 from ..engine.cpu import kernels_text
 from ..engine.model import Model
 from ..errors import UsageError
@@ -23,27 +21,21 @@ from ..models.checkpoint import open_checkpoint
 from ..packed.file_writer import BackgroundWriter, PackingMixin
 from ..packed.load import load_packed_weights
 from ..packed.precision import choose_precision
-from ..scheduling.policy import MAX_BATCH
 from ..scheduling.scheduler import Scheduler
+from .many import speak_many
 from .plan import make_plan
-from .reader import InOrder, default_batch
-from .speak_options import (
-    SpeakOptions,
-    check_audio,
-    check_voice_fields,
-    iterate_items,
-    make_options,
-    parse_item,
-)
+from .speak_options import SpeakOptions, check_audio, check_voice_fields, make_options
 from .stream import Speech
 from .utterance_prompts import make_prompts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 
     from ..cloning.clone import Audio, OnWarning
     from ..cloning.voice_file import Voice
     from ..models.config.model import ModelConfig
+    from .asynchronous import AsyncSpeech
+    from .incoming import IncomingSpeech
 
 PRECISIONS = ("auto", "bf16", "int8", "int4", "int4-calibrated")
 DECODER_PRECISIONS = ("auto", "f32")
@@ -126,6 +118,10 @@ class Synthesizer(PackingMixin):
             checkpoint.close()
             raise
 
+    def begin_packing(self) -> None:
+        """Let the thread that writes packed files begin: speech was made, and nobody waits for it now."""
+        self._writer.begin()
+
     def close(self) -> None:
         """Stop the speech and cloning of other threads, which get EngineError, and free the model and its files.
 
@@ -155,9 +151,11 @@ class Synthesizer(PackingMixin):
         """Kernels, compiler and C library: `entry=isa entry=isa ...; compiler version, libc version`."""
         return kernels_text(self.model.cpu_mask)
 
-    def speak(self, text: str, options: SpeakOptions | None = None) -> Speech:
+    def speak(self, text: str | Iterable[str], options: SpeakOptions | None = None) -> Speech:
         """Begin to speak a text. Returns a Speech, an iterator of samples with counters.
 
+        text: a text, or an iterable of texts, such as the words of a language model as they come: they are spoken while
+        they come, and `options.live` counts as True. A thread reads the iterable. See docs/streaming.md.
         Raises UsageError for a text that cannot be spoken or options that do not suit the model, EngineError, and as
         `clone` does for options.ref_audio.
 
@@ -167,16 +165,36 @@ class Synthesizer(PackingMixin):
         ((19, 16), 1.52, 'eos')
         """
         with self.lifetime.call():
-            text = arguments.text("text", text)
-            if options is not None and not isinstance(options, SpeakOptions):
-                arguments.refuse("options", options, "SpeakOptions")
-            if self._spoke:
-                self._writer.begin()
-            self._spoke = True
-            options = options or SpeakOptions()
+            options = self._begin_to_speak(text, options)
+            if not isinstance(text, str):
+                from .incoming import start_giving
+
+                speech, incoming = self.speak_incoming(options)
+                start_giving(text, options.idle_ms / 1000, incoming)
+                return speech
             plan = make_plan(self, options)
             prompts = make_prompts(self.model, self.lifetime, text, plan, options.split)
             return Speech(self.scheduler, self.model, plan, prompts, at_end=self._writer.begin)
+
+    def _begin_to_speak(self, text: object, options: SpeakOptions | None) -> SpeakOptions:
+        if isinstance(text, (bytes, bytearray)) or not isinstance(text, Iterable):
+            arguments.text("text", text)
+        if options is not None and not isinstance(options, SpeakOptions):
+            arguments.refuse("options", options, "SpeakOptions")
+        if self._spoke:
+            self._writer.begin()
+        self._spoke = True
+        return options or SpeakOptions()
+
+    def speak_incoming(self, options: SpeakOptions) -> tuple[Speech, IncomingSpeech]:
+        """The speech of a text that is still coming, and the object that takes the text."""
+        from .incoming import IncomingSpeech  # only few programs speak a text that is still coming
+
+        if options.key is not None:
+            raise UsageError("key: found a key with a text that is still coming; its utterances have keys by number")
+        plan = make_plan(self, options, incoming=True)
+        incoming = IncomingSpeech(self.model, self.lifetime, plan, split=options.split, lines=options.lines)
+        return Speech(self.scheduler, self.model, plan, None, incoming, at_end=self._writer.begin), incoming
 
     def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None, **facts: Any) -> Voice:
         """Clone the voice of a recording with a base model. Returns a Voice.
@@ -214,12 +232,32 @@ class Synthesizer(PackingMixin):
             chunks = list(speech)
         return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
 
-    def stream(self, text: str, **options: object) -> Iterator[np.ndarray]:
+    def stream(self, text: str | Iterable[str], **options: object) -> Speech:
         """Speak a text live. Returns a Speech, which yields samples as soon as they are decoded.
 
-        Each array is float32 of shape (n,) at 24 kHz. options: fields of SpeakOptions. Raises as `speak` does.
+        Each array is float32 of shape (n,) at 24 kHz. text: see `speak`. options: fields of SpeakOptions. Raises as
+        `speak` does.
         """
         return self.speak(text, make_options({"live": True, **options}))
+
+    def astream(self, text: str | Iterable[str] | AsyncIterable[str], **options: object) -> AsyncSpeech:
+        """Speak a text live in an asyncio event loop. Returns an async iterator of samples; see `stream`.
+
+        text: may also be an async iterable of texts. Waiting for samples takes no thread.
+
+        >>> async for samples in synthesizer.astream(words_of_a_language_model(), voice="ryan"):
+        ...     await play(samples)
+        """
+        from .asynchronous import AsyncSpeech  # the import of asyncio is slow
+
+        return AsyncSpeech(self, text, make_options({"live": True, **options}))
+
+    async def asay(self, text: str | Iterable[str] | AsyncIterable[str], **options: object) -> np.ndarray:
+        """Speak a text in an asyncio event loop; see `say`."""
+        from .asynchronous import AsyncSpeech
+
+        chunks = [pcm async for pcm in AsyncSpeech(self, text, make_options(options))]
+        return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
 
     def say_many(
         self, items: Iterable[str | Mapping[str, Any]], *, batch: int = 0, **options: object
@@ -233,7 +271,7 @@ class Synthesizer(PackingMixin):
         >>> samples = synthesizer.say_many(["One.", {"text": "Two.", "voice": "ryan"}], seed=1)
         """
         out: list[list[np.ndarray]] = []
-        for index, pcm in self._many(items, batch, {**options, "live": False}, out):
+        for index, pcm in speak_many(self, items, batch, {**options, "live": False}, out):
             out[index].append(pcm)
         return [np.concatenate(chunks) if chunks else np.empty(0, np.float32) for chunks in out]
 
@@ -244,40 +282,4 @@ class Synthesizer(PackingMixin):
 
         samples: float32 of shape (n,) at 24 kHz. `items` is read only as far as needed, and may be endless.
         """
-        return self._many(items, batch, {**options, "live": True}, [])
-
-    def _many(
-        self, items: Iterable[str | Mapping[str, Any]], batch: int, options: dict[str, object], results: list[list[Any]]
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        self.lifetime.check()
-        batch = arguments.integer("batch", batch, 0, MAX_BATCH)
-        make_options(options)  # raises for wrong options before the first item
-        iterator, clones = iterate_items(items), CloneCache(self)
-
-        def utterances() -> Iterator[Any]:
-            for index, item in enumerate(iterator):
-                try:
-                    text, o = parse_item(item, options)
-                    if o.ref_audio is not None and o.voice is None:
-                        voice = clones.voice(o.ref_audio, o.ref_text, o.on_warning)
-                        o = replace(o, voice=voice, ref_audio=None, ref_text=None)
-                    speech = self.speak(text, o)
-                except UsageError as error:
-                    raise UsageError(f"item {index}: {error}") from None
-                speech.index = index
-                results.append([])
-                yield from speech.utterances()
-
-        def chunks() -> Iterator[tuple[int, np.ndarray]]:
-            jobs, size = utterances(), batch or default_batch(self.model)
-            reader = InOrder(self.scheduler, lambda: next(jobs, None), size, bool(options["live"]))
-            try:
-                while (found := reader.next(self.model.lifetime.check)) is not None:
-                    speech, pcm = found
-                    speech.samples += len(pcm)
-                    yield speech.index, pcm
-            finally:
-                reader.cancel()
-            self._writer.begin()
-
-        return SharedIterator("stream", chunks(), self.lifetime)
+        return speak_many(self, items, batch, {**options, "live": True}, [])

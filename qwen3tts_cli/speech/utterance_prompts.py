@@ -29,10 +29,10 @@ def make_prompts(
     a module that is being imported or a table that is being read. split: see SpeakOptions.
     """
     with within.alone():
-        texts = _utterance_texts(model, text, plan, split)
+        texts = utterance_texts(model, text, plan, split)
         tokenizer = model.checkpoint.tokenizer
         first = next(texts)
-        first_prompt = _make_prompt(model, tokenizer, first, plan)
+        first_prompt = make_prompt(model, tokenizer, first, plan)
 
     def prompts() -> Iterator[tuple[str, Prompt]]:
         yield first, first_prompt
@@ -41,13 +41,13 @@ def make_prompts(
                 utterance = next(texts, None)
                 if utterance is None:
                     return
-                prompt = _make_prompt(model, tokenizer, utterance, plan)
+                prompt = make_prompt(model, tokenizer, utterance, plan)
             yield utterance, prompt
 
     return prompts()
 
 
-def _utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> Iterator[str]:
+def utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> Iterator[str]:
     """The texts of the utterances, with only the characters that the model can read. Raises UsageError."""
     # Imported here, because only speaking needs these modules.
     from ..text.markup import strip_markup
@@ -67,7 +67,8 @@ def _utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> 
     return utterances(bare, limit, plan.language, rewrite)
 
 
-def _make_prompt(model: Model, tokenizer: Tokenizer, text: str, plan: SpeechPlan) -> Prompt:
+def make_prompt(model: Model, tokenizer: Tokenizer, text: str, plan: SpeechPlan) -> Prompt:
+    """The prompt of one utterance."""
     cloned = plan.cloned
     return build_prompt(
         model.config,
