@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Qwen3TTSError,
         UsageError,
     )
+    from .scheduling.scheduler import Scheduler
     from .speech.synthesizer import SpeakOptions, Speech, Synthesizer
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "OutputError",
     "Qwen3TTSError",
     "Recording",
+    "Scheduler",
     "SpeakOptions",
     "Speech",
     "Synthesizer",
@@ -53,6 +55,7 @@ _MODULES = {
     "Codec": "audio.codec",
     "Recording": "audio.recording",
     "SpeakOptions": "speech.synthesizer",
+    "Scheduler": "scheduling.scheduler",
     "Speech": "speech.synthesizer",
     "Synthesizer": "speech.synthesizer",
     "Voice": "cloning.voice_file",

@@ -46,6 +46,7 @@ LAYERS = [
     "packed",
     "audio",
     "cloning",
+    "scheduling",
     "speech",
     "calibration",
     "output",

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..engine.model import Model
-from ..engine.session import Sampling, Session
+from ..engine.session import Sampling
+from ..errors import EngineError
+from ..scheduling.consumer import Consumer, Generation
+from ..scheduling.job import Job
+from ..scheduling.loop import Loop
 from ..text.prompt import Prompt
 from .costs import decoder_operations, lm_bytes
 from .machine import peak_rss_mb
@@ -53,7 +57,7 @@ class Times:
 
 
 class RowSessions:
-    """The sessions of one row; each `run` continues them.
+    """The sessions of one row, which the engine loop steps together; each `run` continues them.
 
     opener: opens the model; returns (model, precision of the decoder). rounds: how often `run` is called. frames: how
     many frames each call generates.
@@ -65,30 +69,34 @@ class RowSessions:
         total = case.chunk + rounds * frames
         rows = max(1, case.context - case.chunk - rounds * frames // 2)
         self._prompts_spoken = 0
-        self._sessions = [self._session(rows, 0, total + 1, case.chunk, i) for i in range(case.batch)]
+        self._loop = Loop(None, None)
+        how = {"chunk_frames": case.chunk}
+        self._jobs = [self._generation(self._loop, rows, 0, total + 1, i, **how) for i in range(case.batch)]
         self._steps(case.chunk)
 
-    def _session(self, rows: int, first_id: int, frames: int, chunk: int, seed: int) -> Session:
-        """A session that draws no end token, and whose prompt is the text ids first_id to first_id + rows - 1."""
+    def _generation(self, loop: Loop, rows: int, first_id: int, frames: int, seed: int, **how: object) -> Generation:
+        """Begin a job that draws no end token, and whose prompt is the text ids first_id to first_id + rows - 1."""
         known = max(1, min(self.model.config.text_vocab_size // 2, 2048))
         ids = (np.arange(rows, dtype=np.int32) + first_id) % known
         prompt = Prompt(ids, np.full(rows, -1, np.int32), np.zeros(0, np.int32), 0, [], [])
-        return Session(
-            self.model, prompt, talker=_TALKER, predictor=_PREDICTOR, seed=seed, key=0, max_frames=frames,
-            min_frames=frames, chunk_frames=chunk,
+        job = Job(
+            self.model, prompt, "", _TALKER, _PREDICTOR, seed, 0, max_frames=frames, min_frames=frames, retries=0,
+            **how,
         )  # fmt: skip
+        generation = Generation(job, Consumer(job.live), 0, seed, time.perf_counter())
+        generation.consumer.generations.append(generation)
+        loop.add(generation)
+        return generation
 
     def _steps(self, frames: int) -> Times:
         """Generate `frames` frames, a multiple of the chunk, and read the decoded samples."""
-        sessions, chunk = self._sessions, self.case.chunk
+        chunk = self.case.chunk
         times = Times([], [], [], [], [])
         before = self._seconds()
         for _ in range(frames // chunk):
             start, decoded = time.perf_counter(), before[2]
             for _ in range(chunk):
-                self.model.step(sessions)
-                for session in sessions:
-                    session.read()
+                self._loop.run_once()
                 now = self._seconds()
                 times.talker.append(now[0] - before[0])
                 times.predictor.append(now[1] - before[1])
@@ -99,7 +107,7 @@ class RowSessions:
 
     def _seconds(self) -> tuple[float, float, float]:
         """Seconds that all sessions spent in talker, code predictor and decoder so far."""
-        infos = [session.info for session in self._sessions]
+        infos = [each.utterance.session.info for each in self._jobs if each.utterance.session is not None]
         return (
             sum(info.talker_seconds for info in infos),
             sum(info.predictor_seconds for info in infos),
@@ -113,20 +121,18 @@ class RowSessions:
         return times
 
     def _first_audio(self) -> float:
-        """Seconds from opening a batch of new sessions until each has samples; no prompt occurs twice."""
-        sessions = []
-        try:
-            start = time.perf_counter()
-            for i in range(self.case.batch):
-                self._prompts_spoken += 1
-                sessions.append(self._session(FIRST_AUDIO_ROWS, 1 + self._prompts_spoken * FIRST_AUDIO_ROWS, 8, 0, i))
-            while True:
-                self.model.step(sessions)
-                if all(len(session.read()) for session in sessions):
-                    return time.perf_counter() - start
-        finally:
-            for session in sessions:
-                session.close()
+        """Seconds from opening a batch of new live sessions until each has samples; no prompt occurs twice."""
+        start = time.perf_counter()
+        loop, jobs = Loop(None, None), []
+        for i in range(self.case.batch):
+            self._prompts_spoken += 1
+            first_id = 1 + self._prompts_spoken * FIRST_AUDIO_ROWS
+            jobs.append(self._generation(loop, FIRST_AUDIO_ROWS, first_id, 8, i, live=True))
+        while not all(each.chunks or each.ended for each in jobs):
+            loop.run_once()
+        seconds = time.perf_counter() - start
+        loop.fail(EngineError("measured"))
+        return seconds
 
     def facts(self) -> dict[str, float | str]:
         """The values that `results.make_row` needs besides times: bytes and operations for one frame of the batch, the

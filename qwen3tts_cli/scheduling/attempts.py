@@ -118,6 +118,7 @@ class Utterance:
         self._guard = Guard(budget, job.model.config.codec.frame_seconds) if guarded else None
         self.session = Session(
             job.model, job.prompt, talker=job.talker, predictor=job.predictor, key=job.key, max_frames=limit,
+            min_frames=min(job.min_frames, limit),
             seed=retry_seed(job.seed, len(self.abandoned)), chunk_frames=self._chunk_frames, pipeline=job.pipeline,
             speaker=job.speaker, reference_codes=job.reference_codes, open_text=job.open_text is not None,
         )  # fmt: skip

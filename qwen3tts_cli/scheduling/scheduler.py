@@ -13,9 +13,13 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..common.lifetime import Lifetime, register_for_fork
+from ..common.fork import register_for_fork
+from ..common.lifetime import Lifetime
+from ..common.machine import default_threads
+from ..engine.pool import ThreadPool
 from ..errors import EngineError
 from .consumer import Consumer, Generation
 from .loop import Loop
@@ -37,8 +41,9 @@ _PAUSE_SECONDS = 0.001  # between two looks of a thread that waits for a fork or
 class Scheduler:
     """Generates the jobs that are submitted to it, of one model or of several, together. See the module.
 
-    memory_bytes: the most memory that sessions may take; None: as much as the system has free. policy: decides who is
-    admitted and who takes part in a step; None: the default.
+    threads: of the pool that models opened with `Synthesizer.open(..., scheduler=...)` share, 1 to 1024; None: one for
+    each core. memory_bytes: the most memory that sessions may take; None: as much as the system has free. policy:
+    decides who is admitted and who takes part in a step; None: the default.
 
     >>> scheduler = Scheduler()
     >>> stream = scheduler.submit(job)
@@ -46,12 +51,20 @@ class Scheduler:
     ...     play(samples)
     """
 
-    def __init__(self, *, memory_bytes: int | None = None, policy: Policy | None = None) -> None:
+    def __init__(
+        self, *, threads: int | None = None, memory_bytes: int | None = None, policy: Policy | None = None
+    ) -> None:
+        self._threads = threads
         self._make_loop = lambda: Loop(policy, memory_bytes)
         self._closed = False
         self.reset_after_fork()
         register_for_fork(self)
         _all.add(self)
+
+    @cached_property
+    def pool(self) -> ThreadPool:
+        """The threads that the models share."""
+        return ThreadPool(self._threads or default_threads())
 
     def reset_after_fork(self) -> None:
         """Begin anew, in a forked child: the streams and the thread of the parent do not exist here."""
@@ -104,7 +117,10 @@ class Scheduler:
         return True
 
     def close(self) -> None:
-        """Stop all jobs, whose readers get EngineError, and refuse new ones. Returns after the step that runs."""
+        """Stop all jobs, whose readers get EngineError, and refuse new ones. Closes the models that share the threads.
+
+        Returns after the step that runs.
+        """
         self._closed = True
         self._put(lambda: self._loop.fail(EngineError("the scheduler is closed")))
         self._settle()
@@ -112,6 +128,8 @@ class Scheduler:
         if thread is not None and thread is not threading.current_thread():
             with suppress(RuntimeError):
                 thread.join()
+        if "pool" in vars(self):
+            self.pool.close()
 
     def _drive(self, consumer: Consumer) -> bool:
         """Run one round of the loop in this thread, unless another thread begins to. Returns whether it worked."""

@@ -52,13 +52,20 @@ class Synthesizer(PackingMixin):
     ...         play(chunk)
     """
 
-    def __init__(self, model: Model, name: str, precision: str = "bf16", on_warning: OnWarning = None) -> None:
-        """model: is closed with the synthesizer. name, precision: shown in reports. on_warning: see `open`."""
+    def __init__(
+        self,
+        model: Model,
+        name: str,
+        precision: str = "bf16",
+        on_warning: OnWarning = None,
+        scheduler: Scheduler | None = None,
+    ) -> None:
+        """model: is closed with the synthesizer. name, precision: for reports. on_warning, scheduler: see `open`."""
         self.model, self.name, self.precision = model, name, precision
         self.on_warning = on_warning
         self.lifetime = Lifetime("synthesizer", model.checkpoint.close)
         self.lifetime.adopt(model.lifetime)
-        self.scheduler = Scheduler()
+        self.scheduler = scheduler or Scheduler()
         self._writer, self._spoke = BackgroundWriter(), False
 
     @classmethod
@@ -69,6 +76,7 @@ class Synthesizer(PackingMixin):
         precision: str = "auto",
         decoder_precision: str = "auto",
         threads: int | None = None,
+        scheduler: Scheduler | None = None,
         cache: bool = True,
         progress: Callable[[int, int], None] | None = None,
         on_warning: OnWarning = None,
@@ -79,7 +87,8 @@ class Synthesizer(PackingMixin):
         precision: the precision of the language models, "auto", "bf16", "int8", "int4" or "int4-calibrated". "bf16" is
         exact; "auto" is "int8" for a large model, else "bf16"; "int4-calibrated" is int4 with weights that
         `qwen3tts models pack` has made. decoder_precision: "auto" or "f32", which are the same.
-        threads: 1 to 1024; None: one for each core that this process may use.
+        threads: 1 to 1024; None: one for each core that this process may use. scheduler: generates the speech of
+        several models, which share its threads; None: one for this model alone.
         cache: whether to write files that the cache folder lacks. The first opening packs the weights into memory, and
         a thread then writes packed files for the next opening; see finish_packing.
         progress: called with the bytes packed and the bytes in all while the first opening packs.
@@ -97,20 +106,25 @@ class Synthesizer(PackingMixin):
                 arguments.refuse(name, value, f"one of {', '.join(known)}")
         if threads is not None:
             threads = arguments.integer("threads", threads, 1, 1024)
+            if scheduler is not None:
+                raise UsageError("threads and scheduler are both given; give the threads to the scheduler")
+        if scheduler is not None and not isinstance(scheduler, Scheduler):
+            arguments.refuse("scheduler", scheduler, "a Scheduler")
         if progress is not None and not callable(progress):
             arguments.refuse("progress", progress, "a function of two integers")
         cache = arguments.boolean("cache", cache)
         cloning.check_on_warning(on_warning)
         resolved = local_models.resolve_model(None if model is None else arguments.name_or_path("model", model))
         checkpoint = open_checkpoint(resolved.path, codec=resolved.embedded, cache=cache)
-        writer = BackgroundWriter(threads or default_threads())
+        pool = None if scheduler is None else scheduler.pool
+        writer = BackgroundWriter(pool.threads if pool else threads or default_threads())
         try:
             precision = choose_precision(checkpoint) if precision == "auto" else precision
             options = {"codec": not resolved.embedded, "cache": cache, "progress": progress}
             warn = warnings.warn if on_warning is None else on_warning
             matrices, codec = load_packed_weights(checkpoint, precision, writer, resolved.name, **options, warn=warn)
-            model = Model(checkpoint, threads=writer.threads, packed=matrices, codec=codec)
-            opened = cls(model, resolved.name, precision, on_warning)
+            model = Model(checkpoint, threads=writer.threads, pool=pool, packed=matrices, codec=codec)
+            opened = cls(model, resolved.name, precision, on_warning, scheduler)
             opened._writer = writer
             return opened
         except BaseException:

@@ -1,0 +1,49 @@
+"""Objects that begin anew in a forked child process, where the threads of the parent do not exist."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import suppress
+from typing import Protocol
+
+
+class _Resets(Protocol):
+    def reset_after_fork(self) -> None: ...
+
+
+_all: set[weakref.ref[_Resets]] = set()
+
+
+def register_for_fork(each: _Resets) -> None:
+    """Call the method reset_after_fork of an object in each forked child, as long as the object exists."""
+    _all.add(weakref.ref(each, _all.discard))
+
+
+class ForkedLock:
+    """A re-entrant lock that is unlocked in a forked child, where the thread that held it does not exist."""
+
+    def __init__(self) -> None:
+        self.reset_after_fork()
+        register_for_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Replace the lock by a new one, in a forked child."""
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(RuntimeError):  # the process was forked inside the block: the new lock is not acquired
+            self._lock.release()
+
+
+def _after_fork() -> None:
+    for ref in _all.copy():
+        if (each := ref()) is not None:
+            each.reset_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
