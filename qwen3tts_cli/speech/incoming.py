@@ -52,7 +52,7 @@ class IncomingSpeech:
     With open text a job begins when its first token is certain. Where the model needs the whole text of an utterance,
     or the text mode is "full", a job is one complete sentence.
 
-    on_change: is called when the reader may find something new, and the engine new text; whoever reads sets it.
+    on_change: is called when the reader may find something new, and the engine new text; the Speech that reads sets it.
     within: the lifetime of the synthesizer, inside which the tokenizer is used. split, lines: see IncomingUtterances.
     """
 
