@@ -134,6 +134,10 @@ class RowSessions:
         loop.fail(EngineError("measured"))
         return seconds
 
+    def close(self) -> None:
+        """Close the sessions."""
+        self._loop.fail(EngineError("measured"))
+
     def facts(self) -> dict[str, float | str]:
         """The values that `results.make_row` needs besides times: bytes and operations for one frame of the batch, the
         length of a frame in seconds, and the peak memory of this process in 10^6 bytes."""

@@ -88,18 +88,17 @@ class Consumer:
         return total
 
     def lead_seconds(self, now: float) -> float | None:
-        """Seconds of audio that the reader has ahead of playback: audio made minus time since playback began.
-
-        None if there were no samples yet.
+        """Seconds of audio that the reader has ahead: audio made minus time since playback began, but no less than what
+        it has not taken yet. None if there were no samples yet.
         """
-        unread = self.unread_samples()
+        samples = self.unread_samples()
+        unread = samples / SAMPLE_RATE
         if self._playback_start is None:
-            return unread / SAMPLE_RATE if unread else None
-        lead = (self.taken + unread) / SAMPLE_RATE - (now - self._playback_start)
+            return unread if samples else None
+        lead = self.taken / SAMPLE_RATE + unread - (now - self._playback_start)
         if lead < 0:  # playback stopped: it continues with the next samples
             self._playback_start -= lead
-            lead = 0.0
-        return lead
+        return max(lead, unread)
 
 
 class Generation:

@@ -161,6 +161,11 @@ class Speech:
         return self.samples / SAMPLE_RATE
 
     @property
+    def unread_seconds(self) -> float:
+        """Seconds of audio that are made and can be read without waiting."""
+        return self._reader.consumer.unread_samples() / SAMPLE_RATE
+
+    @property
     def codes(self) -> np.ndarray:
         """The codes of the utterances that are finished: int32 of shape (frames, code groups)."""
         return (
