@@ -355,4 +355,21 @@ void q3t_encoder_close(q3t_encoder *encoder);
 /* Encode a recording, samples (n,) with n >= 1, to codes (ceil(n / samples of a frame), code_groups). The memory used grows
  * with n. */
 q3t_status q3t_encoder_run(q3t_encoder *encoder, const float *samples, int32_t n, int32_t *codes);
+
+/* ---- The time stretch changes the speed of speech and keeps its pitch. One stream of samples and one call at a time for each
+ * stretch. It allocates memory only when it is opened. Sample i of the output is complete at most 930 input samples (39 ms) after
+ * its place in the input, i * speed. A sample that is not finite is taken as 0. */
+typedef struct q3t_stretch q3t_stretch;
+/* speed: 0.25 .. 4; 2 makes speech half as long. */
+q3t_status q3t_stretch_open(double speed, q3t_stretch **stretch);
+void q3t_stretch_close(q3t_stretch *stretch);
+/* Take samples of the input, samples (n,), and write up to `capacity` samples of the output, out (capacity,), capacity >= 1. *used:
+ * out, the number of samples taken; *count: out, the number written. If *count is less than capacity, *used is n and all output
+ * that is complete was written; otherwise call again with the other samples, even if there are none. The output depends on the
+ * input samples alone, not on how they are cut into calls. Q3T_E_ARGUMENT after q3t_stretch_finish. */
+q3t_status q3t_stretch_run(q3t_stretch *stretch, const float *samples, int32_t n, int32_t *used, float *out, int32_t capacity,
+                           int32_t *count);
+/* End the input, and write up to `capacity` of the remaining samples of the output; call again until *count is less than capacity.
+ * n samples of input make n / speed samples of output in all, rounded. */
+q3t_status q3t_stretch_finish(q3t_stretch *stretch, float *out, int32_t capacity, int32_t *count);
 #endif

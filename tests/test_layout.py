@@ -33,6 +33,7 @@ NATIVE_LAYERS = [
     "lm",
     "codec",
     "voice",
+    "dsp",
     "speech",
     "probe",
 ]
