@@ -141,7 +141,7 @@ def test_encoded_files(tmp_path, name, subtype, expected):
         ("a.mp3", "PCM_16", False, "MPEG_LAYER_III"),
         ("a.wav", "VORBIS", False, "PCM_16, PCM_24"),
         ("a.wav", "nonsense", False, "NONSENSE"),
-        ("a", "FLOAT", True, "raw audio is PCM_16"),
+        ("a", "FLOAT", True, "--raw writes PCM_16, ULAW or ALAW"),
     ],
 )
 def test_refused_formats(name, subtype, raw, message):

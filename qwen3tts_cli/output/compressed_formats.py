@@ -1,4 +1,4 @@
-"""The sink of the formats that libsndfile writes: FLAC, Ogg Vorbis, Ogg Opus, MP3, and WAV of other subtypes.
+"""The sink of the formats that libsndfile writes: FLAC, Ogg Vorbis, Ogg Opus, MP3, WAV and raw audio of other subtypes.
 
 libsndfile writes into memory; after each call the new bytes go to the output. At the end libsndfile overwrites fields
 of the header, which only a seekable output allows. In any other output, FLAC has no length and no MD5, WAV has sizes of
@@ -27,8 +27,10 @@ _CALL_BLOCKS = 8
 _UNKNOWN_SIZE = b"\xff" * 4
 _SET_OGG_PAGE_LATENCY_MS = 0x1302  # SFC_SET_OGG_PAGE_LATENCY_MS of sndfile.h
 _PAGE_MS = 80.0
-# 64 kbit/s: libsndfile maps the bit rates of MP3 at 24 kHz, 8 to 160 kbit/s, to compression levels 1 to 0
-_CONSTANT_RATE = {"bitrate_mode": "CONSTANT", "compression_level": (160 - 64) / (160 - 8)}
+# Subtypes that get 16-bit samples: they have no more than that, and samples beyond full scale are clipped before.
+_FROM_INTEGERS = ("PCM_16", "ULAW", "ALAW")
+# The constant bit rate of MP3 up to a sample rate, and the lowest and highest bit rate that MP3 has there, in kbit/s.
+_BIT_RATES = ((12_000, 32, 8, 64), (24_000, 64, 8, 160), (48_000, 96, 32, 320))
 
 
 class _MemoryFile:
@@ -81,12 +83,12 @@ class EncodedSink:
         from .ogg_pages import OggPages
 
         soundfile = load_soundfile(audio.container.lower())
-        self._output, self._integers = output, audio.subtype == "PCM_16"
+        self._output, self._integers = output, audio.subtype in _FROM_INTEGERS
         self._written, self._rest = _MemoryFile(), None
         self._pages = OggPages(origin) if audio.container == "OGG" else None
         self._failures = (soundfile.LibsndfileError, AssertionError)
         self._thread: Any = ThreadPoolExecutor(1)
-        options = {} if output.seekable or audio.container != "MP3" else _CONSTANT_RATE
+        options = {} if output.seekable or audio.container != "MP3" else _constant_bit_rate(sample_rate)
         try:
             self._sound = self._call(
                 soundfile.SoundFile, self._written, "w", sample_rate, 1, audio.subtype, None, audio.container, **options
@@ -151,6 +153,12 @@ class EncodedSink:
         with contextlib.suppress(RuntimeError):  # already shut down
             self._thread.submit(self._sound.close)
         self._thread.shutdown()
+
+
+def _constant_bit_rate(sample_rate: int) -> dict[str, Any]:
+    """Options of soundfile. libsndfile maps the bit rates of MP3 to compression levels, the highest rate to 0."""
+    _, wanted, lowest, highest = next(row for row in _BIT_RATES if sample_rate <= row[0])
+    return {"bitrate_mode": "CONSTANT", "compression_level": (highest - wanted) / (highest - lowest)}
 
 
 def _shorten_pages(soundfile: Any, sound: Any) -> None:

@@ -3,7 +3,8 @@
 A sink has `write(samples)`, which takes float32 of shape (n,); `finish()`, called after the last samples; and
 `discard()`. It writes to an output of files.py, which the caller opens, finishes and commits; the output need not be
 seekable. A sink writes bytes as soon as it has them. WAV of PCM_16, FLOAT and DOUBLE is written here, since libsndfile
-would put the time of day into its PEAK chunk; compressed_formats.py writes all other formats with libsndfile.
+would put the time of day into its PEAK chunk, and so is raw PCM_16; compressed_formats.py writes all other formats with
+libsndfile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..common.audio_constants import RATES, SAMPLE_RATE
 from ..errors import UsageError
 from .libsndfile import load_soundfile
 
@@ -31,6 +33,7 @@ EXTENSIONS = {
     "opus": ("OGG", "OPUS", ("OPUS",)),
     "mp3": ("MP3", "MPEG_LAYER_III", None),
 }
+_RAW = ("PCM_16", "ULAW", "ALAW")
 _OWN_WAV = {"PCM_16": (1, 2), "FLOAT": (3, 4), "DOUBLE": (3, 8)}  # (format tag, bytes per sample)
 
 
@@ -54,18 +57,19 @@ def choose_format(
     """Choose the format of an output. Raises UsageError if the arguments contradict each other or cannot be written.
 
     path: the file, whose extension is a key of EXTENSIONS; None for an output without a name, such as a pipe.
-    subtype: the name of a subtype in libsndfile; None for the default of the format. raw: whether to write PCM_16
-    without a header. requested: the key of EXTENSIONS to use; the path then has no known extension, or one with the
-    same container. default: the key for an output without a name or extension; if it is None, an output without a name
-    is WAV. default_subtype: replaces the default of each format that has this subtype.
+    subtype: the name of a subtype in libsndfile; None for the default of the format. raw: whether to write samples
+    without a header: PCM_16, ULAW or ALAW. sample_rate: in Hz. requested: the key of EXTENSIONS to use; the path then
+    has no known extension, or one with the same container. default: the key for an output without a name or extension;
+    if it is None, an output without a name is WAV. default_subtype: replaces the default of each format that has this
+    subtype.
     """
     subtype, default_subtype = _subtype_name(subtype), _subtype_name(default_subtype)
     if raw:
-        if subtype not in (None, "PCM_16"):
-            raise UsageError(f"--subtype {subtype}: raw audio is PCM_16, leave one of --raw and --subtype out")
+        if subtype not in (None, *_RAW):
+            raise UsageError(f"--subtype {subtype}: --raw writes {', '.join(_RAW[:-1])} or {_RAW[-1]}")
         if requested is not None:
             raise UsageError(f"--audio-format {requested}: raw audio has no format, leave one of it and --raw out")
-        return AudioFormat("RAW", "PCM_16")
+        return AudioFormat("RAW", subtype or "PCM_16")
     extension = _extension(path, requested, default)
     container, own, allowed = EXTENSIONS[extension]
     if subtype is None:
@@ -117,9 +121,13 @@ def _check_subtype(extension: str, container: str, subtype: str, allowed: Any, s
         version = soundfile.__libsndfile_version__
         raise UsageError(f".{extension}: this libsndfile ({version}) cannot write {container}")
     known = allowed or tuple(soundfile.available_subtypes(container))
-    if subtype not in known or not _writable(soundfile, container, subtype, sample_rate):
-        valid = [name for name in known if _writable(soundfile, container, name, sample_rate)]
-        raise UsageError(f"--subtype {subtype}: not available for .{extension}, which has {', '.join(valid)}")
+    if subtype in known and _writable(soundfile, container, subtype, sample_rate):
+        return
+    rates = [str(rate) for rate in RATES if _writable(soundfile, container, subtype, rate)]
+    if subtype in known and rates:
+        raise UsageError(f"--rate {sample_rate}: .{extension} has {subtype} only at {', '.join(rates)} Hz")
+    valid = [name for name in known if _writable(soundfile, container, name, SAMPLE_RATE)]
+    raise UsageError(f"--subtype {subtype}: not available for .{extension}, which has {', '.join(valid)}")
 
 
 def _writable(soundfile: Any, container: str, subtype: str, sample_rate: int) -> bool:
@@ -150,7 +158,7 @@ def open_sink(output: Any, audio: AudioFormat, sample_rate: int, origin: int = 0
 
     origin: the result of origin_of, from which the serial number of an Ogg stream is computed.
     """
-    if audio.container == "RAW":
+    if audio.container == "RAW" and audio.subtype == "PCM_16":
         return RawSink(output)
     if audio.container == "WAV" and audio.subtype in _OWN_WAV:
         return WavSink(output, sample_rate, audio.subtype)
