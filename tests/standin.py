@@ -1,7 +1,7 @@
 """A stand-in for the Synthesizer, without a model, for tests of the command line.
 
 `module` returns a replacement of qwen3tts_cli.speech.synthesizer; as a script, this file is `qwen3tts` with the
-replacement. The samples depend only on the seed; some words in the text make it fail or wait.
+replacement. The samples depend on the seed and the output chain alone; some words in the text make it fail or wait.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from qwen3tts_cli.audio.output_chain import OutputChain
 from qwen3tts_cli.errors import GenerationError, UsageError
 from qwen3tts_cli.models.local_models import resolve_model
 from qwen3tts_cli.speech.speak_options import SpeakOptions
@@ -47,15 +48,27 @@ class Speech:
         self.total = min(wanted, options.max_frames or wanted)
         self.stop = "eos" if self.total == wanted else "max_frames"
         self.voice, self.language = options.voice or "anna", options.language or "english"
-        self.frames, self.first_audio_seconds, self.batch = 0, None, options.batch or 4
+        self.frames, self.samples, self.first_audio_seconds, self.batch = 0, 0, None, options.batch or 4
+        self.chain = OutputChain(options.speed, options.rate, options.max_seconds)
         self.timings = {"text": 0.25, "talker": 1e-3}
         self.codes = np.arange(self.total * 16, dtype=np.int64).reshape(-1, 16)
 
     @property
     def seconds(self) -> float:
-        return self.frames * FRAME / 24000
+        return self.samples / self.options.rate
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        for samples in self._output():
+            self.samples += len(samples)
+            yield samples
+        if self.chain.was_cut:
+            self.stop = "max_seconds"
+
+    def _output(self) -> Iterator[np.ndarray]:
+        yield from map(self.chain.feed, self._generated())
+        yield self.chain.finish()
+
+    def _generated(self) -> Iterator[np.ndarray]:
         for frame in frames_of(self.seed, self.total):
             if "slow" in self.text:
                 time.sleep(0.05)

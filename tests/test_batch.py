@@ -395,7 +395,7 @@ def test_command_line(tmp_path):
         assert len(np.load(tmp_path / "a.npy")) == facts[-1]["frames"] == 75
     assert facts[0]["pcm_sha256"] == facts[1]["pcm_sha256"]
     assert facts[0]["batch"] == 1 < facts[1]["batch"]
-    assert facts[0]["stop"] == facts[1]["stop"] == "max_frames"
+    assert facts[0]["stop"] == facts[1]["stop"] == "max_seconds"
     assert facts[1]["timings"]["talker_ms"] > 0
 
 

@@ -83,6 +83,7 @@ def test_report(say):
         "first_audio_ms",
         "seed",
         "sample_rate",
+        "speed",
         "stop",
         "pcm_sha256",
         "model",
@@ -104,6 +105,7 @@ def test_report(say):
         "first_audio_ms": 125,
         "seed": (1 << 64) - 1,
         "sample_rate": 24000,
+        "speed": 1.0,
         "stop": "eos",
         "pcm_sha256": digest,
         "model": "pocket",
@@ -153,6 +155,7 @@ def test_options_reach_the_engine(say, calls):
         *("--temperature", "0", "--top-k", "0", "--top-p", "0.5", "--repetition-penalty", "1.1", "--seed", "7"),
         *("--subtalker-temperature", "0", "--subtalker-top-k", "3", "--subtalker-top-p", "1", "--max-frames", "9"),
         *("--text-mode", "STREAMING", "--no-split", "--retries", "0"),
+        *("--max-seconds", "1.5", "--speed", "0.5", "--rate", "16000"),
     )
     assert calls[1][1] == standin.SpeakOptions(
         voice="none",
@@ -168,6 +171,9 @@ def test_options_reach_the_engine(say, calls):
         subtalker_top_k=3,
         subtalker_top_p=1.0,
         max_frames=9,
+        max_seconds=1.5,
+        speed=0.5,
+        rate=16000,
         text_mode="streaming",
         split=False,
         retries=0,
@@ -176,20 +182,24 @@ def test_options_reach_the_engine(say, calls):
 
 
 @pytest.mark.parametrize(
-    ("options", "frames"),
+    ("options", "samples", "stop"),
     [
-        (("--max-seconds", "1"), 12),
-        (("--max-seconds", "0.56"), 7),
-        (("--max-seconds", "0.08"), 1),
-        (("--max-seconds", "2", "--max-frames", "30"), 25),
-        (("--max-seconds", "2", "--max-frames", "3"), 3),
+        (("--max-seconds", "1"), 24000, "max_seconds"),
+        (("--max-seconds", "0.56"), 13440, "max_seconds"),
+        (("--max-seconds", "0.01"), 240, "max_seconds"),
+        (("--max-seconds", "0.29", "--rate", "8000"), 2320, "max_seconds"),
+        (("--max-seconds", "1", "--speed", "1.5"), 24000, "max_seconds"),
+        (("--max-seconds", "2", "--max-frames", "30"), 48000, "max_seconds"),
+        (("--max-seconds", "2", "--max-frames", "3"), 3 * 1920, "max_frames"),
+        (("--max-seconds", "5"), 50 * 1920, "eos"),
     ],
 )
-def test_limits(say, calls, options, frames):
+def test_limits(say, options, samples, stop):
     say("-q", "-o", "a.wav", "50 frames", *options, "--json", "a.json")
-    assert calls[0][1].max_frames == frames
+    assert soundfile.info("a.wav").frames == samples
     with open("a.json") as file:
-        assert json.load(file)["stop"] == "max_frames"
+        facts = json.load(file)
+    assert (facts["stop"], facts["seconds"]) == (stop, samples / facts["sample_rate"])
 
 
 def test_the_note_about_large_models_comes_once(say, monkeypatch, tmp_path):
@@ -234,7 +244,13 @@ def test_the_note_about_large_models_comes_once(say, monkeypatch, tmp_path):
         (("Hello.", "-o", "a.wav", "--top-k", "1e3"), "--top-k"),
         (("Hello.", "-o", "a.wav", "--repetition-penalty", "inf"), "--repetition-penalty"),
         (("Hello.", "-o", "a.wav", "--max-frames", "0"), "--max-frames"),
-        (("Hello.", "-o", "a.wav", "--max-seconds", "0.01"), "--max-seconds"),
+        (("Hello.", "-o", "a.wav", "--max-seconds", "0.0001"), "--max-seconds: 0.0001 is not a number from 0.001"),
+        (("Hello.", "-o", "a.wav", "--speed", "0.4"), "--speed: 0.4 is not a number from 0.5 to 2"),
+        (("Hello.", "-o", "a.wav", "--speed", "2.01"), "--speed"),
+        (("Hello.", "-o", "a.wav", "--speed", "nan"), "--speed"),
+        (("Hello.", "-o", "a.wav", "--rate", "11025"), "11025 is not one of 8000, 16000, 22050, 24000, 44100, 48000"),
+        (("Hello.", "-o", "a.wav", "--rate", "8e3"), "--rate"),
+        (("Hello.", "-o", "a.opus", "--rate", "44100"), "OPUS only at 8000, 16000, 24000, 48000 Hz"),
         (("Hello.", "-o", "a.wav", "--text-mode", "half"), "--text-mode"),
         (("Hello.", "-o", "a.wav", "--retries", "-1"), "--retries"),
         (("Hello.", "-o", "a.wav", "--batch", "0x"), "--batch"),

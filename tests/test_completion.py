@@ -90,6 +90,8 @@ PRESETS = ["slt", "serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "
         ("qwen3tts voices export anna ", FILE),
         ("qwen3tts voices create bob --from ", FILE),
         ("qwen3tts voices preview anna -o ", FILE),
+        ("qwen3tts say --rate ", ["8000", "16000", "22050", "24000", "44100", "48000"]),
+        ("qwen3tts say --rate 4", ["44100", "48000"]),
         ("qwen3tts say -v an", ["anna"]),
         ("qwen3tts say -m 0.6b -v ", [*PRESETS[1:], "anna", "bob-2", "none"]),
         ("qwen3tts say -m pocket -v ", ["slt", "anna", "bob-2", "none"]),

@@ -13,8 +13,8 @@ from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.cli import settings
 
 SWITCHES = ("quiet", "no_cache")
-WHOLE = ("threads", "batch", "seed", "top_k", "subtalker_top_k", "retries")
-NUMBERS = ("temperature", "top_p", "repetition_penalty", "subtalker_temperature", "subtalker_top_p")
+WHOLE = ("threads", "batch", "seed", "top_k", "subtalker_top_k", "retries", "rate")
+NUMBERS = ("temperature", "top_p", "repetition_penalty", "subtalker_temperature", "subtalker_top_p", "speed")
 TEXTS = (
     "model",
     "voice",

@@ -90,6 +90,26 @@ class CountOrAuto(click.ParamType):
         return [CompletionItem("auto")] if "auto".startswith(incomplete) else []
 
 
+class IntegerChoice(click.ParamType):
+    """One of several integers; returns int."""
+
+    name = "integer"
+
+    def __init__(self, *choices: int) -> None:
+        self.choices = choices
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        number = to_integer(value)
+        if number not in self.choices:
+            self.fail(f"{as_typed(value)} is not one of {', '.join(map(str, self.choices))}", parameter, context)
+        return number
+
+    def shell_complete(self, context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(str(each)) for each in self.choices if str(each).startswith(incomplete)]
+
+
 class Choice(click.Choice):
     """One of several words, in upper or lower case; returns the word in lower case."""
 

@@ -10,9 +10,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ..common.audio_constants import RATES, SAMPLE_RATE
 from ..errors import ModelNotFoundError, UsageError
 from . import completion, dash_arguments, settings
-from .option_types import Choice, CountOrAuto, Integer, Number, as_typed
+from .option_types import Choice, CountOrAuto, Integer, IntegerChoice, Number, as_typed
 
 SEED_LIMIT = (1 << 64) - 1
 INT32_LIMIT = (1 << 31) - 1
@@ -149,6 +150,23 @@ _SUBTYPE: dict[str, Any] = {
 }
 subtype = click.option("--subtype", **_SUBTYPE)
 subtype_setting = setting("--subtype", **_SUBTYPE)
+
+_SPEED: dict[str, Any] = {
+    "type": Number(0.5, 2),
+    "default": 1.0,
+    "metavar": "X",
+    "help": "Speak X times as fast, at the same pitch: 0.5 to 2. [default: 1]",
+}
+speed = click.option("--speed", **_SPEED)
+speed_setting = setting("--speed", **_SPEED)
+
+rate_setting = setting(
+    "--rate",
+    type=IntegerChoice(*RATES),
+    default=SAMPLE_RATE,
+    metavar="HZ",
+    help=f"Sample rate of the audio: {', '.join(map(str, RATES))}. [default: {SAMPLE_RATE}]",
+)
 
 batch = setting(
     "--batch",

@@ -38,6 +38,8 @@ _KINDS = {
     "subtalker_top_p": _NUMBER,
     "text_mode": _TEXT,
     "retries": _WHOLE,
+    "speed": _NUMBER,
+    "rate": _WHOLE,
     "audio_format": _TEXT,
     "subtype": _TEXT,
     "quiet": _SWITCH,

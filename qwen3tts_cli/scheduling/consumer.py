@@ -24,17 +24,25 @@ class Consumer:
 
     live: whether somebody listens while the samples are made. group: consumers of the same group share their part of
     the engine; None: a group of its own. background: whether the reader is no thread that may step the engine itself.
-    on_samples: called, from any thread, when samples or the end of a stream are there; it must not block.
+    speed: seconds of generated samples that are heard in a second. on_samples: called, from any thread, when samples or
+    the end of a stream are there; it must not block.
     """
 
     def __init__(
-        self, live: bool, *, group: Hashable = None, background: bool = False, clock: Callable[[], float] | None = None
+        self,
+        live: bool,
+        *,
+        group: Hashable = None,
+        background: bool = False,
+        speed: float = 1.0,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.live, self.group, self.background = live, self if group is None else group, background
         self.on_samples: Callable[[], None] | None = None
         self.generations: deque[Generation] = deque()  # in the order in which they are read; those not read to the end
         self.taken = 0  # samples that the reader has taken
         self.parked = False  # whether a generation waits until the reader takes samples
+        self._rate = SAMPLE_RATE * speed  # generated samples that are heard in a second
         self._clock = clock or time.perf_counter
         self._playback_start: float | None = None  # later by every time that playback ran dry
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -92,10 +100,10 @@ class Consumer:
         it has not taken yet. None if there were no samples yet.
         """
         samples = self.unread_samples()
-        unread = samples / SAMPLE_RATE
+        unread = samples / self._rate
         if self._playback_start is None:
             return unread if samples else None
-        lead = self.taken / SAMPLE_RATE + unread - (now - self._playback_start)
+        lead = self.taken / self._rate + unread - (now - self._playback_start)
         if lead < 0:  # playback stopped: it continues with the next samples
             self._playback_start -= lead
         return max(lead, unread)

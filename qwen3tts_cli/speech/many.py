@@ -10,6 +10,7 @@ from ..common import arguments
 from ..common.shared_iterator import SharedIterator
 from ..errors import UsageError
 from ..scheduling.policy import MAX_BATCH
+from .delivery import Delivery
 from .reader import InOrder, default_batch
 from .speak_options import iterate_items, make_options, parse_item
 
@@ -56,10 +57,10 @@ def speak_many(
         reader = InOrder(
             synthesizer.scheduler, lambda: next(jobs, None), batch or default_batch(model), bool(options["live"])
         )
+        delivery = Delivery(reader)
         try:
-            while (found := reader.next(model.lifetime.check)) is not None:
+            while (found := delivery.next(model.lifetime.check)) is not None:
                 speech, pcm = found
-                speech.samples += len(pcm)
                 yield speech.index, pcm
         finally:
             reader.cancel()

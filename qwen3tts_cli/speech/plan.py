@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from ..audio.output_chain import samples_needed
 from ..cloning.resolve_voice import resolve_instruct, resolve_voice
 from ..common import arguments
+from ..common.audio_constants import SAMPLE_RATE
 from ..engine.session import Sampling
 from ..scheduling.job import Job
 from ..text.languages_and_voices import resolve_language, resolve_speaker
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from ..cloning.resolve_voice import Cloner
     from ..cloning.voice_file import Voice
     from ..engine.model import Model
+    from ..models.config.codec import CodecConfig
     from ..text.prompt import Prompt
     from .speak_options import SpeakOptions
 
@@ -29,7 +33,8 @@ class SpeechPlan:
     voice: the name of the preset or cloned voice; None for the model's own voice. language: a language of the model.
     settings: the settings that utterance keys are hashed from; see seeds.utterance_key. talker, predictor: how the
     talker and the code predictor choose codes. live_number: of an utterance whose key does not depend on its text; None
-    for the usual keys. cloned: the cloned voice; None for a preset voice or the model's own.
+    for the usual keys. cloned: the cloned voice; None for a preset voice or the model's own. max_frames: that of
+    SpeakOptions, or as many frames as max_seconds needs, if they are fewer.
     """
 
     voice: str | None
@@ -48,6 +53,9 @@ class SpeechPlan:
     text_mode: str = "full"
     live_number: int | None = None
     cloned: Voice | None = None
+    speed: float = 1.0
+    rate: int = SAMPLE_RATE
+    max_seconds: float | None = None
 
     def job(self, model: Model, text: str, prompt: Prompt, key: int, max_frames: int | None, **more: object) -> Job:
         """The job of one utterance. max_frames: the frames that are left of the whole speech, as far as known.
@@ -98,7 +106,7 @@ def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False) -> 
         talker=talker,
         predictor=predictor,
         seed=int.from_bytes(os.urandom(8), "little") if o.seed is None else o.seed,
-        max_frames=o.max_frames,
+        max_frames=_frame_limit(o, config.codec),
         retries=o.retries,
         live=o.live or incoming,
         chunk_frames=o.chunk_frames,
@@ -108,4 +116,16 @@ def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False) -> 
         text_mode=text_mode,
         live_number=live_number,
         cloned=cloned,
+        speed=o.speed,
+        rate=o.rate,
+        max_seconds=o.max_seconds,
     )
+
+
+def _frame_limit(options: SpeakOptions, codec: CodecConfig) -> int | None:
+    """The most frames of the speech; None: no limit. With max_seconds: all frames that the output depends on."""
+    if options.max_seconds is None:
+        return options.max_frames
+    samples = samples_needed(options.speed, options.rate, options.max_seconds)
+    frames = max(1, math.ceil(samples / codec.samples_per_frame))
+    return frames if options.max_frames is None else min(frames, options.max_frames)

@@ -54,8 +54,9 @@ class InOrder:
     abandoned behind the cut, where nobody would have noticed. So the samples do not depend on `batch`.
 
     utterances: returns the next (speech, job, error), job or error being None; None at the end. It raises Pending if
-    there is none yet; another exception is raised to the reader in its turn. live: whether somebody listens.
-    only: the speech that all utterances belong to, or None if they belong to several.
+    there is none yet; another exception is raised to the reader in its turn. live: whether somebody listens, who hears
+    `speed` seconds of generated samples in a second. only: the speech that all utterances belong to, or None if they
+    belong to several.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class InOrder:
         *,
         only: Speech | None = None,
         background: bool = False,
+        speed: float = 1.0,
     ) -> None:
-        self.scheduler, self.consumer = scheduler, Consumer(live, background=background)
+        self.scheduler, self.consumer = scheduler, Consumer(live, background=background, speed=speed)
         self._utterances, self._batch, self._live, self._only = utterances, batch, live, only
         self._window: deque[_Entry] = deque()  # submitted and not yet read completely
         self._more, self._heard = True, False
@@ -93,20 +95,6 @@ class InOrder:
             if pcm is not None:
                 self._heard = True
                 return entry.speech, pcm
-
-    def next(self, check: Callable[[], None], deadline: float | None = None) -> tuple[Speech, np.ndarray] | None:
-        """What `poll` returns, once it is there.
-
-        check: called before each look; raises if the reading must stop. deadline: a time of time.monotonic. Raises
-        TimeoutError after it; nothing is lost then.
-        """
-        while True:
-            check()
-            try:
-                return self.poll()
-            except Pending:
-                if not self.scheduler.wait(self.consumer, deadline):
-                    raise TimeoutError("no samples in the given time") from None
 
     def _read(self, entry: _Entry) -> np.ndarray | None:
         """The next samples of the first entry; None if the window or the entry has changed. Raises Pending."""

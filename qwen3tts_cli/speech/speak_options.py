@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cloning.clone import check_on_warning
 from ..common import arguments
+from ..common.audio_constants import RATES, SAMPLE_RATE
 from ..engine.session import Sampling
 from ..errors import UsageError
 from ..scheduling.policy import MAX_BATCH
@@ -30,6 +31,7 @@ _INTEGERS = {
     "chunk_frames": (0, 64),
     "batch": (0, MAX_BATCH),
     "idle_ms": (0, 3_600_000),
+    "rate": (RATES[0], RATES[-1]),
 }
 _NUMBERS = {
     "temperature": (0, 100),
@@ -37,10 +39,12 @@ _NUMBERS = {
     "repetition_penalty": (1e-3, 1e3),
     "subtalker_temperature": (0, 100),
     "subtalker_top_p": (1e-6, 1),
+    "max_seconds": (1e-3, 1e7),
+    "speed": (0.25, 4),
 }
 _SWITCHES = ("greedy", "split", "live", "pipeline", "lines")
 _TEXTS = ("key", "ref_text", "design", "language", "instruct", "text_mode")
-_NEVER_NONE = ("retries", "chunk_frames", "batch", "idle_ms", *_SWITCHES)
+_NEVER_NONE = ("retries", "chunk_frames", "batch", "idle_ms", "speed", "rate", *_SWITCHES)
 _VOICE_FIELDS = ("name", "language", "description", "note")
 
 
@@ -66,6 +70,9 @@ class SpeakOptions:
     random draws of utterance N, from 0, of a text that is still coming.
     on_warning: called with one line for each property of ref_audio that makes a worse voice; None: the function given
     to Synthesizer.open.
+    speed: 0.25 to 4; 2 makes speech half as long, at the same pitch; 1 changes no sample. rate: the sample rate of the
+    output: 8000, 16000, 22050, 24000, 44100 or 48000 Hz. max_seconds: the output ends after max_seconds * rate samples.
+    These three are applied to the generated samples: codes, frames and draws do not depend on speed and rate.
 
     >>> options = SpeakOptions(voice="ryan", language="english", seed=1, max_frames=125)
 
@@ -99,6 +106,9 @@ class SpeakOptions:
     lines: bool = False
     key: str | None = None
     on_warning: OnWarning = None
+    speed: float = 1.0
+    rate: int = SAMPLE_RATE
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -110,7 +120,10 @@ class SpeakOptions:
 def _checked(name: str, value: Any) -> Any:
     """The value of an option as a Python type. Raises UsageError."""
     if name in _INTEGERS:
-        return arguments.integer(name, value, *_INTEGERS[name])
+        number = arguments.integer(name, value, *_INTEGERS[name])
+        if name == "rate" and number not in RATES:
+            arguments.refuse(name, number, f"one of {', '.join(map(str, RATES))}")
+        return number
     if name in _NUMBERS:
         return arguments.number(name, value, *_NUMBERS[name])
     if name in _SWITCHES:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..audio.output_chain import OutputChain
 from ..common.audio_constants import SAMPLE_RATE
 from ..common.lifetime import Lifetime
 from ..errors import EngineError, UsageError
 from ..scheduling.seeds import live_key, utterance_key
+from .delivery import Delivery
 from .reader import InOrder, Pending, default_batch
 
 if TYPE_CHECKING:
@@ -33,9 +35,10 @@ if TYPE_CHECKING:
 class Speech:
     """The speech of one text: an iterator of arrays of samples. Synthesizer.speak returns one.
 
-    Each array is float32 of shape (n,) at 24 kHz. Attributes: samples: the number of samples yielded so far. frames:
-    the number of frames of the finished utterances. stop: after the end, "eos" or "max_frames". voice, language, seed,
-    batch: the values in use. first_audio_seconds: seconds from the start to the first samples; None before them.
+    Each array is float32 of shape (n,) at `rate` Hz. Attributes: samples: the number of samples yielded so far. frames:
+    the number of frames of the finished utterances. stop: after the end, "eos", "max_frames" or "max_seconds". voice,
+    language, seed, batch, speed, rate: the values in use. first_audio_seconds: seconds from the start to the first
+    samples; None before them.
     timings: seconds spent on "text", and those that the finished utterances spent on "prefill", "talker", "predictor"
     and "codec".
 
@@ -63,6 +66,8 @@ class Speech:
         self.voice, self.language, self.seed = plan.voice, plan.language, plan.seed
         self.batch = plan.batch or default_batch(model)
         self.frame_samples = model.config.codec.samples_per_frame
+        self.speed, self.rate = plan.speed, plan.rate
+        self.chain = OutputChain(plan.speed, plan.rate, plan.max_seconds)
         self.frames, self.samples, self.stop = 0, 0, "eos"
         self.first_audio_seconds: float | None = None
         self.timings: Counter[str] = Counter()
@@ -74,7 +79,8 @@ class Speech:
         jobs = Speech.utterances(me) if incoming is None else None
         following = partial(_next_of, me, incoming) if jobs is None else partial(next, jobs, None)
         background = incoming is not None
-        self._reader = InOrder(scheduler, following, self.batch, plan.live, only=me, background=background)
+        reader = InOrder(scheduler, following, self.batch, plan.live, only=me, background=background, speed=plan.speed)
+        self._reader, self._delivery = reader, Delivery(reader)
         self._ended = self._cancelled = False
         cancel = self._reader.cancel
         self.lifetime = Lifetime("stream", partial(_stop, cancel, incoming), stop=cancel, inherited=False)
@@ -100,7 +106,7 @@ class Speech:
             return None
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.lifetime.alone():
-            return self._count(self._reader.next(self._check, deadline))
+            return self._samples_of(self._delivery.next(self._check, deadline))
 
     def _check(self) -> None:
         if self._cancelled:
@@ -108,13 +114,12 @@ class Speech:
         self.lifetime.check()
         self.model.lifetime.check()
 
-    def _count(self, found: tuple[Speech, np.ndarray] | None) -> np.ndarray | None:
-        """Count the samples that are handed to the reader, and return them. found: what InOrder returns."""
+    def _samples_of(self, found: tuple[Speech, np.ndarray] | None) -> np.ndarray | None:
+        """The samples that are handed to the reader. found: what Delivery returns."""
         if found is None:
             self._ended = True
             self._at_end()
             return None
-        self.samples += len(found[1])
         return found[1]
 
     async def __aiter__(self) -> AsyncIterator[np.ndarray]:
@@ -131,7 +136,7 @@ class Speech:
                 try:
                     with self.lifetime.alone():
                         self._check()
-                        pcm = self._count(self._reader.poll())
+                        pcm = self._samples_of(self._delivery.poll())
                 except Pending:
                     await there.wait()
                     continue
@@ -158,7 +163,7 @@ class Speech:
     @property
     def seconds(self) -> float:
         """Seconds of audio yielded so far."""
-        return self.samples / SAMPLE_RATE
+        return self.samples / self.rate
 
     @property
     def unread_seconds(self) -> float:

@@ -26,6 +26,7 @@ _VOICE_HELP = (
 @options.file("-f", "--file", help="Read the text from a file; - is stdin.")
 @options.file("-o", "--output", help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.")
 @options.subtype_setting
+@options.rate_setting
 @options.audio_format_setting
 @click.option(
     "--stream",
@@ -33,7 +34,9 @@ _VOICE_HELP = (
     help="Write audio while it is generated, to -o or stdout (Ogg Vorbis: the first of it after 3 s).",
 )
 @click.option(
-    "--raw", is_flag=True, help="Write 16-bit little-endian mono samples at 24 kHz without a header, to -o or stdout."
+    "--raw",
+    is_flag=True,
+    help="Write mono samples without a header, to -o or stdout: 16-bit little-endian, or --subtype ULAW or ALAW.",
 )
 @click.option("--play", is_flag=True, help="Play on the audio device; with -o also write.")
 @options.setting("-v", "--voice", metavar="NAME", shell_complete=options.completion.voices, help=_VOICE_HELP)
@@ -58,7 +61,8 @@ _VOICE_HELP = (
 @click.option("--greedy", is_flag=True, help="Always take the likeliest code, in talker and code predictor.")
 @options.sampling
 @click.option("--max-frames", type=options.Integer(1, options.INT32_LIMIT), metavar="N", help="Stop after N frames.")
-@click.option("--max-seconds", type=options.Number(0, 1e7, above=True), metavar="S", help="Stop after S seconds.")
+@click.option("--max-seconds", type=options.Number(0.001, 1e7), metavar="S", help="Stop after S seconds of audio.")
+@options.speed_setting
 @options.setting(
     "--text-mode",
     type=options.Choice("full", "streaming"),
@@ -93,6 +97,7 @@ def say(context: click.Context, **given: Any) -> None:
       qwen3tts say --stream --audio-format opus "Good evening." | ffplay -nodisp -autoexit -
       qwen3tts say -m 0.6b -v ryan -l en --seed 7 "Same seed, same bytes." -o same.wav
       qwen3tts say -m 0.6b-base --ref me.wav --ref-text "What I say there." "In my voice." -o mine.wav
+      qwen3tts say --speed 1.3 --rate 8000 --subtype ULAW "You are number two." -o queue.wav
       qwen3tts say -m 1.7b-design --design "an old man, gravelly, slow" "Come closer." -o old.wav
       qwen3tts say -m ./my-model --greedy --codes codes.npy --json run.json "Test." -o test.wav
     """

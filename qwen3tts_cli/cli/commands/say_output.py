@@ -20,6 +20,8 @@ from ...output.distinct_files import check_outputs
 from .. import names_and_paths
 
 _MODEL_FILES = (*hub_cache.REQUIRED_FILES, "generation_config.json", "model.safetensors.index.json", "voice.json")
+# How aplay and ffplay name the subtypes of raw audio.
+_RAW_NAMES = {"PCM_16": ("S16_LE", "s16le"), "ULAW": ("MU_LAW", "mulaw"), "ALAW": ("A_LAW", "alaw")}
 
 
 class SayOutput:
@@ -42,6 +44,7 @@ class SayOutput:
         if given["codes"] is not None and output_files.is_stdout(given["codes"]):
             raise UsageError(f"--codes {given['codes']}: needs a file of its own")
         check_outputs(_outputs(given, self.path), _inputs(given))
+        self.rate: int = given["rate"]
         self.audio: formats.AudioFormat | None = None
         if self.path is not None:
             self.audio = audio_format(
@@ -51,6 +54,7 @@ class SayOutput:
                 given["audio_format"],
                 given["default_format"],
                 given["default_subtype"],
+                given["rate"],
             )
         elif given["raw"] or given["audio_format"]:
             raise UsageError(f"{_format_option(given)} --play: nothing would be written, add -o")
@@ -72,8 +76,9 @@ class SayOutput:
             return None
         if sys.stdout is None or not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
             return None
-        alsa = f"aplay -t raw -f S16_LE -r {SAMPLE_RATE} -c 1"
-        ffmpeg = f"ffplay -f s16le -ar {SAMPLE_RATE} -ch_layout mono -"
+        of_alsa, of_ffmpeg = _RAW_NAMES[self.audio.subtype]
+        alsa = f"aplay -t raw -f {of_alsa} -r {self.rate} -c 1"
+        ffmpeg = f"ffplay -f {of_ffmpeg} -ar {self.rate} -ch_layout mono -"
         return f"listen with: ... | {alsa}, or: ... | {ffmpeg}"
 
     def delay_note(self) -> str | None:
@@ -96,16 +101,17 @@ def audio_format(
     requested: str | None = None,
     default: str | None = None,
     default_subtype: str | None = None,
+    rate: int = SAMPLE_RATE,
 ) -> formats.AudioFormat:
-    """The format of an audio output. path: the output, `-` for stdout. The other arguments: see formats.choose_format.
+    """The format of an audio output.
+
+    path: the output, `-` for stdout. rate: the sample rate in Hz. The other arguments: see formats.choose_format.
 
     Raises UsageError, also if the output is a terminal.
     """
     refuse_terminal(path, "audio")
     nameless = not os.path.splitext(path)[1] and (output_files.is_stdout(path) or output_files.is_special(path))
-    return formats.choose_format(
-        None if nameless else path, subtype, raw, SAMPLE_RATE, requested, default, default_subtype
-    )
+    return formats.choose_format(None if nameless else path, subtype, raw, rate, requested, default, default_subtype)
 
 
 def refuse_terminal(path: str, what: str) -> None:

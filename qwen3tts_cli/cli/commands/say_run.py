@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import math
 import os
 import sys
 import time
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...common import user_folders
-from ...common.audio_constants import SAMPLE_RATE
 from ...common.sample_conversion import to_pcm16
 from ...errors import GenerationError, UsageError
 from ...output import files as output_files
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...cloning.voice_file import Voice
-    from ...models.config.codec import CodecConfig
     from ...speech.speak_options import SpeakOptions
     from ...speech.stream import Speech
     from ...speech.synthesizer import Synthesizer
@@ -48,6 +45,7 @@ _LARGE_MODELS = (
 _SPEAK_OPTIONS = (
     "voice", "language", "instruct", "design", "greedy", "temperature", "top_k", "top_p", "repetition_penalty",
     "subtalker_temperature", "subtalker_top_k", "subtalker_top_p", "text_mode", "retries", "batch",
+    "max_frames", "max_seconds", "speed", "rate",
 )  # fmt: skip
 
 
@@ -143,6 +141,7 @@ class SayRun:
         """given: the options of `say` by name."""
         self.given, self.output, self.console, self.timings = given, output, console, timings
         self.seed: int = int.from_bytes(os.urandom(8), "little") if given["seed"] is None else given["seed"]
+        self.rate: int = given["rate"]
         self.samples = 0  # the number of samples written so far
         self.digest = hashlib.sha256()  # the digest of the samples as 16-bit PCM
         self.audio: Any = None  # the sink of the audio file or stream
@@ -151,7 +150,7 @@ class SayRun:
 
     def speak(self, synthesizer: Synthesizer, text: str) -> None:
         """Speak `text` into the outputs. Raises as `speak` of this module does."""
-        speak_options = self._speak_options(synthesizer.config.codec)
+        speak_options = self._speak_options()
         with ExitStack() as stack:
             try:
                 self._open(text)
@@ -179,22 +178,13 @@ class SayRun:
             self.player.discard()
             raise
 
-    def _speak_options(self, codec: CodecConfig) -> SpeakOptions:
+    def _speak_options(self) -> SpeakOptions:
         from ...speech.synthesizer import SpeakOptions
 
-        given, frames = self.given, self.given["max_frames"]
-        if given["max_seconds"] is not None:
-            # The addend makes up for rounding, which may put a product just below an integer.
-            limit = math.floor(given["max_seconds"] * codec.sample_rate / codec.samples_per_frame + 1e-6)
-            if limit < 1:
-                one = codec.samples_per_frame / codec.sample_rate
-                raise UsageError(f"--max-seconds {given['max_seconds']:g}: shorter than one frame, {one:g} s")
-            frames = limit if frames is None else min(limit, frames)
-        chosen = {name: given[name] for name in _SPEAK_OPTIONS}
+        chosen = {name: self.given[name] for name in _SPEAK_OPTIONS}
         if isinstance(chosen["voice"], str):
             chosen["voice"] = names_and_paths.voice(chosen["voice"])
-        split = not given["no_split"]
-        return SpeakOptions(seed=self.seed, max_frames=frames, split=split, live=self.output.live, **chosen)
+        return SpeakOptions(seed=self.seed, split=not self.given["no_split"], live=self.output.live, **chosen)
 
     def _open(self, text: str) -> None:
         for key in ("codes", "report"):
@@ -202,11 +192,11 @@ class SayRun:
                 self.outputs[key] = output_files.open_output(path)
         if self.output.path is not None:
             file = self.outputs["audio"] = output_files.open_output(self.output.path)
-            self.audio = formats.open_sink(file, self.output.audio, SAMPLE_RATE, formats.origin_of(text, self.seed))
+            self.audio = formats.open_sink(file, self.output.audio, self.rate, formats.origin_of(text, self.seed))
         if self.output.plays:
             from ...output.player import PlayerSink
 
-            self.player = PlayerSink(SAMPLE_RATE)
+            self.player = PlayerSink(self.rate)
 
     def _write(self, samples: np.ndarray) -> None:
         self.samples += len(samples)
@@ -218,7 +208,7 @@ class SayRun:
             self.player.write(samples)
 
     def _progress(self, elapsed: float) -> str:
-        return f"{self.samples / SAMPLE_RATE:.1f} s of audio, {elapsed:.0f} s"
+        return f"{self.samples / self.rate:.1f} s of audio, {elapsed:.0f} s"
 
     def _finish(self, synthesizer: Synthesizer, speech: Speech, elapsed: float) -> None:
         """Write all bytes of all outputs, which fails on a full disk; then rename the files."""
@@ -254,7 +244,8 @@ class SayRun:
             "rtf": elapsed / speech.seconds if speech.seconds else None,
             "first_audio_ms": None if first is None else first * 1000,
             "seed": self.seed,
-            "sample_rate": SAMPLE_RATE,
+            "sample_rate": self.rate,
+            "speed": self.given["speed"],
             "stop": speech.stop,
             "pcm_sha256": self.digest.hexdigest(),
             "model": synthesizer.name,

@@ -146,6 +146,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 @options.file("-o", "--output", help="Write to a file instead of playing; - is stdout.")
 @options.audio_format
 @click.option("--text", default=_PREVIEW, metavar="TEXT", help="What to say.")
+@options.speed
 @options.seed_of_one
 @options.no_cache
 @options.quiet
@@ -162,7 +163,7 @@ def preview(context: click.Context, name: str, model: str | None, output: str | 
     from .say import say
     from .voices_facts import model_for
 
-    chosen = {name: given[name] for name in ("seed", "audio_format", "no_cache", "quiet")}
+    chosen = {name: given[name] for name in ("seed", "audio_format", "speed", "no_cache", "quiet")}
     context.invoke(say, text=(given["text"],), model=model or model_for(name), voice=name, output=output, **chosen)
 
 
