@@ -43,7 +43,7 @@ def refused(capfd):
         (("say", "--temperature", "hot"), "--temperature: hot is not a number from 0 to 100"),
         (("say", "--temperature", "nan"), "--temperature: nan is not a number from 0 to 100"),
         (("say", "--top-p", "0"), "--top-p: 0 is not a number above 0 and at most 1"),
-        (("say", "--max-seconds", "inf"), "--max-seconds: inf is not a number above 0 and at most 10000000"),
+        (("say", "--max-seconds", "inf"), "--max-seconds: inf is not a number from 0.001 to 10000000"),
         (("say", "--batch", "some"), "--batch: some is neither auto nor a whole number from 1 to 64"),
         (("say", "--precision", "fp8"), "--precision: 'fp8' is not one of auto, bf16, int8, int4"),
         (("say", "--decoder-precision", "bf16"), "--decoder-precision: 'bf16' is not one of auto, f32"),

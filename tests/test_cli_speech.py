@@ -127,7 +127,8 @@ def test_limits():
         *("-v", "Ryan", "-l", "EN", "--seed", "1"),  # without a seed some runs end before the limit
     )
     facts = json.loads(Path("a.json").read_text())
-    assert (facts["frames"], facts["voice"], facts["language"], facts["model"]) == (12, "ryan", "english", TINY)
+    assert (facts["frames"], facts["voice"], facts["language"], facts["model"]) == (13, "ryan", "english", TINY)
+    assert (soundfile.info("a.wav").frames, facts["stop"]) == (24000, "max_seconds")
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_tones_keep_their_frequency_at_every_rate_and_speed(rate):
         assert spectrum.argmax() * rate / (1 << 20) == pytest.approx(440, rel=0.01)
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.5, 1.0, 2.0, 2.4])
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("seconds", [0.001, 0.123, 0.5, 1.0, 2.0, 2.4])
+@pytest.mark.parametrize("way", [{"speed": s, "rate": r} for s in (0.25, 1, 1.7, 4) for r in RATES], ids=str)
 def test_max_seconds_is_a_prefix(seconds, way):
     """Also if no more samples are generated than are needed."""
     whole = through(OutputChain(**way), SAMPLES)
@@ -143,7 +143,7 @@ def test_the_smaller_limit_counts(voice):
 
 
 class _Speech:
-    """What `deliver` uses of a Speech."""
+    """What Delivery uses of a Speech."""
 
     def __init__(self, live=True):
         self.chain, self.plan = OutputChain(2.0), type("Plan", (), {"live": live})
@@ -155,16 +155,27 @@ class _Speech:
 
 @pytest.mark.parametrize("error", [GenerationError("no"), UsageError("no")])
 def test_the_rest_comes_before_an_error(error):
-    first, second = _Speech(), _Speech(live=False)
+    first, second, stopped = _Speech(), _Speech(live=False), []
 
-    def chunks():
-        yield first, SAMPLES[:3000]
-        yield second, SAMPLES
-        raise error
+    class Reader:
+        """What Delivery uses of an InOrder."""
 
-    got = []
+        found = iter([(first, SAMPLES[:3000]), (second, SAMPLES)])
+
+        def poll(self):
+            if (following := next(self.found, None)) is None:
+                raise error
+            return following
+
+        def cancel(self):
+            stopped.append(True)
+
+    got, reading = [], delivery.Delivery(Reader())
     with pytest.raises(type(error)):
-        got.extend(delivery.deliver(chunks()))
+        while True:
+            got.append(reading.next(lambda: None))
+    assert stopped
+    assert reading.next(lambda: None) is None  # nothing follows an error
     assert [sum(len(pcm) for speech, pcm in got if speech is each) for each in (first, second)] == [1500, 30_000]
     assert (first.samples, second.samples) == (1500, 30_000)
     assert (first.notes, second.notes) == (1, 0)

@@ -14,15 +14,15 @@ import numpy as np
 from ..common.audio_constants import SAMPLE_RATE
 from ..engine.stretch import Stretch
 
-# More samples than the stages read beyond the place of an output sample: the time stretch 930, the resampler half its
-# filter, which is longest for 8 kHz.
-_READ_AHEAD = 2 * 1920
+# More samples of its input than a stage reads beyond the place of an output sample: the time stretch reads 930, the
+# resampler up to 1754, which are half of its filter and a block of its transform at 8 kHz.
+_STRETCH_AHEAD, _RESAMPLER_AHEAD = 960, 2400
 
 
 def samples_needed(speed: float, rate: int, max_seconds: float) -> int:
     """How many generated samples determine the first `max_seconds` of the output. The arguments: see OutputChain."""
-    ahead = _READ_AHEAD if speed != 1 or rate != SAMPLE_RATE else 0
-    return math.ceil(round(max_seconds * rate) * SAMPLE_RATE / rate * speed) + ahead
+    stretched = round(max_seconds * rate) * SAMPLE_RATE / rate + (0 if rate == SAMPLE_RATE else _RESAMPLER_AHEAD)
+    return math.ceil(stretched * speed) + (0 if speed == 1 else _STRETCH_AHEAD)
 
 
 class Resampler:
