@@ -19,7 +19,8 @@ import pytest
 from helpers import CHECKPOINTS, allowed
 
 from qwen3tts_cli import Codec, Synthesizer
-from qwen3tts_cli.common import fork, lifetime
+from qwen3tts_cli.common import lifetime
+from qwen3tts_cli.common.forking import ForkedLock
 from qwen3tts_cli.common.lifetime import Lifetime
 from qwen3tts_cli.errors import EngineError
 
@@ -298,7 +299,7 @@ def test_an_interrupt_while_a_model_is_opened_leaks_no_threads(monkeypatch):
 
 
 def test_a_lock_held_at_a_fork_can_be_released_in_the_child():
-    lock = fork.ForkedLock()
+    lock = ForkedLock()
     with lock:
         lock.reset_after_fork()
     with lock:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import EngineError
-from .fork import register_for_fork
+from .forking import register_for_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,11 @@ def _calls_here() -> set[int]:
     except AttributeError:
         _thread.calls = set()
         return _thread.calls
+
+
+def is_inside_call() -> bool:
+    """Whether this thread is inside a call of any lifetime. If so, it must not wait for another thread."""
+    return bool(_calls_here())
 
 
 class Lifetime:

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.fork import ForkedLock
+from ..common.forking import ForkedLock
 from ..errors import CheckpointError, ModelNotFoundError
 from .config.model import ModelConfig, load_config
 from .safetensors import WeightSet, open_weights

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..common.fork import register_for_fork
+from ..common.forking import register_for_fork
 from ..common.lifetime import Lifetime
 from ..common.machine import default_threads
 from ..engine.pool import ThreadPool

@@ -1,4 +1,4 @@
-"""Objects that begin anew in a forked child process, where the threads of the parent do not exist."""
+"""What objects do in a forked child process: they are told of the fork, and their locks are unlocked."""
 
 from __future__ import annotations
 
@@ -7,18 +7,6 @@ import threading
 import weakref
 from contextlib import suppress
 from typing import Protocol
-
-
-class _Resets(Protocol):
-    def reset_after_fork(self) -> None: ...
-
-
-_all: set[weakref.ref[_Resets]] = set()
-
-
-def register_for_fork(each: _Resets) -> None:
-    """Call the method reset_after_fork of an object in each forked child, as long as the object exists."""
-    _all.add(weakref.ref(each, _all.discard))
 
 
 class ForkedLock:
@@ -38,6 +26,18 @@ class ForkedLock:
     def __exit__(self, *_: object) -> None:
         with suppress(RuntimeError):  # the process was forked inside the block: the new lock is not acquired
             self._lock.release()
+
+
+class _Resets(Protocol):
+    def reset_after_fork(self) -> None: ...
+
+
+_all: set[weakref.ref[_Resets]] = set()
+
+
+def register_for_fork(each: _Resets) -> None:
+    """Call the method reset_after_fork of an object in each forked child, as long as the object exists."""
+    _all.add(weakref.ref(each, _all.discard))
 
 
 def _after_fork() -> None:
