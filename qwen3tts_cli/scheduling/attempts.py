@@ -36,7 +36,7 @@ class Utterance:
         self.timings: Counter[str] = Counter()
         self.abandoned: list[int] = []
         self._chunk_frames = job.chunk_frames or chunk_frames
-        self._appended = 0  # the number of token ids that were appended
+        self._texts = self._appended = 0  # the number of texts, and of their token ids, that were appended
         self._text_open = job.open_text is not None
         self._frame_samples = job.model.config.codec.samples_per_frame
         self._max_attempts = 1 if job.live or job.talker.greedy or job.retries == 0 else job.retries + 1
@@ -128,7 +128,8 @@ class Utterance:
         if self.job.open_text is None or self.session is None or self.generation_ended:
             return
         try:
-            for text, ids, last in self.job.open_text.take():
+            for text, ids, last in self.job.open_text.after(self._texts):
+                self._texts += 1
                 self.session.append(ids, last)
                 self.text += text
                 self._appended += len(ids)
@@ -157,7 +158,7 @@ class Utterance:
                 self.stop, self.trip = ("max_frames", None) if not self._limit_is_budget else (None, "budget")
             elif self.trip is None and info.state != RUNNING:
                 self.stop = "eos"
-        self.error = error
+        self.error = self.error or error
         self._add_samples(pcm)
         while len(pcm) == READ_SAMPLES or (wait and self.generation_ended):
             if not len(pcm := session.read(wait=wait and self.generation_ended)):

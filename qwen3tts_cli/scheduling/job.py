@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
 
     from ..engine.model import Model
@@ -17,10 +14,13 @@ if TYPE_CHECKING:
 
 
 class OpenText:
-    """The text of a job that still grows. One thread puts, and the engine loop takes between two steps."""
+    """The text of a job that still grows. One thread puts, and the engine loop takes between two steps.
+
+    All of it is kept, for a job that is generated again.
+    """
 
     def __init__(self) -> None:
-        self._items: deque[tuple[str, np.ndarray, bool]] = deque()
+        self._items: list[tuple[str, np.ndarray, bool]] = []
 
     def put(self, text: str, ids: np.ndarray, last: bool) -> None:
         """Add text. The scheduler must be told by Scheduler.note_text.
@@ -30,10 +30,9 @@ class OpenText:
         """
         self._items.append((text, ids, last))
 
-    def take(self) -> Iterator[tuple[str, np.ndarray, bool]]:
-        """Yield and remove what was put."""
-        while self._items:
-            yield self._items.popleft()
+    def after(self, count: int) -> list[tuple[str, np.ndarray, bool]]:
+        """What was put, without the first `count` calls of `put`."""
+        return self._items[count:]
 
 
 @dataclass(frozen=True, eq=False)
