@@ -16,7 +16,7 @@ from ..common.audio_constants import SAMPLE_RATE
 from ..common.machine import available_bytes
 from ..errors import EngineError
 from .guard import expected_seconds
-from .policy import Candidate, Policy, StepTimes
+from .policy import Candidate, Policy, StepTimes, is_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,15 +62,10 @@ class Loop:
             self.fail(EngineError("the stream was interrupted"))
             raise
 
-    def add(self, generation: Generation) -> None:
-        """Take a job, at the next round. Any thread may call it."""
-        self.inbox.put(lambda: self.generations.append(generation))
-
     def fail(self, error: Exception) -> None:
         """End every job with an error."""
         for generation in self.generations:
-            with suppress(Exception):
-                generation.end(error)
+            generation.end(error)
         self.generations.clear()
 
     def settle(self) -> None:
@@ -100,11 +95,17 @@ class Loop:
             return
         running = [each for each in self.generations if each.admitted]
         now = self._clock()
-        busy = [self._candidate(each, now) for each in self._unparked()]
+        unparked = self._unparked()
+        parked = set(running).difference(unparked)
+        busy = [self._candidate(each, now) for each in unparked]
         policy = self._policy_of(waiting[0].job.model)
         for i in policy.admit([self._candidate(each, now) for each in waiting], busy):
             generation = waiting[i]
-            if not self._fits(generation, running):
+            try:
+                if not self._fits(generation, running, parked):
+                    continue
+            except EngineError as error:  # its model is closed
+                generation.end(error)
                 continue
             generation.admitted = True
             generation.utterance.begin()
@@ -113,12 +114,15 @@ class Loop:
             running.append(generation)
         self._drop_ended()
 
-    def _fits(self, generation: Generation, running: list[Generation]) -> bool:
+    def _fits(self, generation: Generation, running: list[Generation], parked: set[Generation]) -> bool:
         """Whether there is memory for one more session.
 
-        If not, the job waits for the end of another one of the same reader; it ends with an error if there is none.
+        If not, the job waits for the end of another one of the same reader; it ends with an error if there is none. It
+        does not wait for sessions that are parked until the reader has its samples. Raises EngineError if the model is
+        closed.
         """
-        generation.reserved_bytes = _session_bytes(generation)
+        generation.position_bytes = generation.job.model.position_bytes
+        generation.reserved_bytes = generation.position_bytes * _expected_positions(generation)
         used = sum(each.reserved_bytes for each in running)
         if self._memory_bytes is not None:
             free: float = self._memory_bytes - used
@@ -127,7 +131,10 @@ class Loop:
             free = (available_bytes() or 1 << 62) - max(0, unused) - _SPARE_BYTES
         if generation.reserved_bytes <= free or not running:
             return True
-        if not any(each.consumer is generation.consumer for each in running):
+        same = [each for each in running if each.consumer is generation.consumer]
+        if same:
+            return _is_next(generation) and parked.issuperset(same)
+        else:
             megabytes = f"{generation.reserved_bytes / 1e6:.0f} MB, {max(0.0, free) / 1e6:.0f} MB are free"
             count = f"{len(running)} stream{'s are' if len(running) > 1 else ' is'} open"
             generation.end(EngineError(f"not enough memory for another stream: it needs {megabytes}, {count}"))
@@ -139,14 +146,16 @@ class Loop:
         now = self._clock()
         for each in self.generations:
             each.utterance.take_text()
+            if each.utterance.error is not None:
+                each.end(each.utterance.error)
+        self._drop_ended()
         ready = [each for each in self._unparked() if not each.utterance.waits_for_text]
         models = list({id(each.job.model): each.job.model for each in ready}.values())
         candidates = {each: self._candidate(each, now) for each in ready}
-        # a new live stream of one model does not wait for the other models
-        urgent = [
-            m for m in models if any(c.live and c.lead is None for g, c in candidates.items() if g.job.model is m)
-        ]
-        for model in urgent or models:
+        # A new live stream of one model does not wait for the other models, unless their sessions have waited too long.
+        urgent = {each.job.model for each, seen in candidates.items() if seen.live and seen.lead is None}
+        late = {each.job.model for each, seen in candidates.items() if is_late(seen)}
+        for model in [each for each in models if not urgent or each in urgent | late]:
             mine = [each for each in ready if each.job.model is model]
             times = self._times.setdefault(model, StepTimes())
             chosen, rows = self._policy_of(model).pick([candidates[each] for each in mine], times)
@@ -250,15 +259,8 @@ def _expected_positions(generation: Generation) -> int:
     return len(job.prompt.text_ids) + frames
 
 
-def _session_bytes(generation: Generation) -> int:
-    """Bytes of memory that the session is expected to take."""
-    return generation.job.model.position_bytes * _expected_positions(generation)
-
-
 def _used_bytes(generation: Generation) -> int:
     """Bytes of memory that the session has taken so far."""
     utterance, job = generation.utterance, generation.job
-    return min(
-        generation.reserved_bytes,
-        job.model.position_bytes * (len(job.prompt.text_ids) - utterance.rows_left + utterance.frames),
-    )
+    positions = len(job.prompt.text_ids) - utterance.rows_left + utterance.frames
+    return min(generation.reserved_bytes, generation.position_bytes * positions)

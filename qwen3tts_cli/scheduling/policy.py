@@ -47,6 +47,13 @@ class Candidate:
     number: int
 
 
+def is_late(each: Candidate) -> bool:
+    """Whether a session should take part in the next step even if a new live stream of another model begins."""
+    if each.live:
+        return each.lead is not None and each.lead < _LEAST_LEAD
+    return each.idle >= _LONGEST_PAUSE
+
+
 class StepTimes:
     """How long steps take: running means of about the last STEADY_CHUNK steps of a kind; 0 before the first one.
 
