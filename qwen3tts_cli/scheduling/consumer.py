@@ -40,6 +40,7 @@ class Consumer:
         self.live, self.group, self.background = live, self if group is None else group, background
         self.on_samples: Callable[[], None] | None = None
         self.generations: deque[Generation] = deque()  # in the order in which they are read; those not read to the end
+        self.loop: object = None  # the engine loop that has its jobs; a forked child has another one
         self.taken = 0  # samples that the reader has taken
         self.parked = False  # whether a generation waits until the reader takes samples
         self._rate = SAMPLE_RATE * speed  # generated samples that are heard in a second
@@ -124,6 +125,7 @@ class Generation:
         self.failure: Exception | None = None
         self.chunks: deque[np.ndarray] = deque()
         self.released = self.read = 0  # samples put into `chunks` and taken out of it
+        self.position_bytes = 0  # memory for one position, known when the job is to be admitted
         self.reserved_bytes = 0  # memory that the session is expected to take
 
     @property
@@ -138,12 +140,14 @@ class Generation:
             self.chunks.append(pcm)
 
     def end(self, failure: Exception | None) -> None:
-        """End the generation and close its session. failure: why it failed, or None."""
+        """End the generation and close its session. failure: why it failed, or None. Raises nothing of its own."""
         if self.ended:
             return
         self.failure = failure
         try:
             self.utterance.close()
+        except Exception as error:
+            self.failure = failure or error
         finally:
             self.ended = True
             self.consumer.notify()

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..common.forking import register_for_fork
-from ..common.lifetime import Lifetime
+from ..common.lifetime import Lifetime, is_inside_call
 from ..common.machine import default_threads
 from ..engine.pool import ThreadPool
 from ..errors import EngineError
@@ -59,7 +59,7 @@ class Scheduler:
         self._closed = False
         self.reset_after_fork()
         register_for_fork(self)
-        _all.add(self)
+        _all.add(weakref.ref(self, _all.discard))
 
     @cached_property
     def pool(self) -> ThreadPool:
@@ -71,12 +71,9 @@ class Scheduler:
         self._loop = self._make_loop()
         self._turn = Lifetime("engine", lambda: None)
         self._thread: threading.Thread | None = None
-        self._wakeups: queue.SimpleQueue[None] = (
-            queue.SimpleQueue()
-        )  # for the thread, after a call was put into the inbox
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # for the thread, after the inbox got a call
         self._consumers: set[Consumer] = set()  # those with a job that has not ended
         self._number = 0
-        self._pauses = 0  # forks that wait until no step runs, or are under way
 
     def submit(self, job: Job, consumer: Consumer | None = None) -> Stream:
         """Add a job. Returns its stream at once; errors of the job are raised when the stream is read.
@@ -90,51 +87,58 @@ class Scheduler:
         first = not consumer.generations
         self._number += 1
         chunk = 0 if first else STEADY_CHUNK
+        loop = consumer.loop = self._loop
         generation = Generation(job, consumer, chunk, self._number, time.perf_counter())
         stream = Stream(self, generation)
         consumer.generations.append(generation)
         self._consumers.add(consumer)
-        self._send(lambda: self._loop.generations.append(generation), consumer)
+        self._send(lambda: loop.generations.append(generation), consumer)
         return stream
 
     def wait(self, consumer: Consumer, deadline: float | None = None) -> bool:
         """Wait until the consumer is notified; step the engine meanwhile if no other thread does.
 
-        deadline: a time of time.monotonic. Returns whether the consumer was notified. Raises EngineError for a
-        consumer of the parent of a forked process, and where waiting would be a deadlock.
+        deadline: a time of time.monotonic; a reader that steps the engine makes at least one step before it. Returns
+        whether the consumer was notified. Raises EngineError for a consumer of the parent of a forked process, and
+        where waiting would be a deadlock.
         """
         while not consumer.notified:
-            if consumer not in self._consumers and consumer.is_open:
+            if consumer.loop is not self._loop and consumer.is_open:
                 raise EngineError("the stream was opened before a fork; open it in this process")
-            left = _POLL_SECONDS if deadline is None else min(_POLL_SECONDS, deadline - time.monotonic())
-            if left <= 0:
-                return False
-            if self._thread is not None:
+            seconds = _PAUSE_SECONDS if _forks else _POLL_SECONDS
+            left = seconds if deadline is None else min(seconds, deadline - time.monotonic())
+            if self._thread not in (None, threading.current_thread()):
                 self._turn.refuse_this_thread()
                 consumer.wait(left)
             elif not self._drive(consumer):
                 consumer.wait(left)
+            if deadline is not None and time.monotonic() >= deadline:
+                return consumer.notified
         return True
 
     def close(self) -> None:
         """Stop all jobs, whose readers get EngineError, and refuse new ones. Closes the models that share the threads.
 
-        Returns after the step that runs.
+        Returns after the step that runs. A thread that is inside a call of any lifetime does not wait for the step; see
+        common/lifetime.py.
         """
         self._closed = True
         self._put(lambda: self._loop.fail(EngineError("the scheduler is closed")))
         self._settle()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            with suppress(RuntimeError):
-                thread.join()
+        if not is_inside_call():
+            with suppress(EngineError), self._turn.alone():
+                self._loop.settle()
+                self._note_ended()
+            if (thread := self._thread) not in (None, threading.current_thread()):
+                with suppress(RuntimeError):
+                    thread.join()
         if "pool" in vars(self):
             self.pool.close()
 
     def _drive(self, consumer: Consumer) -> bool:
         """Run one round of the loop in this thread, unless another thread begins to. Returns whether it worked."""
         with self._turn.alone():
-            if self._thread is not None or self._pauses or consumer.notified:
+            if self._thread not in (None, threading.current_thread()) or _forks or consumer.notified:
                 return False
             did_something = self._loop.run_once()
             self._note_ended()
@@ -145,18 +149,25 @@ class Scheduler:
         """Wake the loop if a session of the consumer waits until samples are taken."""
         if consumer.parked:
             consumer.parked = False
-            self._put(None)
+            self._look_at(consumer)
 
     def note_text(self, consumer: Consumer) -> None:
         """Make the loop take the text that was put into the open text of a job of the consumer."""
-        if consumer in self._consumers:
-            self._send(None, consumer)
+        self._look_at(consumer)
+
+    def note_waiting(self, consumer: Consumer) -> None:
+        """See to it that a thread runs the loop, for a reader that waits without calling `wait`."""
+        self._look_at(consumer)
 
     def note_cancelled(self, generation: Generation) -> None:
         """Make the loop close the session of a cancelled job before the next step."""
-        if generation.consumer in self._consumers:
+        if generation.consumer.loop is self._loop:
             self._put(None)
             self._settle()
+
+    def _look_at(self, consumer: Consumer) -> None:
+        if consumer.loop is self._loop and consumer.is_open:
+            self._send(None, consumer)
 
     def _send(self, call: Callable[[], None] | None, consumer: Consumer) -> None:
         """Make the loop run a call, if it is not None, and look at the jobs of a consumer between two steps."""
@@ -171,7 +182,8 @@ class Scheduler:
 
     def _settle(self) -> None:
         """Close the sessions of cancelled jobs, if no thread runs the loop; else the loop does it."""
-        if self._thread is None and not self._turn.busy and not self._loop.inbox.empty():
+        # again, because the inbox may get a call while this thread has the turn: its sender then leaves it to this one
+        while self._thread is None and not self._turn.busy and not self._loop.inbox.empty():
             with suppress(EngineError), self._turn.alone():
                 self._loop.settle()
                 self._note_ended()
@@ -186,7 +198,7 @@ class Scheduler:
     # ---------------------------------------------------------------- the thread
     def _start_thread(self) -> None:
         thread = threading.Thread(target=_run, args=(weakref.ref(self),), name="qwen3tts engine", daemon=True)
-        self._thread = thread
+        self._thread = thread  # if two threads are started at the same time, the first one ends
         try:
             thread.start()
         except RuntimeError:  # no thread can be started: readers step the engine in turns
@@ -194,11 +206,16 @@ class Scheduler:
 
     def _run_thread(self) -> bool:
         """Run one round on the scheduler's thread. Returns whether the thread goes on."""
-        if self._pauses:
+        if self._thread is not threading.current_thread():
+            return False
+        if _forks:
             time.sleep(_PAUSE_SECONDS)
             return True
+        with suppress(queue.Empty):  # what they announce is in the inbox already
+            while True:
+                self._wakeups.get_nowait()
         with self._turn.alone():
-            if self._pauses:
+            if _forks:
                 return True
             did_something = self._loop.run_once()
             self._note_ended()
@@ -214,7 +231,10 @@ class Scheduler:
 
     def _end_thread(self) -> bool:
         """Whether the thread may end: nothing came after it decided to."""
-        thread, self._thread = self._thread, None
+        thread = threading.current_thread()
+        if self._thread is not thread:
+            return True
+        self._thread = None
         if self._loop.inbox.empty() or self._closed:
             return True
         if self._thread is None:  # no other thread was started
@@ -222,37 +242,44 @@ class Scheduler:
             return False
         return True
 
+    def _forget_thread(self) -> None:
+        """Let readers step the engine, or another thread, after an exception has ended the thread."""
+        if self._thread is threading.current_thread():
+            self._thread = None
+
     # ---------------------------------------------------------------- fork
-    def pause_for_fork(self) -> None:
-        """Wait until no step runs, and begin none until `resume_after_fork`: a child may then use the models."""
-        self._pauses += 1
-        deadline = time.monotonic() + _FORK_SECONDS
+    def wait_for_step(self, deadline: float) -> None:
+        """Wait until no step runs: a forked child may then use the models. deadline: a time of time.monotonic."""
         while self._turn.busy and not self._turn.holds_this_thread and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)
 
-    def resume_after_fork(self) -> None:
-        """Go on in the parent."""
-        self._pauses -= 1
-
 
 def _run(reference: weakref.ref[Scheduler]) -> None:
-    while (scheduler := reference()) is not None:
-        if not scheduler._run_thread() and scheduler._end_thread():
-            return
-        del scheduler
+    try:
+        while (scheduler := reference()) is not None:
+            if not scheduler._run_thread() and scheduler._end_thread():
+                return
+            del scheduler
+    finally:
+        if (scheduler := reference()) is not None:
+            scheduler._forget_thread()
 
 
-_all: weakref.WeakSet[Scheduler] = weakref.WeakSet()
+_all: set[weakref.ref[Scheduler]] = set()
+_forks: list[None] = []  # one entry for each fork that is prepared or under way; no step begins meanwhile
 
 
 def _before_fork() -> None:
-    for scheduler in list(_all):
-        scheduler.pause_for_fork()
+    _forks.append(None)
+    deadline = time.monotonic() + _FORK_SECONDS
+    for reference in _all.copy():
+        if (scheduler := reference()) is not None:
+            scheduler.wait_for_step(deadline)
 
 
 def _after_fork_in_parent() -> None:
-    for scheduler in list(_all):
-        scheduler.resume_after_fork()
+    with suppress(IndexError):
+        _forks.pop()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_forks.clear)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,7 +107,7 @@ class Stream:
 
     def forget(self) -> None:
         """Take the stream out of the consumer's order of reading: it was read to its end, or never will be."""
-        if self._generation in self.consumer.generations:
+        with suppress(ValueError):
             self.consumer.generations.remove(self._generation)
 
     def __del__(self) -> None:

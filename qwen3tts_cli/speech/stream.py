@@ -138,6 +138,7 @@ class Speech:
                         self._check()
                         pcm = self._samples_of(self._delivery.poll())
                 except Pending:
+                    self._reader.scheduler.note_waiting(consumer)
                     await there.wait()
                     continue
                 if pcm is not None:
