@@ -162,7 +162,7 @@ def test_the_rest_comes_before_an_error(error):
 
         found = iter([(first, SAMPLES[:3000]), (second, SAMPLES)])
 
-        def poll(self):
+        def poll(self, check):
             if (following := next(self.found, None)) is None:
                 raise error
             return following

@@ -31,10 +31,11 @@ class Delivery:
         self._failure: Exception | None = None
         self._ended = False
 
-    def poll(self) -> tuple[Speech, np.ndarray] | None:
+    def poll(self, check: Callable[[], None]) -> tuple[Speech, np.ndarray] | None:
         """The next (speech, samples), float32 of shape (n,), or None at the end. Never waits for the engine.
 
-        Raises Pending if there are none yet, and the errors of the utterances in their turn.
+        check: raises if the reading must stop; see InOrder.poll. Raises Pending if there are no samples yet, and the
+        errors of the utterances in their turn.
         """
         while not self._ready:
             if self._failure is not None:
@@ -43,7 +44,7 @@ class Delivery:
             if self._ended:
                 return None
             try:
-                found = self.reader.poll()
+                found = self.reader.poll(check)
             except Pending:
                 raise
             except Exception as error:
@@ -66,13 +67,11 @@ class Delivery:
     def next(self, check: Callable[[], None], deadline: float | None = None) -> tuple[Speech, np.ndarray] | None:
         """What `poll` returns, once it is there.
 
-        check: called before each look; raises if the reading must stop. deadline: a time of time.monotonic. Raises
-        TimeoutError after it; nothing is lost then.
+        check: see `poll`. deadline: a time of time.monotonic. Raises TimeoutError after it; nothing is lost then.
         """
         while True:
-            check()
             try:
-                return self.poll()
+                return self.poll(check)
             except Pending:
                 if not self.reader.scheduler.wait(self.reader.consumer, deadline):
                     raise TimeoutError("no samples in the given time") from None

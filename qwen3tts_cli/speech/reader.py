@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..common.machine import available_bytes
+from ..errors import EngineError
 from ..scheduling.consumer import Consumer
 from ..scheduling.guard import expected_seconds
 
@@ -76,12 +77,26 @@ class InOrder:
         self._more, self._heard = True, False
         self._failure: Exception | None = None  # the error of `utterances`, raised once the window is empty
 
-    def poll(self) -> tuple[Speech, np.ndarray] | None:
+    def poll(self, check: Callable[[], None]) -> tuple[Speech, np.ndarray] | None:
         """The next (speech, samples), float32 of shape (n,), or None at the end. Never waits for the engine.
 
-        Raises Pending if there are none yet, and the errors of the utterances in their turn.
+        check: raises if the reading must stop. Raises Pending if there are no samples yet, and the errors of the
+        utterances in their turn. If an exception interrupts it that is no error, such as KeyboardInterrupt, samples may
+        be lost: later calls raise EngineError.
         """
-        self.consumer.begin_to_look()
+        self.consumer.begin_to_look()  # before `check`: what changes after it wakes the reader
+        check()
+        try:
+            return self._look()
+        except Exception:
+            raise
+        except BaseException:
+            self._more, self._failure = False, EngineError("the stream was interrupted")
+            self.cancel()
+            self._window.clear()
+            raise
+
+    def _look(self) -> tuple[Speech, np.ndarray] | None:
         while True:
             self._submit()
             if not self._window:

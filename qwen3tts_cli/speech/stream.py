@@ -135,8 +135,7 @@ class Speech:
                 there.clear()
                 try:
                     with self.lifetime.alone():
-                        self._check()
-                        pcm = self._samples_of(self._delivery.poll())
+                        pcm = self._samples_of(self._delivery.poll(self._check))
                 except Pending:
                     self._reader.scheduler.note_waiting(consumer)
                     await there.wait()
