@@ -21,7 +21,7 @@ class Delivery:
     """Reads samples in order, passes them through the output chain of their speech, and counts them.
 
     A speech ends where the next one begins. The remaining output of a speech also comes before an error, unless it is
-    an EngineError: the model or the speech was closed. After an error nothing follows.
+    an EngineError: the model or the speech was closed. After an error nothing follows, or the same EngineError.
     """
 
     def __init__(self, reader: InOrder) -> None:
@@ -39,7 +39,9 @@ class Delivery:
         """
         while not self._ready:
             if self._failure is not None:
-                failure, self._failure = self._failure, None
+                failure = self._failure
+                if not isinstance(failure, EngineError):
+                    self._failure = None
                 raise failure
             if self._ended:
                 return None
