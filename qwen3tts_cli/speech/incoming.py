@@ -20,6 +20,7 @@ from ..text.incoming_tokens import IncomingTokens
 from ..text.incoming_utterances import IncomingUtterances
 from ..text.prompt import build_open_prompt, can_be_open
 from ..text.script_check import IncomingScriptCheck
+from ..text.utterances import NothingToSpeakError
 from .reader import Pending
 from .utterance_prompts import DEFAULT_UTTERANCE_CHARACTERS, make_prompt, utterance_texts
 
@@ -59,7 +60,7 @@ class IncomingSpeech:
     def __init__(self, model: Model, within: Lifetime, plan: SpeechPlan, *, split: bool, lines: bool) -> None:
         self._model, self._within, self._plan = model, within, plan
         self.on_change: Callable[[], None] = _nothing
-        self._open = is_open(model, plan)
+        self._open, self._split = is_open(model, plan), split
         manifest = model.config.voice
         limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
         self._utterances = IncomingUtterances(
@@ -127,7 +128,11 @@ class IncomingSpeech:
             self._current = None
 
     def _add_whole(self, text: str) -> None:
-        for each in utterance_texts(self._model, text, self._plan, split=True):
+        try:
+            texts = utterance_texts(self._model, text, self._plan, self._split)
+        except NothingToSpeakError:  # nothing but markup
+            return
+        for each in texts:
             self._add_job(each, make_prompt(self._model, self._model.checkpoint.tokenizer, each, self._plan))
 
     def _add_job(self, text: str, prompt: object, **more: object) -> None:

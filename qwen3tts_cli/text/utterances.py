@@ -22,6 +22,10 @@ _LANGUAGE_CODES = {
 }
 
 
+class NothingToSpeakError(UsageError):
+    """A text has no letter or digit that can be spoken."""
+
+
 def utterances(
     text: str, limit: int, language: str = "auto", prepare: Callable[[str], str] | None = None
 ) -> Iterator[str]:
@@ -35,7 +39,7 @@ def utterances(
 
     limit: in code points, at least 1; CR LF counts as one. language: a language name of the model, a code such as "en",
     or "auto". prepare: a pure function that rewrites a sentence with LF line ends, before its length is measured.
-    Raises UsageError at the call, not at the first item, if the text has no letter or digit.
+    Raises NothingToSpeakError at the call, not at the first item, if the text has no letter or digit.
     """
     if limit < 1:
         raise UsageError(f"utterance length: {limit} characters, at least 1 is needed")
@@ -58,7 +62,7 @@ def language_code(language: str) -> str:
 
 
 def utterance(text: str, prepare: Callable[[str], str] | None = None) -> str:
-    """Return the whole prepared text as one utterance of any length. Raises UsageError if it has no letter or digit."""
+    """Return the whole prepared text as one utterance of any length. Raises NothingToSpeakError."""
     _require_speakable(text, prepare)
     if prepare:
         _require_speakable(text := prepare(text), prepare)
@@ -68,7 +72,7 @@ def utterance(text: str, prepare: Callable[[str], str] | None = None) -> str:
 def _require_speakable(text: str, prepare: Callable[[str], str] | None) -> None:
     if not SPEAKABLE.search(text):
         by = " that this voice can say" if prepare else ""
-        raise UsageError(f"nothing to speak: the text holds no letter or digit{by}")
+        raise NothingToSpeakError(f"nothing to speak: the text holds no letter or digit{by}")
 
 
 def _with_own_line_ends(parts: Iterator[str], flat: str, text: str) -> Iterator[str]:
