@@ -12,7 +12,7 @@ from qwen3tts_cli import UsageError
 from qwen3tts_cli.cli import main as cli
 from qwen3tts_cli.cli import settings
 
-SWITCHES = ("quiet", "no_cache")
+SWITCHES = ("quiet", "no_cache", "live")
 WHOLE = ("threads", "batch", "seed", "top_k", "subtalker_top_k", "retries", "rate")
 NUMBERS = ("temperature", "top_p", "repetition_penalty", "subtalker_temperature", "subtalker_top_p", "speed")
 TEXTS = (

@@ -37,6 +37,7 @@ _KINDS = {
     "subtalker_top_k": _WHOLE,
     "subtalker_top_p": _NUMBER,
     "text_mode": _TEXT,
+    "live": _SWITCH,
     "retries": _WHOLE,
     "speed": _NUMBER,
     "rate": _WHOLE,

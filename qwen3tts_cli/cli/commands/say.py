@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -24,6 +25,21 @@ _VOICE_HELP = (
 @click.command(cls=options.TextCommand, epilog=_EPILOG)
 @click.argument("text", nargs=-1, metavar="[TEXT]")
 @options.file("-f", "--file", help="Read the text from a file; - is stdin.")
+@options.setting(
+    "--live",
+    is_flag=True,
+    help="Read the text as it comes, from stdin or --file, and speak it meanwhile; see --stream.",
+)
+@click.option(
+    "--idle",
+    "idle_ms",
+    type=options.Integer(0, 3_600_000),
+    default=700,
+    show_default=True,
+    metavar="MS",
+    help="With --live: end the utterance after MS milliseconds without text; 0: never.",
+)
+@click.option("--live-lines", "lines", is_flag=True, help="With --live: end an utterance at each line end.")
 @options.file("-o", "--output", help="Write to a file (wav, flac, ogg, opus, mp3); - is stdout.")
 @options.subtype_setting
 @options.rate_setting
@@ -94,6 +110,7 @@ def say(context: click.Context, **given: Any) -> None:
       qwen3tts say "Hello from two cores." -o hello.wav
       qwen3tts say -f chapter.txt -o chapter.opus
       echo "Good morning." | qwen3tts say --raw --stream | aplay -t raw -f S16_LE -r 24000 -c 1
+      ollama run qwen3 "Tell me a story." | qwen3tts say --live --play
       qwen3tts say --stream --audio-format opus "Good evening." | ffplay -nodisp -autoexit -
       qwen3tts say -m 0.6b -v ryan -l en --seed 7 "Same seed, same bytes." -o same.wav
       qwen3tts say -m 0.6b-base --ref me.wav --ref-text "What I say there." "In my voice." -o mine.wav
@@ -101,10 +118,14 @@ def say(context: click.Context, **given: Any) -> None:
       qwen3tts say -m 1.7b-design --design "an old man, gravelly, slow" "Come closer." -o old.wav
       qwen3tts say -m ./my-model --greedy --codes codes.npy --json run.json "Test." -o test.wav
     """
-    from .say_text import check_arguments, file_hint, read_text, single_text
+    from .say_text import LIMIT_BYTES, check_arguments, file_hint, read_live, read_text, single_text
 
     argument = single_text(given.pop("text"), lambda: options.as_one_text(context))
-    text = read_text(argument, given["file"])
+    if _is_live(context, argument, given):
+        text, by_lines = read_live(given["file"], LIMIT_BYTES if given["no_split"] else None)
+        given["stream"], given["lines"] = True, given["lines"] or by_lines
+    else:
+        text = read_text(argument, given["file"])
     if text is None:
         click.echo(context.get_help(), err=True)
         context.exit(2)
@@ -129,3 +150,19 @@ def say(context: click.Context, **given: Any) -> None:
     from .say_run import speak
 
     speak(text, given)
+
+
+def _is_live(context: click.Context, argument: str | None, given: dict[str, Any]) -> bool:
+    """Whether to read the text as it comes. argument: TEXT. Raises UsageError for options that exclude each other."""
+    typed = given["live"] and context.get_parameter_source("live") is ParameterSource.COMMANDLINE
+    has_text = argument not in (None, "-")
+    if typed and has_text:
+        raise UsageError("TEXT and --live are both given, leave one out")
+    if argument == "-" and given["file"] is not None:
+        return False  # the error for two texts
+    nothing = argument is None and given["file"] is None and (sys.stdin is None or (not typed and sys.stdin.isatty()))
+    live = bool(given["live"]) and not has_text and not nothing
+    for name, option in (("idle_ms", "--idle"), ("lines", "--live-lines")):
+        if not live and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{option}: needs --live")
+    return live

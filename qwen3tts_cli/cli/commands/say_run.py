@@ -44,13 +44,13 @@ _LARGE_MODELS = (
 # Options of `say` that are fields of SpeakOptions of the same name.
 _SPEAK_OPTIONS = (
     "voice", "language", "instruct", "design", "greedy", "temperature", "top_k", "top_p", "repetition_penalty",
-    "subtalker_temperature", "subtalker_top_k", "subtalker_top_p", "text_mode", "retries", "batch",
+    "subtalker_temperature", "subtalker_top_k", "subtalker_top_p", "text_mode", "retries", "batch", "idle_ms", "lines",
     "max_frames", "max_seconds", "speed", "rate",
 )  # fmt: skip
 
 
-def speak(text: str, given: dict[str, Any]) -> None:
-    """Speak `text`. given: the options of `say` by name.
+def speak(text: str | Iterator[str], given: dict[str, Any]) -> None:
+    """Speak `text`, which may come in pieces. given: the options of `say` by name.
 
     Raises Qwen3TTSError, and BrokenPipeError if the reader of the audio closed the pipe.
     """
@@ -148,12 +148,12 @@ class SayRun:
         self.player: Any = None
         self.outputs: dict[str, Any] = {}  # "codes", "report", "audio"
 
-    def speak(self, synthesizer: Synthesizer, text: str) -> None:
+    def speak(self, synthesizer: Synthesizer, text: str | Iterator[str]) -> None:
         """Speak `text` into the outputs. Raises as `speak` of this module does."""
         speak_options = self._speak_options()
         with ExitStack() as stack:
             try:
-                self._open(text)
+                self._open(text if isinstance(text, str) else "")  # the outputs are opened before the text is known
                 started = time.perf_counter()
                 speech = synthesizer.speak(text, speak_options)
                 stack.callback(speech.close)

@@ -1,4 +1,4 @@
-"""The text that `say` speaks: from the argument, a file or standard input."""
+"""The text that `say` speaks: from the argument, a file or standard input, read whole or as it comes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import codecs
 import contextlib
 import os
 import re
+import select
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ...errors import InputError, UsageError
 
@@ -26,6 +28,7 @@ _AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".raw", ".pcm", ".m4a", ".aa
 _SHOWN_CHARACTERS = 200
 _LEAST_ZEROS = 0.4  # the least share of zero bytes in UTF-16 text of Latin letters
 _SAMPLE_CHARACTERS = 1 << 16
+_PIECE_BYTES = 4096  # read at a time from a text that is still coming
 
 
 def read_text(text: str | None, file: str | None) -> str | None:
@@ -51,6 +54,25 @@ def read_text(text: str | None, file: str | None) -> str | None:
         hint = "; give TEXT, or a file with -f" if text is None and file is None else ""
         raise UsageError(f"{name}: the text is empty{hint}")
     return result
+
+
+def read_live(file: str | None, limit: int | None = None) -> tuple[Iterator[str], bool]:
+    """Return the text of a file, a FIFO or stdin in pieces as they come, and whether a terminal is read line by line.
+
+    file: the option --file. `-` or None means stdin. limit: the most bytes; None: no limit. The text is UTF-8; a byte
+    order mark is removed. Raises UsageError if the file does not exist, InputError if it cannot be read. The iterator
+    raises them too, and UsageError after the text before bytes that are not UTF-8, or if there is no text.
+    """
+    if file is None or file == "-":
+        if sys.stdin is None:
+            raise UsageError(f"{_STDIN} is closed")
+        descriptor, name = sys.stdin.fileno(), _STDIN
+        return _pieces(name, lambda: descriptor, limit), os.isatty(descriptor)
+    with contextlib.suppress(OSError, ValueError):
+        if stat.S_ISFIFO(os.stat(file).st_mode):
+            return _pieces(file, lambda: _open_file(file), limit), False  # opening it waits for a writer
+    descriptor = _open_file(file)
+    return _pieces(file, lambda: descriptor, limit), os.isatty(descriptor)
 
 
 def single_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str | None:
@@ -97,9 +119,28 @@ def _check_argument(name: str, value: str) -> None:
 
 
 def _read_file(path: str) -> bytes:
+    with _explained(path), open(path, "rb") as opened:
+        return opened.read(LIMIT_BYTES + 1)
+
+
+def _open_file(path: str) -> int:
+    with _explained(path):
+        return os.open(path, os.O_RDONLY)
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn an error of opening or reading a file, or stdin, into UsageError or InputError."""
+    if path == _STDIN:
+        try:
+            yield
+        except IsADirectoryError:
+            raise UsageError(f"{_STDIN}: a directory, expected a text") from None
+        except OSError as error:
+            raise InputError(f"{_STDIN}: cannot be read: {error.strerror or error}") from None
+        return
     try:
-        with open(path, "rb") as opened:
-            return opened.read(LIMIT_BYTES + 1)
+        yield
     except IsADirectoryError:
         raise UsageError(f"--file {path}: a directory, expected a file of text") from None
     except (FileNotFoundError, NotADirectoryError):
@@ -112,12 +153,58 @@ def _read_file(path: str) -> bytes:
 
 
 def _read_stdin() -> bytes:
-    try:
+    with _explained(_STDIN):
         return sys.stdin.buffer.read(LIMIT_BYTES + 1)
-    except IsADirectoryError:
-        raise UsageError(f"{_STDIN}: a directory, expected a text") from None
-    except OSError as error:
-        raise InputError(f"{_STDIN}: cannot be read: {error.strerror or error}") from None
+
+
+def _read_some(descriptor: int) -> bytes:
+    """Wait for the next bytes; none at the end."""
+    while True:
+        try:
+            return os.read(descriptor, _PIECE_BYTES)
+        except BlockingIOError:  # another process made the pipe non-blocking
+            select.select([descriptor], [], [])
+
+
+def _pieces(name: str, open_it: Callable[[], int], limit: int | None) -> Iterator[str]:
+    """Yield the text of a descriptor in pieces; see `read_live`. open_it: returns the descriptor."""
+    from ...common import file_kinds
+
+    head, rest, offset, blank = b"", b"", 0, True
+    with _explained(name):
+        descriptor = open_it()
+    while True:
+        with _explained(name):
+            data = _read_some(descriptor)
+        if len(head) < file_kinds.HEAD_BYTES:
+            head += data[: file_kinds.HEAD_BYTES - len(head)]
+            if why := file_kinds.why_not_text(head, _shown(name, head)):
+                raise UsageError(f"{name}: {why}")
+        text, rest, fault = _decode_piece(rest + data, not data)
+        offset += len(text.encode())
+        text = text.removeprefix("\ufeff") if blank else text
+        blank = blank and not text.strip()
+        if text:
+            yield text
+        if fault is not None:
+            raise _not_utf8(name, _shown(name, head), fault, offset)
+        if limit is not None and offset > limit:
+            raise UsageError(f"{name}: more than {limit:,} bytes of text, the limit")
+        if not data:
+            break
+    if blank:
+        raise UsageError(f"{name}: the text is empty")
+
+
+def _decode_piece(data: bytes, final: bool) -> tuple[str, bytes, int | None]:
+    """Decode UTF-8: (text, bytes of a character that is not complete, the first byte that is no text or None)."""
+    end = data.find(0)
+    piece = data if end < 0 else data[:end]
+    try:
+        text, used = codecs.utf_8_decode(piece, "strict", final or end >= 0)
+    except UnicodeDecodeError as error:
+        return data[: error.start].decode(), b"", data[error.start]
+    return text, data[used:], None if end < 0 else 0
 
 
 def decode(name: str, data: bytes) -> str:
@@ -125,7 +212,7 @@ def decode(name: str, data: bytes) -> str:
 
     name: the file's name, for messages.
     """
-    shown = "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
+    shown = _shown(name, data)
     from ...common import file_kinds
 
     if why := file_kinds.why_not_text(data[: file_kinds.HEAD_BYTES], shown):
@@ -134,7 +221,7 @@ def decode(name: str, data: bytes) -> str:
         raise UsageError(f"{name}: more than {LIMIT_BYTES:,} bytes of text, the limit")
     encoding = _find_encoding(data)
     if encoding is None:
-        raise UsageError(f"{name}: binary data (a zero byte at offset {data.index(0)}), expected a text in UTF-8")
+        raise _not_utf8(name, shown, 0, data.index(0))
     try:
         return _lines(data.decode(encoding))
     except UnicodeDecodeError as error:
@@ -142,11 +229,22 @@ def decode(name: str, data: bytes) -> str:
             return text
         if encoding != "utf-8-sig":
             raise UsageError(f"{name}: not valid {encoding.upper()} at offset {error.start}") from None
-        from ...common import file_kinds
+        raise _not_utf8(name, shown, error.object[error.start], error.start) from None
 
-        found, other = error.object[error.start], file_kinds.shell_quote(shown)
-        hint = f"; if it is Latin-1: iconv -f CP1252 -t UTF-8 {other} | qwen3tts say"
-        raise UsageError(f"{name}: not valid UTF-8: byte 0x{found:02X} at offset {error.start}{hint}") from None
+
+def _shown(name: str, data: bytes) -> str:
+    """The name of a file in the commands of hints. data: its first bytes."""
+    return "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
+
+
+def _not_utf8(name: str, shown: str, byte: int, offset: int) -> UsageError:
+    """The error for a byte that is no text. shown: see `_shown`."""
+    if byte == 0:
+        return UsageError(f"{name}: binary data (a zero byte at offset {offset}), expected a text in UTF-8")
+    from ...common import file_kinds
+
+    hint = f"; if it is Latin-1: iconv -f CP1252 -t UTF-8 {file_kinds.shell_quote(shown)} | qwen3tts say"
+    return UsageError(f"{name}: not valid UTF-8: byte 0x{byte:02X} at offset {offset}{hint}")
 
 
 def _decode_unmarked_utf16(data: bytes) -> str | None:
