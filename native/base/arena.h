@@ -22,6 +22,14 @@ void *q3t_carve(q3t_arena *a, size_t count, size_t bytes);
  * failure. */
 q3t_status q3t_arena_reserve(q3t_arena *a);
 void q3t_arena_free(q3t_arena *a);
+/* Allocate `bytes` bytes of zeros on a 64-byte boundary. Returns NULL on failure. */
+void *q3t_zeros(size_t bytes);
+/* As q3t_zeros, for memory that is read at many places: in huge pages where the system has them. */
+void *q3t_huge_zeros(size_t bytes);
+/* Free memory of q3t_zeros or q3t_huge_zeros; takes NULL. */
+void q3t_zeros_free(void *memory);
+/* Returns how many bytes q3t_zeros or q3t_huge_zeros, or q3t_arena_reserve after so many bytes were carved, asks the C library for. */
+size_t q3t_zeros_bytes(size_t bytes);
 /* *out = a * b; returns Q3T_E_SIZE if that overflows. */
 q3t_status q3t_mul(size_t a, size_t b, size_t *out);
 #endif

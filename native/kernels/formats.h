@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 enum { Q3T_BLOCK = 32,     /* rows in one block of INT8 or INT4 weights; outputs in one panel of convolution weights */
-       Q3T_KEYS = 16 };    /* positions in one block of the key cache */
+       Q3T_KEYS = 16 };    /* positions of a key group: their keys are stored dimension by dimension */
 
 /* Formats of a matrix. A matrix W has the shape (rows, k); the product y = W x of W and a column x (k,) is y (rows,). */
 typedef enum q3t_format { Q3T_FORMAT_F32, Q3T_FORMAT_BF16, Q3T_FORMAT_INT8, Q3T_FORMAT_INT4, Q3T_FORMAT_CODED } q3t_format;

@@ -74,15 +74,14 @@ static inline int32_t q3t_toom_tiles(int32_t rows, int32_t dilation) {
  * replaces element a of the first half and b of the second half by a cos - b sin and b cos + a sin. cos, sin: (head_dim / 2,). */
 #define Q3T_HEAD_ROPE(name) void name(float *x, const float *w, const float *cos, const float *sin, int32_t head_dim, float eps)
 /* Attention of one position to the cached positions [first, first + count) of one KV head: out = softmax(scale * q k^T) v. q and
- * out: (heads, head_dim), the query heads that share the KV head. Element d of the key of position p is
- * k[(p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS]; whole blocks of Q3T_KEYS positions must be readable. Element d of the
- * value of position p is v[p * head_dim + d]. scores: scratch of heads * (count + 2 * Q3T_KEYS) floats. */
-#define Q3T_ATTEND_OVER(type, name) \
-    void name(float *out, const float *q, const type *k, const type *v, int32_t heads, int32_t head_dim, int32_t first, \
-              int32_t count, float scale, float *scores)
-#define Q3T_ATTEND(name) Q3T_ATTEND_OVER(float, name)
-/* As Q3T_ATTEND, for keys and values in bf16; gives the bits that `attend` gives for the same keys and values as floats. */
-#define Q3T_ATTEND_BF16(name) Q3T_ATTEND_OVER(uint16_t, name)
+ * out: (heads, head_dim), the query heads that share the KV head. blocks[i]: the memory of the positions [i * block, (i + 1) *
+ * block), where block is a multiple of Q3T_KEYS. At element `at` of this memory are the keys of the head, (block / Q3T_KEYS,
+ * head_dim, Q3T_KEYS), then its values, (block, head_dim); all of them must be readable. attend: the elements are floats;
+ * attend_bf16: bf16, and the result has the bits that `attend` gives for the same numbers. The blocks do not change the result.
+ * scores: scratch of heads * (count + 2 * Q3T_KEYS) floats. */
+#define Q3T_ATTEND(name) \
+    void name(float *out, const float *q, const void *const *blocks, size_t at, int32_t block, int32_t heads, int32_t head_dim, \
+              int32_t first, int32_t count, float scale, float *scores)
 /* y = silu(gate) * up; y may be gate. */
 #define Q3T_SILU_MUL(name) void name(float *y, const float *gate, const float *up, int32_t n)
 /* x = silu(x). */
@@ -117,7 +116,7 @@ static inline int32_t q3t_toom_tiles(int32_t rows, int32_t dilation) {
     X(prepare_int8, PREPARE) X(linear_int8, LINEAR) X(prepare_int4, PREPARE) X(linear_int4, LINEAR) \
     X(linear_coded, LINEAR) X(conv, CONV) X(toom_in, TOOM_IN) X(toom_out, TOOM_OUT) X(depthwise, DEPTHWISE) \
     X(rmsnorm, RMSNORM) X(layernorm, LAYERNORM) X(head_rope, HEAD_ROPE) X(attend, ATTEND) \
-    X(attend_bf16, ATTEND_BF16) X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(elu, ELU) X(snake, SNAKE) \
+    X(attend_bf16, ATTEND) X(silu_mul, SILU_MUL) X(silu, SILU) X(gelu, GELU) X(elu, ELU) X(snake, SNAKE) \
     X(add, ADD) X(add_scaled, ADD_SCALED) X(add_bf16, ADD_BF16) X(exp_sum, EXP_SUM) X(max, MAX) X(finite, FINITE) \
     X(clamp, CLAMP) X(sweep, SWEEP)
 

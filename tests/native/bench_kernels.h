@@ -65,20 +65,24 @@ static void bench_conv(const q3t_kernels *k, int32_t in, int32_t out, int32_t ta
     free(w), free(bias), free(x), free(y);
 }
 
+/* Attention to `count` positions, which lie in blocks of 64. */
 static void bench_attend(const q3t_kernels *k, int32_t heads, int32_t head_dim, int32_t count) {
-    size_t cache = (size_t)(count + Q3T_KEYS) * head_dim;
+    enum { BLOCK = 64, BLOCKS = 64 };
+    const void *blocks[BLOCKS];
+    const int32_t n = (count + BLOCK - 1) / BLOCK;
     float *q = bench_buffer((size_t)heads * head_dim * 4), *out = bench_buffer((size_t)heads * head_dim * 4);
-    float *keys = bench_buffer(cache * 4), *values = bench_buffer(cache * 4);
+    char *cache = bench_buffer((size_t)n * 2 * BLOCK * head_dim * 4);
     float *scores = bench_buffer((size_t)heads * (count + 2 * Q3T_KEYS) * 4);
     double best;
     char what[80];
-    BENCH_BEST(best, k->attend(out, q, keys, values, heads, head_dim, 0, count, 0.1f, scores));
+    for (int32_t i = 0; i < n; i++) blocks[i] = cache + (size_t)i * 2 * BLOCK * head_dim * 4;
+    BENCH_BEST(best, k->attend(out, q, blocks, 0, BLOCK, heads, head_dim, 0, count, 0.1f, scores));
     snprintf(what, sizeof what, "attend %d heads of %d, %d keys", heads, head_dim, count);
     bench_line(k->attend_isa, what, best, 4.0 * heads * head_dim * count, 8.0 * head_dim * count);
-    BENCH_BEST(best, k->attend_bf16(out, q, (uint16_t *)keys, (uint16_t *)values, heads, head_dim, 0, count, 0.1f, scores));
+    BENCH_BEST(best, k->attend_bf16(out, q, blocks, 0, BLOCK, heads, head_dim, 0, count, 0.1f, scores));
     snprintf(what, sizeof what, "attend_bf16 %d heads of %d, %d keys", heads, head_dim, count);
     bench_line(k->attend_bf16_isa, what, best, 4.0 * heads * head_dim * count, 4.0 * head_dim * count);
-    free(q), free(out), free(keys), free(values), free(scores);
+    free(q), free(out), free(cache), free(scores);
 }
 
 /* Measure the other kernels on N floats in 16 rows; counts one operation for each element. */
@@ -137,7 +141,7 @@ static void bench(const q3t_kernels *k) {
     bench_conv(k, 96, 96, 7, 3, slow ? 10 : 480, 0);
     bench_conv(k, 96, 96, 1, 1, slow ? 10 : 480, 0);
     bench_conv(k, 96, 1, 7, 1, slow ? 10 : 480, 0);
-    bench_attend(k, 2, 128, 200);
+    for (int32_t count = 256; count <= 4096; count *= 4) bench_attend(k, 2, 128, count);
     bench_attend(k, 1, 64, 72);
     bench_rows(k);
 }

@@ -158,18 +158,43 @@ typedef struct attend_case {
     float size;  /* factor that queries or keys are multiplied by */
 } attend_case;
 
-/* Store keys and values (count, head_dim) at the positions [first, first + count) of a cache k, v; other elements become NaN. */
-static void fill_cache(float *k, float *v, const float *keys, const float *values, const attend_case *c, int32_t first) {
-    const int32_t dim = c->head_dim, end = (first + c->count + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS;
-    for (size_t i = 0; i < (size_t)end * dim; i++) k[i] = NAN;
-    for (size_t i = 0; i < (size_t)(first + c->count) * dim; i++) v[i] = NAN;
-    for (int32_t j = 0; j < c->count; j++)
-        for (int32_t d = 0; d < dim; d++) {
-            const int32_t p = first + j;
-            k[((size_t)p / Q3T_KEYS * dim + d) * Q3T_KEYS + p % Q3T_KEYS] = keys[(size_t)j * dim + d];
-            v[(size_t)p * dim + d] = values[(size_t)j * dim + d];
-        }
+/* A KV cache of two heads, of which the second is used: the arguments of Q3T_ATTEND. */
+typedef struct cache {
+    const void *blocks[32];
+    int32_t block;
+    size_t at;
+} cache;
+
+static void put(void *memory, size_t at, float x, int bf16) {
+    if (bf16) ((uint16_t *)memory)[at] = q3t_narrow(x);
+    else ((float *)memory)[at] = x;
 }
+
+/* Make a cache with keys and values (count, head_dim) at the positions [first, first + count), in blocks of `block` positions, or in
+ * one block if `block` is 0. Other elements are NaN. */
+static cache fill_cache(const float *keys, const float *values, const attend_case *c, int32_t first, int32_t block, int bf16) {
+    const int32_t dim = c->head_dim, end = first + c->count;
+    cache made = {.block = block ? block : (end + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS};
+    const size_t head = 2 * (size_t)made.block * dim;
+    made.at = head;
+    for (int32_t b = 0; b * made.block < end; b++) {
+        void *memory = guarded(2 * head * (bf16 ? 2 : 4));
+        made.blocks[b] = memory;
+        for (size_t i = 0; i < 2 * head; i++) put(memory, i, NAN, bf16);
+        for (int32_t in = 0; in < made.block; in++) {
+            const int32_t j = b * made.block + in - first;
+            if (j < 0 || j >= c->count) continue;
+            for (int32_t d = 0; d < dim; d++) {
+                put(memory, head + ((size_t)in / Q3T_KEYS * dim + d) * Q3T_KEYS + in % Q3T_KEYS, keys[(size_t)j * dim + d], bf16);
+                put(memory, head + ((size_t)made.block + in) * dim + d, values[(size_t)j * dim + d], bf16);
+            }
+        }
+    }
+    return made;
+}
+
+/* A random number of positions of a block. */
+static int32_t some_block(void) { return Q3T_KEYS * (1 + below(6)); }
 
 /* Returns the largest allowed error of an output. The error of a score is head_dim + 4 roundings of its terms; it multiplies the
  * weight of its position in the softmax by a factor. Each of the `count` positions adds one rounding to the sums. */
@@ -189,54 +214,55 @@ static double attend_tolerance(const attend_case *c, const float *q, const float
 static void check_attend_case(const q3t_kernels *k, const q3t_kernels *scalar, const attend_case *c, const char *isa) {
     const int32_t dim = c->head_dim, all = c->heads * dim, shift = 1 + below(40);
     const size_t held = (size_t)c->count * dim, room = (size_t)c->heads * (c->count + 2 * Q3T_KEYS);
-    const size_t blocks = (size_t)(c->first + c->count + Q3T_KEYS - 1) / Q3T_KEYS;
-    const size_t more = (size_t)(c->first + shift + c->count + Q3T_KEYS - 1) / Q3T_KEYS;
     float *q = guarded_floats(all), *keys = guarded_floats(held), *values = guarded_floats(held), *scores = guarded_floats(room);
-    float *k1 = guarded_floats(blocks * Q3T_KEYS * dim), *v1 = guarded_floats((size_t)(c->first + c->count) * dim);
-    float *k2 = guarded_floats(more * Q3T_KEYS * dim), *v2 = guarded_floats((size_t)(c->first + shift + c->count) * dim);
     float *want = guarded_floats(all), *got = guarded_floats(all), *other = guarded_floats(all);
     const float scale = 1 / sqrtf((float)dim);
     int ok = 1;
     snprintf(check.what, sizeof check.what, "%s attend %d heads of %d, keys %d + %d, size %g", isa, c->heads, dim, c->first, c->count, c->size);
     numbers(q, all, ORDINARY), numbers(keys, held, ORDINARY), numbers(values, held, ORDINARY);
     for (int32_t i = 0; i < all; i++) q[i] *= c->size;
-    fill_cache(k1, v1, keys, values, c, c->first), fill_cache(k2, v2, keys, values, c, c->first + shift);
-    scalar->attend(want, q, k1, v1, c->heads, dim, c->first, c->count, scale, scores);
+    const cache one = fill_cache(keys, values, c, c->first, 0, 0), many = fill_cache(keys, values, c, c->first, some_block(), 0);
+    const cache later = fill_cache(keys, values, c, c->first + shift, some_block(), 0);
+    scalar->attend(want, q, one.blocks, one.at, one.block, c->heads, dim, c->first, c->count, scale, scores);
     unwrite(got, all), unwrite(scores, room);
-    k->attend(got, q, k1, v1, c->heads, dim, c->first, c->count, scale, scores);
+    k->attend(got, q, one.blocks, one.at, one.block, c->heads, dim, c->first, c->count, scale, scores);
     for (int32_t h = 0; h < c->heads; h++) {
         double tolerance = attend_tolerance(c, q + h * dim, keys, values, scale);
         for (int32_t d = h * dim; d < (h + 1) * dim; d++) ok &= close_to(got[d], want[d], tolerance) && !is_unwritten(got[d]);
     }
     expect(ok, "differs from scalar");
-    k->attend(other, q, k2, v2, c->heads, dim, c->first + shift, c->count, scale, scores);
+    k->attend(other, q, many.blocks, many.at, many.block, c->heads, dim, c->first, c->count, scale, scores);
+    expect(same(got, other, all), "depends on the blocks");
+    k->attend(other, q, later.blocks, later.at, later.block, c->heads, dim, c->first + shift, c->count, scale, scores);
     expect(same(got, other, all), "depends on the positions of the keys");
-    for (int32_t h = 0; h < c->heads; h++) k->attend(other + h * dim, q + h * dim, k1, v1, 1, dim, c->first, c->count, scale, scores);
+    for (int32_t h = 0; h < c->heads; h++)
+        k->attend(other + h * dim, q + h * dim, one.blocks, one.at, one.block, 1, dim, c->first, c->count, scale, scores);
     expect(same(got, other, all), "a head depends on the others");
     keys[below(c->count) * dim + below(dim)] = NAN;
-    fill_cache(k1, v1, keys, values, c, c->first);
-    k->attend(got, q, k1, v1, c->heads, dim, c->first, c->count, scale, scores);
+    const cache bad = fill_cache(keys, values, c, c->first, some_block(), 0);
+    k->attend(got, q, bad.blocks, bad.at, bad.block, c->heads, dim, c->first, c->count, scale, scores);
     expect(!k->finite(got, all), "a NaN among the keys is lost");
     check_release(0);
 }
 
 /* attend_bf16 must give the bits that attend gives for the same keys and values as floats. */
 static void check_attend_bf16_case(const q3t_kernels *k, const attend_case *c, const char *isa) {
-    const int32_t dim = c->head_dim, all = c->heads * dim, end = c->first + c->count;
-    const size_t items = (size_t)(end + Q3T_KEYS - 1) / Q3T_KEYS * Q3T_KEYS * dim, rows = (size_t)end * dim;
-    uint16_t *k1 = guarded(items * 2), *v1 = guarded(rows * 2);
-    float *q = guarded_floats(all), *k2 = guarded_floats(items), *v2 = guarded_floats(rows);
+    const int32_t dim = c->head_dim, all = c->heads * dim;
+    const size_t held = (size_t)c->count * dim;
+    float *q = guarded_floats(all), *keys = guarded_floats(held), *values = guarded_floats(held);
     float *got = guarded_floats(all), *want = guarded_floats(all), *scores = guarded_floats((size_t)c->heads * (c->count + 2 * Q3T_KEYS));
     snprintf(check.what, sizeof check.what, "%s attend_bf16 %d heads of %d, keys %d + %d", isa, c->heads, dim, c->first, c->count);
     numbers(q, all, ORDINARY);
-    for (size_t i = 0; i < items; i++) k2[i] = q3t_widen(k1[i] = q3t_narrow(c->size * number(ORDINARY)));
-    for (size_t i = 0; i < rows; i++) v2[i] = q3t_widen(v1[i] = q3t_narrow(number(ORDINARY)));
-    k->attend(want, q, k2, v2, c->heads, dim, c->first, c->count, 0.1f, scores);
+    for (size_t i = 0; i < held; i++) keys[i] = q3t_widen(q3t_narrow(c->size * number(ORDINARY)));
+    for (size_t i = 0; i < held; i++) values[i] = q3t_widen(q3t_narrow(number(ORDINARY)));
+    const cache wide = fill_cache(keys, values, c, c->first, 0, 0), narrow = fill_cache(keys, values, c, c->first, some_block(), 1);
+    k->attend(want, q, wide.blocks, wide.at, wide.block, c->heads, dim, c->first, c->count, 0.1f, scores);
     unwrite(got, all);
-    k->attend_bf16(got, q, k1, v1, c->heads, dim, c->first, c->count, 0.1f, scores);
+    k->attend_bf16(got, q, narrow.blocks, narrow.at, narrow.block, c->heads, dim, c->first, c->count, 0.1f, scores);
     expect(same(got, want, all), "differs from attend of the same numbers");
-    v1[rows - 1] = q3t_narrow(NAN);
-    k->attend_bf16(got, q, k1, v1, c->heads, dim, c->first, c->count, 0.1f, scores);
+    values[held - 1] = NAN;
+    const cache bad = fill_cache(keys, values, c, c->first, some_block(), 1);
+    k->attend_bf16(got, q, bad.blocks, bad.at, bad.block, c->heads, dim, c->first, c->count, 0.1f, scores);
     expect(!k->finite(got, all), "a NaN among the values is lost");
     check_release(0);
 }

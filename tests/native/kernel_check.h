@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { REGIONS = 16, REGION_BYTES = 4 << 20, CANARY_BYTES = 256, CANARY = 0xa5 };
+enum { REGIONS = 64, REGION_BYTES = 4 << 20, CANARY_BYTES = 256, CANARY = 0xa5 };
 
 static struct {
     unsigned char *end[REGIONS], *data[REGIONS];

@@ -131,16 +131,25 @@ static double cache_value(const void *p, size_t i, int bf16) {
     return (double)(bf16 ? q3t_widen(((const uint16_t *)p)[i]) : ((const float *)p)[i]);
 }
 
-static void attend_over(float *out, const float *q, const void *k, const void *v, int bf16, int32_t heads, int32_t head_dim,
-                      int32_t first, int32_t count, float scale, float *scores) {
+/* A position of a cache: its block and its number in the block. */
+typedef struct place {
+    int32_t index, in;
+} place;
+
+static place next_place(place p, int32_t block) { return p.in + 1 < block ? (place){p.index, p.in + 1} : (place){p.index + 1, 0}; }
+
+static void attend_over(float *out, const float *q, const void *const *blocks, size_t at, int32_t block, int bf16, int32_t heads,
+                        int32_t head_dim, int32_t first, int32_t count, float scale, float *scores) {
+    const place begin = {first / block, first % block};
     for (int32_t h = 0; h < heads; h++) {
         float largest = -INFINITY;
         double sum = 0;
-        for (int32_t j = 0; j < count; j++) {
-            size_t p = (size_t)first + j;
+        place p = begin;
+        for (int32_t j = 0; j < count; j++, p = next_place(p, block)) {
+            const size_t key = at + (size_t)(p.in / Q3T_KEYS) * head_dim * Q3T_KEYS + p.in % Q3T_KEYS;
             double dot = 0;
             for (int32_t d = 0; d < head_dim; d++)
-                dot += q[h * head_dim + d] * cache_value(k, (p / Q3T_KEYS * head_dim + d) * Q3T_KEYS + p % Q3T_KEYS, bf16);
+                dot += q[h * head_dim + d] * cache_value(blocks[p.index], key + (size_t)d * Q3T_KEYS, bf16);
             scores[j] = (float)dot * scale;
             largest = scores[j] > largest ? scores[j] : largest;
         }
@@ -150,15 +159,17 @@ static void attend_over(float *out, const float *q, const void *k, const void *v
         }
         for (int32_t d = 0; d < head_dim; d++) {
             double mixed = 0;
-            for (int32_t j = 0; j < count; j++) mixed += scores[j] * cache_value(v, ((size_t)first + j) * head_dim + d, bf16);
+            p = begin;
+            for (int32_t j = 0; j < count; j++, p = next_place(p, block))
+                mixed += scores[j] * cache_value(blocks[p.index], at + ((size_t)block + p.in) * head_dim + d, bf16);
             out[h * head_dim + d] = (float)(mixed / sum);
         }
     }
 }
 
-static Q3T_ATTEND(attend) { attend_over(out, q, k, v, 0, heads, head_dim, first, count, scale, scores); }
+static Q3T_ATTEND(attend) { attend_over(out, q, blocks, at, block, 0, heads, head_dim, first, count, scale, scores); }
 
-static Q3T_ATTEND_BF16(attend_bf16) { attend_over(out, q, k, v, 1, heads, head_dim, first, count, scale, scores); }
+static Q3T_ATTEND(attend_bf16) { attend_over(out, q, blocks, at, block, 1, heads, head_dim, first, count, scale, scores); }
 
 static Q3T_SILU_MUL(silu_mul) {
     for (int32_t i = 0; i < n; i++) y[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
