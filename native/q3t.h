@@ -32,7 +32,8 @@ typedef enum q3t_status {
     Q3T_E_PREDICTOR_NONFINITE = 8, /* NaN or infinity in the code predictor's logits */
     Q3T_E_CODEC_NONFINITE = 9,   /* NaN or infinity in the decoded samples */
     Q3T_E_ENCODER_NONFINITE = 10, /* NaN or infinity in the output of an encoder */
-    Q3T_E_STOPPED = 11           /* stopped by another thread */
+    Q3T_E_STOPPED = 11,          /* stopped by another thread */
+    Q3T_E_CACHE_ROOM = 12        /* q3t_session_reserve did not make room for the positions of the next step */
 } q3t_status;
 
 typedef enum q3t_dtype {
@@ -259,6 +260,15 @@ int64_t q3t_model_projections(const q3t_model *model);
 q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, q3t_session **session);
 /* Stops the decoder thread, if there is one, at the end of its chunk, and frees the session. */
 void q3t_session_close(q3t_session *session);
+/* Make room in the talker's KV cache for the next `positions` positions, as many of them as the session can ever use. An opened
+ * session has none. A step uses one position for each prompt row that it takes in, at most its budget, and then one for each frame.
+ * Memory is allocated in blocks, which stay until the session is closed. Q3T_E_MEMORY, Q3T_E_SIZE: the session is as before, except
+ * for room that was got, and the call may be repeated. A session that has stopped or failed gets no room. */
+q3t_status q3t_session_reserve(q3t_session *session, int32_t positions);
+/* *bytes: out, the bytes that a session takes at most, as long as it has got no room beyond its first `positions` positions; the
+ * stack of a decoder thread is not counted. Of the parameters these are read: rows, trailing, open_text, reference_frames,
+ * max_frames, min_frames, forced_frames, chunk_frames, pipeline, and whether `speaker` is NULL. */
+q3t_status q3t_session_bytes(const q3t_model *model, const q3t_session_params *params, int32_t positions, size_t *bytes);
 
 /* Append n >= 0 trailing ids, each 0 .. text_vocab - 1, to a session with open_text 1; last 1: no more will come. A text ends with
  * the id tts_eos, which the caller appends like the others. Returns Q3T_E_ARGUMENT, and nothing changes, after the last id, or if
@@ -272,7 +282,11 @@ q3t_status q3t_session_append(q3t_session *session, const int32_t *ids, int32_t 
  * reference frames of a cloned voice count as the prompt rows that take about as long; a step takes in a few reference frames even
  * if the prompts leave no budget. No output depends on `rows`.
  * status: out, (n,), the q3t_status of each session; it is Q3T_E_ARGUMENT for a session that is NULL, belongs to another model or is
- * listed twice. The call returns Q3T_OK even if sessions failed; it returns an error only if another argument is wrong. */
+ * listed twice. It is Q3T_E_CACHE_ROOM for a session that is left out of the step, unchanged, because its KV cache has no room for
+ * the positions that the step would use: the rows that are left of its prompt, at most those that the budget leaves for it, or one
+ * position if it generates. q3t_session_reserve makes room. The budget of such a session goes to the others.
+ * The call returns Q3T_OK even if sessions failed; it returns an error only if another argument is wrong. It allocates no memory,
+ * except for prefixes that it adds to the model's cache. */
 q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t rows, int32_t *status);
 
 /* Copy up to `capacity` decoded samples to samples. *count: out, the number of samples copied. wait 1: if the session has a

@@ -15,6 +15,7 @@ const char *q3t_status_text(q3t_status status) {
         [Q3T_E_CODEC_NONFINITE] = "the speech decoder's samples are not finite",
         [Q3T_E_ENCODER_NONFINITE] = "the output of the encoder is not finite",
         [Q3T_E_STOPPED] = "stopped by another thread",
+        [Q3T_E_CACHE_ROOM] = "the KV cache has no room for the next position",
     };
     if ((unsigned)status >= sizeof text / sizeof *text) return "unknown status";
     return text[status];

@@ -31,10 +31,14 @@ q3t_status q3t_codec_packed_bytes(const q3t_config *config, size_t *bytes);
 /* Make the state of a stream before its first frame. Returns Q3T_E_SIZE or Q3T_E_MEMORY on failure. */
 q3t_status q3t_codec_state_open(const q3t_codec *codec, q3t_codec_state **state);
 void q3t_codec_state_close(q3t_codec_state *state);
+/* Bytes that q3t_codec_state_open allocates. */
+size_t q3t_codec_state_bytes(const q3t_codec *codec);
 /* Make scratch to decode up to `frames` frames of all streams at a time, 1 .. Q3T_CODEC_BATCH_FRAMES. Only one call at a time
  * may use it. Returns Q3T_E_ARGUMENT, Q3T_E_SIZE or Q3T_E_MEMORY on failure. */
 q3t_status q3t_codec_work_open(const q3t_codec *codec, int32_t frames, q3t_codec_work **work);
 void q3t_codec_work_close(q3t_codec_work *work);
+/* Bytes that q3t_codec_work_open allocates. */
+size_t q3t_codec_work_bytes(const q3t_codec *codec, int32_t frames);
 
 typedef struct q3t_codec_call {
     q3t_codec_state *state;

@@ -51,6 +51,12 @@ void q3t_codec_state_close(q3t_codec_state *s) {
     free(s);
 }
 
+size_t q3t_codec_state_bytes(const q3t_codec *c) {
+    q3t_codec_state s = {0};
+    carve_state(c, &s);
+    return sizeof s + q3t_zeros_bytes(s.arena.used);
+}
+
 /* ------------------------------------------------------------ scratch */
 static float *carve_rows(q3t_codec_work *w, int32_t rows, int32_t channels) {
     return q3t_carve(&w->arena, (size_t)rows, (size_t)channels * sizeof(float));
@@ -133,6 +139,12 @@ q3t_status q3t_codec_work_open(const q3t_codec *c, int32_t frames, q3t_codec_wor
     carve_work(c, w);
     *work = w;
     return Q3T_OK;
+}
+
+size_t q3t_codec_work_bytes(const q3t_codec *c, int32_t frames) {
+    q3t_codec_work w = {.frames = frames};
+    carve_work(c, &w);
+    return sizeof w + q3t_zeros_bytes(w.arena.used);
 }
 
 void q3t_codec_work_close(q3t_codec_work *w) {

@@ -46,6 +46,10 @@ void q3t_transformer_carve_cache(const q3t_transformer *t, q3t_kv_cache *cache, 
     q3t_kv_carve(cache, a, t->kv_format, cache_heads(t), t->c.head_dim, positions);
 }
 
+void q3t_transformer_carve_table(const q3t_transformer *t, q3t_kv_cache *cache, q3t_arena *a, int32_t positions) {
+    q3t_kv_carve_table(cache, a, t->kv_format, cache_heads(t), t->c.head_dim, positions);
+}
+
 void q3t_add_row(const q3t_kernels *k, const q3t_tensor *table, int32_t row, float *y) {
     int32_t n = (int32_t)table->shape[1];
     size_t at = (size_t)row * (size_t)n;

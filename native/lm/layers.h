@@ -47,8 +47,10 @@ void q3t_workspace_carve(q3t_workspace *w, q3t_arena *a, const q3t_transformer_c
                          int32_t max_k, int32_t max_context, int32_t threads);
 /* Returns the bytes of the keys and values of one position in all layers. */
 size_t q3t_transformer_position_bytes(const q3t_transformer *t);
-/* Carve the KV cache of one sequence of `positions` positions, for all layers. */
+/* Carve the KV cache of one sequence of `positions` positions, for all layers, in one block. */
 void q3t_transformer_carve_cache(const q3t_transformer *t, q3t_kv_cache *cache, q3t_arena *a, int32_t positions);
+/* Carve the table of the KV cache of one sequence of up to `positions` positions, for all layers. */
+void q3t_transformer_carve_table(const q3t_transformer *t, q3t_kv_cache *cache, q3t_arena *a, int32_t positions);
 
 /* Run all layers on x (cols, hidden), in place, and store the keys and values of each column in its cache. The final norm is not
  * applied. columns: (cols,). shared: 1 if several columns may belong to one sequence; then all keys and values of a layer are

@@ -87,10 +87,13 @@ static int same_prefix(const q3t_talker *t, const q3t_prefix *e, const q3t_promp
     return !e->speaker || memcmp(e->speaker, p->speaker, (size_t)t->t.c.hidden * sizeof(float)) == 0;
 }
 
-static q3t_prefix *find_prefix(q3t_talker *t, const q3t_prompt *p) {
+/* Returns the longest cached prefix of a prompt, of at most `rows` rows; NULL: there is none. */
+static q3t_prefix *find_prefix(q3t_talker *t, const q3t_prompt *p, int32_t rows) {
     q3t_prefix *best = NULL;
-    for (int i = 0; i < Q3T_PREFIXES; i++)
-        if (same_prefix(t, &t->prefixes[i], p) && (!best || t->prefixes[i].rows > best->rows)) best = &t->prefixes[i];
+    for (int i = 0; i < Q3T_PREFIXES; i++) {
+        q3t_prefix *e = &t->prefixes[i];
+        if (e->rows <= rows && same_prefix(t, e, p) && (!best || e->rows > best->rows)) best = e;
+    }
     return best;
 }
 
@@ -121,7 +124,7 @@ int q3t_talker_same_prefix(const q3t_talker *t, const q3t_prompt *a, const q3t_p
 }
 
 int32_t q3t_talker_load_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
-    q3t_prefix *e = find_prefix(t, p);
+    q3t_prefix *e = find_prefix(t, p, cache->capacity);
     if (!e) return 0;
     e->used = ++t->clock;
     q3t_kv_copy(&e->cache, cache, e->rows);
@@ -130,7 +133,7 @@ int32_t q3t_talker_load_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_
 
 void q3t_talker_keep_prefix(q3t_talker *t, const q3t_prompt *p, const q3t_kv_cache *cache) {
     int speaker;
-    q3t_prefix *e = find_prefix(t, p);
+    q3t_prefix *e = find_prefix(t, p, p->rows);
     if (!can_cache(p, &speaker) || (e && e->rows >= p->prefix_rows)) return;
     e = &t->prefixes[0];
     for (int i = 1; i < Q3T_PREFIXES; i++)

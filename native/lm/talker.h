@@ -60,8 +60,8 @@ void q3t_talker_codes(const q3t_talker *talker, const q3t_kernels *k, const int3
 /* Finish row `row` (hidden,) of a prompt, the talker's input: add its codec part to its text part, or set it to the codec part if
  * it has no text id. */
 void q3t_talker_embed(q3t_talker *talker, const q3t_kernels *k, const q3t_prompt *prompt, int32_t row, float *out);
-/* Copy the longest cached prefix of a prompt to the positions 0, 1, ... of its KV cache. Returns the number of its rows; 0: no
- * prefix of the prompt is cached. */
+/* Copy the longest cached prefix of a prompt that its KV cache has room for to the positions 0, 1, ... of this cache. Returns the
+ * number of its rows; 0: there is none. */
 int32_t q3t_talker_load_prefix(q3t_talker *talker, const q3t_prompt *prompt, const q3t_kv_cache *cache);
 /* Add the prefix of a prompt to the prefix cache. cache: the KV cache that holds all of its rows. If the prefix is cached already,
  * cannot be cached, or the memory cannot be allocated, nothing changes. */

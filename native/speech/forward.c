@@ -71,16 +71,18 @@ static int prefix_comes(const pass *p, const q3t_session *s) {
     return 0;
 }
 
-/* Add columns for the next prompt rows of s: at least one, at most `rows`. */
+/* Add columns for the next prompt rows of s, at most `rows`, and no more than its KV cache has room for: what other sessions leave
+ * of the budget is known only while the passes run. */
 static void add_prompt(pass *p, q3t_session *s, int32_t *rows) {
     size_t hidden = (size_t)p->m->config.talker.hidden;
     if (s->positions == 0) {
         if (prefix_comes(p, s)) return;
         s->cached_rows = s->positions = q3t_talker_load_prefix(&p->m->talker, &s->prompt, &s->cache);
-        want_text(p, p->m->config.tts_pad, s->pad);
     }
-    s->taken = q3t_min(q3t_min(s->prompt.rows - s->positions, Q3T_COLUMNS - p->cols), *rows);
+    s->taken = q3t_min(q3t_min(s->prompt.rows - s->positions, Q3T_COLUMNS - p->cols), q3t_min(*rows, q3t_session_room(s)));
+    if (s->taken == 0) return;
     *rows -= s->taken;
+    if (s->embedded == 0) want_text(p, p->m->config.tts_pad, s->pad);
     for (int32_t i = s->embedded; i < s->positions + s->taken; i++)
         if (s->prompt.text_ids[i] >= 0) want_text(p, s->prompt.text_ids[i], s->prompt_rows + (size_t)i * hidden);
     for (int32_t i = s->positions; i < s->positions + s->taken; i++) {

@@ -32,13 +32,19 @@ static int frames_ok(const q3t_config *c, const int32_t *codes, int32_t frames) 
     return ids_ok(codes, frames * c->code_groups, 0, c->code_vocab < c->vocab ? c->code_vocab : c->vocab);
 }
 
-static int params_ok(const q3t_config *c, const q3t_session_params *p) {
-    if (!q3t_in_range(p->rows, 1, c->max_positions) || !p->text_ids || !p->codec_ids || !q3t_in_range(p->prefix_rows, 0, p->rows)) return 0;
-    if (!q3t_in_range(p->open_text, 0, 1) || !q3t_in_range(p->trailing, 0, c->max_positions) || (p->trailing && !p->trailing_ids)) return 0;
-    if (!q3t_in_range(p->reference_frames, 0, c->max_positions) || (p->reference_frames && !p->reference_codes)) return 0;
+/* 1 if the parameters that say how much memory the session takes are in range. */
+static int sizes_ok(const q3t_config *c, const q3t_session_params *p) {
+    if (!q3t_in_range(p->rows, 1, c->max_positions) || !q3t_in_range(p->trailing, 0, c->max_positions)) return 0;
+    if (!q3t_in_range(p->open_text, 0, 1) || !q3t_in_range(p->reference_frames, 0, c->max_positions)) return 0;
     if (!q3t_in_range(p->max_frames, 1, c->max_positions - p->rows) || !q3t_in_range(p->min_frames, 0, p->max_frames)) return 0;
     if (!q3t_in_range(p->chunk_frames, 0, Q3T_CODEC_MAX_CHUNK) || !q3t_in_range(p->pipeline, 0, 1)) return 0;
-    if (!q3t_in_range(p->forced_frames, 0, p->max_frames) || (p->forced_frames && !p->forced_codes)) return 0;
+    return q3t_in_range(p->forced_frames, 0, p->max_frames);
+}
+
+static int params_ok(const q3t_config *c, const q3t_session_params *p) {
+    if (!sizes_ok(c, p) || !p->text_ids || !p->codec_ids || !q3t_in_range(p->prefix_rows, 0, p->rows)) return 0;
+    if ((p->trailing && !p->trailing_ids) || (p->reference_frames && !p->reference_codes)) return 0;
+    if (p->forced_frames && !p->forced_codes) return 0;
     return sampling_ok(&p->talker) && sampling_ok(&p->predictor) && ids_ok(p->text_ids, p->rows, -1, c->text_vocab) &&
            ids_ok(p->trailing_ids, p->trailing, 0, c->text_vocab) && codec_ids_ok(c, p) &&
            frames_ok(c, p->reference_codes, p->reference_frames) && frames_ok(c, p->forced_codes, p->forced_frames);
@@ -63,7 +69,7 @@ static void carve(q3t_session *s, q3t_arena *a, const q3t_session_params *p) {
     s->seen = q3t_carve(a, (size_t)c->vocab, 1);
     s->codes = q3t_carve(a, (size_t)p->reference_frames + (size_t)p->max_frames, (size_t)c->code_groups * sizeof(int32_t));
     s->forced = q3t_carve(a, (size_t)p->forced_frames, (size_t)c->code_groups * sizeof(int32_t));
-    q3t_transformer_carve_cache(&s->model->talker.t, &s->cache, a, p->rows + p->max_frames);
+    q3t_transformer_carve_table(&s->model->talker.t, &s->cache, a, p->rows + p->max_frames);
     q3t_transformer_carve_cache(&s->model->predictor.t, &s->predictor_cache, a, c->code_groups);
     q3t_session_decoder_carve(&s->decoder, a, p->chunk_frames, q3t_frame_samples(c));
 }
@@ -121,6 +127,7 @@ q3t_status q3t_session_open(q3t_model *model, const q3t_session_params *params, 
 void q3t_session_close(q3t_session *s) {
     if (!s) return;
     q3t_session_decoder_close(&s->decoder);
+    q3t_kv_free(&s->cache);
     q3t_arena_free(&s->arena);
     q3t_model_release(s->model);
     free(s);
@@ -133,6 +140,25 @@ q3t_status q3t_session_append(q3t_session *s, const int32_t *ids, int32_t n, int
     if (n > 0) copy(ids, n, s->trailing_ids + s->trailing);
     s->trailing += n;
     s->open = !last;
+    return Q3T_OK;
+}
+
+q3t_status q3t_session_reserve(q3t_session *s, int32_t positions) {
+    if (!s || positions < 0) return Q3T_E_ARGUMENT;
+    if (s->state != Q3T_RUNNING || s->status != Q3T_OK) return Q3T_OK;
+    int32_t left = s->prompt.rows + s->max_frames - s->positions;
+    return q3t_kv_grow(&s->cache, s->positions + q3t_min(positions, left));
+}
+
+q3t_status q3t_session_bytes(const q3t_model *m, const q3t_session_params *p, int32_t positions, size_t *bytes) {
+    if (!m || !p || !bytes || positions < 0 || !sizes_ok(&m->config, p)) return Q3T_E_ARGUMENT;
+    q3t_session s = {.model = (q3t_model *)(uintptr_t)m}; /* the measuring run of `carve` only reads the model */
+    q3t_arena arena = {0};
+    size_t blocks;
+    carve(&s, &arena, p);
+    if (arena.overflow) return Q3T_E_SIZE;
+    Q3T_TRY(q3t_kv_grow_bytes(&s.cache, q3t_min(positions, p->rows + p->max_frames), &blocks));
+    *bytes = sizeof s + q3t_zeros_bytes(arena.used) + blocks + q3t_session_decoder_bytes(m->codec, p->pipeline);
     return Q3T_OK;
 }
 

@@ -1,4 +1,4 @@
-/* speech/session.h - a session: the state of one utterance, in one arena. */
+/* speech/session.h - a session: the state of one utterance, in one arena and the blocks of its KV cache. */
 #ifndef Q3T_SESSION_H
 #define Q3T_SESSION_H
 #include "speech/model.h"
@@ -28,7 +28,7 @@ struct q3t_session {
     float *pad;                          /* (hidden,): the text part of the inputs after the last trailing id */
     q3t_sampling talker, predictor;
     uint64_t seed, key;
-    q3t_kv_cache cache, predictor_cache;
+    q3t_kv_cache cache, predictor_cache; /* of the talker, which grows; of the code predictor */
     float *hidden, *input;               /* (hidden,): the talker's last output; the codec part of its next input */
     float *logits, *scores;              /* (vocab,); (5, vocab): the scores, a copy of them, and scratch of q3t_choose */
     int32_t *order;                      /* (vocab,): scratch of q3t_choose */
@@ -61,4 +61,7 @@ static inline const int32_t *q3t_session_forced(const q3t_session *s, int32_t fr
 static inline int q3t_session_needs_text(const q3t_session *s) {
     return s->state == Q3T_RUNNING && s->open && s->frames > s->trailing;
 }
+
+/* The positions that the KV cache has room for, after those in use. */
+static inline int32_t q3t_session_room(const q3t_session *s) { return s->cache.capacity - s->positions; }
 #endif

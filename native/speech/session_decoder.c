@@ -172,6 +172,10 @@ q3t_status q3t_session_decoder_open(q3t_session_decoder *d) {
     return d->started ? Q3T_OK : Q3T_E_THREAD;
 }
 
+size_t q3t_session_decoder_bytes(const q3t_codec *codec, int32_t pipeline) {
+    return q3t_codec_state_bytes(codec) + (pipeline ? q3t_codec_work_bytes(codec, Q3T_CODEC_STREAM_FRAMES) : 0);
+}
+
 void q3t_session_decoder_close(q3t_session_decoder *d) {
     if (d->pipeline && d->work && d->process == getpid()) {
         pthread_mutex_lock(&d->mutex);

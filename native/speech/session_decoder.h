@@ -42,6 +42,8 @@ void q3t_session_decoder_carve(q3t_session_decoder *d, q3t_arena *a, int32_t chu
 /* Make the state of the stream and, with pipeline 1, start the thread. Called after carving, and after the caller has set codec,
  * codes, groups, silent and pipeline. Returns Q3T_E_SIZE, Q3T_E_MEMORY or Q3T_E_THREAD on failure. */
 q3t_status q3t_session_decoder_open(q3t_session_decoder *d);
+/* Bytes that q3t_session_decoder_open allocates for a decoder of the codec; pipeline: as in q3t_session_params. */
+size_t q3t_session_decoder_bytes(const q3t_codec *codec, int32_t pipeline);
 /* Stop the thread at the end of its chunk and free everything. In a forked child the thread does not exist and is not stopped. */
 void q3t_session_decoder_close(q3t_session_decoder *d);
 /* Tell the decoder that the array has `available` frames now. flush: 1 if no more frames will come, or not soon: then the frames

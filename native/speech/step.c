@@ -20,6 +20,17 @@ typedef struct step {
 
 static int running(const q3t_session *s) { return s->state == Q3T_RUNNING && s->status == Q3T_OK; }
 
+/* Returns how many prompt rows a step takes in for a session, if its budget has `rows` left. */
+static int32_t prompt_rows(const q3t_session *s, int32_t rows) {
+    return running(s) ? q3t_max(q3t_min(s->prompt.rows - s->positions, rows), 0) : 0;
+}
+
+/* 1 if the KV cache has room for what a step with a budget of `rows` does for the session. */
+static int has_room(const q3t_session *s, int32_t rows) {
+    if (!running(s) || q3t_session_needs_text(s)) return 1;
+    return q3t_session_room(s) >= (s->positions < s->prompt.rows ? prompt_rows(s, rows) : 1);
+}
+
 /* Set what the step does for a session. */
 static void begin(q3t_session *s) {
     int waits = q3t_session_needs_text(s);
@@ -130,17 +141,21 @@ q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, i
     Q3T_TRY(q3t_pool_ready(model->pool));
     step t = {model, rows, 0};
     q3t_session *group[GROUP];
-    int32_t *group_status[GROUP], count = 0;
+    int32_t *group_status[GROUP], count = 0, left = rows; /* left: of the budget, after the prompt rows of the group */
     for (int32_t i = 0; i < n; i++) {
-        if (steppable(model, sessions, i)) {
+        if (!steppable(model, sessions, i)) {
+            status[i] = Q3T_E_ARGUMENT;
+        } else if (!has_room(sessions[i], left)) {
+            status[i] = Q3T_E_CACHE_ROOM;
+        } else {
+            left -= prompt_rows(sessions[i], left);
             group[count] = sessions[i];
             group_status[count++] = &status[i];
-        } else {
-            status[i] = Q3T_E_ARGUMENT;
         }
         if (count == GROUP || (count && i == n - 1)) {
             step_group(&t, group, count, group_status);
             count = 0;
+            left = t.rows;
         }
     }
     return Q3T_OK;

@@ -106,6 +106,34 @@ class Model:
         with self.lifetime.call():
             return lib.q3t_model_position_bytes(self._handle)
 
+    def session_bytes(
+        self,
+        rows: int,
+        *,
+        positions: int,
+        max_frames: int,
+        trailing: int = 0,
+        open_text: bool = False,
+        reference_frames: int = 0,
+        speaker: bool = False,
+        chunk_frames: int = 0,
+        pipeline: bool = False,
+    ) -> int:
+        """The bytes of memory that a session takes at most once it has used `positions` positions, before it is opened.
+
+        rows: the rows of its prompt. trailing: the number of trailing ids. speaker: whether it has a speaker vector.
+        The others are as for Session; reference_frames counts the frames of the reference codes.
+        Raises EngineError for numbers that no session of this model can have.
+        """
+        p, size = ffi.new("q3t_session_params *"), ffi.new("size_t *")
+        p.rows, p.trailing, p.reference_frames, p.max_frames = rows, trailing, reference_frames, max_frames
+        p.chunk_frames, p.pipeline, p.open_text = chunk_frames, int(pipeline), int(open_text)
+        vector = ffi.new("float[1]") if speaker else ffi.NULL
+        p.speaker = vector
+        with self.lifetime.call():
+            check_status(lib.q3t_session_bytes(self._handle, p, positions, size), "the memory of a session")
+            return size[0]
+
     def step(self, sessions: Sequence[Session]) -> None:
         """Advance each session by one frame. Raises the error of the first session that failed; see `advance`."""
         for error in filter(None, self.advance(sessions)):
@@ -116,8 +144,9 @@ class Model:
 
         rows: how many prompt rows of all sessions together are taken in at most, at least 1; None: no limit. A session
         makes its first frame in the step that takes in the last row of its prompt; see q3t_step in native/q3t.h.
-        A session that fails or is closed does not hinder the others. Raises EngineError if the model is closed or
-        `rows` is less than 1.
+        Before the step the KV cache of each session gets room for the positions that the step may use. A session that
+        fails, is closed or gets no room does not hinder the others. Raises EngineError if the model is closed or `rows`
+        is less than 1.
         """
         handles = ffi.new("q3t_session *[]", len(sessions))
         status = ffi.new("int32_t[]", len(sessions))
@@ -127,7 +156,10 @@ class Model:
             for i, session in enumerate(sessions):
                 try:
                     calls.enter_context(session.lifetime.alone())
-                    handles[i] = session._handle
+                    if (error := session._reserve(budget)) is None:
+                        handles[i] = session._handle
+                    else:
+                        refused[i] = error
                 except EngineError as error:
                     refused[i] = error
             check_status(lib.q3t_step(self._handle, handles, len(sessions), budget, status), "step")

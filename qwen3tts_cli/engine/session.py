@@ -10,6 +10,7 @@ import numpy as np
 
 from .._native import ffi, lib
 from ..common.lifetime import Lifetime
+from ..errors import EngineError
 from .binding import check_status, free_handle, pointer
 
 if TYPE_CHECKING:
@@ -125,6 +126,21 @@ class Session:
             self._handle = handle[0]
         self._samples = np.empty(READ_SAMPLES, np.float32)
         self._count, self._info = ffi.new("int32_t *"), ffi.new("q3t_session_info *")
+
+    def _reserve(self, rows: int) -> EngineError | None:
+        """Make room in the KV cache for the positions of a step: of the prompt the rows that are left, at most `rows`,
+        then one. Returns an error if there is not enough memory. The caller holds the lifetimes of model and session."""
+        check_status(lib.q3t_session_info_get(self._handle, self._info), "session")
+        used, left = self._info.positions, self._info.rows_left
+        needed = 0 if self._info.needs_text else min(left, rows) if left else 1
+        status = lib.q3t_session_reserve(self._handle, needed)
+        if status != lib.Q3T_E_MEMORY:
+            check_status(status, "making room in the KV cache")
+            return None
+        size = (used + needed) * lib.q3t_model_position_bytes(self.model._handle) / 1e6
+        return EngineError(
+            f"the KV cache could not grow to {used + needed} positions ({size:.0f} MB): not enough memory"
+        )
 
     def close(self) -> None:
         """Wait for a step that another thread runs, then free the session."""

@@ -52,7 +52,7 @@ static q3t_session_params params(const dump *d) {
 
 static q3t_session *open_session(q3t_model *m, const q3t_session_params *p) {
     q3t_session *s = NULL;
-    expect(q3t_session_open(m, p, &s) == Q3T_OK, "opening a session");
+    expect(q3t_session_open(m, p, &s) == Q3T_OK && q3t_session_reserve(s, INT32_MAX) == Q3T_OK, "opening a session");
     return s;
 }
 
@@ -141,7 +141,7 @@ static void *speak(void *arg) {
     q3t_session_params p = params(a->d);
     int32_t status = 0, codes[FRAMES * 64];
     q3t_session *s = NULL;
-    a->ok = q3t_session_open(a->m, &p, &s) == Q3T_OK;
+    a->ok = q3t_session_open(a->m, &p, &s) == Q3T_OK && q3t_session_reserve(s, INT32_MAX) == Q3T_OK;
     for (int32_t i = 0; i < FRAMES; i++) {
         pthread_mutex_lock(&turn);
         a->ok &= q3t_step(a->m, &s, 1, INT32_MAX, &status) == Q3T_OK && status == Q3T_OK;

@@ -93,6 +93,7 @@ static void generate(q3t_model *m, const dump *d, const dump_case *const *cases,
         q3t_session_params p = params(cases[i], h[i]);
         q3t_status status = q3t_session_open(m, &p, &s[i]);
         expect(status == Q3T_OK, "session open", q3t_status_text(status));
+        expect(q3t_session_reserve(s[i], INT32_MAX) == Q3T_OK, "session reserve", "all positions");
         room[i] = cases[i]->max_frames * per_frame + 1;
         out[i] = (output){.codes = calloc((size_t)cases[i]->max_frames * (size_t)d->config.code_groups, sizeof(int32_t)),
                           .wav = calloc((size_t)room[i], sizeof(float))};
@@ -188,7 +189,7 @@ static void check_early_close(const dump *d) {
     for (int32_t steps = 0; steps < 8; steps++) {
         q3t_session_params p = params(&d->cases[0], (how){.chunk = 1, .pipeline = 1});
         q3t_session *s = NULL;
-        expect(q3t_session_open(m, &p, &s) == Q3T_OK, "early close", "open");
+        expect(q3t_session_open(m, &p, &s) == Q3T_OK && q3t_session_reserve(s, INT32_MAX) == Q3T_OK, "early close", "open");
         int32_t status;
         for (int32_t i = 0; i < steps; i++) q3t_step(m, &s, 1, INT32_MAX, &status);
         q3t_session_close(s);
@@ -259,7 +260,8 @@ static void check_nonfinite(dump *d, int32_t slot, q3t_status want) {
         q3t_session_params p = params(&d->cases[0], (how){0});
         q3t_session *s = NULL;
         int32_t status = 0;
-        expect(q3t_session_open(m, &p, &s) == Q3T_OK && q3t_step(m, &s, 1, INT32_MAX, &status) == Q3T_OK, "not finite", "call");
+        expect(q3t_session_open(m, &p, &s) == Q3T_OK && q3t_session_reserve(s, p.rows) == Q3T_OK, "not finite", "open");
+        expect(q3t_step(m, &s, 1, INT32_MAX, &status) == Q3T_OK, "not finite", "call");
         expect(status == (int32_t)want, "not finite", q3t_status_text((q3t_status)status));
         q3t_session_close(s);
         q3t_model_close(m);

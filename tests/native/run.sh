@@ -13,10 +13,10 @@ for source in "$(dirname "$0")"/check_*.c; do
     check_kernels) arguments=(${expected[@]+"${expected[@]}"}) ;;
     check_session) arguments=(${expected[@]+"${expected[@]}"} "$session") ;;
     check_codec) arguments=(build/codec.dump) ;;
-    check_quiet | check_lifetime | check_step | check_append) arguments=("$session") ;;
+    check_cache | check_quiet | check_lifetime | check_step | check_append) arguments=("$session") ;;
   esac
   case $check in
-    check_codec | check_quiet | check_lifetime | check_session_decoder | check_step | check_append) [ $# -lt 3 ] || continue ;;
+    check_cache | check_codec | check_quiet | check_lifetime | check_session_decoder | check_step | check_append) [ $# -lt 3 ] || continue ;;
   esac
   echo "$folder/$check${3:+ on ${*:3}}"
   "${@:3}" "$folder/$check" ${arguments[@]+"${arguments[@]}"}

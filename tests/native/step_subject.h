@@ -74,7 +74,7 @@ static uint64_t hash(uint64_t h, const void *bytes, size_t n) {
 
 static record begin(q3t_model *m, const q3t_session_params *p) {
     record r = {.logits = 1, .samples = 1, .codes = 1};
-    expect(q3t_session_open(m, p, &r.s) == Q3T_OK, "session", "open");
+    expect(q3t_session_open(m, p, &r.s) == Q3T_OK && q3t_session_reserve(r.s, INT32_MAX) == Q3T_OK, "session", "open");
     q3t_session_info_get(r.s, &r.info);
     return r;
 }
