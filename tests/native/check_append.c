@@ -5,7 +5,7 @@
  *   check_append DUMP */
 #include "step_subject.h"
 
-enum { TEXT = 90, SHORT_TEXT = 9, SHORT_FRAMES = 14, LONG_FRAMES = TEXT + 10, LIMIT = 4000 };
+enum { TEXT = 70, SHORT_TEXT = 6, SHORT_FRAMES = 9, LONG_FRAMES = TEXT + 3, LIMIT = 4000 };
 
 /* How a text of n ids is given. first: ids at opening. part: ids of each call; 0: calls that give 0, 1, 2, 3, 0, ... ids. early: 1 if a
  * call comes before every step, 0 if a call comes only when the session needs text. late_last: 1 if the last id is announced by a
@@ -78,7 +78,7 @@ static void check_cuts(const dump *d, q3t_model *m, q3t_session_params *p, const
 /* A text that is longer than what is projected in advance, in company of sessions that generate at the same time. */
 static void check_long(const dump *d, q3t_model *m, const q3t_session_params *p, const record *want) {
     static const manner hows[] = {{0, 1, 1, 0, 7}, {0, 1, 0, 1, INT32_MAX}, {3, 0, 1, 1, 1}, {1, 0, 0, 0, 64}, {0, TEXT, 1, 0, 2}, {TEXT, 1, 0, 1, 3},
-                                  {70, 7, 1, 0, INT32_MAX}};
+                                  {66, 2, 1, 0, INT32_MAX}};
     for (size_t i = 0; i < sizeof hows / sizeof *hows; i++) {
         record others[2] = {begin(m, p), begin(m, p)};
         record got = append(d, m, p, hows[i], others, 2);
