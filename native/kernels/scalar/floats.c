@@ -131,25 +131,18 @@ static double cache_value(const void *p, size_t i, int bf16) {
     return (double)(bf16 ? q3t_widen(((const uint16_t *)p)[i]) : ((const float *)p)[i]);
 }
 
-/* A position of a cache: its block and its number in the block. */
-typedef struct place {
-    int32_t index, in;
-} place;
-
-static place next_place(place p, int32_t block) { return p.in + 1 < block ? (place){p.index, p.in + 1} : (place){p.index + 1, 0}; }
-
 static void attend_over(float *out, const float *q, const void *const *blocks, size_t at, int32_t block, int bf16, int32_t heads,
                         int32_t head_dim, int32_t first, int32_t count, float scale, float *scores) {
-    const place begin = {first / block, first % block};
+    const int32_t end = first + count;
     for (int32_t h = 0; h < heads; h++) {
         float largest = -INFINITY;
         double sum = 0;
-        place p = begin;
-        for (int32_t j = 0; j < count; j++, p = next_place(p, block)) {
-            const size_t key = at + (size_t)(p.in / Q3T_KEYS) * head_dim * Q3T_KEYS + p.in % Q3T_KEYS;
+        for (int32_t j = 0; j < count; j++) {
+            const int32_t in = (first + j) % block;
+            const size_t key = at + (size_t)(in / Q3T_KEYS) * head_dim * Q3T_KEYS + in % Q3T_KEYS;
+            const void *memory = blocks[(first + j) / block];
             double dot = 0;
-            for (int32_t d = 0; d < head_dim; d++)
-                dot += q[h * head_dim + d] * cache_value(blocks[p.index], key + (size_t)d * Q3T_KEYS, bf16);
+            for (int32_t d = 0; d < head_dim; d++) dot += q[h * head_dim + d] * cache_value(memory, key + (size_t)d * Q3T_KEYS, bf16);
             scores[j] = (float)dot * scale;
             largest = scores[j] > largest ? scores[j] : largest;
         }
@@ -159,9 +152,12 @@ static void attend_over(float *out, const float *q, const void *const *blocks, s
         }
         for (int32_t d = 0; d < head_dim; d++) {
             double mixed = 0;
-            p = begin;
-            for (int32_t j = 0; j < count; j++, p = next_place(p, block))
-                mixed += scores[j] * cache_value(blocks[p.index], at + ((size_t)block + p.in) * head_dim + d, bf16);
+            for (int32_t p = first; p < end;) { /* the positions of one block */
+                const int32_t in = p % block, stop = end - p < block - in ? end : p + block - in;
+                const void *memory = blocks[p / block];
+                size_t row = at + ((size_t)block + in) * head_dim + d;
+                for (; p < stop; p++, row += head_dim) mixed += scores[p - first] * cache_value(memory, row, bf16);
+            }
             out[h * head_dim + d] = (float)(mixed / sum);
         }
     }
