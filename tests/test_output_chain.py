@@ -172,8 +172,7 @@ def test_the_rest_comes_before_an_error(error):
 
     got, reading = [], delivery.Delivery(Reader())
     with pytest.raises(type(error)):
-        while True:
-            got.append(reading.next(lambda: None))
+        got.extend(iter(lambda: reading.next(lambda: None), None))
     assert stopped
     assert reading.next(lambda: None) is None  # nothing follows an error
     assert [sum(len(pcm) for speech, pcm in got if speech is each) for each in (first, second)] == [1500, 30_000]

@@ -129,7 +129,7 @@ class Session:
 
     def _reserve(self, rows: int) -> EngineError | None:
         """Make room in the KV cache for the positions of a step: of the prompt the rows that are left, at most `rows`,
-        then one. Returns an error if there is not enough memory. The caller holds the lifetimes of model and session."""
+        then one. Returns an error if memory is short. The caller holds the lifetimes of model and session."""
         check_status(lib.q3t_session_info_get(self._handle, self._info), "session")
         used, left = self._info.positions, self._info.rows_left
         needed = 0 if self._info.needs_text else min(left, rows) if left else 1

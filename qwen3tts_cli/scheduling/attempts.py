@@ -109,6 +109,22 @@ class Utterance:
             return room, True
         return min(frame_budget(self.text, config.codec.frame_seconds), room), True
 
+    def session_bytes(self, positions: int) -> int:
+        """Bytes of memory that the session takes at most once it has used so many positions; 0 if `begin` will fail.
+
+        Raises EngineError if the model is closed.
+        """
+        job = self.job
+        try:
+            limit, _ = self._frame_limit()
+        except UsageError:
+            return 0
+        return job.model.session_bytes(
+            len(job.prompt.text_ids), positions=positions, max_frames=limit, trailing=len(job.prompt.trailing_ids),
+            open_text=job.open_text is not None, speaker=job.speaker is not None, chunk_frames=self._chunk_frames,
+            reference_frames=0 if job.reference_codes is None else len(job.reference_codes), pipeline=job.pipeline,
+        )  # fmt: skip
+
     def _open_session(self) -> None:
         job = self.job
         limit, self._limit_is_budget = self._frame_limit()

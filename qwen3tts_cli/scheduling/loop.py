@@ -122,13 +122,12 @@ class Loop:
         closed.
         """
         generation.position_bytes = generation.job.model.position_bytes
-        generation.reserved_bytes = generation.position_bytes * _expected_positions(generation)
+        generation.reserved_bytes = generation.utterance.session_bytes(_expected_positions(generation))
         used = sum(each.reserved_bytes for each in running)
         if self._memory_bytes is not None:
             free: float = self._memory_bytes - used
         else:
-            unused = sum(each.reserved_bytes - _used_bytes(each) for each in running)
-            free = (available_bytes() or 1 << 62) - max(0, unused) - _SPARE_BYTES
+            free = (available_bytes() or 1 << 62) - sum(map(_bytes_to_come, running)) - _SPARE_BYTES
         if generation.reserved_bytes <= free or not running:
             return True
         same = [each for each in running if each.consumer is generation.consumer]
@@ -259,8 +258,8 @@ def _expected_positions(generation: Generation) -> int:
     return len(job.prompt.text_ids) + frames
 
 
-def _used_bytes(generation: Generation) -> int:
-    """Bytes of memory that the session has taken so far."""
-    utterance, job = generation.utterance, generation.job
-    positions = len(job.prompt.text_ids) - utterance.rows_left + utterance.frames
-    return min(generation.reserved_bytes, generation.position_bytes * positions)
+def _bytes_to_come(generation: Generation) -> int:
+    """Bytes of memory that an open session is still expected to take: those of its KV cache."""
+    utterance = generation.utterance
+    positions = len(generation.job.prompt.text_ids) - utterance.rows_left + utterance.frames
+    return generation.position_bytes * max(0, _expected_positions(generation) - positions)
