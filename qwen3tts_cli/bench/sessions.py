@@ -85,7 +85,7 @@ class RowSessions:
         )  # fmt: skip
         generation = Generation(job, Consumer(job.live), 0, seed, time.perf_counter())
         generation.consumer.generations.append(generation)
-        loop.add(generation)
+        loop.generations.append(generation)
         return generation
 
     def _steps(self, frames: int) -> Times:
