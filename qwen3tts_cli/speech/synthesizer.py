@@ -44,7 +44,7 @@ DECODER_PRECISIONS = ("auto", "f32")
 class Synthesizer(PackingMixin):
     """An opened model that speaks texts. A context manager. Any thread may use and close it; `open` makes one.
 
-    Samples are float32 arrays of shape (n,), mono, full scale 1, 24 kHz. Every call after `close` raises EngineError.
+    Samples are float32 arrays of shape (n,), mono, full scale 1, 24 kHz or `rate`. Every call after `close` raises EngineError.
 
     >>> with Synthesizer.open("0.6b") as synthesizer:
     ...     samples = synthesizer.say("Good morning.", voice="ryan", seed=1)  # float32 (n,)
@@ -238,7 +238,7 @@ class Synthesizer(PackingMixin):
         return voice
 
     def say(self, text: str, **options: object) -> np.ndarray:
-        """Speak a text. Returns the samples, float32 of shape (n,) at 24 kHz.
+        """Speak a text. Returns the samples, float32 of shape (n,) at 24 kHz or `rate`.
 
         options: fields of SpeakOptions. Raises as `speak` and Speech do.
         """
@@ -249,7 +249,7 @@ class Synthesizer(PackingMixin):
     def stream(self, text: str | Iterable[str], **options: object) -> Speech:
         """Speak a text live. Returns a Speech, which yields samples as soon as they are decoded.
 
-        Each array is float32 of shape (n,) at 24 kHz. text: see `speak`. options: fields of SpeakOptions. Raises as
+        Each array is float32 of shape (n,) at 24 kHz or `rate`. text: see `speak`. options: fields of SpeakOptions. Raises as
         `speak` does.
         """
         return self.speak(text, make_options({"live": True, **options}))
@@ -294,6 +294,6 @@ class Synthesizer(PackingMixin):
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Speak many texts live; see `say_many`. Yields (index of the item, samples) in the order of the items.
 
-        samples: float32 of shape (n,) at 24 kHz. `items` is read only as far as needed, and may be endless.
+        samples: float32 of shape (n,). `items` is read only as far as needed, and may be endless.
         """
         return speak_many(self, items, batch, {**options, "live": True}, [])
