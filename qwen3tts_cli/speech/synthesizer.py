@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from .stream import Speech
 from .utterance_prompts import make_prompts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterable, Callable, Iterator
 
     from ..cloning.clone import Audio, OnWarning
     from ..cloning.voice_file import Voice
@@ -44,7 +44,8 @@ DECODER_PRECISIONS = ("auto", "f32")
 class Synthesizer(PackingMixin):
     """An opened model that speaks texts. A context manager. Any thread may use and close it; `open` makes one.
 
-    Samples are float32 arrays of shape (n,), mono, full scale 1, 24 kHz or `rate`. Every call after `close` raises EngineError.
+    Samples are float32 arrays of shape (n,), mono, full scale 1, 24 kHz or the option `rate`. Every call after `close`
+    raises EngineError.
 
     >>> with Synthesizer.open("0.6b") as synthesizer:
     ...     samples = synthesizer.say("Good morning.", voice="ryan", seed=1)  # float32 (n,)
@@ -133,7 +134,7 @@ class Synthesizer(PackingMixin):
             raise
 
     def begin_packing(self) -> None:
-        """Let the thread that writes packed files begin: speech was made, and nobody waits for it now."""
+        """Let the thread that writes packed files begin: nobody waits for speech now."""
         self._writer.begin()
 
     def close(self) -> None:
@@ -191,8 +192,8 @@ class Synthesizer(PackingMixin):
             return Speech(self.scheduler, self.model, plan, prompts, at_end=self._writer.begin)
 
     def _begin_to_speak(self, text: object, options: SpeakOptions | None) -> SpeakOptions:
-        if isinstance(text, (bytes, bytearray)) or not isinstance(text, Iterable):
-            arguments.text("text", text)
+        if isinstance(text, (bytes, bytearray, Mapping, np.ndarray)) or not isinstance(text, Iterable):
+            arguments.refuse("text", text, "a string or an iterable of strings")
         if options is not None and not isinstance(options, SpeakOptions):
             arguments.refuse("options", options, "SpeakOptions")
         if self._spoke:
@@ -242,15 +243,15 @@ class Synthesizer(PackingMixin):
 
         options: fields of SpeakOptions. Raises as `speak` and Speech do.
         """
-        with self.speak(text, make_options(options)) as speech:
+        with self.speak(arguments.text("text", text), make_options(options)) as speech:
             chunks = list(speech)
         return np.concatenate(chunks) if chunks else np.empty(0, np.float32)
 
     def stream(self, text: str | Iterable[str], **options: object) -> Speech:
         """Speak a text live. Returns a Speech, which yields samples as soon as they are decoded.
 
-        Each array is float32 of shape (n,) at 24 kHz or `rate`. text: see `speak`. options: fields of SpeakOptions. Raises as
-        `speak` does.
+        Each array is float32 of shape (n,) at 24 kHz or `rate`. text: see `speak`. options: fields of SpeakOptions.
+        Raises as `speak` does.
         """
         return self.speak(text, make_options({"live": True, **options}))
 
