@@ -260,7 +260,7 @@ def test_the_report_of_a_text_that_came_slowly(utterances, tmp_path):
     live.write(b"Two. Three. Four.")
     audio, messages = live.end()
     facts = json.loads(report.read_text(encoding="utf-8"))
-    assert (facts["frames"], facts["stop"], facts["seed"], messages) == (10, "max_frames", 1, "")
+    assert (facts["frames"], facts["stop"], facts["seed"], messages) == (10, "max_seconds", 1, "")
     assert audio == utterances("One.", "Two.", "Three.")[: 10 * FRAME]
     assert np.load(codes).shape == (10, 16)
 
