@@ -16,6 +16,7 @@ from helpers import CHECKPOINTS, allowed
 from test_lifetimes import FORK, survives
 
 from qwen3tts_cli import Synthesizer
+from qwen3tts_cli.audio.output_chain import OutputChain
 from qwen3tts_cli.engine.model import Model
 from qwen3tts_cli.engine.pool import ThreadPool
 from qwen3tts_cli.errors import EngineError
@@ -24,6 +25,7 @@ from qwen3tts_cli.scheduling import attempts, loop, policy, scheduler
 from qwen3tts_cli.scheduling.consumer import Consumer
 from qwen3tts_cli.scheduling.job import OpenText
 from qwen3tts_cli.scheduling.scheduler import Scheduler
+from qwen3tts_cli.scheduling.stream import Stream
 from qwen3tts_cli.speech.synthesizer import SpeakOptions
 
 TEXTS = (
@@ -335,6 +337,26 @@ def test_a_cancel_between_two_looks_ends_the_wait_for_text(voice):
     ends.set()
 
 
+def test_a_stream_that_is_left_ends_the_threads_that_read_its_text(voice):
+    def text_threads():
+        return [thread for thread in threading.enumerate() if thread.name == "qwen3tts text"]
+
+    wait_until(lambda: not text_threads())
+    goes_on = threading.Event()
+
+    def texts():
+        yield "Hello. "
+        goes_on.wait(allowed(60))
+        while True:
+            yield "Hello. "
+
+    with voice.stream(texts()) as stream:
+        next(stream)
+        assert text_threads()
+    goes_on.set()
+    wait_until(lambda: not text_threads())
+
+
 def test_closing_the_model_ends_all_its_streams(voice):
     reading = threading.Barrier(5)
 
@@ -448,19 +470,18 @@ def test_an_exception_that_ends_the_thread_does_not_end_the_scheduler(voice, qui
         same(pcm, quiet[LONG])
 
 
-def test_an_interrupt_while_samples_are_handed_over_is_an_error_later(voice, monkeypatch):
-    from qwen3tts_cli.scheduling.stream import Stream
+@pytest.mark.parametrize(("owner", "name"), [(Stream, "take"), (OutputChain, "feed")])
+def test_an_interrupt_while_samples_are_handed_over_is_an_error_later(voice, monkeypatch, owner, name):
+    call, once = getattr(owner, name), []
 
-    take, once = Stream.take, []
-
-    def interrupted(self):
-        pcm = take(self)
+    def interrupted(self, *arguments):
+        pcm = call(self, *arguments)
         if pcm is not None and not once:
             once.append(pcm)
             raise KeyboardInterrupt
         return pcm
 
-    monkeypatch.setattr(Stream, "take", interrupted)
+    monkeypatch.setattr(owner, name, interrupted)
     stream = voice.stream(LONG, seed=3)
     with pytest.raises(KeyboardInterrupt):
         next(stream)
@@ -655,14 +676,18 @@ def test_an_event_loop_that_reads_late_is_woken(voice, quiet, monkeypatch):
     same(asyncio.run(asyncio.wait_for(late(), allowed(60))), quiet[LONG])
 
 
-def test_a_stream_that_was_read_by_a_thread_goes_on_in_an_event_loop(voice, quiet):
-    stream = voice.stream(LONG, seed=3)
+def test_a_stream_that_was_read_by_a_thread_goes_on_in_an_event_loop(voice):
+    """Nothing is submitted after the first samples: the thread must be started for what runs already."""
+    text = "Nobody said a word, and then we all went home in the rain, which had not stopped for three days"
+    want = voice.say(text, seed=3)
+    stream = voice.stream(text, seed=3)
     first = next(stream)
+    assert len(first) < len(want)
 
     async def rest():
         return [pcm async for pcm in stream]
 
-    same(np.concatenate([first, *asyncio.run(asyncio.wait_for(rest(), allowed(60)))]), quiet[LONG])
+    same(np.concatenate([first, *asyncio.run(asyncio.wait_for(rest(), allowed(60)))]), want)
 
 
 # ---------------------------------------------------------------- fork

@@ -35,8 +35,20 @@ class Delivery:
         """The next (speech, samples), float32 of shape (n,), or None at the end. Never waits for the engine.
 
         check: raises if the reading must stop; see InOrder.poll. Raises Pending if there are no samples yet, and the
-        errors of the utterances in their turn.
+        errors of the utterances in their turn. An interrupt, such as KeyboardInterrupt, may lose samples: later calls
+        raise EngineError.
         """
+        try:
+            return self._look(check)
+        except Exception:
+            raise
+        except BaseException:
+            self._ended, self._failure = True, EngineError("the stream was interrupted")
+            self.reader.cancel()
+            self._ready.clear()
+            raise
+
+    def _look(self, check: Callable[[], None]) -> tuple[Speech, np.ndarray] | None:
         while not self._ready:
             if self._failure is not None:
                 failure = self._failure

@@ -209,6 +209,8 @@ def with_idle(texts: Iterable[str], seconds: float, stopped: Callable[[], bool])
             with suppress(queue.Full):
                 items.put((text, error), timeout=_POLL_SECONDS)
                 return True
+        with suppress(queue.Full):  # the thread that waits for texts must learn that none comes
+            items.put_nowait((None, None))
         return False
 
     def read() -> None:
