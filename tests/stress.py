@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import faulthandler
 import gc
+import itertools
 import os
 import random
 import signal
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,22 @@ BASE = TESTS / "data" / "checkpoints" / "tiny-base"
 TEXTS = ("Hello.", "No.", "The train leaves at seven.", "Nobody said a word, and we all went home.")
 LONG = " ".join(TEXTS) * 10
 CHILD_SECONDS, ROUND_SECONDS = 60, 2.0
+LIVE = 1000  # added to the seeds of the samples of a text that comes in pieces
 EXPECTED = ("closed", "fork", "in use")
+
+
+def pieces_of(rng: random.Random, text: str) -> Iterator[str]:
+    while text:
+        count = rng.randrange(1, 9)
+        yield text[:count]
+        text = text[count:]
+        time.sleep(rng.random() * 0.005)
+
+
+async def words_of(rng: random.Random, text: str) -> AsyncIterator[str]:
+    for word in text.split(" "):
+        await asyncio.sleep(rng.random() * 0.005)
+        yield word + " " * (not text.endswith(word))
 
 
 class Round:
@@ -67,6 +84,14 @@ class Round:
     async def tasks(self, seed: float) -> None:
         rng = random.Random(seed)
 
+        async def hear() -> None:
+            text, seed = rng.choice(TEXTS), rng.randrange(4)
+            comes = rng.random() < 0.5
+            words = words_of(rng, text) if comes else text
+            chunks = [pcm async for pcm in self.voice.astream(words, seed=seed, idle_ms=0)]
+            if not np.array_equal(np.concatenate(chunks), self.quiet[text, seed + LIVE * comes]):
+                self.wrong(f"astream: other samples of {text!r}")
+
         async def read() -> None:
             stream = self.voice.stream(LONG, seed=rng.randrange(100), pipeline=rng.random() < 0.2)
             try:
@@ -77,7 +102,7 @@ class Round:
                     stream.close()
 
         while time.monotonic() < self.end:
-            some = [asyncio.create_task(read()) for _ in range(4)]
+            some = [asyncio.create_task(rng.choice((read, hear))()) for _ in range(5)]
             await asyncio.sleep(rng.random() * 0.2)
             for task in some:
                 if rng.random() < 0.7:
@@ -111,6 +136,35 @@ def stream(r: Round, rng: random.Random, text: str, seed: int) -> None:
     elif how == 3:
         with contextlib.closing(s):
             next(s, None)
+
+
+def incoming(r: Round, rng: random.Random, text: str, seed: int) -> None:
+    """Speak a text that comes in pieces, from an iterator that a thread reads; leave some of them before their end."""
+    s = r.voice.stream(pieces_of(rng, text), seed=seed, idle_ms=0, pipeline=rng.random() < 0.2)
+    how = rng.randrange(4)
+    if how == 0:
+        next(s, None)
+        return
+    if how == 1:
+        s.cancel()
+    chunks = list(s)
+    if not np.array_equal(np.concatenate(chunks), r.quiet[text, seed + LIVE]):
+        r.wrong(f"incoming text: other samples of {text!r}")
+
+
+def cancel(r: Round, rng: random.Random, text: str, seed: int) -> None:
+    """Cancel a stream of this or another thread, or from a timer while it is read."""
+    if r.shared and rng.random() < 0.5:
+        with contextlib.suppress(IndexError):
+            r.shared[rng.randrange(len(r.shared))].cancel()
+        return
+    s = r.voice.stream(LONG, seed=seed)
+    next(s, None)
+    timer = threading.Timer(rng.random() * 0.1, s.cancel)
+    timer.daemon = True
+    timer.start()
+    for _ in s:
+        pass
 
 
 def others(r: Round, rng: random.Random, text: str, seed: int) -> None:
@@ -150,7 +204,7 @@ def collect(r: Round, rng: random.Random, text: str, seed: int) -> None:
     gc.collect(rng.randrange(3))
 
 
-ACTS = (say, say, stream, stream, stream, others, many, code, collect)
+ACTS = (say, say, stream, stream, stream, others, many, code, collect, incoming, incoming, cancel)
 
 
 def fork(r: Round, seed: int) -> None:
@@ -221,6 +275,8 @@ def main() -> int:
     rng, failures = random.Random(seed), []
     with Synthesizer.open(threads=1) as voice:
         quiet = {(text, n): voice.say(text, seed=n) for text in TEXTS for n in range(4)}
+        for text, n in itertools.product(TEXTS, range(4)):
+            quiet[text, n + LIVE] = np.concatenate(list(voice.stream([text], seed=n, idle_ms=0)))
     end, rounds = time.monotonic() + seconds, 0
     while time.monotonic() < end and not failures:
         one_round(rng, quiet, failures)
