@@ -250,6 +250,12 @@ static void check_shares(const dump *d) {
     expect(info_of(s[0]).positions == 0 && info_of(s[1]).positions == SHARE, "the budget of the session without room");
     expect(q3t_step(m, swapped, 2, SHARE, status) == Q3T_OK && status[0] == Q3T_OK && status[1] == Q3T_OK, "no budget, no room");
     expect(info_of(s[0]).positions == 0 && info_of(s[1]).positions == 2 * SHARE, "a session without budget and room");
+    expect(q3t_session_reserve(s[1], ROWS) == Q3T_OK && step(m, &s[1], 1), "the prefix of the prompt is cached now");
+    q3t_session_close(s[1]);
+    swapped[0] = s[1] = open_params(m, &p); /* takes in less than the budget, because the prefix is cached */
+    q3t_session_reserve(s[1], ROWS);
+    expect(q3t_step(m, swapped, 2, ROWS - 1, status) == Q3T_OK && status[0] == Q3T_OK && status[1] == Q3T_OK, "budget that a prefix saves");
+    expect(info_of(s[1]).cached_rows == BLOCK && info_of(s[1]).rows_left == 0 && info_of(s[0]).positions == 0, "no room for a prefix");
     q3t_session_close(s[0]);
     q3t_session_close(s[1]);
     p.rows = BLOCK, p.prefix_rows = 0, p.open_text = 1, p.trailing = 0;
