@@ -13,8 +13,7 @@ The policy is pure: it knows neither a clock nor the engine. Its rules:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -29,8 +28,7 @@ _USUAL_ROWS = 32  # before the time for a row is known
 _LONGER_STEP = 0.4  # prompt rows may make a step longer by this share
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """What the policy knows of a job, or of the session that generates it.
 
     live: whether a listener waits for its next samples. It is False for bulk work, and for an utterance of a live

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from ..common.forking import register_for_fork
 from ..common.lifetime import Lifetime, is_inside_call
 from ..common.machine import default_threads
-from ..engine.pool import ThreadPool
 from ..errors import EngineError
 from .consumer import Consumer, Generation
 from .loop import Loop
@@ -29,6 +28,7 @@ from .stream import Stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.pool import ThreadPool
     from .job import Job
     from .policy import Policy
 
@@ -64,6 +64,8 @@ class Scheduler:
     @cached_property
     def pool(self) -> ThreadPool:
         """The threads that the models share."""
+        from ..engine.pool import ThreadPool  # a model alone has threads of its own
+
         return ThreadPool(self._threads or default_threads())
 
     def reset_after_fork(self) -> None:
