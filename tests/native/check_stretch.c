@@ -66,7 +66,10 @@ static double frequency(const float *x, int32_t n) {
 
 static double largest_step(const float *x, int32_t n) {
     double largest = 0;
-    for (int32_t i = 1; i < n; i++) largest = fmax(largest, fabs(x[i] - (double)x[i - 1]));
+    for (int32_t i = 1; i < n; i++) {
+        double step = fabs(x[i] - (double)x[i - 1]);
+        if (step > largest) largest = step; /* GCC 12 for arm64 fails with an internal error on fmax here */
+    }
     return largest;
 }
 
