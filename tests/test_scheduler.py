@@ -735,3 +735,26 @@ def test_a_scheduler_that_is_made_during_a_fork_runs():
         assert np.array_equal(made[0].say("Hello.", seed=1), v.say("Hello.", seed=1))
     """
     )
+
+
+def test_a_signal_handler_that_speaks_while_its_thread_forks_gets_an_error():
+    """The fork waits for the handler, and no step runs before the fork."""
+    survives(
+        FORK
+        + """
+        from qwen3tts_cli.scheduling.scheduler import Scheduler
+        seen, wait = [], Scheduler.wait_for_step
+        def handler(*_):
+            try: v.say("Hello.")
+            except EngineError as error: seen.append(str(error))
+        def waiting(self, deadline):
+            signal.raise_signal(signal.SIGALRM)
+            wait(self, deadline)
+        Scheduler.wait_for_step = waiting
+        signal.signal(signal.SIGALRM, handler)
+        want = v.say("Hello.", seed=1)
+        child(lambda: np.array_equal(v.say("Hello.", seed=1), want) or 1 / 0)
+        assert ["in use" in each for each in seen] == [True], seen
+        assert np.array_equal(v.say("Hello.", seed=1), want)
+    """
+    )

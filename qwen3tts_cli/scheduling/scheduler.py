@@ -107,6 +107,8 @@ class Scheduler:
         while not consumer.notified:
             if consumer.loop is not self._loop and consumer.is_open:
                 raise EngineError("the stream was opened before a fork; open it in this process")
+            if threading.get_ident() in _forks:
+                raise EngineError("the engine is in use by this thread, which was interrupted while it forks")
             seconds = _PAUSE_SECONDS if _forks else _POLL_SECONDS
             left = seconds if deadline is None else min(seconds, deadline - time.monotonic())
             if self._thread not in (None, threading.current_thread()):
@@ -268,11 +270,11 @@ def _run(reference: weakref.ref[Scheduler]) -> None:
 
 
 _all: set[weakref.ref[Scheduler]] = set()
-_forks: list[None] = []  # one entry for each fork that is prepared or under way; no step begins meanwhile
+_forks: list[int] = []  # ids of the threads that prepare a fork or make one; no step begins meanwhile
 
 
 def _before_fork() -> None:
-    _forks.append(None)
+    _forks.append(threading.get_ident())
     deadline = time.monotonic() + _FORK_SECONDS
     for reference in _all.copy():
         if (scheduler := reference()) is not None:
@@ -280,8 +282,8 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    with suppress(IndexError):
-        _forks.pop()
+    with suppress(ValueError):
+        _forks.remove(threading.get_ident())
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_forks.clear)
