@@ -239,7 +239,7 @@ def test_new_streams_of_one_model_do_not_leave_out_another(voice, custom, quiet,
 
     def seen(self, generation, now):
         found = candidate(self, generation, now)
-        return replace(found, lead=None) if generation.job.model is custom.model else found
+        return found._replace(lead=None) if generation.job.model is custom.model else found
 
     monkeypatch.setattr(loop.Loop, "_candidate", seen)
     monkeypatch.setattr(policy, "_LONGEST_PAUSE", 0.02)

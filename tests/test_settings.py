@@ -41,7 +41,7 @@ def refused(file, text):
         settings.load()
     message = str(caught.value)
     assert str(file) in message
-    assert len(message) < 300 + len(str(file))
+    assert len(message) < 330 + len(str(file))
     return message
 
 
