@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 enum { RING_FRAMES = 32,       /* least capacity of the ring, in frames */
-       SKIPPED_OF_ROW = 8,     /* frames whose skipping takes about as long as a prompt row in all layers of the talker */
+       SKIPPED_OF_ROW = 4,     /* frames whose skipping takes about as long as a prompt row in all layers of the talker */
        ROWS_OF_SILENT = 4 };   /* prompt rows that take about as long as a frame that is decoded though it is not heard */
 
 void q3t_session_decoder_carve(q3t_session_decoder *d, q3t_arena *a, int32_t chunk_frames, int32_t frame_samples) {
