@@ -3,8 +3,8 @@
  *
  * Ownership: a call does not keep its pointer arguments, except the data of tensors, which must stay valid until everything
  * that was opened with them is closed. Each q3t_x_open has a q3t_x_close, which accepts NULL. A model and its sessions may be
- * closed in any order, and so may a pool and its models; the memory of a model is freed when the last of them is closed. An open that fails leaves its output
- * untouched; other calls that fail may have written a part of their output arrays.
+ * closed in any order, and so may a pool and its models; the memory of a model is freed when the last of them is closed. An open
+ * that fails leaves its output untouched; other calls that fail may have written a part of their output arrays.
  * Threads: one q3t_step or q3t_model_open at a time for each pool, which a model has for itself or shares with others; one call at
  * a time for each session.
  * fork: a child may use and close what its parent opened, if no call was running at the fork; the child can only close a
@@ -244,9 +244,8 @@ q3t_status q3t_pool_open(int32_t threads, q3t_pool **pool);
 void q3t_pool_close(q3t_pool *pool);
 
 /* Check config and tensors, pack the codec's weights unless options->codec has them, start the thread pool unless options->pool is
- * there. tensors (count,):
- * each slot and layer of the config exactly once, in any order. Returns Q3T_E_CONFIG, Q3T_E_SHAPE, Q3T_E_SIZE, Q3T_E_MEMORY
- * or Q3T_E_THREAD on failure. */
+ * there. tensors (count,): each slot and layer of the config exactly once, in any order. Returns Q3T_E_CONFIG, Q3T_E_SHAPE,
+ * Q3T_E_SIZE, Q3T_E_MEMORY or Q3T_E_THREAD on failure. */
 q3t_status q3t_model_open(const q3t_config *config, const q3t_tensor *tensors, size_t count,
                           const q3t_model_options *options, q3t_model **model);
 void q3t_model_close(q3t_model *model);

@@ -207,3 +207,27 @@ def reference():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class Choosy:
+    """A guard that trips at the twelfth frame of some attempts, depending on their codes.
+
+    divisor: one of so many attempts trips, more or less.
+    """
+
+    divisor = 3
+
+    def __init__(self, budget, frame_seconds):
+        self.seen = []
+
+    def feed(self, codes):
+        self.seen += codes.tolist()
+        return self.reason
+
+    @property
+    def reason(self):
+        return "loop" if len(self.seen) >= 12 and sum(self.seen[8]) % self.divisor == 0 else None
+
+    @property
+    def good_frames(self):
+        return 5

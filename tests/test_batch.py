@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import allowed
+from helpers import Choosy, allowed
 
 from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.engine.model import Model
@@ -77,25 +77,6 @@ def test_the_size_of_the_batch_changes_nothing_in_other_precisions(precision):
         want = piece_by_piece(packed)
         assert_same(spoken(packed, batch=8), want)
         assert_same(spoken(packed, batch=3, live=True), want)
-
-
-class Choosy:
-    """A guard that trips at the twelfth frame of some attempts, depending on their codes."""
-
-    def __init__(self, budget, frame_seconds):
-        self.seen = []
-
-    def feed(self, codes):
-        self.seen += codes.tolist()
-        return self.reason
-
-    @property
-    def reason(self):
-        return "loop" if len(self.seen) >= 12 and sum(self.seen[8]) % 3 == 0 else None
-
-    @property
-    def good_frames(self):
-        return 5
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import CHECKPOINTS, allowed
+from helpers import CHECKPOINTS, Choosy, allowed
 from test_lifetimes import FORK, survives
 
 from qwen3tts_cli import Synthesizer
@@ -181,28 +181,13 @@ def test_prompt_row_budgets_change_no_byte(monkeypatch, rows, live):
         same(pcm, alone)
 
 
-class Choosy:
-    """A guard that trips at the twelfth frame of some attempts, depending on their codes."""
-
-    def __init__(self, budget, frame_seconds):
-        self.seen = []
-
-    def feed(self, codes):
-        self.seen += codes.tolist()
-        return self.reason
-
-    @property
-    def reason(self):
-        return "loop" if len(self.seen) >= 12 and sum(self.seen[8]) % 2 == 0 else None
-
-    @property
-    def good_frames(self):
-        return 5
+class Choosier(Choosy):
+    divisor = 2
 
 
 def test_retries_in_company(voice, monkeypatch):
     numbers = []
-    monkeypatch.setattr(attempts, "Guard", Choosy)
+    monkeypatch.setattr(attempts, "Guard", Choosier)
     monkeypatch.setattr(attempts, "retry_seed", lambda seed, attempt: numbers.append(attempt) or seed + attempt)
     want = [voice.say(text, seed=3, retries=50) for text in TEXTS]
     assert max(numbers) > 0

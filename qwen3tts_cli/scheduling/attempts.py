@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine.session import READ_SAMPLES, RUNNING, STOP_MAX_FRAMES, Session
 from ..errors import EngineError, GenerationError, UsageError
-from ..text.incoming_tokens import SPEECH_START_TOKENS
+from ..text.incoming_tokens import can_start
 from .guard import Guard, frame_budget
 from .seeds import retry_seed
 
@@ -75,7 +75,7 @@ class Utterance:
         that were made before are decoded meanwhile.
         """
         text_ids = len(self.job.prompt.trailing_ids) + self._appended
-        if not self._text_open or text_ids >= max(self.frames, SPEECH_START_TOKENS - 1):
+        if not self._text_open or (can_start(1 + text_ids, False) and text_ids >= self.frames):
             return False
         return self._decoded >= self.frames * self._frame_samples
 
@@ -143,6 +143,7 @@ class Utterance:
         """Append the text that has come, if the job has open text. An error is stored in `error`."""
         if self.job.open_text is None or self.session is None or self.generation_ended:
             return
+        was_open = self._text_open
         try:
             for text, ids, last in self.job.open_text.after(self._texts):
                 self._texts += 1
@@ -152,7 +153,7 @@ class Utterance:
                 self._text_open = not last
         except Exception as error:
             self.error = error
-        if not self._text_open and self._guard is not None and self._limit_is_budget:
+        if was_open and not self._text_open and self._guard is not None and self._limit_is_budget:
             self._guard.set_budget(frame_budget(self.text, self.job.model.config.codec.frame_seconds))
 
     def absorb_step(self, error: Exception | None, wait: bool) -> None:

@@ -28,15 +28,7 @@ class Consumer:
     the end of a stream are there; it must not block.
     """
 
-    def __init__(
-        self,
-        live: bool,
-        *,
-        group: Hashable = None,
-        background: bool = False,
-        speed: float = 1.0,
-        clock: Callable[[], float] | None = None,
-    ) -> None:
+    def __init__(self, live: bool, *, group: Hashable = None, background: bool = False, speed: float = 1.0) -> None:
         self.live, self.group, self.background = live, self if group is None else group, background
         self.on_samples: Callable[[], None] | None = None
         self.generations: deque[Generation] = deque()  # in the order in which they are read; those not read to the end
@@ -44,7 +36,6 @@ class Consumer:
         self.taken = 0  # samples that the reader has taken
         self.parked = False  # whether a generation waits until the reader takes samples
         self._rate = SAMPLE_RATE * speed  # generated samples that are heard in a second
-        self._clock = clock or time.perf_counter
         self._playback_start: float | None = None  # later by every time that playback ran dry
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._signalled = False
@@ -84,7 +75,7 @@ class Consumer:
     def add_taken(self, samples: int) -> None:
         """Record that the reader has taken so many samples."""
         if self._playback_start is None and samples:
-            self._playback_start = self._clock()
+            self._playback_start = time.perf_counter()
         self.taken += samples
 
     def unread_samples(self) -> int:
@@ -114,7 +105,7 @@ class Generation:
     """A job in the scheduler: its utterance, and the samples that its reader has not taken yet.
 
     Only the engine loop changes it, except for `cancelled`, which any thread may set, and `chunks`, from which the
-    reader takes. utterance: None before the job is admitted. ended: no more samples come. failure: why it failed.
+    reader takes. admitted: whether its session was opened. ended: no more samples come. failure: why it failed.
     """
 
     def __init__(self, job: Job, consumer: Consumer, chunk_frames: int, number: int, now: float) -> None:

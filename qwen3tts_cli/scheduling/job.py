@@ -44,11 +44,11 @@ class Job:
     integers that the random draws depend on; see seeds.py. speaker: the speaker vector of a cloned voice, float32 of
     shape (hidden,). reference_codes: the codes of its reference, int32 of shape (frames, code groups).
     max_frames: the most frames; None: as many as the guard allows. min_frames: the frames before which the model cannot
-    end the utterance. retries: how often the utterance is generated again
-    if it runs away; 0 turns the guard off. live: True releases samples as they are decoded, and allows no retries,
-    because samples that were sent cannot be taken back; False releases them once the utterance is complete and good.
-    chunk_frames, pipeline: see engine.session.Session. open_text: the text that follows the prompt, or None if the
-    prompt has all of it. With open text `live` must be True.
+    end the utterance. retries: how often the utterance is generated again if it runs away; 0 turns the guard off.
+    live: True releases samples as they are decoded, and allows no retries, because samples that were sent cannot be
+    taken back; False releases them once the utterance is complete and good. chunk_frames, pipeline: see
+    engine.session.Session. open_text: the text that follows the prompt, or None if the prompt has all of it. With open
+    text `live` must be True.
     """
 
     model: Model

@@ -31,17 +31,12 @@ _SPARE_BYTES = 64 << 20  # memory that sessions leave free
 
 
 class Loop:
-    """See the module. memory_bytes: the most memory for sessions; None: what the system has free.
+    """See the module. memory_bytes: the most memory for sessions; None: what the system has free."""
 
-    clock: returns the time in seconds.
-    """
-
-    def __init__(
-        self, policy: Policy | None, memory_bytes: int | None, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, policy: Policy | None, memory_bytes: int | None) -> None:
         self.inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.generations: list[Generation] = []  # those that have not ended, in the order of arrival
-        self._policy, self._memory_bytes, self._clock = policy, memory_bytes, clock
+        self._policy, self._memory_bytes = policy, memory_bytes
         self._times: WeakKeyDictionary[Model, StepTimes] = WeakKeyDictionary()
 
     def run_once(self) -> bool:
@@ -94,19 +89,21 @@ class Loop:
         if not waiting:
             return
         running = [each for each in self.generations if each.admitted]
-        now = self._clock()
+        now = time.perf_counter()
         unparked = self._unparked()
         parked = set(running).difference(unparked)
         busy = [self._candidate(each, now) for each in unparked]
         policy = self._policy_of(waiting[0].job.model)
+        free = self._free_bytes(running)
         for i in policy.admit([self._candidate(each, now) for each in waiting], busy):
             generation = waiting[i]
             try:
-                if not self._fits(generation, running, parked):
+                if not self._fits(generation, running, parked, free):
                     continue
             except EngineError as error:  # its model is closed
                 generation.end(error)
                 continue
+            free -= generation.reserved_bytes
             generation.admitted = True
             generation.utterance.begin()
             if generation.utterance.error is not None:
@@ -114,8 +111,14 @@ class Loop:
             running.append(generation)
         self._drop_ended()
 
-    def _fits(self, generation: Generation, running: list[Generation], parked: set[Generation]) -> bool:
-        """Whether there is memory for one more session.
+    def _free_bytes(self, running: list[Generation]) -> float:
+        """Bytes of memory that new sessions may take. running: the sessions that are open."""
+        if self._memory_bytes is not None:
+            return self._memory_bytes - sum(each.reserved_bytes for each in running)
+        return (available_bytes() or 1 << 62) - sum(map(_bytes_to_come, running)) - _SPARE_BYTES
+
+    def _fits(self, generation: Generation, running: list[Generation], parked: set[Generation], free: float) -> bool:
+        """Whether there is memory for one more session. free: bytes of memory that it may take.
 
         If not, the job waits for the end of another one of the same reader; it ends with an error if there is none. It
         does not wait for sessions that are parked until the reader has its samples. Raises EngineError if the model is
@@ -123,33 +126,26 @@ class Loop:
         """
         generation.position_bytes = generation.job.model.position_bytes
         generation.reserved_bytes = generation.utterance.session_bytes(_expected_positions(generation))
-        used = sum(each.reserved_bytes for each in running)
-        if self._memory_bytes is not None:
-            free: float = self._memory_bytes - used
-        else:
-            free = (available_bytes() or 1 << 62) - sum(map(_bytes_to_come, running)) - _SPARE_BYTES
         if generation.reserved_bytes <= free or not running:
             return True
-        same = [each for each in running if each.consumer is generation.consumer]
-        if same:
+        if same := [each for each in running if each.consumer is generation.consumer]:
             return _is_next(generation) and parked.issuperset(same)
-        else:
-            megabytes = f"{generation.reserved_bytes / 1e6:.0f} MB, {max(0.0, free) / 1e6:.0f} MB are free"
-            count = f"{len(running)} stream{'s are' if len(running) > 1 else ' is'} open"
-            generation.end(EngineError(f"not enough memory for another stream: it needs {megabytes}, {count}"))
+        megabytes = f"{generation.reserved_bytes / 1e6:.0f} MB, {max(0.0, free) / 1e6:.0f} MB are free"
+        count = f"{len(running)} stream{'s are' if len(running) > 1 else ' is'} open"
+        generation.end(EngineError(f"not enough memory for another stream: it needs {megabytes}, {count}"))
         return False
 
     # ---------------------------------------------------------------- steps
     def _step(self) -> bool:
         """Step the sessions that the policy picks. Returns whether there were any."""
-        now = self._clock()
+        now = time.perf_counter()
         for each in self.generations:
             each.utterance.take_text()
             if each.utterance.error is not None:
                 each.end(each.utterance.error)
         self._drop_ended()
         ready = [each for each in self._unparked() if not each.utterance.waits_for_text]
-        models = list({id(each.job.model): each.job.model for each in ready}.values())
+        models = dict.fromkeys(each.job.model for each in ready)
         candidates = {each: self._candidate(each, now) for each in ready}
         # A new live stream of one model does not wait for the other models, unless their sessions have waited too long.
         urgent = {each.job.model for each, seen in candidates.items() if seen.live and seen.lead is None}
@@ -167,13 +163,13 @@ class Loop:
         before = [each.utterance.frames for each in chosen]
         left = sum(each.utterance.rows_left for each in chosen)
         wait = everybody and all(each.utterance.generation_ended for each in chosen)
-        start = self._clock()
+        start = time.perf_counter()
         try:
             errors = model.advance([each.utterance.session for each in chosen], rows)
         except Exception as error:
             self._fail_model(model, error)
             return
-        end = self._clock()
+        end = time.perf_counter()
         for generation, error in zip(chosen, errors, strict=True):
             generation.stepped_at = end
             self._absorb(generation, error, wait)

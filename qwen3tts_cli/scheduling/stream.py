@@ -34,8 +34,8 @@ class Stream:
         return self._generation.ended
 
     @property
-    def waits(self) -> bool:
-        """Whether there are samples to take."""
+    def has_samples(self) -> bool:
+        """Whether `take` would return samples."""
         return bool(self._generation.chunks)
 
     @property

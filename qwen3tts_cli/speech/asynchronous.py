@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from .incoming import POLL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .speak_options import SpeakOptions
     from .stream import Speech
     from .synthesizer import Synthesizer
-
-_POLL_SECONDS = 0.05
 
 
 class AsyncSpeech:
@@ -95,10 +93,8 @@ async def _give(texts: AsyncIterable[str], idle_seconds: float, speech: Incoming
                 break
             finally:
                 following = None
-            if not isinstance(text, str):
-                raise UsageError(f"text: found a {type(text).__name__} in the iterable, expected texts")
             while speech.is_full:
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
             speech.feed(text)
         speech.finish()
     except Exception as error:

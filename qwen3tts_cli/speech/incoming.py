@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _WAITING_UTTERANCES = 16  # utterances that were made and not submitted, with which the text is not read on
 _WAITING_TEXTS = 64  # texts that were read and not yet given
-_POLL_SECONDS = 0.05
+POLL_SECONDS = 0.05  # between two looks of a thread or task that waits for room
 
 
 def _nothing() -> None:
@@ -76,7 +76,9 @@ class IncomingSpeech:
         self._ended = self.closed = False
 
     def feed(self, text: str) -> None:
-        """Take the next piece of the text. Raises UsageError for a script that the model cannot speak."""
+        """Take the next piece of the text. Raises UsageError for another type, or a script that the model lacks."""
+        if not isinstance(text, str):
+            raise UsageError(f"text: found a {type(text).__name__} in the iterable, expected texts")
         text = self._newlines.decode(text)
         try:
             self._check.feed(text)
@@ -155,7 +157,7 @@ class IncomingSpeech:
     def wait_for_room(self) -> bool:
         """Wait while many utterances were made and not submitted. Returns False once the reader has closed."""
         while self.is_full and not self.closed:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         return not self.closed
 
     @property
@@ -207,7 +209,7 @@ def with_idle(texts: Iterable[str], seconds: float, stopped: Callable[[], bool])
     def put(text: str | None, error: Exception | None = None) -> bool:
         while not stopped():
             with suppress(queue.Full):
-                items.put((text, error), timeout=_POLL_SECONDS)
+                items.put((text, error), timeout=POLL_SECONDS)
                 return True
         with suppress(queue.Full):  # the thread that waits for texts must learn that none comes
             items.put_nowait((None, None))
@@ -247,10 +249,8 @@ def give(texts: Iterable[str | type[Idle]], speech: IncomingSpeech) -> None:
                 return
             if text is Idle:
                 speech.idle()
-            elif isinstance(text, str):
-                speech.feed(text)
             else:
-                raise UsageError(f"text: found a {type(text).__name__} in the iterable, expected texts")
+                speech.feed(text)
     except Exception as error:
         speech.fail(error)
     else:

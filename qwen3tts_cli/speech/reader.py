@@ -124,7 +124,7 @@ class InOrder:
         if entry.limit is not None:
             return self._end(entry)
         ended, left = stream.ended, speech.frames_left
-        if ended and left is not None and not (self._live and stream.waits) and self._must_repeat(entry, left):
+        if ended and left is not None and not (self._live and stream.has_samples) and self._must_repeat(entry, left):
             self._repeat(entry, left)
             return None
         if not ended and not self._live:

@@ -167,7 +167,7 @@ class Speech:
 
     @property
     def unread_seconds(self) -> float:
-        """Seconds of audio that are made and can be read without waiting."""
+        """Seconds of generated audio, before speed, that can be read without waiting."""
         return self._reader.consumer.unread_samples() / SAMPLE_RATE
 
     @property
@@ -200,11 +200,8 @@ class Speech:
             if (number := self.plan.live_number) is not None:
                 key = live_key(self.plan.settings, number)
                 if next(self._prompts, None) is not None:
-                    yield (
-                        self,
-                        None,
-                        UsageError(f"key: live:{number} is the key of one utterance; the text has several"),
-                    )
+                    error = UsageError(f"key: live:{number} is the key of one utterance; the text has several")
+                    yield self, None, error
                     return
             seen[text] += 1
             yield self, self.plan.job(self.model, text, prompt, key, self.frames_left), None
