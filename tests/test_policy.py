@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -27,7 +27,9 @@ class Session:
     first: float | None = None
     longest: float = 0.0
     gaps: float = 0.0
-    steps: list[tuple[float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.prompt = self.rows
 
     def lead(self, now: float) -> float | None:
         if self.first is None:
@@ -50,7 +52,9 @@ class Simulation:
     def step(self):
         ready = [s for s in self.sessions if s.arrival <= self.now]
         seen = [
-            Candidate(s.live, s.lead(self.now), s.rows, self.now - max(s.stepped, s.arrival), s.group or s.name, i)
+            Candidate(
+                s.live, s.lead(self.now), s.prompt, s.rows, self.now - max(s.stepped, s.arrival), s.group or s.name, i
+            )
             for i, s in enumerate(ready)
         ]
         chosen, budget = self.policy.pick(seen, self.times)
@@ -126,9 +130,10 @@ def test_bulk_work_never_waits_for_more_than_a_second(live):
     assert max(each.longest for each in bulk) <= 1.0 + 0.15
 
 
-def test_a_long_prompt_costs_the_others_little():
-    """A prompt of 300 rows joins eight live streams: no step takes over 1.5 times as long as usual."""
-    old = [Session(f"l{i}", live=True) for i in range(8)]
+@pytest.mark.parametrize("live", [True, False])
+def test_a_long_prompt_costs_the_others_little(live):
+    """A prompt of 300 rows joins eight streams: no interval between their steps is over 1.5 times the usual one."""
+    old = [Session(f"l{i}", live=live) for i in range(8)]
     run = Simulation([*old, Session("clone", live=True, rows=300, arrival=3.0)]).run(8)
     assert run.sessions[-1].frames > 0
     before = [seconds for names, _, seconds in run.steps if len(names) >= 8 and "clone" not in names]
@@ -136,6 +141,7 @@ def test_a_long_prompt_costs_the_others_little():
     joining = [(taken, seconds) for names, taken, seconds in run.steps if "clone" in names and taken]
     assert sum(taken for taken, _ in joining) == 300
     assert max(seconds for _, seconds in joining) <= 1.5 * usual
+    assert all(len(names) == 9 for names, taken, _ in run.steps if "clone" in names and taken)
     assert max(seconds for _, seconds in joining[3:-1]) > 1.1 * usual  # the budget is used once it is known
 
 
@@ -157,7 +163,7 @@ def test_the_width_of_a_step_is_shared_by_groups():
 
 
 def candidates(*kinds):
-    return [Candidate(live, None, 10, 0.0, group, number) for number, (live, group) in enumerate(kinds)]
+    return [Candidate(live, None, 10, 10, 0.0, group, number) for number, (live, group) in enumerate(kinds)]
 
 
 def test_admission_prefers_live_streams_and_gives_each_group_its_turn():
@@ -174,9 +180,9 @@ def test_admission_prefers_live_streams_and_gives_each_group_its_turn():
 
 def test_prompt_rows_are_limited_only_where_they_delay_somebody():
     policy, times = Policy(FRAME), StepTimes()
-    long = Candidate(True, None, SHORT_PROMPT + 1, 0.0, "a", 0)
+    long = Candidate(True, None, SHORT_PROMPT + 1, SHORT_PROMPT + 1, 0.0, "a", 0)
     assert policy.pick([long], times) == ([0], None)
-    plays = Candidate(True, 3.0, 0, 0.0, "b", 1)
+    plays = Candidate(True, 3.0, 10, 0, 0.0, "b", 1)
     chosen, rows = policy.pick([long, plays], times)
     assert chosen == [0, 1]
     assert 8 <= rows <= 64
@@ -185,7 +191,7 @@ def test_prompt_rows_are_limited_only_where_they_delay_somebody():
     for row, expected in ((0.01, 8), (0.0001, 64)):
         times.row = row
         assert policy.pick([long, plays], times)[1] == expected
-    short = Candidate(True, None, SHORT_PROMPT, 0.0, "a", 0)
+    short = Candidate(True, None, SHORT_PROMPT, SHORT_PROMPT, 0.0, "a", 0)
     assert policy.pick([short, plays], times) == ([0], None)
 
 

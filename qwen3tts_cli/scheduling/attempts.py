@@ -25,9 +25,10 @@ class Utterance:
 
     Attributes: session: the session of the current attempt, None before `begin` and after the end. text: grows with
     `take_text`. frames: the frames of the current attempt. abandoned: the frames of each earlier attempt.
-    rows_left: prompt rows and reference frames not taken in yet. stop: "eos" or "max_frames" once the utterance ended
-    well. trip: why the guard stopped it. error: why it failed. codes: the codes of the current attempt, a list of int32
-    arrays of shape (n, code groups). timings: seconds of each stage, summed over the attempts that have ended.
+    prompt_rows: all prompt rows and reference frames. rows_left: those that are not taken in yet. stop: "eos" or
+    "max_frames" once the utterance ended well. trip: why the guard stopped it. error: why it failed. codes: the codes
+    of the current attempt, a list of int32 arrays of shape (n, code groups). timings: seconds of each stage, summed
+    over the attempts that have ended.
     """
 
     def __init__(self, job: Job, chunk_frames: int) -> None:
@@ -40,6 +41,7 @@ class Utterance:
         self._text_open = job.open_text is not None
         self._frame_samples = job.model.config.codec.samples_per_frame
         self._max_attempts = 1 if job.live or job.talker.greedy or job.retries == 0 else job.retries + 1
+        self.prompt_rows = len(job.prompt.text_ids) + (0 if job.reference_codes is None else len(job.reference_codes))
         self._reset()
 
     def _reset(self) -> None:
@@ -50,8 +52,7 @@ class Utterance:
         self.error: Exception | None = None
         self.frames = 0
         self.codes: list[np.ndarray] = []
-        references = self.job.reference_codes
-        self.rows_left = len(self.job.prompt.text_ids) + (0 if references is None else len(references))
+        self.rows_left = self.prompt_rows
         self._decoded = 0  # the number of samples decoded
         self._waiting: deque[np.ndarray] = deque()
 

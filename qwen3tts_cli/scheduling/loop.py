@@ -205,8 +205,8 @@ class Loop:
         consumer = generation.consumer
         in_turn = consumer.live and _is_next(generation)
         lead = consumer.lead_seconds(now) if in_turn else None
-        rows = generation.utterance.rows_left
-        return Candidate(in_turn, lead, rows, now - generation.stepped_at, consumer.group, generation.number)
+        prompt, rows = generation.utterance.prompt_rows, generation.utterance.rows_left
+        return Candidate(in_turn, lead, prompt, rows, now - generation.stepped_at, consumer.group, generation.number)
 
     def _unparked(self) -> list[Generation]:
         """The sessions whose readers have not so many samples ahead that the sessions must wait."""

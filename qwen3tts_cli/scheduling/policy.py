@@ -33,12 +33,13 @@ class Candidate(NamedTuple):
 
     live: whether a listener waits for its next samples. It is False for bulk work, and for an utterance of a live
     stream whose turn has not come. lead: seconds of audio that the listener has ahead; None if there was no audio yet.
-    rows: prompt rows and reference frames that are not taken in yet. idle: seconds since its last step.
-    group: see the module. number: counts the jobs in the order of arrival.
+    prompt: all prompt rows and reference frames. rows: those that are not taken in yet. idle: seconds since its last
+    step. group: see the module. number: counts the jobs in the order of arrival.
     """
 
     live: bool
     lead: float | None
+    prompt: int
     rows: int
     idle: float
     group: Hashable
@@ -117,9 +118,9 @@ class Policy:
         sessions: those that are not parked and have what they need for a step. The result is not empty unless
         `sessions` is.
         """
-        short = self._someone_short(sessions, times)
         starting = [each for each in sessions if each.live and each.lead is None]
-        by_itself = bool(starting) and all(each.rows <= SHORT_PROMPT for each in starting)
+        by_itself = bool(starting) and all(each.prompt <= SHORT_PROMPT for each in starting)
+        short = by_itself or self._someone_short(sessions, times)
         needed = max(_LEAST_LEAD, 2 * times.together)
 
         def is_due(each: Candidate) -> bool:
@@ -137,12 +138,12 @@ class Policy:
         """Whether a listener has not enough audio ahead for a few steps in which all sessions take part.
 
         False if a step of one session takes longer than its audio plays: there are gaps in any case, and steps of all
-        sessions finish the whole sooner.
+        sessions finish the whole sooner. Listeners who have heard nothing yet do not count.
         """
-        if times.alone >= self.frame_seconds and all(each.lead is not None for each in sessions if each.live):
+        if times.alone >= self.frame_seconds:
             return False
         enough = STEADY_CHUNK * times.of(len(sessions))
-        return any(each.live and (each.lead is None or each.lead <= enough) for each in sessions)
+        return any(each.live and each.lead is not None and each.lead <= enough for each in sessions)
 
     def _fitting(self, sessions: Sequence[Candidate], chosen: list[int]) -> list[int]:
         """At most max_batch of the chosen sessions: live ones by their lead, then those that were idle longest, with
