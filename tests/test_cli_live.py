@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from helpers import CHECKPOINTS, allowed
 
+from qwen3tts_cli.cli.commands.say_text import read_live
 from qwen3tts_cli.common.sample_conversion import to_pcm16
 from qwen3tts_cli.speech.synthesizer import SpeakOptions, Synthesizer
 
@@ -204,19 +205,40 @@ def test_no_cut_of_the_pieces_changes_a_byte(run, tmp_path, model):
     text = (
         "“Grüße!” said she.\r\n\r\nDr. Smith paid 3.50 for it, no more. And <b>that</b> was all — or was it?\n".encode()
     )
-    os.mkfifo(tmp_path / "text")
     made = set()
     for seed in (None, 1, 2, 3):
         rng = np.random.default_rng(seed)
         places = [] if seed is None else sorted(rng.choice(len(text), 30 if seed > 1 else len(text), replace=False))
         pieces = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
-        writer = threading.Thread(target=write_slowly, args=(tmp_path / "text", pieces))
+        # A FIFO of its own: a run that has its frames before the text ends leaves the rest of the text in it.
+        fifo = tmp_path / f"text {seed}"
+        os.mkfifo(fifo)
+        writer = threading.Thread(target=write_slowly, args=(fifo, pieces))
         writer.start()
-        command = ("say", "--live", "-f", str(tmp_path / "text"), "--idle", "0", "--seed", "1", "-q", *model)
+        command = ("say", "--live", "-f", str(fifo), "--idle", "0", "--seed", "1", "-q", *model)
         run(*command, "-o", str(tmp_path / "a.wav"), "--codes", str(tmp_path / "a.npy"))
         writer.join()
         made.add((tmp_path / "a.wav").read_bytes() + (tmp_path / "a.npy").read_bytes())
     assert len(made) == 1
+
+
+def test_the_file_is_closed_whether_or_not_it_is_read_to_its_end(tmp_path):
+    (tmp_path / "text").write_text("One.")
+    free = free_descriptor()
+    assert list(read_live(str(tmp_path / "text"))[0]) == ["One."]
+    assert free_descriptor() == free
+    pieces = read_live(str(tmp_path / "text"))[0]
+    next(pieces)
+    assert free_descriptor() != free
+    pieces.close()
+    assert free_descriptor() == free
+
+
+def free_descriptor():
+    """The descriptor that the next file gets."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
 
 
 def write_slowly(path, pieces):

@@ -66,13 +66,13 @@ def read_live(file: str | None, limit: int | None = None) -> tuple[Iterator[str]
     if file is None or file == "-":
         if sys.stdin is None:
             raise UsageError(f"{_STDIN} is closed")
-        descriptor, name = sys.stdin.fileno(), _STDIN
-        return _pieces(name, lambda: descriptor, limit), os.isatty(descriptor)
+        descriptor = sys.stdin.fileno()
+        return _pieces(_STDIN, descriptor, limit), os.isatty(descriptor)
     with contextlib.suppress(OSError, ValueError):
         if stat.S_ISFIFO(os.stat(file).st_mode):
-            return _pieces(file, lambda: _open_file(file), limit), False  # opening it waits for a writer
+            return _file_pieces(file, lambda: _open_file(file), limit), False  # opening it waits for a writer
     descriptor = _open_file(file)
-    return _pieces(file, lambda: descriptor, limit), os.isatty(descriptor)
+    return _file_pieces(file, lambda: descriptor, limit), os.isatty(descriptor)
 
 
 def single_text(texts: tuple[str, ...], as_one: Callable[[], str | None]) -> str | None:
@@ -131,25 +131,18 @@ def _open_file(path: str) -> int:
 @contextlib.contextmanager
 def _explained(path: str) -> Iterator[None]:
     """Turn an error of opening or reading a file, or stdin, into UsageError or InputError."""
-    if path == _STDIN:
-        try:
-            yield
-        except IsADirectoryError:
-            raise UsageError(f"{_STDIN}: a directory, expected a text") from None
-        except OSError as error:
-            raise InputError(f"{_STDIN}: cannot be read: {error.strerror or error}") from None
-        return
+    name = path if path == _STDIN else f"--file {path}"
     try:
         yield
     except IsADirectoryError:
-        raise UsageError(f"--file {path}: a directory, expected a file of text") from None
+        raise UsageError(f"{name}: a directory, expected a file of text") from None
     except (FileNotFoundError, NotADirectoryError):
         what = f"no such file ({path})" if path else "an empty name"
         raise UsageError(f"--file: {what}") from None
     except ValueError as error:
-        raise UsageError(f"--file {path}: {error}") from None
+        raise UsageError(f"{name}: {error}") from None
     except OSError as error:
-        raise InputError(f"--file {path}: cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{name}: cannot be read: {error.strerror or error}") from None
 
 
 def _read_stdin() -> bytes:
@@ -166,13 +159,20 @@ def _read_some(descriptor: int) -> bytes:
             select.select([descriptor], [], [])
 
 
-def _pieces(name: str, open_it: Callable[[], int], limit: int | None) -> Iterator[str]:
-    """Yield the text of a descriptor in pieces; see `read_live`. open_it: returns the descriptor."""
+def _file_pieces(file: str, open_it: Callable[[], int], limit: int | None) -> Iterator[str]:
+    """Yield the text of a file in pieces; see `read_live`. open_it: returns its descriptor, which is then closed."""
+    descriptor = open_it()
+    try:
+        yield from _pieces(file, descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _pieces(name: str, descriptor: int, limit: int | None) -> Iterator[str]:
+    """Yield the text of a descriptor in pieces; see `read_live`."""
     from ...common import file_kinds
 
     head, rest, offset, blank = b"", b"", 0, True
-    with _explained(name):
-        descriptor = open_it()
     while True:
         with _explained(name):
             data = _read_some(descriptor)
