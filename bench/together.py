@@ -41,17 +41,18 @@ def spread(name: str, values: list[float], unit: str = "", digits: int = 3) -> f
 
 
 @contextmanager
-def recorded_steps() -> Iterator[list[tuple[float, float, int]]]:
-    """Record (start, end, sessions) of each step of a model."""
-    steps: list[tuple[float, float, int]] = []
+def recorded_steps() -> Iterator[list[tuple[float, float, int, bool]]]:
+    """Record (start, end, sessions, whether one of them still took in its prompt) of each step of a model."""
+    steps: list[tuple[float, float, int, bool]] = []
     advance = Model.advance
 
-    def recording(self: Model, sessions: Any, rows: int | None = None) -> Any:
+    def recording(self: Model, sessions: Any, *budget: Any) -> Any:
+        joins = any(session.info.rows_left or session.info.reference_left for session in sessions)
         start = time.perf_counter()
         try:
-            return advance(self, sessions, rows)
+            return advance(self, sessions, *budget)
         finally:
-            steps.append((start, time.perf_counter(), len(sessions)))
+            steps.append((start, time.perf_counter(), len(sessions), joins))
 
     Model.advance = recording  # type: ignore[method-assign]
     try:
@@ -60,9 +61,9 @@ def recorded_steps() -> Iterator[list[tuple[float, float, int]]]:
         Model.advance = advance  # type: ignore[method-assign]
 
 
-def full_step_rate(steps: list[tuple[float, float, int]]) -> float:
-    """Seconds of speech in a second, over the times from a step of eight sessions to the next step."""
-    pairs = [(a[0], b[0]) for a, b in itertools.pairwise(steps) if a[2] == b[2] == BATCH]
+def full_step_rate(steps: list[tuple[float, float, int, bool]]) -> float:
+    """Seconds of speech in a second, over the times from a step in which eight sessions make a frame to the next."""
+    pairs = [(a[0], b[0]) for a, b in itertools.pairwise(steps) if a[2] == b[2] == BATCH and not a[3]]
     return BATCH * FRAME_SECONDS * len(pairs) / sum(end - start for start, end in pairs)
 
 
@@ -128,13 +129,13 @@ def throughput(synthesizer: Synthesizer, precision: str, texts: int, rounds: int
     spread("  say_many in steps of eight / bench", [a / b for a, b in zip(full, bench, strict=True)])
 
 
-def live_streams(synthesizer: Synthesizer, stop: threading.Event) -> list[threading.Thread]:
+def live_streams(synthesizer: Synthesizer, stop: threading.Event, **options: Any) -> list[threading.Thread]:
     """Begin eight live streams, whose readers leave two seconds of audio for later."""
 
     def listen(seed: int) -> None:
         while not stop.is_set():
-            options = SpeakOptions(live=True, seed=seed, max_frames=2000, retries=0)
-            with synthesizer.speak(TEXT, options) as speech:
+            settings = SpeakOptions(live=True, seed=seed, max_frames=2000, retries=0, **options)
+            with synthesizer.speak(TEXT, settings) as speech:
                 for _ in speech:
                     while speech.unread_seconds < 2 and not stop.is_set():
                         time.sleep(0.02)
@@ -159,8 +160,8 @@ def joins(synthesizer: Synthesizer, count: int, wait: Callable[[], float], **opt
     """Measure the first audio of streams that join eight, at random moments, and the steps of the eight meanwhile."""
     first_audio(synthesizer, 0, **options)
     alone = spread("  first audio alone", [first_audio(synthesizer, i, **options) for i in range(count)], " ms", 0)
-    stop, joined, longest = threading.Event(), [], []
-    threads = live_streams(synthesizer, stop)
+    stop, joined, longest, usual = threading.Event(), [], [], []
+    threads = live_streams(synthesizer, stop, **options)
     try:
         time.sleep(15)
         for i in range(count):
@@ -175,6 +176,7 @@ def joins(synthesizer: Synthesizer, count: int, wait: Callable[[], float], **opt
             during = [b[0] - a[0] for a, b in itertools.pairwise(shared) if b[0] >= begin]
             if before and during:
                 longest.append(max(during) / statistics.median(before))
+                usual.append(max(before) / statistics.median(before))
     finally:
         stop.set()
         for thread in threads:
@@ -182,6 +184,7 @@ def joins(synthesizer: Synthesizer, count: int, wait: Callable[[], float], **opt
     together = spread("  first audio that joins eight", joined, " ms", 0)
     print(f"  ratio of the medians: {together / alone:.2f}")
     spread("  longest interval between two steps of the others / their median", longest, digits=2)
+    spread("  the same in the time before, without a new stream", usual, digits=2)
 
 
 def main() -> None:
@@ -197,7 +200,8 @@ def main() -> None:
     with Synthesizer.open(names_and_paths.model(given.model), precision=given.precision) as synthesizer:
         synthesizer.say(TEXT, max_frames=10, retries=0)
         synthesizer.finish_packing()
-        throughput(synthesizer, given.precision, given.texts, given.rounds)
+        if given.rounds:
+            throughput(synthesizer, given.precision, given.texts, given.rounds)
         print("a preset voice joins eight live streams")
         joins(synthesizer, given.joins, lambda: moments.uniform(0.2, 1.0))
     if given.clone:

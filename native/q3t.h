@@ -280,13 +280,15 @@ q3t_status q3t_session_append(q3t_session *session, const int32_t *ids, int32_t 
  * makes its first frame in the step that takes in the last row of its prompt. Trailing ids that are projected in advance and the
  * reference frames of a cloned voice count as the prompt rows that take about as long; a step takes in a few reference frames even
  * if the prompts leave no budget. No output depends on `rows`.
+ * spread: 0: frames of several sessions are decoded together, which is quicker, but makes some steps much longer than others. 1: the
+ * decoding is spread over the steps, as far as playback allows, so that steps take about the same time. No output depends on it.
  * status: out, (n,), the q3t_status of each session; it is Q3T_E_ARGUMENT for a session that is NULL, belongs to another model or is
  * listed twice. It is Q3T_E_CACHE_ROOM for a session that is left out of the step, unchanged, because its KV cache has no room for
  * the positions that the step would use: the rows that are left of its prompt, at most those that the budget leaves for it, or one
  * position if it generates. q3t_session_reserve makes room. The budget of such a session goes to the others.
  * The call returns Q3T_OK even if sessions failed; it returns an error only if another argument is wrong. It allocates no memory,
  * except for prefixes that it adds to the model's cache. */
-q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t rows, int32_t *status);
+q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t rows, int32_t spread, int32_t *status);
 
 /* Copy up to `capacity` decoded samples to samples. *count: out, the number of samples copied. wait 1: if the session has a
  * decoder thread, block until there is a sample or no more samples will come. The audio has ended if *count is 0 and, in

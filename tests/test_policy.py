@@ -57,7 +57,8 @@ class Simulation:
             )
             for i, s in enumerate(ready)
         ]
-        chosen, budget = self.policy.pick(seen, self.times)
+        chosen, budget, spread = self.policy.pick(seen, self.times)
+        assert spread == any(each.live for each in seen)
         assert chosen == sorted(set(chosen))
         assert bool(chosen) == bool(ready)
         assert len(chosen) <= self.policy.max_batch
@@ -181,18 +182,27 @@ def test_admission_prefers_live_streams_and_gives_each_group_its_turn():
 def test_prompt_rows_are_limited_only_where_they_delay_somebody():
     policy, times = Policy(FRAME), StepTimes()
     long = Candidate(True, None, SHORT_PROMPT + 1, SHORT_PROMPT + 1, 0.0, "a", 0)
-    assert policy.pick([long], times) == ([0], None)
+    assert policy.pick([long], times) == ([0], None, True)
     plays = Candidate(True, 3.0, 10, 0, 0.0, "b", 1)
-    chosen, rows = policy.pick([long, plays], times)
+    chosen, rows, _ = policy.pick([long, plays], times)
     assert chosen == [0, 1]
     assert 8 <= rows <= 64
     for _ in range(20):
         times.add(8, 0, 0.09)
-    for row, expected in ((0.01, 8), (0.0001, 64)):
-        times.row = row
+    for row, expected in ((0.01, 8), (0.0001, 64), (-0.001, 64)):
+        for _ in range(100):
+            times.add(8, 10, 0.09 + 10 * row)
         assert policy.pick([long, plays], times)[1] == expected
     short = Candidate(True, None, SHORT_PROMPT, SHORT_PROMPT, 0.0, "a", 0)
-    assert policy.pick([short, plays], times) == ([0], None)
+    assert policy.pick([short, plays], times) == ([0], None, True)
+
+
+def test_decoding_is_spread_only_where_somebody_listens():
+    bulk = Candidate(False, None, 10, 0, 0.0, "a", 0)
+    plays = Candidate(True, 3.0, 10, 0, 0.0, "b", 1)
+    policy = Policy(FRAME)
+    assert policy.pick([bulk, bulk], StepTimes()) == ([0, 1], 32, False)
+    assert policy.pick([bulk, plays], StepTimes())[2]
 
 
 def test_step_times_are_running_means():
@@ -205,6 +215,9 @@ def test_step_times_are_running_means():
     assert times.of(5) == pytest.approx(0.1)
     times.add(3, 40, 0.14)
     assert times.row == pytest.approx(0.001)
+    for seconds in (0.2, 0.0) * 100:  # the mean of steps that vary
+        times.add(3, 40, seconds + 0.04)
+    assert times.row == pytest.approx(0.001, rel=0.2)
     times.add(0, 40, 0.01)
     times.add(0, 0, 9.0)
     assert times.together == pytest.approx(0.1)

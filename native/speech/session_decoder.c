@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 enum { RING_FRAMES = 32,       /* least capacity of the ring, in frames */
+       CATCH_UP = 4,           /* a step decodes 1/CATCH_UP frame of each session more if frames wait longer than usual */
        SKIPPED_OF_ROW = 4,     /* frames whose skipping takes about as long as a prompt row in all layers of the talker */
-       ROWS_OF_SILENT = 4 };   /* prompt rows that take about as long as a frame that is decoded though it is not heard */
+       ROWS_OF_SILENT = 8 };   /* prompt rows that take about as long as a frame that is decoded though it is not heard */
 
 void q3t_session_decoder_carve(q3t_session_decoder *d, q3t_arena *a, int32_t chunk_frames, int32_t frame_samples) {
     int32_t longest = chunk_frames ? chunk_frames : Q3T_STEADY_CHUNK, frames = q3t_max(2 * longest, RING_FRAMES);
@@ -125,19 +126,46 @@ static void decode(q3t_session_decoder *const *decoders, const int32_t *part, in
     for (int32_t i = 0; i < count; i++) deliver(decoders[at[i]], &calls[i], start, end, (end - start) * calls[i].frames / frames);
 }
 
-int32_t q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool, int32_t *rows) {
+/* 1 if the frames that are due must be decoded in this step: nothing was heard yet, playback needs them, or no more will come. */
+static int urgent(q3t_session_decoder *d) {
+    return d->early || atomic_load(&d->flush) || atomic_load(&d->decoded) <= d->silent;
+}
+
+static int32_t waiting(q3t_session_decoder *d) { return atomic_load(&d->available) - atomic_load(&d->decoded); }
+
+/* Sort n decoders: those with the most frames that wait come first. */
+static void sort(q3t_session_decoder *const *decoders, int32_t n, q3t_session_decoder **sorted) {
+    for (int32_t i = 0; i < n; i++) {
+        int32_t at = i;
+        for (; at > 0 && waiting(sorted[at - 1]) < waiting(decoders[i]); at--) sorted[at] = sorted[at - 1];
+        sorted[at] = decoders[i];
+    }
+}
+
+int32_t q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool, int32_t *rows,
+                                 int32_t most) {
+    q3t_session_decoder *sorted[Q3T_DECODED_TOGETHER];
+    int spread = most != INT32_MAX;
+    sort(decoders, n, sorted);
+    if (spread && most > 0 && waiting(sorted[0]) >= 2 * Q3T_STEADY_CHUNK) most += n / CATCH_UP;
+    for (int32_t i = 0; spread && i < n; i++) /* a reference takes the time of this step */
+        if (!decoders[i]->pipeline && atomic_load(&decoders[i]->decoded) < decoders[i]->silent) most = 0;
     for (int32_t silent = 0;;) {
         q3t_session_decoder *some[Q3T_DECODED_TOGETHER];
         int32_t part[Q3T_DECODED_TOGETHER], count = 0, any = 0;
         for (int32_t i = 0; i < n; i++) {
-            q3t_session_decoder *d = decoders[i];
+            q3t_session_decoder *d = sorted[i];
             if (d->pipeline || atomic_load(&d->status) != Q3T_OK) continue;
-            int32_t frames = due(d, 1), cost = 0, in_reference = atomic_load(&d->decoded) < d->silent;
+            int32_t frames = due(d, !spread), cost = 0, in_reference = atomic_load(&d->decoded) < d->silent;
             if (frames == 0 || !has_room(d, frames) || (in_reference && *rows <= 0)) continue;
             if (in_reference) {
                 frames = affordable(d, frames, *rows, &cost);
                 silent += frames;
                 *rows -= cost;
+            } else if (spread && !urgent(d)) {
+                if (most <= 0) continue;
+                frames = q3t_min(frames, most);
+                most -= frames;
             }
             any |= due(d, 0) > 0;
             part[count] = frames;

@@ -52,10 +52,12 @@ void q3t_session_decoder_push(q3t_session_decoder *d, int32_t available, int flu
 /* Tell the schedule that the generation of the next frame begins now, after a time in which none was generated. */
 void q3t_session_decoder_resume(q3t_session_decoder *d);
 /* Decode the frames of n <= Q3T_DECODED_TOGETHER decoders of one codec that are due and have room in the ring. Decoders with a
- * thread are skipped. *rows: in and out, the budget for silent frames, in prompt rows that would take as long; a decoder takes in
+ * thread are skipped. most >= 0: about so many frames are decoded, besides those that playback needs at once; INT32_MAX: all, and
+ * what is due soon together with it. *rows: in and out, the budget for silent frames, in prompt rows that would take as long; a decoder takes in
  * silent frames while *rows > 0. Returns the number of silent frames taken in. If decoding fails, the decoder's field `status` says
  * why. */
-int32_t q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool, int32_t *rows);
+int32_t q3t_session_decoders_run(q3t_session_decoder *const *decoders, int32_t n, q3t_codec_work *work, q3t_pool *pool, int32_t *rows,
+                                 int32_t most);
 /* Returns how much of the budget the silent frames that are left take; 0 for a decoder with a thread. */
 int32_t q3t_session_decoder_reference_rows(const q3t_session_decoder *d);
 /* Copy up to `capacity` samples from the ring to samples. Returns how many. wait: as in q3t_session_read. */

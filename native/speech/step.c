@@ -14,7 +14,8 @@ _Static_assert((int)TOGETHER <= (int)Q3T_DECODED_TOGETHER, "the decoders of a pa
 
 typedef struct step {
     q3t_model *m;
-    int32_t rows;                     /* what is left of the budget */
+    int32_t budget, rows;             /* argument of q3t_step; what is left of it */
+    int spread;                       /* argument of q3t_step */
     int32_t silent;                   /* frames of references taken in so far */
 } step;
 
@@ -99,6 +100,13 @@ static void predict(q3t_model *m, q3t_session *const *sessions, int32_t n) {
     }
 }
 
+/* Returns how many frames of n sessions are decoded besides those that playback needs at once; see q3t_session_decoders_run. In a step
+ * that took in prompt rows there are none: later steps decode more. */
+static int32_t most_decoded(const step *t, int32_t n) {
+    if (!t->spread) return INT32_MAX;
+    return t->rows < t->budget || t->silent > 0 ? 0 : q3t_max(n, Q3T_STEADY_CHUNK);
+}
+
 /* Decode what is due in n <= TOGETHER sessions. */
 static void decode(step *t, q3t_session *const *sessions, int32_t n) {
     q3t_session_decoder *decoders[TOGETHER];
@@ -109,7 +117,7 @@ static void decode(step *t, q3t_session *const *sessions, int32_t n) {
     }
     /* without budget a step takes in one part of a reference, so that every reference ends */
     int32_t extra = t->rows == 0 && t->silent == 0, rows = t->rows + extra;
-    t->silent += q3t_session_decoders_run(decoders, n, t->m->codec_work, t->m->pool, &rows);
+    t->silent += q3t_session_decoders_run(decoders, n, t->m->codec_work, t->m->pool, &rows, most_decoded(t, n));
     t->rows = q3t_max(rows - extra, 0);
 }
 
@@ -136,10 +144,10 @@ static int steppable(const q3t_model *m, q3t_session *const *sessions, int32_t i
     return 1;
 }
 
-q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t rows, int32_t *status) {
-    if (!model || !sessions || !status || n < 1 || rows < 1) return Q3T_E_ARGUMENT;
+q3t_status q3t_step(q3t_model *model, q3t_session *const *sessions, int32_t n, int32_t rows, int32_t spread, int32_t *status) {
+    if (!model || !sessions || !status || n < 1 || rows < 1 || !q3t_in_range(spread, 0, 1)) return Q3T_E_ARGUMENT;
     Q3T_TRY(q3t_pool_ready(model->pool));
-    step t = {model, rows, 0};
+    step t = {model, rows, rows, spread, 0};
     q3t_session *group[GROUP];
     int32_t *group_status[GROUP], count = 0, left = rows; /* left: of the budget, after the prompt rows of the group */
     for (int32_t i = 0; i < n; i++) {

@@ -139,11 +139,15 @@ class Model:
         for error in filter(None, self.advance(sessions)):
             raise error
 
-    def advance(self, sessions: Sequence[Session], rows: int | None = None) -> list[Exception | None]:
+    def advance(
+        self, sessions: Sequence[Session], rows: int | None = None, spread: bool = False
+    ) -> list[Exception | None]:
         """Advance each session by one frame. Returns for each session None or its GenerationError or EngineError.
 
         rows: how many prompt rows of all sessions together are taken in at most, at least 1; None: no limit. A session
-        makes its first frame in the step that takes in the last row of its prompt; see q3t_step in native/q3t.h.
+        makes its first frame in the step that takes in the last row of its prompt. spread: whether decoding is spread
+        over the steps, so that they take about the same time, instead of decoding sessions together, which is quicker.
+        See q3t_step in native/q3t.h.
         Before the step the KV cache of each session gets room for the positions that the step may use. A session that
         fails, is closed or gets no room does not hinder the others. Raises EngineError if the model is closed or `rows`
         is less than 1.
@@ -162,7 +166,7 @@ class Model:
                         refused[i] = error
                 except EngineError as error:
                     refused[i] = error
-            check_status(lib.q3t_step(self._handle, handles, len(sessions), budget, status), "step")
+            check_status(lib.q3t_step(self._handle, handles, len(sessions), budget, spread, status), "step")
             self.lifetime.check()
             if self._projections != (projections := lib.q3t_model_projections(self._handle)):
                 self._projections = projections

@@ -153,19 +153,25 @@ class Loop:
         for model in [each for each in models if not urgent or each in urgent | late]:
             mine = [each for each in ready if each.job.model is model]
             times = self._times.setdefault(model, StepTimes())
-            chosen, rows = self._policy_of(model).pick([candidates[each] for each in mine], times)
-            self._step_model(model, [mine[i] for i in chosen], rows, times, len(chosen) == len(ready))
+            chosen, rows, spread = self._policy_of(model).pick([candidates[each] for each in mine], times)
+            self._step_model(model, [mine[i] for i in chosen], rows, spread, times, len(chosen) == len(ready))
         return bool(ready)
 
     def _step_model(
-        self, model: Model, chosen: list[Generation], rows: int | None, times: StepTimes, everybody: bool
+        self,
+        model: Model,
+        chosen: list[Generation],
+        rows: int | None,
+        spread: bool,
+        times: StepTimes,
+        everybody: bool,
     ) -> None:
         before = [each.utterance.frames for each in chosen]
         left = sum(each.utterance.rows_left for each in chosen)
         wait = everybody and all(each.utterance.generation_ended for each in chosen)
         start = time.perf_counter()
         try:
-            errors = model.advance([each.utterance.session for each in chosen], rows)
+            errors = model.advance([each.utterance.session for each in chosen], rows, spread)
         except Exception as error:
             self._fail_model(model, error)
             return

@@ -25,7 +25,7 @@ _LONGEST_PAUSE = 1.0  # seconds for which bulk work may be left out
 _LEAST_LEAD = 0.25  # seconds of audio ahead with which a live stream may be left out of a step
 _ROWS = (8, 64)  # least and most prompt rows in a step with sessions that generate
 _USUAL_ROWS = 32  # before the time for a row is known
-_LONGER_STEP = 0.4  # prompt rows may make a step longer by this share
+_LONGER_STEP = 0.3  # prompt rows may make a step longer by this share
 
 
 class Candidate(NamedTuple):
@@ -57,20 +57,26 @@ class StepTimes:
     """How long steps take: running means of about the last STEADY_CHUNK steps of a kind; 0 before the first one.
 
     alone: seconds of a step with one session. together: seconds of a step with several. row: seconds that a prompt row
-    adds to a step.
+    adds to a step, 0 if steps that take in prompt rows are no longer than others; None before it is known.
     """
 
     def __init__(self) -> None:
-        self.alone = self.together = self.row = 0.0
+        self.alone = self.together = 0.0
+        self._longer = self._rows = 0.0  # seconds that the last steps with prompt rows took longer, and their rows
+
+    @property
+    def row(self) -> float | None:
+        """See the class."""
+        return max(0.0, self._longer) / self._rows if self._rows else None
 
     def add(self, sessions: int, rows: int, seconds: float) -> None:
         """Record how long a step took. sessions: those that made a frame. rows: prompt rows taken in."""
-        if rows:
-            usual = self.alone if sessions == 1 else self.together
-            if usual and seconds > usual:
-                self._mean("row", (seconds - usual) / rows)
-        elif sessions:
+        if not rows and sessions:
             self._mean("alone" if sessions == 1 else "together", seconds)
+        elif usual := self.of(sessions) if sessions else 0.0:
+            kept = 1 - 1 / STEADY_CHUNK
+            self._longer = kept * self._longer + seconds - usual
+            self._rows = kept * self._rows + rows
 
     def _mean(self, name: str, seconds: float) -> None:
         before = getattr(self, name)
@@ -112,9 +118,10 @@ class Policy:
             room -= 1
         return order
 
-    def pick(self, sessions: Sequence[Candidate], times: StepTimes) -> tuple[list[int], int | None]:
-        """Who takes part in the next step: (indices, the most prompt rows; None for no limit).
+    def pick(self, sessions: Sequence[Candidate], times: StepTimes) -> tuple[list[int], int | None, bool]:
+        """Who takes part in the next step: (indices, most prompt rows; None for no limit, whether decoding is spread).
 
+        Decoding is spread over the steps if somebody listens: a long step would delay listeners, and a new stream.
         sessions: those that are not parked and have what they need for a step. The result is not empty unless
         `sessions` is.
         """
@@ -132,7 +139,8 @@ class Policy:
         chosen = [i for i in everybody if not short or is_due(sessions[i])] or list(everybody)
         chosen = self._fitting(sessions, chosen)
         generating = sum(not sessions[i].rows for i in chosen)
-        return chosen, self._rows(times, generating) if generating else None
+        rows = self._rows(times, generating) if generating else None
+        return chosen, rows, any(each.live for each in sessions)
 
     def _someone_short(self, sessions: Sequence[Candidate], times: StepTimes) -> bool:
         """Whether a listener has not enough audio ahead for a few steps in which all sessions take part.
@@ -164,6 +172,7 @@ class Policy:
     def _rows(self, times: StepTimes, generating: int) -> int:
         """How many prompt rows a step may take in without becoming much longer than usual."""
         least, most = _ROWS
-        if not times.row:
+        if (row := times.row) is None:
             return _USUAL_ROWS
-        return max(least, min(most, int(_LONGER_STEP * times.of(generating) / times.row)))
+        longer = _LONGER_STEP * times.of(generating)
+        return most if most * row <= longer else max(least, int(longer / row))

@@ -122,7 +122,7 @@ static q3t_session_info info_of(const q3t_session *s) {
 /* Step n sessions once. Returns 1 if all succeed. */
 static int step(q3t_model *m, q3t_session **s, int32_t n) {
     int32_t status[2] = {-1, -1};
-    int ok = q3t_step(m, s, n, INT32_MAX, status) == Q3T_OK;
+    int ok = q3t_step(m, s, n, INT32_MAX, 0, status) == Q3T_OK;
     for (int32_t i = 0; i < n; i++) ok &= status[i] == Q3T_OK;
     return ok;
 }
@@ -148,13 +148,13 @@ static void check_no_room(const dump *d, q3t_model *m, const int32_t *want) {
     for (int32_t missing = rows; missing > 0; missing = missing > 1 ? 1 : 0) { /* the prompt, and the first position after a block */
         int32_t before = info_of(s[0]).positions;
         q3t_session_reserve(s[1], rows);
-        expect(q3t_step(m, s, 2, INT32_MAX, status) == Q3T_OK && status[0] == Q3T_E_CACHE_ROOM && status[1] == Q3T_OK, "a step without room");
+        expect(q3t_step(m, s, 2, INT32_MAX, 0, status) == Q3T_OK && status[0] == Q3T_E_CACHE_ROOM && status[1] == Q3T_OK, "a step without room");
         expect(info_of(s[0]).positions == before && info_of(s[0]).frames == (before ? before - rows + 1 : 0), "the session is unchanged");
         if (COUNTED) {
             count_from_here(0);
             expect(q3t_session_reserve(s[0], missing) == Q3T_E_MEMORY && allocations == 1, "no memory for a block");
             count_no_more();
-            expect(q3t_step(m, s, 1, INT32_MAX, status) == Q3T_OK && status[0] == Q3T_E_CACHE_ROOM, "still no room");
+            expect(q3t_step(m, s, 1, INT32_MAX, 0, status) == Q3T_OK && status[0] == Q3T_E_CACHE_ROOM, "still no room");
         }
         expect(q3t_session_reserve(s[0], missing) == Q3T_OK, "room after all");
         while (info_of(s[0]).positions < BLOCK) expect(step(m, s, 1), "a step within the block");
@@ -217,11 +217,11 @@ static void check_budgets(const dump *d) {
             q3t_session *s = open_params(m, &p);
             if (rows == INT32_MAX) {
                 q3t_session_reserve(s, BLOCK);
-                expect(q3t_step(m, &s, 1, rows, &status) == Q3T_OK && status == Q3T_E_CACHE_ROOM, "room for a part of the prompt");
+                expect(q3t_step(m, &s, 1, rows, 0, &status) == Q3T_OK && status == Q3T_E_CACHE_ROOM, "room for a part of the prompt");
             }
             for (q3t_session_info info = info_of(s), before = info; info.rows_left > 0; before = info) {
                 expect(q3t_session_reserve(s, rows < info.rows_left ? rows : info.rows_left) == Q3T_OK, "room for the budget");
-                expect(q3t_step(m, &s, 1, rows, &status) == Q3T_OK && status == Q3T_OK, "a step with room for its budget");
+                expect(q3t_step(m, &s, 1, rows, 0, &status) == Q3T_OK && status == Q3T_OK, "a step with room for its budget");
                 info = info_of(s);
                 if (info.positions == before.positions) exit(2);
             }
@@ -246,15 +246,15 @@ static void check_shares(const dump *d) {
     q3t_session *s[2] = {open_params(m, &p), open_params(m, &p)}, *swapped[2] = {s[1], s[0]};
     int32_t status[2], id = 0;
     q3t_session_reserve(s[1], SHARE);
-    expect(q3t_step(m, s, 2, SHARE, status) == Q3T_OK && status[0] == Q3T_E_CACHE_ROOM && status[1] == Q3T_OK, "shares of a budget");
+    expect(q3t_step(m, s, 2, SHARE, 0, status) == Q3T_OK && status[0] == Q3T_E_CACHE_ROOM && status[1] == Q3T_OK, "shares of a budget");
     expect(info_of(s[0]).positions == 0 && info_of(s[1]).positions == SHARE, "the budget of the session without room");
-    expect(q3t_step(m, swapped, 2, SHARE, status) == Q3T_OK && status[0] == Q3T_OK && status[1] == Q3T_OK, "no budget, no room");
+    expect(q3t_step(m, swapped, 2, SHARE, 0, status) == Q3T_OK && status[0] == Q3T_OK && status[1] == Q3T_OK, "no budget, no room");
     expect(info_of(s[0]).positions == 0 && info_of(s[1]).positions == 2 * SHARE, "a session without budget and room");
     expect(q3t_session_reserve(s[1], ROWS) == Q3T_OK && step(m, &s[1], 1), "the prefix of the prompt is cached now");
     q3t_session_close(s[1]);
     swapped[0] = s[1] = open_params(m, &p); /* takes in less than the budget, because the prefix is cached */
     q3t_session_reserve(s[1], ROWS);
-    expect(q3t_step(m, swapped, 2, ROWS - 1, status) == Q3T_OK && status[0] == Q3T_OK && status[1] == Q3T_OK, "budget that a prefix saves");
+    expect(q3t_step(m, swapped, 2, ROWS - 1, 0, status) == Q3T_OK && status[0] == Q3T_OK && status[1] == Q3T_OK, "budget that a prefix saves");
     expect(info_of(s[1]).cached_rows == BLOCK && info_of(s[1]).rows_left == 0 && info_of(s[0]).positions == 0, "no room for a prefix");
     q3t_session_close(s[0]);
     q3t_session_close(s[1]);
@@ -263,7 +263,7 @@ static void check_shares(const dump *d) {
     expect(q3t_session_reserve(s[0], BLOCK) == Q3T_OK && step(m, s, 1), "a prompt that fills a block");
     expect(info_of(s[0]).needs_text && step(m, s, 1) && info_of(s[0]).frames == 1, "a session that waits for text needs no room");
     expect(q3t_session_append(s[0], &id, 1, 0) == Q3T_OK, "append");
-    expect(q3t_step(m, s, 1, 1, status) == Q3T_OK && status[0] == Q3T_E_CACHE_ROOM, "with text it needs room");
+    expect(q3t_step(m, s, 1, 1, 0, status) == Q3T_OK && status[0] == Q3T_E_CACHE_ROOM, "with text it needs room");
     expect(q3t_session_reserve(s[0], 1) == Q3T_OK && step(m, s, 1) && info_of(s[0]).frames == 2, "with text and room it goes on");
     q3t_session_close(s[0]);
     q3t_model_close(m);

@@ -62,7 +62,7 @@ static int generates(const dump *d, q3t_model *m, q3t_session *s) {
     int32_t status = 0, codes[FRAMES * 64];
     if (groups > 64 || d->cases[0].frames < FRAMES) exit(2);
     for (int32_t i = 0; i < FRAMES; i++)
-        if (q3t_step(m, &s, 1, INT32_MAX, &status) != Q3T_OK || status != Q3T_OK) return 0;
+        if (q3t_step(m, &s, 1, INT32_MAX, 0, &status) != Q3T_OK || status != Q3T_OK) return 0;
     return q3t_session_codes(s, 0, FRAMES, codes) == Q3T_OK && !memcmp(codes, d->cases[0].codes, FRAMES * groups * sizeof *codes);
 }
 
@@ -99,7 +99,7 @@ static void check_prefix_with_reference(const dump *d) {
             p.reference_codes = reference, p.reference_frames = 1;
         }
         q3t_session *s = open_session(m, &p);
-        expect(q3t_step(m, &s, 1, INT32_MAX, &status) == Q3T_OK && status == Q3T_OK, "a step with other prefixes in the cache");
+        expect(q3t_step(m, &s, 1, INT32_MAX, 0, &status) == Q3T_OK && status == Q3T_OK, "a step with other prefixes in the cache");
         q3t_session_close(s);
     }
     free(text);
@@ -115,7 +115,7 @@ static void check_wrong_sessions(const dump *d) {
     q3t_session *batch[4] = {NULL, good, foreign, good};
     int32_t status[4];
     for (int32_t i = 0; i < FRAMES; i++) {
-        expect(q3t_step(m, batch, 4, INT32_MAX, status) == Q3T_OK, "a step with wrong sessions");
+        expect(q3t_step(m, batch, 4, INT32_MAX, 0, status) == Q3T_OK, "a step with wrong sessions");
         expect(status[0] == Q3T_E_ARGUMENT && status[2] == Q3T_E_ARGUMENT && status[3] == Q3T_E_ARGUMENT, "each wrong session has an error");
         expect(status[1] == Q3T_OK, "the right session has none");
     }
@@ -144,7 +144,7 @@ static void *speak(void *arg) {
     a->ok = q3t_session_open(a->m, &p, &s) == Q3T_OK && q3t_session_reserve(s, INT32_MAX) == Q3T_OK;
     for (int32_t i = 0; i < FRAMES; i++) {
         pthread_mutex_lock(&turn);
-        a->ok &= q3t_step(a->m, &s, 1, INT32_MAX, &status) == Q3T_OK && status == Q3T_OK;
+        a->ok &= q3t_step(a->m, &s, 1, INT32_MAX, 0, &status) == Q3T_OK && status == Q3T_OK;
         pthread_mutex_unlock(&turn);
     }
     a->ok &= q3t_session_codes(s, 0, FRAMES, codes) == Q3T_OK &&

@@ -63,7 +63,7 @@ static void step(loop *l, int32_t most) {
     q3t_session_info info = {0};
     for (int32_t i = 0; i < most && info.state == Q3T_RUNNING; i++, l->frames++) {
         int32_t status, n;
-        need(q3t_step(l->model, &l->session, 1, INT32_MAX, &status));
+        need(q3t_step(l->model, &l->session, 1, INT32_MAX, 0, &status));
         need((q3t_status)status);
         need(q3t_session_read(l->session, l->wav, l->room, 0, &n));
         q3t_session_info_get(l->session, &info);

@@ -60,7 +60,7 @@ static void drain(q3t_session *s, output *out, int32_t room, int wait) {
 static void run(q3t_model *m, q3t_session **s, output *out, const int32_t *room, int32_t n) {
     for (int done = 0; !done;) {
         int32_t status[8];
-        expect(q3t_step(m, s, n, INT32_MAX, status) == Q3T_OK, "step", "call");
+        expect(q3t_step(m, s, n, INT32_MAX, 0, status) == Q3T_OK, "step", "call");
         done = 1;
         for (int32_t i = 0; i < n; i++) {
             expect(status[i] == Q3T_OK, "step", q3t_status_text((q3t_status)status[i]));
@@ -191,7 +191,7 @@ static void check_early_close(const dump *d) {
         q3t_session *s = NULL;
         expect(q3t_session_open(m, &p, &s) == Q3T_OK && q3t_session_reserve(s, INT32_MAX) == Q3T_OK, "early close", "open");
         int32_t status;
-        for (int32_t i = 0; i < steps; i++) q3t_step(m, &s, 1, INT32_MAX, &status);
+        for (int32_t i = 0; i < steps; i++) q3t_step(m, &s, 1, INT32_MAX, 0, &status);
         q3t_session_close(s);
     }
     q3t_model_close(m);
@@ -237,7 +237,7 @@ static void check_bad_arguments(const dump *d) {
     bad[9].reference_frames = 1;
     for (int i = 0; i < 10; i++) expect(q3t_session_open(m, &bad[i], &s) == Q3T_E_ARGUMENT && !s, "session", "a bad argument passed");
     int32_t status;
-    expect(q3t_step(m, NULL, 1, INT32_MAX, &status) == Q3T_E_ARGUMENT, "step", "no sessions");
+    expect(q3t_step(m, NULL, 1, INT32_MAX, 0, &status) == Q3T_E_ARGUMENT, "step", "no sessions");
     q3t_model_close(m);
     q3t_model_close(NULL);
     q3t_session_close(NULL);
@@ -261,7 +261,7 @@ static void check_nonfinite(dump *d, int32_t slot, q3t_status want) {
         q3t_session *s = NULL;
         int32_t status = 0;
         expect(q3t_session_open(m, &p, &s) == Q3T_OK && q3t_session_reserve(s, p.rows) == Q3T_OK, "not finite", "open");
-        expect(q3t_step(m, &s, 1, INT32_MAX, &status) == Q3T_OK, "not finite", "call");
+        expect(q3t_step(m, &s, 1, INT32_MAX, 0, &status) == Q3T_OK, "not finite", "call");
         expect(status == (int32_t)want, "not finite", q3t_status_text((q3t_status)status));
         q3t_session_close(s);
         q3t_model_close(m);

@@ -69,6 +69,9 @@ static void open_codec(void) {
     q3t_codec_state_close(state);
 }
 
+enum { PLAYERS = 8 };
+static int32_t most = INT32_MAX; /* argument of q3t_session_decoders_run */
+
 /* A decoder and the player that reads from it. */
 typedef struct player {
     q3t_session_decoder decoder;
@@ -108,15 +111,15 @@ static int32_t play(player *p) {
     return p->chunks[p->count++] = n;
 }
 
-/* Give the decoders of n players the frames [0, available) and decode what is due. */
+/* Give the decoders of n <= PLAYERS players the frames [0, available) and decode what is due. */
 static void give(player *const *players, int32_t n, const int32_t *available) {
-    q3t_session_decoder *decoders[2];
+    q3t_session_decoder *decoders[PLAYERS];
     for (int32_t i = 0; i < n; i++) {
         decoders[i] = &players[i]->decoder;
         q3t_session_decoder_push(decoders[i], available[i], available[i] == FRAMES);
     }
     int32_t rows = INT32_MAX;
-    q3t_session_decoders_run(decoders, n, work, NULL, &rows);
+    q3t_session_decoders_run(decoders, n, work, NULL, &rows, most);
 }
 
 /* Generate and play FRAMES frames; the caller closes the player. Times are in lengths of a frame: to generate a frame takes `make`,
@@ -228,8 +231,34 @@ static void check_together(void) {
     }
 }
 
+/* Sessions that begin together are decoded in different steps if a step decodes only so many frames, else in the same steps. */
+static void check_spread(int32_t frames) {
+    player *players[PLAYERS];
+    int32_t longest = 0;
+    for (int32_t i = 0; i < PLAYERS; i++) players[i] = open_player(0, 0);
+    machine.call_seconds = machine.frame_seconds = 0;
+    most = frames;
+    for (int32_t i = 1; i <= FRAMES; i++) {
+        int32_t available[PLAYERS], decoded = 0;
+        for (int32_t j = 0; j < PLAYERS; j++) available[j] = i;
+        machine.now += 0.1 * players[0]->decoder.schedule.frame_seconds;
+        give(players, PLAYERS, available);
+        for (int32_t j = 0; j < PLAYERS; j++) decoded += play(players[j]);
+        if (i < FRAMES && i > Q3T_STEADY_CHUNK) longest = decoded > longest ? decoded : longest;
+    }
+    most = INT32_MAX;
+    expect(longest == (frames < INT32_MAX ? frames : PLAYERS * Q3T_STEADY_CHUNK), "frames of the longest step");
+    for (int32_t i = 0; i < PLAYERS; i++) {
+        expect(players[i]->played == FRAMES && players[i]->interruptions == 0, "playback is not interrupted");
+        expect(!memcmp(players[i]->samples, expected, sizeof expected), "samples of spread sessions");
+        close_player(players[i]);
+    }
+}
+
 int main(void) {
     open_codec();
+    check_spread(INT32_MAX);
+    check_spread(PLAYERS);
     for (int32_t percent = 2; percent <= 95; percent += 3)
         for (int32_t tenths = 0; tenths <= 10; tenths += 2) check_speed(percent, tenths);
     check_slow();

@@ -104,7 +104,7 @@ static void check_bad_budget(const dump *d, const q3t_session_params *params) {
     q3t_model *m = open_model(d, 1);
     record r = begin(m, &params[0]);
     int32_t status = 99;
-    expect(q3t_step(m, &r.s, 1, 0, &status) == Q3T_E_ARGUMENT && q3t_step(m, &r.s, 1, -1, &status) == Q3T_E_ARGUMENT, "budget", "below 1");
+    expect(q3t_step(m, &r.s, 1, 0, 0, &status) == Q3T_E_ARGUMENT && q3t_step(m, &r.s, 1, -1, 0, &status) == Q3T_E_ARGUMENT, "budget", "below 1");
     q3t_session_info_get(r.s, &r.info);
     expect(r.info.rows_left == params[0].rows && status == 99, "budget", "a refused step did something");
     q3t_session_close(r.s);

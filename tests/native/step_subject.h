@@ -112,7 +112,7 @@ static void step(const dump *d, q3t_model *m, record *const *records, int32_t n,
     q3t_session **sessions = get((size_t)n, sizeof *sessions);
     int32_t *status = get((size_t)n, sizeof *status);
     for (int32_t i = 0; i < n; i++) sessions[i] = records[i]->s;
-    expect(q3t_step(m, sessions, n, rows, status) == Q3T_OK, "step", "call");
+    expect(q3t_step(m, sessions, n, rows, 0, status) == Q3T_OK, "step", "call");
     for (int32_t i = 0; i < n; i++) {
         expect(status[i] == Q3T_OK, "step", q3t_status_text((q3t_status)status[i]));
         observe(d, records[i]);
