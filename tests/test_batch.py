@@ -147,7 +147,7 @@ def test_a_live_stream_never_repeats_samples(voice, monkeypatch, batch, trip, er
 
     monkeypatch.setattr(attempts, "Guard", Late)
     monkeypatch.setattr(attempts.Utterance, "absorb_step", failing)
-    monkeypatch.setattr(policy.Policy, "pick", lambda self, sessions, times: ([*range(len(sessions))], None))
+    monkeypatch.setattr(policy.Policy, "pick", lambda self, sessions, times: ([*range(len(sessions))], None, False))
     heard = []
     try:
         heard.extend(voice.speak(TEXT, SpeakOptions(seed=SEED, live=True, max_frames=limit, batch=batch)))
@@ -190,9 +190,9 @@ def test_an_error_of_one_session_leaves_the_others(voice, monkeypatch):
     """The third session fails at its fifth frame; the two utterances before it are complete."""
     step, opened = Model.advance, []
 
-    def advance(self, sessions, rows=None):
+    def advance(self, sessions, *budget):
         opened.extend(s for s in sessions if s not in opened)
-        errors = step(self, sessions, rows)
+        errors = step(self, sessions, *budget)
         return [
             GenerationError("broken") if opened.index(s) == 2 and s.info.frames >= 5 else e
             for s, e in zip(sessions, errors, strict=True)
@@ -229,9 +229,9 @@ def steps(monkeypatch):
     """The number of sessions in each step."""
     sizes, step = [], Model.advance
 
-    def advance(self, sessions, rows=None):
+    def advance(self, sessions, *budget):
         sizes.append(len(sessions))
-        return step(self, sessions, rows)
+        return step(self, sessions, *budget)
 
     monkeypatch.setattr(Model, "advance", advance)
     return sizes
@@ -280,7 +280,7 @@ def test_utterances_and_samples_ahead_are_limited(voice, steps, monkeypatch):
         if self.text.startswith("Yes"):
             waiting[0] = max(waiting[0], self.unreleased_samples)
 
-    monkeypatch.setattr(policy.Policy, "pick", lambda self, sessions, times: ([*range(len(sessions))], None))
+    monkeypatch.setattr(policy.Policy, "pick", lambda self, sessions, times: ([*range(len(sessions))], None, False))
     monkeypatch.setattr(attempts.Utterance, "absorb_step", watch)
     assert samples_of_the_first() > 5 * 24000
     assert begun[0] <= 2 * 4

@@ -320,10 +320,10 @@ def test_close_returns_after_the_running_step(voice):
     inside, step = [], Model.advance
     speaker = threading.Thread(target=refused, args=(voice,))
 
-    def advance(self, sessions, rows=None):
+    def advance(self, sessions, *budget):
         inside.append(time.perf_counter())
         try:
-            return step(self, sessions, rows)
+            return step(self, sessions, *budget)
         finally:
             inside.append(time.perf_counter())
 

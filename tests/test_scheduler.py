@@ -68,9 +68,9 @@ def steps(monkeypatch):
     """A list that gets the sessions of each step of any model."""
     taken, advance = [], Model.advance
 
-    def recording(self, sessions, rows=None):
+    def recording(self, sessions, *budget):
         taken.append(list(sessions))
-        return advance(self, sessions, rows)
+        return advance(self, sessions, *budget)
 
     monkeypatch.setattr(Model, "advance", recording)
     return taken
@@ -175,7 +175,8 @@ def test_prompt_row_budgets_change_no_byte(monkeypatch, rows, live):
             for text, each in zip(TEXTS, voices * 4, strict=True)
         ]
         want = [base.say(text, **options) for text, options in work]
-        monkeypatch.setattr(policy.Policy, "pick", lambda self, sessions, times: ([*range(len(sessions))], rows))
+        picked = lambda self, sessions, times: ([*range(len(sessions))], rows, rows < 64)  # noqa: E731
+        monkeypatch.setattr(policy.Policy, "pick", picked)
         got = in_threads([lambda w=w: base.say(w[0], **w[1]) for w in work])
     for pcm, alone in zip(got, want, strict=True):
         same(pcm, alone)
@@ -382,14 +383,14 @@ def test_closing_the_scheduler_in_a_signal_handler_inside_a_step():
     survives("""
         from qwen3tts_cli.engine.model import Model
         advance, once = Model.advance, []
-        def interrupted(self, sessions, rows=None):
+        def interrupted(self, sessions, *budget):
             if not once:
                 once.append(threading.Thread(target=lambda: v.say(TEXT)))
                 once[0].run = lambda: expect(lambda: v.say(TEXT))
                 once[0].start()
                 while v.scheduler._thread is None: time.sleep(0.001)
                 signal.raise_signal(signal.SIGALRM)
-            return advance(self, sessions, rows)
+            return advance(self, sessions, *budget)
         Model.advance = interrupted
         signal.signal(signal.SIGALRM, lambda *_: v.scheduler.close())
         expect(lambda: v.say(TEXT))
@@ -422,12 +423,12 @@ def test_an_exception_in_one_job_touches_no_other(voice, quiet, monkeypatch):
 def test_an_engine_that_fails_as_a_whole_fails_every_stream(voice, quiet, monkeypatch, error):
     advance, broken = Model.advance, threading.Event()
 
-    def failing(self, sessions, rows=None):
+    def failing(self, sessions, *budget):
         if len(sessions) == 3:
             broken.set()
         if broken.is_set():
             raise error
-        return advance(self, sessions, rows)
+        return advance(self, sessions, *budget)
 
     monkeypatch.setattr(Model, "advance", failing)
     for found in in_threads([lambda: voice.say(LONG, seed=3, batch=1)] * 3):
@@ -441,10 +442,10 @@ def test_an_engine_that_fails_as_a_whole_fails_every_stream(voice, quiet, monkey
 def test_an_exception_that_ends_the_thread_does_not_end_the_scheduler(voice, quiet, monkeypatch):
     advance = Model.advance
 
-    def ending(self, sessions, rows=None):
+    def ending(self, sessions, *budget):
         if threading.current_thread().name == ENGINE_THREAD:
             raise SystemExit
-        return advance(self, sessions, rows)
+        return advance(self, sessions, *budget)
 
     monkeypatch.setattr(Model, "advance", ending)
     for error in in_threads([lambda: voice.say(LONG, seed=3)] * 3):
