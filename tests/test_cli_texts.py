@@ -11,8 +11,8 @@ import zipfile
 import pytest
 from helpers import TESTS
 
-from qwen3tts_cli.cli.commands import say_text
-from qwen3tts_cli.common import file_kinds
+from qwen3tts_cli.cli.commands.say_text import LIMIT_BYTES
+from qwen3tts_cli.common import file_kinds, text_decoding
 from qwen3tts_cli.errors import UsageError
 
 TEXTS = {
@@ -32,13 +32,13 @@ TEXTS = {
 @pytest.mark.parametrize("mark", [False, True])
 def test_utf_16_and_utf_32_are_read_with_and_without_a_mark(text, encoding, mark):
     data = ("\ufeff" * mark + text).encode(encoding)
-    assert say_text.decode("a.txt", data) == text.strip()
+    assert text_decoding.decode("a.txt", data, LIMIT_BYTES) == text.strip()
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_utf_8_is_read_unchanged(text, encoding):
-    assert say_text.decode("a.txt", text.encode(encoding)) == text.strip()
+    assert text_decoding.decode("a.txt", text.encode(encoding), LIMIT_BYTES) == text.strip()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_utf_8_is_read_unchanged(text, encoding):
 )
 def test_bytes_that_are_not_text_are_refused(data, message):
     with pytest.raises(UsageError) as caught:
-        say_text.decode("a.txt", data)
+        text_decoding.decode("a.txt", data, LIMIT_BYTES)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -108,7 +108,7 @@ KINDS = {
 def test_a_file_that_is_not_text_is_refused_with_a_hint(suffix, size):
     data, kind, advice = KINDS[suffix]
     with pytest.raises(UsageError) as caught:
-        say_text.decode(f"my a.{suffix}", data.ljust(size, b"x"))
+        text_decoding.decode(f"my a.{suffix}", data.ljust(size, b"x"), LIMIT_BYTES)
     line = str(caught.value)
     assert line.startswith(f"my a.{suffix}: {kind}")
     assert advice in line
@@ -128,7 +128,7 @@ def test_a_file_that_is_not_text_is_refused_with_a_hint(suffix, size):
     ],
 )
 def test_texts_that_begin_like_other_file_types_are_read(text):
-    assert say_text.decode("a.txt", text.encode()) == text
+    assert text_decoding.decode("a.txt", text.encode(), LIMIT_BYTES) == text
     assert file_kinds.file_kind(text.encode()) is None
 
 

@@ -118,10 +118,10 @@ def _zip_kind(head: bytes) -> str:
     return next((kind for mark, kind in kinds if mark in head), "a zip archive")
 
 
-def why_not_text(head: bytes, name: str) -> str | None:
+def why_not_text(head: bytes, name: str, reader: str = "qwen3tts say") -> str | None:
     """Return why a file is not a text to speak, and a command that extracts its text; None if it may be a text.
 
-    head: the first HEAD_BYTES of the file. name: the file's name in the command.
+    head: the first HEAD_BYTES of the file. name: the file's name in the command. reader: the command that speaks.
     """
     kind = file_kind(head)
     if kind is None:
@@ -131,7 +131,7 @@ def why_not_text(head: bytes, name: str) -> str | None:
     if kind == "audio":
         return "audio or video, expected a text; to clone the voice of a recording: --ref FILE"
     if command := _TEXT_COMMANDS.get(kind):
-        return f"{kind}, expected a text; try: {command.format(shell_quote(name))} | qwen3tts say"
+        return f"{kind}, expected a text; try: {command.format(shell_quote(name))} | {reader}"
     return f"{kind}, expected a text"
 
 

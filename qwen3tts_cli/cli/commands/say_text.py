@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
-import re
 import select
 import stat
 import sys
@@ -15,19 +14,8 @@ from ...errors import InputError, UsageError
 
 LIMIT_BYTES = 16_000_000
 _STDIN = "standard input"
-_MARKS = (
-    ("utf-8-sig", codecs.BOM_UTF8),
-    ("utf-32", codecs.BOM_UTF32_LE),
-    ("utf-32", codecs.BOM_UTF32_BE),
-    ("utf-16", codecs.BOM_UTF16_LE),
-    ("utf-16", codecs.BOM_UTF16_BE),
-)
-_COMMON = r"[\n !-~\u3001\u3002\uff0c]"
-_SPACES = dict.fromkeys(b"\t\n\v\f\r\x1b\x85", " ")
 _AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".raw", ".pcm", ".m4a", ".aac")
 _SHOWN_CHARACTERS = 200
-_LEAST_ZEROS = 0.4  # the least share of zero bytes in UTF-16 text of Latin letters
-_SAMPLE_CHARACTERS = 1 << 16
 _PIECE_BYTES = 4096  # read at a time from a text that is still coming
 
 
@@ -45,11 +33,11 @@ def read_text(text: str | None, file: str | None) -> str | None:
         _check_argument("TEXT", text)
         result, name = text, "TEXT"
     elif file is not None and file != "-":
-        result, name = decode(file, _read_file(file)), file
+        result, name = _decode(file, _read_file(file)), file
     else:
         if sys.stdin is None or (text is None and file is None and sys.stdin.isatty()):
             return None
-        result, name = decode(_STDIN, _read_stdin()), _STDIN
+        result, name = _decode(_STDIN, _read_stdin()), _STDIN
     if not result.strip():
         hint = "; give TEXT, or a file with -f" if text is None and file is None else ""
         raise UsageError(f"{name}: the text is empty{hint}")
@@ -118,6 +106,12 @@ def _check_argument(name: str, value: str) -> None:
             raise UsageError(f"{name}: not valid UTF-8: {what} at character {place}")
 
 
+def _decode(name: str, data: bytes) -> str:
+    from ...common import text_decoding
+
+    return text_decoding.decode(name, data, LIMIT_BYTES)
+
+
 def _read_file(path: str) -> bytes:
     with _explained(path), open(path, "rb") as opened:
         return opened.read(LIMIT_BYTES + 1)
@@ -170,7 +164,7 @@ def _file_pieces(file: str, open_it: Callable[[], int], limit: int | None) -> It
 
 def _pieces(name: str, descriptor: int, limit: int | None) -> Iterator[str]:
     """Yield the text of a descriptor in pieces; see `read_live`."""
-    from ...common import file_kinds
+    from ...common import file_kinds, text_decoding
 
     head, rest, offset, blank = b"", b"", 0, True
     while True:
@@ -178,7 +172,7 @@ def _pieces(name: str, descriptor: int, limit: int | None) -> Iterator[str]:
             data = _read_some(descriptor)
         if len(head) < file_kinds.HEAD_BYTES:
             head += data[: file_kinds.HEAD_BYTES - len(head)]
-            if why := file_kinds.why_not_text(head, _shown(name, head)):
+            if why := file_kinds.why_not_text(head, text_decoding.shown_name(name, head)):
                 raise UsageError(f"{name}: {why}")
         text, rest, fault = _decode_piece(rest + data, not data)
         offset += len(text.encode())
@@ -187,7 +181,7 @@ def _pieces(name: str, descriptor: int, limit: int | None) -> Iterator[str]:
         if text:
             yield text
         if fault is not None:
-            raise _not_utf8(name, _shown(name, head), fault, offset)
+            raise text_decoding.not_utf8(name, text_decoding.shown_name(name, head), fault, offset)
         if limit is not None and offset > limit:
             raise UsageError(f"{name}: more than {limit:,} bytes of text, the limit")
         if not data:
@@ -205,93 +199,3 @@ def _decode_piece(data: bytes, final: bool) -> tuple[str, bytes, int | None]:
     except UnicodeDecodeError as error:
         return data[: error.start].decode(), b"", data[error.start]
     return text, data[used:], None if end < 0 else 0
-
-
-def decode(name: str, data: bytes) -> str:
-    """Decode the bytes of a file to text, without the whitespace around it. Raises UsageError if it is not a text.
-
-    name: the file's name, for messages.
-    """
-    shown = _shown(name, data)
-    from ...common import file_kinds
-
-    if why := file_kinds.why_not_text(data[: file_kinds.HEAD_BYTES], shown):
-        raise UsageError(f"{name}: {why}")
-    if len(data) > LIMIT_BYTES:
-        raise UsageError(f"{name}: more than {LIMIT_BYTES:,} bytes of text, the limit")
-    encoding = _find_encoding(data)
-    if encoding is None:
-        raise _not_utf8(name, shown, 0, data.index(0))
-    try:
-        return _lines(data.decode(encoding))
-    except UnicodeDecodeError as error:
-        if (text := _decode_unmarked_utf16(data)) is not None:
-            return text
-        if encoding != "utf-8-sig":
-            raise UsageError(f"{name}: not valid {encoding.upper()} at offset {error.start}") from None
-        raise _not_utf8(name, shown, error.object[error.start], error.start) from None
-
-
-def _shown(name: str, data: bytes) -> str:
-    """The name of a file in the commands of hints. data: its first bytes."""
-    return "in.pdf" if name == _STDIN and data.startswith(b"%PDF") else "FILE" if name == _STDIN else name
-
-
-def _not_utf8(name: str, shown: str, byte: int, offset: int) -> UsageError:
-    """The error for a byte that is no text. shown: see `_shown`."""
-    if byte == 0:
-        return UsageError(f"{name}: binary data (a zero byte at offset {offset}), expected a text in UTF-8")
-    from ...common import file_kinds
-
-    hint = f"; if it is Latin-1: iconv -f CP1252 -t UTF-8 {file_kinds.shell_quote(shown)} | qwen3tts say"
-    return UsageError(f"{name}: not valid UTF-8: byte 0x{byte:02X} at offset {offset}{hint}")
-
-
-def _decode_unmarked_utf16(data: bytes) -> str | None:
-    """Decode UTF-16 without a byte order mark and without zero bytes, which Chinese and Japanese text may be.
-
-    Returns None for other bytes. The text must contain an ideographic comma or full stop: one of its two bytes is a
-    control character, which text in older encodings lacks.
-    """
-    for encoding in ("utf-16-le", "utf-16-be"):
-        with contextlib.suppress(UnicodeDecodeError):
-            text = data.decode(encoding)
-            if ("\u3001" in text or "\u3002" in text) and _is_text(text):
-                return _lines(text)
-    return None
-
-
-def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
-
-
-def _find_encoding(data: bytes) -> str | None:
-    """The encoding that a byte order mark or zero bytes show, else UTF-8; None if the bytes are not text."""
-    for encoding, mark in _MARKS:
-        if data.startswith(mark):
-            return encoding
-    if 0 not in data:
-        return "utf-8-sig"
-    plain = data.replace(b"\0", b"")
-    if len(data) - len(plain) < _LEAST_ZEROS * len(data) and _is_text(plain.decode("utf-8", "replace")):
-        return None  # UTF-8 with zero bytes between words, such as the output of find -print0
-    best, most = None, -1
-    for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        # The wrong byte order is often valid too, but it turns spaces and line ends into other characters.
-        common = len(re.findall(_COMMON, text[:_SAMPLE_CHARACTERS]))
-        if common > most and _is_text(text):
-            best, most = encoding, common
-    return best
-
-
-def _is_text(text: str) -> bool:
-    """Whether a decoded text is free of control characters and of unassigned and private code points."""
-    import unicodedata
-
-    never = ("Cc", "Cn", "Co", "Cs")
-    sample = text[:_SAMPLE_CHARACTERS].translate(_SPACES)
-    return "\0" not in text and "\ufffd" not in text and all(unicodedata.category(c) not in never for c in sample)
