@@ -43,6 +43,7 @@ LAYERS = [
     "models",
     "text/english",
     "text",
+    "books",
     "engine",
     "packed",
     "audio",

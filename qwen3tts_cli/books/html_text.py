@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 _BREAK, _CELL = "\x01", "\x02"  # a line break; the end of a cell of a table
+_LONGEST_MARK = 3  # characters of the mark of a note, such as a letter
 _SPACES = re.compile(r"[ \t\n\r\f]+")
 _SKIPPED = names(
     "head script style nav template noscript rt rp iframe object audio video canvas x-svg select textarea datalist "
@@ -186,8 +187,11 @@ class _Walk:
         text = node.text()
         if not any(map(str.isalpha, text)):
             return True
-        link = node.css_first("a[href]") if len(text.strip()) <= 3 else None
-        return link is not None and "#" in (link.attributes["href"] or "")
+        if len(text.strip()) > _LONGEST_MARK:
+            return False
+        parent = node.parent
+        link = parent if parent is not None and parent.tag == "a" else node.css_first("a[href]")
+        return link is not None and "#" in (link.attributes.get("href") or "")
 
     def add_element(self, tag: str, attributes: dict[str, str | None]) -> None:
         if tag == "br":

@@ -14,15 +14,18 @@ from .html_text import read_html
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
 MAX_DEPTH = 100  # of quotes and lists
+MAX_LABELS = 20  # of links, nested in each other
 _BRACKET, _ANGLE = "\0", "\x01"  # `[` and `<` that are text, until the end
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[ \t]*[\w-]+[ \t]*:|[ \t]*#)((?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 _FIELD = re.compile(r"([\w-]+)[ \t]*:[ \t]*(.*)")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,200}\]:")
 _REFERENCE = re.compile(r"\[\^[^\[\]\s]{1,200}\]")
 _BREAK = re.compile(r"<break(?=[\s/>])[^<>]{0,200}>", re.IGNORECASE)
+_BRACKETS = re.compile(r"\\.|[\[\]]|`+", re.DOTALL)
 _ESCAPED = re.compile(r"\\+(?=[\[\0]|[<\x01]break(?=[\s/>]))")
 
 
@@ -90,8 +93,48 @@ def _parser(name: str) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_DEPTH + 10}).enable("table").enable("strikethrough")
     parser.block = Bounded()
     parser.configure("commonmark", {"maxNesting": MAX_DEPTH + 10}).enable(["table", "strikethrough"])
+    parser.helpers = _Helpers()
     parser.block.ruler.before("reference", "footnote_definition", _skip_footnote)
     return parser
+
+
+class _Helpers:
+    """The parser's functions for links, with one for labels that takes linear time; the original is exponential."""
+
+    def __init__(self) -> None:
+        from markdown_it import helpers
+
+        self.parseLinkDestination = helpers.parseLinkDestination
+        self.parseLinkTitle = helpers.parseLinkTitle
+        self._text, self._ends = "", {}
+
+    def parseLinkLabel(self, state: StateInline, start: int, disableNested: bool = False) -> int:
+        """Return the place of the bracket that closes the one at `start`, or -1. Links may lie in labels."""
+        if state.src is not self._text:
+            self._text, self._ends = state.src, _bracket_ends(state.src)
+        return self._ends.get(start, -1)
+
+
+def _bracket_ends(text: str) -> dict[int, int]:
+    """Return the place of the closing bracket for each opening one that has at most MAX_LABELS nested in it."""
+    ends: dict[int, int] = {}
+    opened: list[list[int]] = []  # of each open bracket: its place, how many are nested in it
+    runs = {len(run[0]): run.start() for run in re.finditer("`+", text)}  # the last run of backticks of each length
+    place, last = 0, len(text)
+    while place < last and (found := _BRACKETS.search(text, place)):
+        place = found.end()
+        if found[0] == "[":
+            opened.append([found.start(), 0])
+        elif found[0] == "]" and opened:
+            start, nested = opened.pop()
+            if nested <= MAX_LABELS:
+                ends[start] = found.start()
+            if opened:
+                opened[-1][1] = max(opened[-1][1], nested + 1)
+        elif found[0][0] == "`" and runs[len(found[0])] > found.start():
+            end = re.compile(f"(?<!`){found[0]}(?!`)").search(text, place)
+            place = end.end() if end else place
+    return ends
 
 
 def _skip_footnote(state: StateBlock, startLine: int, endLine: int, silent: bool) -> bool:
