@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 MAX_DEPTH = 100  # of quotes and lists
+MAX_QUOTED_LINES = 1_000_000  # each level counts; a few seconds
 MAX_LABELS = 20  # of links, nested in each other
 _BRACKET, _ANGLE = "\0", "\x01"  # `[` and `<` that are text, until the end
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[ \t]*[\w-]+[ \t]*:|[ \t]*#)((?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
@@ -35,7 +36,7 @@ def parse_markdown(name: str, text: str, *, alt: bool, code: bool, markup: bool)
     text: its lines end in LF. Title, author and language are those of the front matter; the title is else that of the
     only heading of level 1. name: for messages. alt: images are spoken as their alternative text. code: blocks of code
     are spoken. markup: brackets and `<break>` are markup where the source has them without a backslash. Raises
-    InputError for quotes and lists more than MAX_DEPTH deep.
+    InputError for quotes and lists more than MAX_DEPTH deep, or too many lines of them.
     """
     text, fields = _take_front_matter(text)
     blocks = _Blocks(name, alt, code, markup).read(text.translate({1: " ", 2: " "}))
@@ -85,9 +86,15 @@ def _parser(name: str) -> MarkdownIt:
     class Bounded(ParserBlock):
         """Refuses what the parser would leave out: it drops blocks that are nested too deeply."""
 
+        quoted_lines = 0  # in each level of quotes
+
         def tokenize(self, state: StateBlock, startLine: int, endLine: int) -> None:
             if state.level > MAX_DEPTH:
                 raise InputError(f"{name}: quotes and lists are nested more than {MAX_DEPTH} deep, the limit")
+            if state.level and state.parentType == "blockquote":
+                self.quoted_lines += endLine - startLine
+                if self.quoted_lines > MAX_QUOTED_LINES:
+                    raise InputError(f"{name}: more than {MAX_QUOTED_LINES:,} lines in nested quotes, the limit")
             super().tokenize(state, startLine, endLine)
 
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_DEPTH + 10}).enable("table").enable("strikethrough")
