@@ -70,13 +70,15 @@ def test_fragments_begin_chapters_and_unnamed_documents_continue_them(tmp_path):
     nav = (
         '<li><a href="c2.xhtml">Part</a><ol><li><a href="c2.xhtml#x">X</a></li>'
         '<li><a href="c2.xhtml#y%20z">Y</a></li></ol></li><li><a href="./c4.xhtml?q#">Two</a></li>'
+        '<li><a href="c3.xhtml#none"></a></li><li><a href="c2.xhtml#none">no</a></li>'
         '<li><a href="http://example.com/c3.xhtml">out</a></li>'
     )
     assert spoken(read(make_epub(tmp_path / "a.epub", chapters, nav=nav))) == [
         ("", ["Cover page"]),
         ("Part", ["Part", "a"]),
         ("X", ["X", "b"]),
-        ("Y", ["c", "d"]),
+        ("Y", ["c"]),
+        ("", ["d"]),
         ("Two", ["Two", "Second text."]),
     ]
 
@@ -104,7 +106,8 @@ def test_notes_are_not_spoken(tmp_path):
         'the 1<sup>st</sup>.</p><aside epub:type="footnote" id="n"><p>No.</p></aside>'
         '<section epub:type="endnotes"><p>No.</p></section><div class="footnote">No.</div>'
         '<div role="doc-endnotes">No.</div>'
-        "<p><ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp></ruby>字</p>"
+        '<p class="pagebreak"><span epub:type="pagebreak">12</span>'
+        "<ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp></ruby>字</p>"
     )
     assert spoken(read(make_epub(tmp_path / "a.epub", [("T", body)]))) == [("T", ["Text and the 1st.", "漢字"])]
 

@@ -49,11 +49,15 @@ def _read_entry(archive: Archive, entry: str, ids: list[str], alt: bool, code: b
 
 
 def _starts(places: list[Place], text: HtmlText) -> dict[int, str]:
-    """Where chapters begin. Of two lines of the table that name the same block, the first is used."""
+    """Where chapters begin. Of two lines of the table that name the same block, the first is used.
+
+    A line that names no element of the document is used only if there is no other: it then names the document.
+    """
     starts: dict[int, str] = {}
     for place in places:
-        starts.setdefault(text.places.get(place.fragment, 0), place.title)
-    return starts
+        if not place.fragment or place.fragment in text.places:
+            starts.setdefault(text.places.get(place.fragment, 0), place.title)
+    return starts or ({0: places[0].title} if places else {})
 
 
 def _chapters(parts: list[_Part]) -> list[Chapter]:

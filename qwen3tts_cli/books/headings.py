@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .document import Chapter, Paragraph
 
-_MARKUP = re.compile(r"\[[^\[\]]{0,200}\]|<break[^<>]{0,200}>")
+_MARKUP = re.compile(r"(?<!\\)(?:\[(?:pause|voice):[^\[\]]{0,200}\]|<break(?=[\s/>])[^<>]{0,200}>)")
 
 
 class Block(NamedTuple):
@@ -40,15 +40,7 @@ def chapter_level(blocks: Iterable[Block]) -> int:
 
 def plain_title(text: str, has_markup: bool) -> str:
     """Return the title that a heading gives a chapter: its text on one line, without markup and its backslashes."""
-    if has_markup:
-        text = re.sub(r"\\(?=[\[\\<])", "", _MARKUP.sub(lambda tag: tag[0] if _is_text(tag) else "", text))
-    return one_line(text)
-
-
-def _is_text(tag: re.Match[str]) -> bool:
-    """Whether a bracket is text: it is no tag, or it has a backslash before it."""
-    escaped = tag.start() > 0 and tag.string[tag.start() - 1] == "\\"
-    return escaped or not re.match(r"\[(?:pause|voice):|<break", tag[0])
+    return one_line(re.sub(r"\\(?=[\[\\]|<break)", "", _MARKUP.sub("", text)) if has_markup else text)
 
 
 def split_at_headings(blocks: list[Block], has_markup: bool = False) -> list[Chapter]:

@@ -31,9 +31,10 @@ _BLOCKS = names(
 ) | frozenset(_HEADINGS)
 _NOTES = names(
     "footnote footnotes endnote endnotes rearnote rearnotes noteref footnote-ref footnoteref footnote-back "
-    "footnote-backref doc-footnote doc-endnote doc-endnotes doc-noteref doc-backlink pagebreak doc-pagebreak"
+    "footnote-backref doc-footnote doc-endnote doc-endnotes doc-noteref doc-backlink"
 )
 _NOTE_ATTRIBUTES = ("class", "role", "epub:type")
+_PAGE_BREAKS = names("pagebreak doc-pagebreak")  # as a class it may be that of a whole chapter
 _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 
 
@@ -178,9 +179,12 @@ class _Walk:
             return True
         if (style := attributes.get("style")) and _HIDDEN.search(style):
             return True
-        return any(
-            value and not _NOTES.isdisjoint(value.lower().split()) for value in map(attributes.get, _NOTE_ATTRIBUTES)
-        )
+        for name in _NOTE_ATTRIBUTES:
+            if value := attributes.get(name):
+                words = value.lower().split()
+                if not _NOTES.isdisjoint(words) or (name != "class" and not _PAGE_BREAKS.isdisjoint(words)):
+                    return True
+        return False
 
     def is_note(self, node: LexborNode) -> bool:
         """Whether a superscript refers to a note: it has no letter, or it is a link to a place in the book."""

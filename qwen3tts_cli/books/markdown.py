@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 MAX_DEPTH = 100  # of quotes and lists
-MAX_QUOTED_LINES = 1_000_000  # each level counts; a few seconds
+MAX_QUOTED_LINES = 100_000  # in quotes inside quotes; each level counts
 MAX_LABELS = 20  # of links, nested in each other
 _BRACKET, _ANGLE = "\0", "\x01"  # `[` and `<` that are text, until the end
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[ \t]*[\w-]+[ \t]*:|[ \t]*#)((?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
@@ -86,12 +86,12 @@ def _parser(name: str) -> MarkdownIt:
     class Bounded(ParserBlock):
         """Refuses what the parser would leave out: it drops blocks that are nested too deeply."""
 
-        quoted_lines = 0  # in each level of quotes
+        quoted_lines = 0  # of the quotes inside quotes, which are looked through once more for each level
 
         def tokenize(self, state: StateBlock, startLine: int, endLine: int) -> None:
             if state.level > MAX_DEPTH:
                 raise InputError(f"{name}: quotes and lists are nested more than {MAX_DEPTH} deep, the limit")
-            if state.level and state.parentType == "blockquote":
+            if state.level > 3 and state.parentType == "blockquote":
                 self.quoted_lines += endLine - startLine
                 if self.quoted_lines > MAX_QUOTED_LINES:
                     raise InputError(f"{name}: more than {MAX_QUOTED_LINES:,} lines in nested quotes, the limit")
