@@ -229,7 +229,9 @@ ODD = {
     "a long word of HTML": ("html", "x" * 1_000_000),
     "deep": ("html", "<div>" * 9999 + "x"),
     "deep superscripts": ("html", "<sup>x" * 9000),
-    "paragraphs": ("html", "<p>x" * 10_000),
+    "paragraphs without an end": ("html", "<p>x" * 11_000),
+    "cells without an end": ("html", "<table>" + "<tr><td>x" * 6000),
+    "items without an end": ("html", "<ul>" + "<li>x<dl><dt>x<dd>x</dl>" * 3500),
     "unclosed italics": ("html", "<p><i>x" * 5000),
     "less-than signs of HTML": ("html", "< x" * 50_000),
 }
