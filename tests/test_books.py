@@ -120,6 +120,23 @@ def test_markup_of_markdown():
 
 
 @pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("[a [b](c) d](e)", "a b d"),
+        ("[a `](b)` c](d)", "a ](b) c"),
+        (r"\``` [a](b)", "``` a"),
+        ("``[a`](b)", "``a`"),
+        (r"[a\](b)](c)", "a](b)"),
+        ("[a](b [c](d)", "[a](b c"),
+        ("[a\nb][r]\n\n[r]: x", "a\nb"),
+        ("[a] [b]x", "[a] [b]x"),
+    ],
+)
+def test_labels_of_links(source, text):
+    assert texts(source, "md", markup=False) == [text]
+
+
+@pytest.mark.parametrize(
     ("source", "titles"),
     [
         ("# A\n\n# B", ["A", "B"]),

@@ -138,7 +138,7 @@ def _bracket_ends(text: str) -> dict[int, int]:
                 ends[start] = found.start()
             if opened:
                 opened[-1][1] = max(opened[-1][1], nested + 1)
-        elif found[0][0] == "`" and runs[len(found[0])] > found.start():
+        elif found[0][0] == "`" and runs.get(len(found[0]), -1) > found.start():
             end = re.compile(f"(?<!`){found[0]}(?!`)").search(text, place)
             place = end.end() if end else place
     return ends
