@@ -44,6 +44,7 @@ LAYERS = [
     "text/english",
     "text",
     "books",
+    "spoken_text",
     "engine",
     "packed",
     "audio",
