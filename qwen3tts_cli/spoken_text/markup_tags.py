@@ -79,7 +79,7 @@ class PauseBudget:
         self._left = MAX_CHAPTER_PAUSE_SECONDS
 
     def take(self, seconds: float) -> float:
-        """The length of the next pause in seconds: what is asked for, or what is left."""
+        """The length of the next pause in seconds: as long as it says, or as is left."""
         if seconds > MAX_PAUSE_SECONDS:
             seconds = MAX_PAUSE_SECONDS
             self._note(f"a pause has at most {MAX_PAUSE_SECONDS:g} s: longer ones are cut")
