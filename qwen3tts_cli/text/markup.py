@@ -97,9 +97,13 @@ def strip_markup(text: str) -> str:
         bare = _without_markdown(bare)
     if "&" in bare:
         bare = re.sub(_ENTITY, _entity_character, bare)
-    if "\n" in bare:
-        bare = re.sub(_DIVIDED, _join_divided, bare)
+    bare = join_divided_words(bare)
     return text if bare == text else re.sub(" {2,}", " ", bare).strip()
+
+
+def join_divided_words(text: str) -> str:
+    """Return a text whose lines end in LF without the hyphens that divide words at line ends; compounds keep theirs."""
+    return re.sub(_DIVIDED, _join_divided, text) if "\n" in text else text
 
 
 def _without_comments(text: str) -> str:
