@@ -57,10 +57,11 @@ CASES = [
     ),
     ("It costs \u20ac5, or $4.50.", "english", ["It costs \u20ac5, or $4.50."]),
     (
-        "Hi \U0001f44b\U0001f3fd! We\U0001f389won \U0001f468\u200d\U0001f469\u200d\U0001f467 in \U0001f1eb\U0001f1f7 1\ufe0f\u20e3 \u2764\ufe0f.",
+        "Hi \U0001f44b\U0001f3fd! We\U0001f389won 1\ufe0f\u20e3 in \U0001f1eb\U0001f1f7\u2764\ufe0f.",
         "english",
         ["Hi! We won in."],
     ),
+    ("\U0001f468\u200d\U0001f469\u200d\U0001f467 We \u2708\ufe0f go.", "english", ["We go."]),
     (
         "Acme\u2122 \u00a9 2020 \u00ae, a \u2192 b, 5 \u2103",
         "english",

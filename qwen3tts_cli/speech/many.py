@@ -35,7 +35,9 @@ def speak_many(
     """
     synthesizer.lifetime.check()
     batch = arguments.integer("batch", batch, 0, MAX_BATCH)
-    make_options(options)  # raises for wrong options before the first item
+    checked = make_options(options)  # raises for wrong options before the first item
+    if checked.lexicon is not None:
+        options = {**options, "lexicon": checked.lexicon}  # the file is read once
     iterator, clones, model = iterate_items(items), CloneCache(synthesizer), synthesizer.model
 
     def utterances() -> Iterator[Any]:

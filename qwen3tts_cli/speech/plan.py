@@ -12,6 +12,7 @@ from ..cloning.resolve_voice import resolve_instruct, resolve_voice
 from ..common import arguments
 from ..common.audio_constants import SAMPLE_RATE
 from ..engine.session import Sampling
+from ..errors import UsageError
 from ..scheduling.job import Job
 from ..text.languages_and_voices import resolve_language, resolve_speaker
 from ..text.prompt import can_be_open, default_text_mode
@@ -80,6 +81,8 @@ def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False) -> 
     Raises UsageError for options that do not suit the model, and as Synthesizer.clone does.
     """
     o, config = options, cloner.config
+    if incoming and (o.markup or o.lexicon is not None):
+        raise UsageError(f"{'markup' if o.markup else 'lexicon'}: not with a text that is still coming")
     text_mode = o.text_mode or default_text_mode(config)
     if text_mode not in ("full", "streaming"):
         arguments.refuse("text_mode", text_mode, "full or streaming")

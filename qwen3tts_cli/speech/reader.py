@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..common.machine import available_bytes
 from ..errors import EngineError
@@ -13,8 +15,6 @@ from ..scheduling.guard import expected_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
 
     from ..engine.model import Model
     from ..scheduling.job import Job
@@ -33,14 +33,26 @@ def default_batch(model: Model) -> int:
     return max(1, min(_USUAL_BATCH, free // 4 // (model.position_bytes * _USUAL_POSITIONS)))
 
 
+@dataclass(frozen=True)
+class Silence:
+    """A pause between utterances. samples: its length before the output chain, in samples at 24 kHz; at least 1."""
+
+    samples: int
+
+
 class Pending(Exception):
     """There is nothing to read yet, or no utterance to submit yet."""
 
 
 class _Entry:
-    """An utterance that was submitted: its speech, its job and its stream. error: why there is no job."""
+    """An utterance that was submitted: its speech, its job and its stream. error: why there is no job.
 
-    def __init__(self, speech: Speech, job: Job | None, stream: Stream | None, error: Exception | None) -> None:
+    A pause has no stream: its job is its silence.
+    """
+
+    def __init__(
+        self, speech: Speech, job: Job | Silence | None, stream: Stream | None, error: Exception | None
+    ) -> None:
         self.speech, self.job, self.stream, self.error = speech, job, stream, error
         self.taken = 0  # samples taken from the stream and handed on
         self.skip = 0  # samples at the start of the stream that were handed on before it was generated again
@@ -54,16 +66,16 @@ class InOrder:
     known when its turn has come: it is then cut to the frames that are left, or generated again if an attempt of it was
     abandoned behind the cut, where nobody would have noticed. So the samples do not depend on `batch`.
 
-    utterances: returns the next (speech, job, error), job or error being None; None at the end. It raises Pending if
-    there is none yet; another exception is raised to the reader in its turn. live: whether somebody listens, who hears
-    `speed` seconds of generated samples in a second. only: the speech that all utterances belong to, or None if they
-    belong to several.
+    utterances: returns the next (speech, job, error), job or error being None; None at the end. A pause is Silence in
+    place of a job. It raises Pending if there is none yet; another exception is raised to the reader in its turn.
+    live: whether somebody listens, who hears `speed` seconds of generated samples in a second. only: the speech that
+    all utterances belong to, or None if they belong to several.
     """
 
     def __init__(
         self,
         scheduler: Scheduler,
-        utterances: Callable[[], tuple[Speech, Job | None, Exception | None] | None],
+        utterances: Callable[[], tuple[Speech, Job | Silence | None, Exception | None] | None],
         batch: int,
         live: bool,
         *,
@@ -117,6 +129,9 @@ class InOrder:
         if entry.error is not None:
             self._window.popleft()
             raise entry.error
+        if isinstance(entry.job, Silence):
+            self._window.popleft()
+            return None if speech.at_limit else np.zeros(entry.job.samples, np.float32)
         if speech.at_limit:
             speech.stop = "max_frames"
             self._leave(entry)
@@ -197,8 +212,9 @@ class InOrder:
                 return
             self._window.append(self._entry(*following))
 
-    def _entry(self, speech: Speech, job: Job | None, error: Exception | None) -> _Entry:
-        return _Entry(speech, job, None if job is None else self.scheduler.submit(job, self.consumer), error)
+    def _entry(self, speech: Speech, job: Job | Silence | None, error: Exception | None) -> _Entry:
+        needs_stream = job is not None and not isinstance(job, Silence)
+        return _Entry(speech, job, self.scheduler.submit(job, self.consumer) if needs_stream else None, error)
 
     def _has_room(self) -> bool:
         if not self._window:
@@ -213,7 +229,7 @@ class InOrder:
         if self._only is None or self._only.frames_left is None:
             return False
         left = self._only.frames_left * self._only.model.config.codec.frame_seconds
-        return sum(expected_seconds(each.job.text) for each in self._window if each.job is not None) >= left
+        return sum(expected_seconds(each.job.text) for each in self._window if each.stream is not None) >= left
 
     def cancel(self) -> None:
         """Stop all utterances and wake the reader. Never waits; any thread and a signal handler may call it."""

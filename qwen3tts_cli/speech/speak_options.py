@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..cloning.clone import Audio, OnWarning
     from ..cloning.voice_file import Voice
     from ..models.config.model import ModelConfig
+    from ..spoken_text.lexicon import Lexicon
 
 
 _MAX_VOCABULARY = 1 << 20  # more than any vocabulary has
@@ -42,7 +43,7 @@ _NUMBERS = {
     "max_seconds": (1e-3, 1e7),
     "speed": (0.25, 4),
 }
-_SWITCHES = ("greedy", "split", "live", "pipeline", "lines")
+_SWITCHES = ("greedy", "split", "live", "pipeline", "lines", "markup")
 _TEXTS = ("key", "ref_text", "design", "language", "instruct", "text_mode")
 _NEVER_NONE = ("retries", "chunk_frames", "batch", "idle_ms", "speed", "rate", *_SWITCHES)
 _VOICE_FIELDS = ("name", "language", "description", "note")
@@ -68,11 +69,14 @@ class SpeakOptions:
     idle_ms, lines: for a text that is still coming: the milliseconds without text after which an utterance ends, 0 for
     never, and whether each line end ends one. key: "live:N" speaks the text, which must be one utterance, with the
     random draws of utterance N, from 0, of a text that is still coming.
-    on_warning: called with one line for each property of ref_audio that makes a worse voice; None: the function given
-    to Synthesizer.open.
+    on_warning: called with one line for each property of ref_audio that makes a worse voice, and for pauses that are
+    cut; None: the function given to Synthesizer.open.
     speed: 0.25 to 4; 2 makes speech half as long, at the same pitch; 1 changes no sample. rate: the sample rate of the
     output: 8000, 16000, 22050, 24000, 44100 or 48000 Hz. max_seconds: the output ends after max_seconds * rate samples.
     These three are applied to the generated samples: codes, frames and draws do not depend on speed and rate.
+    markup: whether the text has pauses and changes of the voice, such as [pause:500ms] and [voice:ryan]; see
+    spoken_text/markup_tags.py. lexicon: what to say in place of words; a pathlib.Path of a file is read at once, with
+    the errors of Lexicon.read. Neither suits a text that is still coming.
 
     >>> options = SpeakOptions(voice="ryan", language="english", seed=1, max_frames=125)
 
@@ -109,6 +113,8 @@ class SpeakOptions:
     speed: float = 1.0
     rate: int = SAMPLE_RATE
     max_seconds: float | None = None
+    markup: bool = False
+    lexicon: Lexicon | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -137,7 +143,19 @@ def _checked(name: str, value: Any) -> Any:
     if name == "on_warning":
         check_on_warning(value)
         return value
+    if name == "lexicon":
+        return _check_lexicon(value)
     return check_audio(name, value) if name == "ref_audio" else _check_voice(name, value)
+
+
+def _check_lexicon(value: Any) -> Lexicon:
+    from ..spoken_text.lexicon import Lexicon
+
+    if isinstance(value, os.PathLike):
+        return Lexicon.read(arguments.name_or_path("lexicon", value))
+    if not isinstance(value, Lexicon):
+        arguments.refuse("lexicon", value, "a Lexicon, or a pathlib.Path of a file")
+    return value
 
 
 def _check_voice(name: str, value: Any) -> str | os.PathLike[str] | Voice:

@@ -17,7 +17,7 @@ from ..common.lifetime import Lifetime
 from ..errors import EngineError, UsageError
 from ..scheduling.seeds import live_key, utterance_key
 from .delivery import Delivery
-from .reader import InOrder, Pending, default_batch
+from .reader import InOrder, Pending, Silence, default_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -49,8 +49,9 @@ class Speech:
 
     Iterating raises GenerationError if an utterance runs away after all retries or a value is not finite, UsageError
     for a text that cannot be spoken, EngineError once the speech or its model is closed.
-    Threads that read the speech take turns; any thread may close it. prompts: yields (text, prompt) of each utterance;
-    None with `incoming`, the utterances of a text that is still coming. at_end: called after the last samples.
+    Threads that read the speech take turns; any thread may close it. prompts: yields (text, prompt, plan) of each
+    utterance, and Silence for each pause; None with `incoming`, the utterances of a text that is still coming. at_end:
+    called after the last samples.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Speech:
         scheduler: Scheduler,
         model: Model,
         plan: SpeechPlan,
-        prompts: Iterator[tuple[str, Prompt]] | None,
+        prompts: Iterator[tuple[str, Prompt, SpeechPlan] | Silence] | None,
         incoming: IncomingSpeech | None = None,
         at_end: Callable[[], None] = lambda: None,
     ) -> None:
@@ -177,18 +178,19 @@ class Speech:
             np.concatenate(self._codes) if self._codes else np.empty((0, self.model.config.num_code_groups), np.int32)
         )
 
-    def utterances(self) -> Iterator[tuple[Speech, Job | None, Exception | None]]:
-        """Yield (this speech, job, None) for each utterance in order; last (this speech, None, error) if one fails."""
-        seen: Counter[str] = Counter()
+    def utterances(self) -> Iterator[tuple[Speech, Job | Silence | None, Exception | None]]:
+        """Yield (this speech, job or silence, None) for each utterance and pause in order; last (this speech, None,
+        error) if one fails."""
+        seen: Counter[tuple[str, object]] = Counter()
         while True:
             start = time.perf_counter()
-            text, prompt, error = "", None, None
+            part, error = None, None
             try:
-                text, prompt = next(self._prompts, (None, None))
+                part = next(self._prompts, None)
             except Exception as failure:
                 error = failure
             self.timings["text"] += time.perf_counter() - start
-            if text is None:
+            if part is None and error is None:
                 return
             if self.at_limit:
                 self.stop = "max_frames"
@@ -196,15 +198,20 @@ class Speech:
             if error is not None:
                 yield self, None, error
                 return
-            key = utterance_key(text, self.plan.settings, seen[text])
+            if isinstance(part, Silence):
+                yield self, part, None
+                continue
+            text, prompt, plan = part
+            same = text, plan.settings["voice"]
+            key = utterance_key(text, plan.settings, seen[same])
             if (number := self.plan.live_number) is not None:
                 key = live_key(self.plan.settings, number)
                 if next(self._prompts, None) is not None:
                     error = UsageError(f"key: live:{number} is the key of one utterance; the text has several")
                     yield self, None, error
                     return
-            seen[text] += 1
-            yield self, self.plan.job(self.model, text, prompt, key, self.frames_left), None
+            seen[same] += 1
+            yield self, plan.job(self.model, text, prompt, key, self.frames_left), None
 
     @property
     def frames_left(self) -> int | None:

@@ -188,7 +188,7 @@ class Synthesizer(PackingMixin):
                 start_giving(text, options.idle_ms / 1000, incoming)
                 return speech
             plan = make_plan(self, options)
-            prompts = make_prompts(self.model, self.lifetime, text, plan, options.split)
+            prompts = make_prompts(self, text, plan, options)
             return Speech(self.scheduler, self.model, plan, prompts, at_end=self._writer.begin)
 
     def _begin_to_speak(self, text: object, options: SpeakOptions | None) -> SpeakOptions:

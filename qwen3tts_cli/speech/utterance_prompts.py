@@ -2,49 +2,89 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..text.prompt import build_prompt
+from .reader import Silence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..common.lifetime import Lifetime
     from ..engine.model import Model
     from ..models.tokenizer import Tokenizer
     from ..text.prompt import Prompt
     from .plan import SpeechPlan
+    from .speak_options import SpeakOptions
+    from .synthesizer import Synthesizer
 
 DEFAULT_UTTERANCE_CHARACTERS = 300
 
 
 def make_prompts(
-    model: Model, within: Lifetime, text: str, plan: SpeechPlan, split: bool
-) -> Iterator[tuple[str, Prompt]]:
-    """Return an iterator of (text, prompt), one pair for each utterance of a text. Raises UsageError for a text that
-    cannot be spoken, CheckpointError for a damaged tokenizer.
+    synthesizer: Synthesizer, text: str, plan: SpeechPlan, options: SpeakOptions
+) -> Iterator[tuple[str, Prompt, SpeechPlan] | Silence]:
+    """Return an iterator of (text, prompt, plan), one for each utterance of a text, and of the silence of its pauses.
 
-    The first prompt is made at once, so that an error is raised before any audio is made. within: each prompt is made
-    inside `within.alone`, which refuses a signal handler that speaks at that moment: the handler would otherwise enter
-    a module that is being imported or a table that is being read. split: see SpeakOptions.
+    The first prompt is made at once, so that an error is raised before any audio is made. plan: that of the options; a
+    part of the text with another voice has its own. Each prompt is made inside `alone` of the synthesizer's lifetime,
+    which refuses a signal handler that speaks at that moment: the handler would otherwise enter a module that is being
+    imported or a table that is being read. Raises UsageError for a text that cannot be spoken, CheckpointError for a
+    damaged tokenizer.
     """
+    model, within = synthesizer.model, synthesizer.lifetime
     with within.alone():
-        texts = utterance_texts(model, text, plan, split)
+        if options.markup or options.lexicon is not None:
+            from .marked_text import marked_parts  # only few texts have markup or a lexicon
+
+            parts = marked_parts(synthesizer, text, plan, options)
+        else:
+            parts = [(text, plan)]
+        split = _split_parts(model, parts, options.split)
         tokenizer = model.checkpoint.tokenizer
-        first = next(texts)
-        first_prompt = make_prompt(model, tokenizer, first, plan)
 
-    def prompts() -> Iterator[tuple[str, Prompt]]:
-        yield first, first_prompt
-        while True:
-            with within.alone():
-                utterance = next(texts, None)
-                if utterance is None:
-                    return
-                prompt = make_prompt(model, tokenizer, utterance, plan)
-            yield utterance, prompt
+    def all_prompts() -> Iterator[tuple[str, Prompt, SpeechPlan] | Silence]:
+        for part in split:
+            if isinstance(part, Silence):
+                yield part
+                continue
+            texts, its_plan = part
+            while True:
+                with within.alone():
+                    utterance = next(texts, None)
+                    if utterance is None:
+                        break
+                    prompt = make_prompt(model, tokenizer, utterance, its_plan)
+                yield utterance, prompt, its_plan
 
-    return prompts()
+    prompts = all_prompts()
+    return chain([next(prompts)], prompts)
+
+
+def _split_parts(
+    model: Model, parts: list[tuple[str, SpeechPlan] | Silence], split: bool
+) -> list[tuple[Iterator[str], SpeechPlan] | Silence]:
+    """The parts with the texts of their utterances. A part without a letter or digit is left out.
+
+    Raises UsageError, for a text whose parts are all left out too.
+    """
+    from ..text.utterances import NothingToSpeakError
+
+    found: list[tuple[Iterator[str], SpeechPlan] | Silence] = []
+    nothing, is_silent = None, True
+    for part in parts:
+        if isinstance(part, Silence):
+            found.append(part)
+            continue
+        text, plan = part
+        try:
+            found.append((utterance_texts(model, text, plan, split), plan))
+            is_silent = False
+        except NothingToSpeakError as error:
+            nothing = nothing or error
+    if is_silent and nothing is not None:
+        raise nothing
+    return found
 
 
 def utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> Iterator[str]:

@@ -69,6 +69,16 @@ _VOICE_HELP = (
     shell_complete=options.completion.languages,
     help="Language: english, en, zh, ...; auto: the model chooses.",
 )
+@click.option(
+    "--markup",
+    is_flag=True,
+    help="The text has pauses, [pause:500ms], and changes of the voice, [voice:NAME]; \\[ is a bracket.",
+)
+@options.file(
+    "--lexicon",
+    metavar="FILE.tsv",
+    help="Replace words: lines of from, to, language (or empty), flags i (any case) and w (whole word).",
+)
 @options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
 @options.model
 @options.engine
@@ -121,7 +131,10 @@ def say(context: click.Context, **given: Any) -> None:
     from .say_text import LIMIT_BYTES, check_arguments, file_hint, read_live, read_text, single_text
 
     argument = single_text(given.pop("text"), lambda: options.as_one_text(context))
-    if _is_live(context, argument, given):
+    live = _is_live(context, argument, given)
+    if live and (given["markup"] or given["lexicon"] is not None):
+        raise UsageError(f"{'--markup' if given['markup'] else '--lexicon'}: not with --live")
+    if live:
         text, by_lines = read_live(given["file"], LIMIT_BYTES if given["no_split"] else None)
         given["stream"], given["lines"] = True, given["lines"] or by_lines
     else:
@@ -139,6 +152,10 @@ def say(context: click.Context, **given: Any) -> None:
     for option in ("trim_silence", "append_silence", "ref_text"):
         if given[option] and given["ref"] is None:
             raise UsageError(f"--{option.replace('_', '-')}: needs a recording (--ref)")
+    if given["lexicon"] is not None:
+        from ...spoken_text.lexicon import Lexicon
+
+        given["lexicon"] = Lexicon.read(given["lexicon"])
     if given["ref"] is not None and context.get_parameter_source("voice") is not ParameterSource.COMMANDLINE:
         given["voice"] = None  # the recording takes the place of a voice of the settings
     check_arguments(design=given["design"], ref_text=given["ref_text"], ref=given["ref"])

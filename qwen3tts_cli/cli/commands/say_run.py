@@ -45,7 +45,7 @@ _LARGE_MODELS = (
 _SPEAK_OPTIONS = (
     "voice", "language", "instruct", "design", "greedy", "temperature", "top_k", "top_p", "repetition_penalty",
     "subtalker_temperature", "subtalker_top_k", "subtalker_top_p", "text_mode", "retries", "batch", "idle_ms", "lines",
-    "max_frames", "max_seconds", "speed", "rate",
+    "max_frames", "max_seconds", "speed", "rate", "markup", "lexicon",
 )  # fmt: skip
 
 
@@ -184,6 +184,8 @@ class SayRun:
         chosen = {name: self.given[name] for name in _SPEAK_OPTIONS}
         if isinstance(chosen["voice"], str):
             chosen["voice"] = names_and_paths.voice(chosen["voice"])
+        if chosen["markup"]:
+            chosen["on_warning"] = self.console.warning
         return SpeakOptions(seed=self.seed, split=not self.given["no_split"], live=self.output.live, **chosen)
 
     def _open(self, text: str) -> None:
