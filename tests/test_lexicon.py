@@ -90,7 +90,7 @@ E = Entry
         ([E("\ufb01", "f-i")], "fi \ufb01", "fi f-i"),
         ([E("\u6771\u4eac", "Tokyo")], "\u6771\u4eac\u90fd", "Tokyo\u90fd"),
         ([E("a", "")], "banana", "bnn"),
-        ([E("a b", "x")], "a b a\nb", "x a\nb"),
+        ([E("a b", "x"), E(" c ", "y")], "a b a\nb\nc\nd\n\na\n\nb", "x xyd\n\na\n\nb"),
         ([E(".", "[.*]\\1")], "a.b", "a[.*]\\1b"),
         ([], "abc", "abc"),
     ],
@@ -150,13 +150,13 @@ def test_ten_thousand_entries_on_a_megabyte(tail):
     words = {"".join(draw.choices("etaoinshrdlu", k=draw.randrange(3, 12))) for _ in range(10_500)}
     lexicon = Lexicon(E(word, word.upper(), "", n % 2 > 0, n % 3 > 0) for n, word in enumerate(sorted(words)[:10_000]))
     text = " ".join(draw.choices([*sorted(words), *("the", "and", "a")], k=130_000))[:1_000_000] + tail
-    start = time.perf_counter()
+    start = time.process_time()
     assert lexicon.apply(text) != text
-    assert time.perf_counter() - start < allowed(4)
+    assert time.process_time() - start < allowed(2)
 
 
 def test_a_long_word_takes_linear_time():
     lexicon = Lexicon(E("a" * n + "b", "x") for n in range(1, 200))
-    start = time.perf_counter()
+    start = time.process_time()
     assert lexicon.apply("a" * 10_000) == "a" * 10_000
-    assert time.perf_counter() - start < allowed(3)
+    assert time.process_time() - start < allowed(3)

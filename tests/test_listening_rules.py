@@ -88,7 +88,8 @@ CASES = [
     ("``Yes,'' she said. \u201cNo.\u201d", "english", ["\u201cYes,\u201d she said. \u201cNo.\u201d"]),
     ("Well . . . no... Or ... yes...maybe....", "english", ["Well\u2026 no\u2026 Or\u2026 yes\u2026 maybe\u2026"]),
     ("A house -- old--fell.  It -  well --", "english", ["A house \u2014 old\u2014fell. It - well \u2014"]),
-    ("Use --help or -x, 5-3.", "english", ["Use --help or -x, 5-3."]),
+    ("Use --help (--h) or -x, 5-3, 7--9.", "english", ["Use --help (--h) or -x, 5-3, 7\u20139."]),
+    ("\u6211\u7528 OPENAI \u548c ADOBE\u3002", "chinese", ["\u6211\u7528 OPENAI \u548c ADOBE\u3002"]),
     ("It is _very_ *good*: **5** * 3 * 2, a_b_c.", "english", ["It is very good: 5 * 3 * 2, a_b_c."]),
     ("-- Yes \U0001f389\U0001f389 (\U0001f600) \u4f60\U0001f389\u597d", "english", ["\u2014 Yes () \u4f60\u597d"]),
     ("\ufeff  two\u200b   spaces\t here \u00a0 ", "english", ["two spaces here"]),
@@ -152,6 +153,6 @@ def test_the_language_that_a_script_shows(text, language):
     ],
 )
 def test_a_paragraph_of_any_kind_takes_linear_time(part):
-    start = time.perf_counter()
+    start = time.process_time()
     for_listening("x " + part * (200_000 // len(part)), "english")
-    assert time.perf_counter() - start < allowed(2)
+    assert time.process_time() - start < allowed(2)

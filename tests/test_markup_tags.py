@@ -111,6 +111,6 @@ def test_any_text_comes_back_from_its_escaped_form():
 
 @pytest.mark.parametrize("part", ["\\", "[", "\\[", "<break", "<", "[pause:1ms]", "[voice:x] ", "\n"])
 def test_a_megabyte_takes_linear_time(part):
-    start = time.perf_counter()
+    start = time.process_time()
     parse_markup(part * (1_000_000 // len(part)))
-    assert time.perf_counter() - start < allowed(3)
+    assert time.process_time() - start < allowed(3)

@@ -23,7 +23,7 @@ def as_words(paragraph: str) -> str:
     It must have several words, or a word of more than four letters. Roman numerals, words without a vowel and a few
     abbreviations stay.
     """
-    if any(character.islower() for character in paragraph):
+    if any(character.isalpha() and not character.isupper() for character in paragraph):
         return paragraph
     words = [word for word in _WORD.findall(paragraph) if word.isupper()]
     if not words or (len(words) == 1 and len(words[0]) <= _LONGEST_SHORT_WORD):

@@ -109,7 +109,8 @@ class Lexicon:
         """Return the text with its words replaced, in one pass from left to right.
 
         At each place the longest entry counts; of several of that length the one with a language, then the one without
-        `i`, then the one with `w`. What was put in is not looked at again, and a line break in the text is in no entry.
+        `i`, then the one with `w`. What was put in is not looked at again. A line break of the text, but not a blank
+        line, counts as a space.
         language: the name or code of the language of the text; "auto": only entries for any language count.
         """
         key = language_name(language)
@@ -118,7 +119,7 @@ class Lexicon:
             index = self._indexes[key] = _Index(entry for entry in self.entries if entry.language in ("", key))
         if not index.by_source:
             return text
-        return "\n".join([index.apply(line) for line in text.split("\n")])
+        return "\n\n".join([index.apply(paragraph) for paragraph in text.split("\n\n")])
 
 
 class _Index:
@@ -137,7 +138,8 @@ class _Index:
         self._lengths = {prefix: sorted(found, reverse=True) for prefix, found in lengths.items()}
         self._widths = sorted({len(prefix) for prefix in lengths}, reverse=True)
 
-    def apply(self, line: str) -> str:
+    def apply(self, text: str) -> str:
+        line = text.replace("\n", " ")
         folded = line.casefold()
         # Where each character begins in the folded line; None if it is the same place. Folding never shortens.
         starts = None
@@ -152,12 +154,12 @@ class _Index:
                     match := self._match(line, place, folded, start, starts, found)
                 ):
                     entry, behind = match
-                    parts += line[kept:place], entry.target
+                    parts += text[kept:place], entry.target
                     kept = place = behind
                     break
             else:
                 place += 1
-        return "".join([*parts, line[kept:]]) if parts else line
+        return "".join([*parts, text[kept:]]) if parts else text
 
     def _match(
         self, line: str, place: int, folded: str, start: int, starts: array[int] | None, lengths: list[int]
