@@ -47,7 +47,7 @@ CASES = [
     ("PREFACE", "english", ["Preface"]),
     ("NATO", "english", ["NATO"]),
     ("NATO was FIRST.", "english", ["NATO was FIRST."]),
-    ("It is known [12], proven [3, 4] and old [5-7].", "english", ["It is known, proven and old."]),
+    ("It is known [12], proven [3, 4] and old[5-7][8].", "english", ["It is known, proven and old."]),
     ("See [a] and [2024] and [ 1 ].", "english", ["See [a] and [2024] and [ 1 ]."]),
     ("The word\u00b9 and the end.\u00b2\u00b3", "english", ["The word and the end."]),
     (
@@ -86,7 +86,7 @@ CASES = [
     ("1. Eggs\n2. Milk", "english", ["1. Eggs.\n2. Milk"]),
     ("> A quoted\n> line.", "english", ["A quoted line."]),
     ("``Yes,'' she said. \u201cNo.\u201d", "english", ["\u201cYes,\u201d she said. \u201cNo.\u201d"]),
-    ("Well . . . no... Or ... yes...maybe....", "english", ["Well\u2026 no\u2026 Or\u2026 yes\u2026 maybe\u2026"]),
+    ("Well  . . . no... Or ... yes...maybe....", "english", ["Well\u2026 no\u2026 Or\u2026 yes\u2026 maybe\u2026"]),
     ("A house -- old--fell.  It -  well --", "english", ["A house \u2014 old\u2014fell. It - well \u2014"]),
     ("Use --help (--h) or -x, 5-3, 7--9.", "english", ["Use --help (--h) or -x, 5-3, 7\u20139."]),
     ("\u6211\u7528 OPENAI \u548c ADOBE\u3002", "chinese", ["\u6211\u7528 OPENAI \u548c ADOBE\u3002"]),

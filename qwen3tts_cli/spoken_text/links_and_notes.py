@@ -15,7 +15,7 @@ _HOST = re.compile(r"(?:[^/?#@]*@)?(?:www\.)?(?P<host>[\w.-]*\w)", re.IGNORECASE
 _MAIL = re.compile(r"<?\bmailto:(?=[\w.%+-]{1,64}@)([^\s<>?]{1,300})(?:\?[^\s<>]{0,300})?>?", re.IGNORECASE)
 _SENTENCE_MARKS = ".,;:!?'*_"
 _NUMBERS = r"\d{1,3}(?:\s?[,;\u2010-\u2014-]\s?\d{1,3}){0,30}"
-_NOTE = re.compile(rf"[^\S\n]?\[{_NUMBERS}\](?![(\[:])")
+_NOTE = re.compile(rf"(?:[^\S\n]?\[{_NUMBERS}\])+(?![(:])")
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _SUPERSCRIPT = re.compile(f"[^\\S\\n]?[⁻⁺]?[{_RAISED}]+(?:[,⁻–-][{_RAISED}]+)*")
 # A raised digit behind these is a power; behind other words it is the mark of a note.

@@ -33,7 +33,7 @@ _BEHIND_DOTS = re.compile(r"(?<=[^\W_]…)(?=[^\W_])")
 _SPACED_DASH = re.compile(r"(?<!\S)-{2,3}(?!\S)")
 _NUMBER_DASH = re.compile(r"(?<=\d)--(?=\d)")
 _CLOSE_DASH = re.compile(r"(?<=[\w.,;:!?…\"'”’»)\]])-{2,3}(?=[\s\w\"'“‘”’]|$)(?!-)|―")
-_SPACES = re.compile(r"[^\S\n]{2,}|[\t\n]")
+_SPACES = re.compile(r"[^\S\n]{2,}|\t")
 _BEFORE_MARK = re.compile(r"(?<=[^\s.,;:!?]) (?=[.,](?:\s|$))")
 _TEX_QUOTES = re.compile(r"``([^`'\n]{1,300})''")
 
@@ -59,10 +59,10 @@ def for_listening(paragraph: str, language: str = "auto") -> str:
         text = join_divided_words(_SHARED_WORD.sub("- ", text))
     text = _on_one_line(text.split("\n"))
     text = without_notes(with_spoken_links(text, in_english))
-    text = _TEX_QUOTES.sub("“\\1”", without_emphasis(without_pictures(text)))
+    text = _SPACES.sub(" ", _TEX_QUOTES.sub("“\\1”", without_emphasis(without_pictures(text))))
     text = _BEHIND_DOTS.sub(" ", _DOTS.sub("…", text).replace(" …", "…"))
     text = _CLOSE_DASH.sub("—", _SPACED_DASH.sub("—", _NUMBER_DASH.sub("–", text)))
-    text = "\n".join(_BEFORE_MARK.sub("", _SPACES.sub(" ", line)).strip() for line in text.split("\n"))
+    text = "\n".join(_BEFORE_MARK.sub("", line).strip() for line in text.split("\n"))
     if not SPEAKABLE.search(text):
         return ""
     text = as_words(text)
