@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import standin
-from helpers import CHECKPOINTS
+from helpers import CHECKPOINTS, DATA
 
 from qwen3tts_cli import Synthesizer, UsageError
 from qwen3tts_cli.cli import main as cli
+from qwen3tts_cli.cloning import voice_store
 from qwen3tts_cli.speech.synthesizer import SpeakOptions
 from qwen3tts_cli.spoken_text.lexicon import Entry, Lexicon
 
@@ -104,6 +105,21 @@ def test_voices_change(tiny):
     assert len({key for _, key, *_ in got}) == 5
     with pytest.raises(UsageError, match="line 2: unknown voice"):
         tiny.speak("One.\n[voice:nobody] Two.", SpeakOptions(markup=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_a_kept_voice_brings_its_speaker_and_reference(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with Synthesizer.open(CHECKPOINTS / "tiny-base", threads=1, precision="bf16") as base:
+        recording = DATA / "wavs" / "ref24k.wav"
+        plain, full = base.clone(recording, name="anna"), base.clone(recording, "Hello there.", name="bert")
+        voice_store.save(full)
+        options = SpeakOptions(voice=plain, seed=SEED, markup=True)
+        (_, one, _), (_, two, _) = base.speak("One. [voice:bert] Two.", options).utterances()
+        assert (one.reference_codes, two.reference_codes.tolist()) == (None, full.codes.tolist())
+        assert np.array_equal(two.speaker, full.embedding)
+        ((_, alone, _),) = base.speak("Two.", SpeakOptions(voice=full, seed=SEED)).utterances()
+        assert (two.key, two.prompt.codec_ids.tolist()) == (alone.key, alone.prompt.codec_ids.tolist())
 
 
 def test_a_changed_voice_is_heard(tiny):

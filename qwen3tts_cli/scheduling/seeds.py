@@ -13,7 +13,7 @@ import json
 def utterance_key(text: str, settings: dict[str, object], occurrence: int) -> int:
     """The key of an utterance, 64 bits: a hash of its text, the settings of its voice and sampling, and its occurrence.
 
-    occurrence: how often the same text has come before in the same speech.
+    occurrence: how often the same text has come before in the same speech, with the same voice.
     """
     hashed = json.dumps([text, settings, occurrence], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return int.from_bytes(hashlib.blake2b(hashed.encode(), digest_size=8).digest(), "little")
