@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,11 +33,11 @@ def default_batch(model: Model) -> int:
     return max(1, min(_USUAL_BATCH, free // 4 // (model.position_bytes * _USUAL_POSITIONS)))
 
 
-@dataclass(frozen=True)
 class Silence:
     """A pause between utterances. samples: its length before the output chain, in samples at 24 kHz; at least 1."""
 
-    samples: int
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
 
 
 class Pending(Exception):

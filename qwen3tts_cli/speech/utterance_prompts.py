@@ -58,7 +58,10 @@ def make_prompts(
                 yield utterance, prompt, its_plan
 
     prompts = all_prompts()
-    return chain([next(prompts)], prompts)
+    first = [next(prompts)]
+    while isinstance(first[-1], Silence):
+        first.append(next(prompts))
+    return chain(first, prompts)
 
 
 def _split_parts(
