@@ -42,6 +42,7 @@ CASES = [
         ["\u0413\u043b\u0430\u0432\u0430 \u041f\u0435\u0440\u0432\u0430\u044f"],
     ),
     ("Chapter I", "english", ["Chapter 1"]),
+    ("BOOK I, CHAPTER II", "english", ["Book 1, Chapter 2"]),
     ("Part I love is this.", "english", ["Part I love is this."]),
     ("XIV.", "english", ["14."]),
     ("PREFACE", "english", ["Preface"]),

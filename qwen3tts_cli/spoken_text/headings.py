@@ -47,13 +47,18 @@ def with_chapter_number(paragraph: str) -> str:
     """Return an English paragraph that begins as a heading, `Chapter IV` or `IV.`, with its number in digits."""
     if len(paragraph) > _LONGEST_HEADING:
         return paragraph
-    found = re.match(COUNTED_NUMBER, paragraph)
-    if found and (len(found.group(2)) > 1 or not re.match(r"\s*[^\W\d_]", paragraph[found.end() :])):
-        return numbered_noun(found) + paragraph[found.end() :]
+    if re.match(COUNTED_NUMBER, paragraph):
+        return re.sub(COUNTED_NUMBER, _counted, paragraph)
     number = _NUMBER.match(paragraph)
     if number and _ROMAN.fullmatch(number.group(1)):
         return _digits(number.group(1)) + paragraph[number.end(1) :]
     return paragraph
+
+
+def _counted(match: re.Match[str]) -> str:
+    """A noun and its number; `I` before a word is no number: Part I love."""
+    is_word = match.group(2) == "I" and re.match(r"\s*[^\W\d_]", match.string[match.end() :])
+    return match.group() if is_word else numbered_noun(match)
 
 
 def _digits(numeral: str) -> str:
