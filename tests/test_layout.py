@@ -53,6 +53,7 @@ LAYERS = [
     "speech",
     "calibration",
     "output",
+    "narrate",
     "bench",
     "check",
     "cli",
