@@ -79,6 +79,12 @@ class Replacement:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return stat.S_IMODE(status.st_mode)
 
+    @property
+    def temporary(self) -> str:
+        """The path of the temporary file, before `commit` and `discard`."""
+        assert self._temporary is not None, "neither committed nor discarded before"
+        return self._temporary
+
     def finish(self) -> None:
         """Flush the file to the disk and close it; the file keeps its temporary name until `commit`. Raises OSError."""
         if self.file.closed:
@@ -91,11 +97,10 @@ class Replacement:
     def commit(self) -> None:
         """Give the file its final name in one atomic step. Raises OSError; FileExistsError if `new` and it exists."""
         self.finish()
-        assert self._temporary is not None, "neither committed nor discarded before"
         if self._new:
-            self._link(self._temporary)
+            self._link(self.temporary)
         else:
-            os.replace(self._temporary, self._target)
+            os.replace(self.temporary, self._target)
         self.discard()  # after os.link the temporary name still exists
         if self._durable:
             _sync_folder(self._folder)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .formats import AudioFormat
+    from .tagging import Tags
 
 # The bytes of Vorbis depend on the number of samples of each write, so each write has this many. libsndfile copies them
 # to the C stack, so a write must not be large.
@@ -29,6 +30,7 @@ _SET_OGG_PAGE_LATENCY_MS = 0x1302  # SFC_SET_OGG_PAGE_LATENCY_MS of sndfile.h
 _PAGE_MS = 80.0
 # Subtypes that get 16-bit samples: they have no more than that, and samples beyond full scale are clipped before.
 _FROM_INTEGERS = ("PCM_16", "ULAW", "ALAW")
+_TAGGED = ("FLAC", "OGG", "WAV")  # in MP3 libsndfile spoils every letter outside ASCII
 # The constant bit rate of MP3 up to a sample rate, and the lowest and highest bit rate that MP3 has there, in kbit/s.
 _BIT_RATES = ((12_000, 32, 8, 64), (24_000, 64, 8, 160), (48_000, 96, 32, 320))
 
@@ -71,13 +73,15 @@ class _MemoryFile:
 
 
 class EncodedSink:
-    """The sink of a format that libsndfile writes. output: an output of files.py. origin: see formats.open_sink.
+    """The sink of a format that libsndfile writes. output: an output of files.py. origin, tags: see formats.open_sink.
 
     libsndfile runs on a separate thread: Python raises KeyboardInterrupt in the main thread, where a callback of
     libsndfile would drop it. The output is written in the caller's thread, so that an interrupt ends a blocked write.
     """
 
-    def __init__(self, output: Any, sample_rate: int, audio: AudioFormat, origin: int = 0) -> None:
+    def __init__(
+        self, output: Any, sample_rate: int, audio: AudioFormat, origin: int = 0, tags: Tags | None = None
+    ) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         from .ogg_pages import OggPages
@@ -95,6 +99,8 @@ class EncodedSink:
             )
             if audio.subtype == "OPUS":
                 self._call(_shorten_pages, soundfile, self._sound)
+            if tags is not None and audio.container in _TAGGED:
+                self._call(_set_tags, self._sound, tags)
         except BaseException:
             self._thread.shutdown()
             raise
@@ -159,6 +165,15 @@ def _constant_bit_rate(sample_rate: int) -> dict[str, Any]:
     """Options of soundfile. libsndfile maps the bit rates of MP3 to compression levels, the highest rate to 0."""
     _, wanted, lowest, highest = next(row for row in _BIT_RATES if sample_rate <= row[0])
     return {"bitrate_mode": "CONSTANT", "compression_level": (highest - wanted) / (highest - lowest)}
+
+
+def _set_tags(sound: Any, tags: Tags) -> None:
+    """Set the tags that libsndfile knows; the language is none of them."""
+    track = "" if tags.track is None else str(tags.track)
+    texts = {"title": tags.title, "artist": tags.author, "album": tags.album, "tracknumber": track}
+    for name, text in texts.items():
+        if text:
+            setattr(sound, name, text)
 
 
 def _shorten_pages(soundfile: Any, sound: Any) -> None:

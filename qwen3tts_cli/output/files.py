@@ -109,6 +109,11 @@ class AtomicFile:
             raise _failure(path, error) from None
         self.file: BinaryIO = self._replacement.file
 
+    @property
+    def temporary(self) -> str:
+        """The path of the file until `commit`, for a program that writes it."""
+        return self._replacement.temporary
+
     def write(self, data: bytes) -> None:
         """Append bytes."""
         try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .compressed_formats import EncodedSink
+    from .tagging import Tags
 
 _UNKNOWN_SIZE = 0xFFFFFFFF  # players read until the end of the file
 
@@ -153,18 +154,34 @@ def origin_of(*parts: object) -> int:
     return zlib.crc32(b"\0".join(data))
 
 
-def open_sink(output: Any, audio: AudioFormat, sample_rate: int, origin: int = 0) -> RawSink | WavSink | EncodedSink:
+def open_sink(
+    output: Any, audio: AudioFormat, sample_rate: int, origin: int = 0, tags: Tags | None = None
+) -> RawSink | WavSink | EncodedSink:
     """Return the sink that writes mono audio in a format to an output of files.py.
 
-    origin: the result of origin_of, from which the serial number of an Ogg stream is computed.
+    origin: the result of origin_of, from which the serial number of an Ogg stream is computed. tags: as clean_tags
+    returns them, for WAV, FLAC and Ogg; MP3 gets its tags in tagged_file.py.
     """
     if audio.container == "RAW" and audio.subtype == "PCM_16":
         return RawSink(output)
     if audio.container == "WAV" and audio.subtype in _OWN_WAV:
-        return WavSink(output, sample_rate, audio.subtype)
+        return WavSink(output, sample_rate, audio.subtype, b"" if tags is None else list_info(tags))
     from .compressed_formats import EncodedSink
 
-    return EncodedSink(output, sample_rate, audio, origin)
+    return EncodedSink(output, sample_rate, audio, origin, tags)
+
+
+def list_info(tags: Tags) -> bytes:
+    """The LIST INFO chunk of a WAV file, texts in UTF-8; none if there is nothing to say. tags: as clean_tags returns
+    them."""
+    track = "" if tags.track is None else str(tags.track)
+    texts = {b"INAM": tags.title, b"IART": tags.author, b"IPRD": tags.album, b"ITRK": track, b"ILNG": tags.language}
+    body = b"".join(_riff_chunk(name, text.encode() + b"\0") for name, text in texts.items() if text)
+    return _riff_chunk(b"LIST", b"INFO" + body) if body else b""
+
+
+def _riff_chunk(name: bytes, data: bytes) -> bytes:
+    return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
 
 
 class RawSink:
@@ -190,10 +207,11 @@ class WavSink:
     """The sink of WAV: writes the header with the first samples, and the sizes in it at the end.
 
     If the output is not seekable, or has more than the 4 GiB that the header can express, the sizes stay 0xFFFFFFFF.
+    info: chunks that go before the samples.
     """
 
-    def __init__(self, output: Any, sample_rate: int, subtype: str) -> None:
-        self._output, self._rate, self._subtype = output, sample_rate, subtype
+    def __init__(self, output: Any, sample_rate: int, subtype: str, info: bytes = b"") -> None:
+        self._output, self._rate, self._subtype, self._info = output, sample_rate, subtype, info
         self._data_bytes = 0
         self._begun = False
 
@@ -206,6 +224,7 @@ class WavSink:
             frames = _UNKNOWN_SIZE if data_bytes is None else data_bytes // width
             form += struct.pack("<H", 0)
             chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"fact" + struct.pack("<II", 4, frames)
+        chunks += self._info
         riff_bytes = _UNKNOWN_SIZE if data_bytes is None else 4 + len(chunks) + 8 + data_bytes
         data_size = _UNKNOWN_SIZE if data_bytes is None else data_bytes
         return b"RIFF" + struct.pack("<I", riff_bytes) + b"WAVE" + chunks + b"data" + struct.pack("<I", data_size)
