@@ -172,4 +172,7 @@ def _metadata(tags: Tags, marks: Sequence[ChapterMark], extension: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return "".join("\\" + character if character in "=;#\\\n" else character for character in text)
+    """A value of a metadata file. After a backslash ffmpeg takes the end of a line for a part of the value, also where
+    the backslash is escaped; a space keeps them apart."""
+    escaped = "".join("\\" + character if character in "=;#\\\n" else character for character in text)
+    return escaped + " " if text.endswith("\\") else escaped
