@@ -129,15 +129,18 @@ def test_the_same_samples_are_the_same_file(tmp_path, needs_ffmpeg, extension):
         assert write(path, cuts=cuts, tags=OTHERS, marks=MARKS, cover=PNG) == first
     assert write(path, tags=ASCII, marks=MARKS, cover=PNG) != first
     assert os.listdir(tmp_path) == [path.name]
+    assert b"Lavf" not in first  # the version of ffmpeg's libraries
+    assert b"Lavc" not in first
 
 
 @pytest.mark.parametrize("rest", range(0, 576, 144))
 @pytest.mark.parametrize("rate", [24000, 48000])
 def test_the_length_of_mp3_is_right_to_50_ms(tmp_path, needs_ffmpeg, rate, rest):
-    samples = np.tile(SPEECH, 2)[: 100_000 + rest]
+    samples = np.tile(SPEECH, 2)[: 72_000 + rest]
     write(tmp_path / "a.mp3", samples=samples, rate=rate)
     seconds = len(samples) / rate
-    assert abs(soundfile.info(tmp_path / "a.mp3").duration - seconds) < 0.022
+    lost = len(samples) - soundfile.info(tmp_path / "a.mp3").frames
+    assert 0 <= lost <= 0.021 * rate if rate < 32_000 else lost == 0
     assert abs(float(probe(tmp_path / "a.mp3")[0]["duration"]) - seconds) < 0.05
     decode = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.mp3", "-f", "s16le", "-"]
     decoded = subprocess.run(decode, capture_output=True, check=True)
