@@ -35,12 +35,19 @@ IN_MP4 = ("m4b", "m4a")
 EXACT = (*BY_SOUNDFILE, *IN_MP4)  # the length of .aac is nowhere in the file
 
 
-@pytest.fixture
-def needs_ffmpeg():
+def require_ffmpeg_for(extension):
+    """Skip the test if the extension needs ffmpeg and there is none."""
+    if extension not in ffmpeg.EXTENSIONS:
+        return
     if shutil.which("ffprobe") is None or shutil.which("ffmpeg") is None:
         if os.environ.get("CI") == "true":
             pytest.fail("ffmpeg and ffprobe: nothing may be skipped under CI=true")
         pytest.skip("no ffmpeg and ffprobe here")
+
+
+@pytest.fixture
+def needs_ffmpeg():
+    require_ffmpeg_for("m4b")
 
 
 def chunk(name, body):
@@ -122,7 +129,8 @@ def test_a_jpeg_is_a_cover(tmp_path, needs_ffmpeg):
 
 
 @pytest.mark.parametrize("extension", tagged_file.EXTENSIONS)
-def test_the_same_samples_are_the_same_file(tmp_path, needs_ffmpeg, extension):
+def test_the_same_samples_are_the_same_file(tmp_path, extension):
+    require_ffmpeg_for(extension)
     path = tmp_path / f"a.{extension}"
     first = write(path, tags=OTHERS, marks=MARKS, cover=PNG)
     for cuts in ([1], range(777, len(SPEECH), 777)):
@@ -250,7 +258,8 @@ def test_no_tags_are_no_header():
     ],
 )
 @pytest.mark.parametrize("extension", ["mp3", "m4b"])
-def test_covers_that_are_none(tmp_path, needs_ffmpeg, extension, cover, reason):
+def test_covers_that_are_none(tmp_path, extension, cover, reason):
+    require_ffmpeg_for(extension)
     with pytest.raises(InputError, match=reason):
         write(tmp_path / f"a.{extension}", cover=cover)
     assert os.listdir(tmp_path) == []
@@ -283,7 +292,9 @@ def test_the_last_line_of_ffmpeg_is_the_reason(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("extension", tagged_file.EXTENSIONS)
-def test_an_interrupt_leaves_nothing(tmp_path, needs_ffmpeg, extension):
+def test_an_interrupt_leaves_nothing(tmp_path, extension):
+    require_ffmpeg_for(extension)
+
     def chunks():
         yield SPEECH
         raise KeyboardInterrupt
@@ -297,8 +308,9 @@ def test_an_interrupt_leaves_nothing(tmp_path, needs_ffmpeg, extension):
 
 
 @pytest.mark.parametrize("extension", tagged_file.EXTENSIONS)
-def test_a_full_disk_leaves_nothing(tmp_path, needs_ffmpeg, extension):
+def test_a_full_disk_leaves_nothing(tmp_path, extension):
     """A limit on the size of files stands for the disk; ffmpeg is killed by it or writes why."""
+    require_ffmpeg_for(extension)
     samples = np.random.default_rng(0).normal(0, 0.1, 10 * RATE).astype(np.float32)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
@@ -310,9 +322,34 @@ def test_a_full_disk_leaves_nothing(tmp_path, needs_ffmpeg, extension):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("extension", tagged_file.EXTENSIONS)
+def test_a_folder_that_is_removed_meanwhile(tmp_path, extension):
+    require_ffmpeg_for(extension)
+    folder = tmp_path / "book"
+    folder.mkdir()
+
+    def chunks():
+        yield SPEECH
+        shutil.rmtree(folder)
+        yield SPEECH
+
+    audio = choose_tagged_format(f"a.{extension}", None, RATE)
+    with pytest.raises(OutputError, match=rf"a\.{extension}: .*No such file"):
+        write_tagged(str(folder / f"a.{extension}"), chunks(), audio, rate=RATE, tags=ASCII)
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_room_for_temporary_files(tmp_path, monkeypatch, needs_ffmpeg):
+    monkeypatch.setattr(ffmpeg.tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(OutputError, match=r"a\.m4b: .*ffmpeg: No such file"):
+        write(tmp_path / "a.m4b")
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors are those of Linux")
 @pytest.mark.parametrize("extension", ["flac", "m4b"])
-def test_no_descriptor_stays_open(tmp_path, needs_ffmpeg, extension):
+def test_no_descriptor_stays_open(tmp_path, extension):
+    require_ffmpeg_for(extension)
     write(tmp_path / f"a.{extension}", cover=PNG)
     before = os.listdir("/proc/self/fd")
     write(tmp_path / f"a.{extension}", cover=PNG)
@@ -320,7 +357,8 @@ def test_no_descriptor_stays_open(tmp_path, needs_ffmpeg, extension):
 
 
 @pytest.mark.parametrize("extension", ["wav", "opus", "mp3", "m4b"])
-def test_memory_does_not_grow_with_the_length(tmp_path, needs_ffmpeg, extension):
+def test_memory_does_not_grow_with_the_length(tmp_path, extension):
+    require_ffmpeg_for(extension)
     audio = choose_tagged_format(f"a.{extension}", None, RATE)
     peaks = []
     for count in (2, 8):

@@ -55,23 +55,22 @@ class FfmpegSink:
         program = require_ffmpeg(extension)
         self._output = output
         with contextlib.ExitStack() as stack:
-            self._messages: BinaryIO = stack.enter_context(tempfile.TemporaryFile())
-            # Files without a name, which ffmpeg opens by their descriptors: nothing is left whatever happens.
-            metadata = stack.enter_context(_unnamed_file(_metadata(tags, marks, extension).encode()))
-            picture = None
-            if cover is not None and extension != "aac":
-                picture = stack.enter_context(_unnamed_file(cover))
-            command = [program, *_inputs(sample_rate, metadata, picture, cover)]
-            command += _settings(sample_rate, extension, tags, picture is not None)
-            descriptors = [file.fileno() for file in (metadata, picture) if file is not None]
             try:
+                self._messages: BinaryIO = stack.enter_context(tempfile.TemporaryFile())
+                # Files without a name, which ffmpeg opens by their descriptors: nothing is left whatever happens.
+                metadata = stack.enter_context(_unnamed_file(_metadata(tags, marks, extension).encode()))
+                picture = None
+                if cover is not None and extension != "aac":
+                    picture = stack.enter_context(_unnamed_file(cover))
+                command = [program, *_inputs(sample_rate, metadata, picture, cover)]
+                command += _settings(sample_rate, extension, tags, picture is not None)
                 self._process: Any = subprocess.Popen(
                     [*command, f"file:{output.temporary}"],
                     bufsize=0,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=self._messages,
-                    pass_fds=descriptors,
+                    pass_fds=[file.fileno() for file in (metadata, picture) if file is not None],
                     start_new_session=True,  # Ctrl-C is for this process, which then ends ffmpeg
                 )
             except OSError as error:
@@ -97,8 +96,11 @@ class FfmpegSink:
         """Wait until ffmpeg has written the file."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        if self._process.wait() != 0 or os.path.getsize(self._output.temporary) == 0:
-            raise self._failure()
+        try:
+            if self._process.wait() != 0 or os.path.getsize(self._output.temporary) == 0:
+                raise self._failure()
+        except FileNotFoundError as error:  # the folder was removed meanwhile
+            raise OutputError(f"{self._output.name}: {error.strerror}") from None
         self._messages.close()
 
     def discard(self) -> None:
