@@ -16,7 +16,7 @@ from itertools import groupby
 import numpy as np
 
 from qwen3tts_cli.common.audio_constants import SAMPLE_RATE
-from qwen3tts_cli.narrate.segment_checks import check_segment, trim
+from qwen3tts_cli.hearing.segment_checks import check_segment, trim
 from qwen3tts_cli.speech.synthesizer import Synthesizer
 
 _SUBJECTS = [

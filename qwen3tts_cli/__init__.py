@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Qwen3TTSError,
         UsageError,
     )
+    from .narration.entry import batch, narrate
     from .scheduling.scheduler import Scheduler
     from .speech.synthesizer import SpeakOptions, Speech, Synthesizer
 
@@ -48,7 +49,9 @@ __all__ = [
     "UsageError",
     "Voice",
     "__version__",
+    "batch",
     "load_recording",
+    "narrate",
     "read_voice",
 ]
 _MODULES = {
@@ -59,7 +62,9 @@ _MODULES = {
     "Speech": "speech.synthesizer",
     "Synthesizer": "speech.synthesizer",
     "Voice": "cloning.voice_file",
+    "batch": "narration.entry",
     "load_recording": "audio.recording",
+    "narrate": "narration.entry",
     "read_voice": "cloning.voice_file",
 }
 

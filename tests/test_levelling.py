@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from qwen3tts_cli.audio.levelling import fade, loudness_of, peak_of, segment_gains
 from qwen3tts_cli.errors import InputError, UsageError
-from qwen3tts_cli.narrate.levelling import fade, loudness_of, peak_of, segment_gains
 
 RATE = 24_000
 

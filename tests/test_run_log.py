@@ -12,7 +12,7 @@ import pytest
 from helpers import ROOT
 
 from qwen3tts_cli.errors import OutputError
-from qwen3tts_cli.narrate.run_log import RunLog
+from qwen3tts_cli.narration.run_log import RunLog
 
 RECORDS = [{"segment": "ab" * 32, "attempts": n, "text": "Grüße\n\u2028{}"} for n in range(5)]
 
@@ -84,7 +84,7 @@ def test_a_disk_without_space_leaves_the_log_as_it_was(path):
         import resource, signal, sys
         from pathlib import Path
         from qwen3tts_cli.errors import OutputError
-        from qwen3tts_cli.narrate.run_log import RunLog
+        from qwen3tts_cli.narration.run_log import RunLog
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         path = Path(sys.argv[1])
         size = path.stat().st_size

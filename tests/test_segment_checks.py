@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qwen3tts_cli.narrate.segment_checks import check_segment, speech_windows, trim
+from qwen3tts_cli.hearing.segment_checks import check_segment, speech_windows, trim
 from qwen3tts_cli.scheduling.guard import expected_seconds
 
 RATE = 24_000

@@ -22,7 +22,7 @@ from helpers import ROOT
 
 from qwen3tts_cli.common import atomic_write
 from qwen3tts_cli.errors import InputError, OutputError, UsageError
-from qwen3tts_cli.narrate.segment_store import SegmentStore
+from qwen3tts_cli.narration.segment_store import SegmentStore
 
 DIGEST = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
@@ -209,7 +209,7 @@ KILLED = """
     from pathlib import Path
     import numpy as np
     from qwen3tts_cli.common import atomic_write
-    from qwen3tts_cli.narrate.segment_store import SegmentStore
+    from qwen3tts_cli.narration.segment_store import SegmentStore
     where, folder = sys.argv[1], Path(sys.argv[2])
     store = SegmentStore.open(folder, keep=False)
     samples = np.linspace(-0.5, 0.5, 3000, dtype=np.float32)
@@ -241,7 +241,7 @@ def test_a_kill_while_a_segment_is_written_loses_at_most_that_segment(tmp_path, 
 HOLDER = """
     import sys, time
     from pathlib import Path
-    from qwen3tts_cli.narrate.segment_store import SegmentStore
+    from qwen3tts_cli.narration.segment_store import SegmentStore
     store = SegmentStore.open(Path(sys.argv[1]), keep=False)
     print("open", flush=True)
     time.sleep(60)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qwen3tts_cli.errors import GenerationError, UsageError
-from qwen3tts_cli.narrate.word_errors import Verifier, word_error_rate
+from qwen3tts_cli.hearing.word_errors import Verifier, word_error_rate
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qwen3tts_cli.errors import UsageError
-from qwen3tts_cli.narrate.word_times import Aligner
+from qwen3tts_cli.hearing.word_times import Aligner
 
 RATE = 24_000
 FIRST, SECOND = "The captain opened it,", "and my sister sold apples."

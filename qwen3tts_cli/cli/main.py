@@ -30,6 +30,8 @@ class LazyGroup(click.Group):
 
     summaries: dict[str, str] = {  # noqa: RUF012
         "say": "Speak a text.",
+        "narrate": "Speak a book, a chapter, a page: hours of it, with files to go on after a stop.",
+        "batch": "Speak each row of a list into a file of its own.",
         "voices": "List, make and keep voices.",
         "codec": "Turn recordings into codes, and codes into audio.",
         "models": "List, download, check and remove models.",
@@ -43,7 +45,8 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.summaries:
             return None
-        return getattr(importlib.import_module(f".commands.{name}", __package__), name)
+        folder = "narration" if name in ("narrate", "batch") else "commands"
+        return getattr(importlib.import_module(f".{folder}.{name}", __package__), name)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.summaries and not args[0].startswith("-"):

@@ -28,6 +28,12 @@ def live_key(settings: dict[str, object], number: int) -> int:
     return int.from_bytes(hashlib.blake2b(hashed.encode(), digest_size=8).digest(), "little")
 
 
+def steady_key(settings: dict[str, object]) -> int:
+    """The key of all utterances that begin with the same draws, 64 bits: a hash of the settings alone."""
+    hashed = json.dumps([settings, "steady"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.blake2b(hashed.encode(), digest_size=8).digest(), "little")
+
+
 def retry_seed(seed: int, attempt: int) -> int:
     """The seed of an attempt, 64 bits: `seed` itself for attempt 0, a hash of both for a retry."""
     if attempt == 0:

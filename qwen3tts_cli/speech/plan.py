@@ -72,11 +72,11 @@ class SpeechPlan:
         )  # fmt: skip
 
 
-def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False) -> SpeechPlan:
+def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False, voiceless: bool = False) -> SpeechPlan:
     """Resolve the options of one text for a model; clones options.ref_audio. cloner: the Synthesizer.
 
     incoming: whether the text is still coming. The text mode is then "streaming" unless the options say another one or
-    the voice needs the whole text.
+    the voice needs the whole text. voiceless: whether a base model speaks without a voice.
 
     Raises UsageError for options that do not suit the model, and as Synthesizer.clone does.
     """
@@ -87,7 +87,7 @@ def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False) -> 
     if text_mode not in ("full", "streaming"):
         arguments.refuse("text_mode", text_mode, "full or streaming")
     instruct = resolve_instruct(config, cloner.name, o.instruct, o.design)
-    cloned = resolve_voice(cloner, o.voice, o.ref_audio, o.ref_text, o.on_warning)
+    cloned = None if voiceless else resolve_voice(cloner, o.voice, o.ref_audio, o.ref_text, o.on_warning)
     live_number = None if o.key is None else int(o.key.removeprefix("live:"))
     if o.text_mode is None and (incoming or live_number is not None):
         has_codes = cloned is not None and cloned.codes is not None

@@ -25,6 +25,7 @@ from ...packed.verify import calibration_facts
 from .. import names_and_paths
 from ..console import Console
 from ..keep_packed import finish_packing
+from ..open_model import open_model
 from .say_output import SayOutput
 from .say_timing import Timings
 
@@ -59,10 +60,11 @@ def speak(text: str | Iterator[str], given: dict[str, Any]) -> None:
     if delay := output.delay_note():
         console.note(delay)
     with timings.of("start"):
-        from ...speech.synthesizer import Synthesizer
-    engine = {name: given[name] for name in ("precision", "decoder_precision", "threads")}
-    engine["cache"] = not given["no_cache"]
-    with _open(Synthesizer, console, timings, given["model"], engine) as synthesizer:
+        from ...speech import synthesizer as _  # noqa: F401  its import is a stage of its own
+    began = time.perf_counter()
+    opened, timings.stages["pack"] = open_model(console, given)
+    timings.stages["open"] = time.perf_counter() - began - timings.stages["pack"]
+    with opened as synthesizer:
         if given["model"] is None:
             _note_large_models(console)
         if console.is_terminal and (hint := output.player_hint()):
@@ -83,29 +85,6 @@ def _clone(synthesizer: Synthesizer, console: Console, given: dict[str, Any]) ->
     if given["voice"] is not None:
         raise UsageError("--voice and --ref are both given, leave one out")
     return clone(synthesizer, console, given["ref"], given["ref_text"], given)
-
-
-def _open(
-    synthesizer: type[Synthesizer], console: Console, timings: Timings, model: str | None, engine: dict[str, Any]
-) -> Synthesizer:
-    """Open the model, with a progress line while its weights are packed for the first time."""
-    done = [0, 0]
-    began = time.perf_counter()
-
-    def report(there: int, total: int) -> None:
-        done[:] = there, total
-        timings.stages["pack"] = time.perf_counter() - began
-
-    def line() -> str:
-        return f"packing the weights for the first time, {100 * done[0] // done[1]} %" if done[1] else ""
-
-    warnings: list[str] = []  # shown after the progress line is erased
-    with console.progress(line):
-        opened = synthesizer.open(names_and_paths.model(model), progress=report, on_warning=warnings.append, **engine)
-    timings.stages["open"] = time.perf_counter() - began - timings.stages["pack"]
-    for warning in warnings:
-        console.warning(warning)
-    return opened
 
 
 def _close_stdout() -> None:

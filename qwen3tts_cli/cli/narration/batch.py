@@ -1,0 +1,67 @@
+"""`qwen3tts batch`: declares its options, and speaks the rows of a manifest with progress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...errors import GenerationError, UsageError
+from .. import options
+from ..console import Console
+from .narrate import AUDIO_FORMATS, narrate_options, open_for_narration, with_recording
+from .shared_options import speaking
+
+_EPILOG = """\b
+Exit codes: 0 done, 1 failure, 2 usage, 3 model not found, 4 rows failed, 130 interrupted.
+The same command goes on where it stopped. See docs/narrate.md.
+"""
+
+
+@click.command(cls=options.SettingsCommand, epilog=_EPILOG)
+@click.argument("manifest", metavar="MANIFEST")
+@options.file("-o", "--output", metavar="DIR", help="The folder of the files and of the result, manifest.jsonl.")
+@click.option("--audio-format", type=options.Choice(*AUDIO_FORMATS), help="Format of rows without one. [default: wav]")
+@options.subtype
+@click.option("--shard", metavar="I/N", help="Take the rows k with k % N = I, from 0.")
+@speaking
+def batch(**given: Any) -> None:
+    """Speak each row of a list, JSON Lines or CSV, into a file of its own.
+
+    A row has `text`, and optionally `out`, `voice`, `language`, `instruct`, `design`, `ref`, `ref_text` and `seed`.
+    All rows that can be spoken are; the result says why others failed.
+
+    \b
+    Examples:
+      qwen3tts batch lines.jsonl -o lines/
+      qwen3tts batch prompts.csv -o prompts/ --audio-format flac --seed 1
+      qwen3tts batch -m 0.6b corpus.jsonl -o corpus/ --shard 0/4
+    """
+    from ...narration.batch_run import Batch, parse_shard
+    from ...narration.manifest import read_manifest
+    from ..keep_packed import finish_packing
+    from .progress import Reporter
+
+    if given["output"] is None:
+        raise UsageError("-o DIR is missing")
+    chosen = narrate_options(given)
+    shard = parse_shard(given["shard"])
+    rows = read_manifest(Path(given["manifest"]), chosen.audio_format or "wav")
+    console, folder = Console(given["quiet"]), Path(given["output"])
+    with open_for_narration(given, console) as synthesizer:
+        chosen = with_recording(synthesizer, console, chosen, given)
+        reporter = Reporter(console, given["progress"] == "json")
+        try:
+            with reporter:
+                result = Batch(synthesizer, rows, folder, shard, chosen, reporter.show, console.warning).run()
+        except KeyboardInterrupt:
+            console.note("stopped; the same command goes on")
+            raise
+        made = result.rows - result.failed
+        console.note(
+            f"{result.manifest}: {made} of {result.rows} rows, {result.seconds:.1f} s of audio, seed {result.seed}"
+        )
+        finish_packing([synthesizer], console, "audio")
+    if result.failed:
+        raise GenerationError(f"{result.failed} of {result.rows} rows failed; {result.manifest} says why")

@@ -1,0 +1,238 @@
+"""Narrate a document: its segments are spoken into a folder, from which the finished files are put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import EngineError, GenerationError, UsageError
+from ..models.content_digest import content_digest
+from ..packed.verify import calibration_facts
+from ..scheduling.guard import expected_seconds
+from .assembly import Measure, Track, lay_out, measure
+from .finished_files import OutputFiles
+from .run_log import RunLog
+from .run_record import RunRecord
+from .segment_store import SegmentStore
+from .segments import Segmenter, SpokenChapter
+from .speaking import Outcome, Speaking, as_written, outcome_of, record_of
+from .steady_voice import first_as_reference
+
+if TYPE_CHECKING:
+    from ..books.document import Document
+    from ..speech.synthesizer import Synthesizer
+    from .options import NarrateOptions
+    from .segments import Segment
+
+PREVIEW_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. segments, seconds: those that are there, of `all_segments` and about `all_seconds`. spoken: the
+    seconds that this run has spoken. stage: "speaking" or "writing"."""
+
+    stage: str
+    segments: int
+    all_segments: int
+    seconds: float
+    all_seconds: float
+    spoken: float
+
+
+@dataclass
+class NarrationResult:
+    """What a run has made. files: the finished files. seconds: their length. segments: how many segments they have.
+    failed: (name, reason) of each segment that failed. seed: the seed in use."""
+
+    files: list[Path] = field(default_factory=list)
+    seconds: float = 0.0
+    segments: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    seed: int = 0
+
+
+class Narration:
+    """One run of `narrate`.
+
+    document: the input. chosen: the indices of its chapters. output: the finished files. progress: called with a
+    Progress, often. warn: called with one line for each warning.
+    """
+
+    def __init__(
+        self,
+        synthesizer: Synthesizer,
+        document: Document,
+        chosen: list[int],
+        output: OutputFiles,
+        options: NarrateOptions,
+        progress: Callable[[Progress], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._synthesizer, self._document, self._chosen = synthesizer, document, chosen
+        self._output, self._options, self._progress, self._warn = output, options, progress, warn
+        self._outcomes: dict[str, Outcome] = {}  # by the digest of the segment; those of this run
+        self._measures: dict[str, Measure] = {}
+        self._seconds = self._spoken = 0.0
+
+    def run(self) -> NarrationResult:
+        """Speak what is missing, and write the finished files.
+
+        Raises UsageError before anything is spoken; OutputError, EngineError; GenerationError if segments have failed
+        and options.on_error is "stop". What was spoken stays in the folder of segments then.
+        """
+        self._output.prepare()
+        with ExitStack() as stack:
+            store = stack.enter_context(SegmentStore.open(self._output.segment_folder, keep=self._options.keep))
+            record = RunRecord(store)
+            seed = record.seed(self._options.seed)
+            chapters = self._chapters(store, record, seed)
+            segments = [segment for chapter in chapters for segment in chapter.segments]
+            if not segments:
+                raise UsageError("nothing to speak: the text holds no letter or digit")
+            log = stack.enter_context(closing(RunLog.open(store.log_path)))
+            self._speak(store, segments, log)
+            result = NarrationResult(segments=len(segments), seed=seed)
+            result.failed = [
+                (each.name, self._outcomes[each.digest].failure or "")
+                for each in segments
+                if each.digest in self._outcomes and self._outcomes[each.digest].failure
+            ]
+            if result.failed and self._options.on_error == "stop":
+                raise GenerationError(_failed_text(result.failed, store.folder))
+            tracks = self._lay_out(store, chapters)
+            self._progress(self._facts("writing", segments))
+            result.files = self._output.write(tracks, store, self._outcomes)
+            result.seconds = sum(track.seconds for track in tracks)
+            if not (self._options.preview or result.failed):
+                store.remove_all()
+            return result
+
+    # ---------------------------------------------------------------- segments
+    def _chapters(self, store: SegmentStore, record: RunRecord, seed: int) -> list[SpokenChapter]:
+        options, lexicon = self._options, None
+        if options.lexicon is not None:
+            from ..spoken_text.lexicon import Lexicon
+
+            lexicon = Lexicon.read(Path(options.lexicon))
+        options = self._with_one_voice(options)
+        fixed = fixed_facts(self._synthesizer)
+
+        def segmented(options: NarrateOptions, voiceless: bool = False) -> list[SpokenChapter]:
+            maker = Segmenter(self._synthesizer, options, seed, fixed, lexicon, self._warn, voiceless)
+            return maker.chapters(self._document, self._chosen)
+
+        if options.steady and self._has_no_voice(options):
+            options = first_as_reference(self._synthesizer, store, record, options, segmented)
+        chapters = record.with_redone(segmented(options), options.redo)
+        return _first_minute(chapters) if options.preview else chapters
+
+    def _with_one_voice(self, options: NarrateOptions) -> NarrateOptions:
+        """The options with the recording to clone cloned, once for all segments."""
+        speak = options.speak
+        if speak.ref_audio is None:
+            return options
+        if speak.voice is not None:
+            raise UsageError("voice: leave out either the voice or the reference recording")
+        voice = self._synthesizer.clone(speak.ref_audio, speak.ref_text, on_warning=speak.on_warning)
+        return replace(options, speak=replace(speak, voice=voice, ref_audio=None, ref_text=None))
+
+    def _has_no_voice(self, options: NarrateOptions) -> bool:
+        return self._synthesizer.config.model_type == "base" and options.speak.voice is None
+
+    # ---------------------------------------------------------------- speaking
+    def _speak(self, store: SegmentStore, segments: list[Segment], log: RunLog) -> None:
+        earlier = {record["segment"]: record for record in log.records() if isinstance(record.get("segment"), str)}
+        missing: dict[str, Segment] = {}
+        for segment in segments:
+            if segment.digest in missing:
+                continue
+            samples = store.read(segment.digest)
+            if samples is None:
+                missing[segment.digest] = segment
+            else:
+                self._note_measure(segment, measure(samples, self._options.speed))
+                if (outcome := outcome_of(segment, earlier.get(segment.digest))) is not None:
+                    self._outcomes[segment.digest] = outcome
+        self._progress(self._facts("speaking", segments))
+
+        def done(outcome: Outcome) -> None:
+            self._outcomes[outcome.segment.digest] = outcome
+            if outcome.samples is not None:
+                self._note_measure(outcome.segment, measure(as_written(outcome.samples), self._options.speed))
+                self._spoken += len(outcome.samples) / 24000
+                self._outcomes[outcome.segment.digest] = replace(outcome, samples=None)
+            log.append(record_of(outcome))
+            self._progress(self._facts("speaking", segments))
+
+        o = self._options
+        verifier = None
+        if o.verify is not None:
+            from ..hearing.word_errors import Verifier
+
+            verifier = Verifier.open(os.fspath(o.verify))
+        speaking = Speaking(
+            self._synthesizer, store, batch=o.batch, retries=o.retries, done=done, verifier=verifier, max_wer=o.max_wer
+        )
+        speaking.speak(missing.values(), stop_at_failure=o.on_error == "stop")
+
+    def _note_measure(self, segment: Segment, facts: Measure) -> None:
+        if segment.digest not in self._measures:
+            self._measures[segment.digest] = facts
+            self._seconds += facts.samples / 24000
+
+    def _facts(self, stage: str, segments: list[Segment]) -> Progress:
+        expected = sum(expected_seconds(segment.text) for segment in segments) if not self._seconds else 0.0
+        left = len(segments) - len(self._measures)
+        mean = self._seconds / len(self._measures) if self._measures else 0.0
+        total = self._seconds + left * mean if self._measures else expected
+        return Progress(stage, len(self._measures), len(segments), self._seconds, total, self._spoken)
+
+    # ---------------------------------------------------------------- output
+    def _lay_out(self, store: SegmentStore, chapters: list[SpokenChapter]) -> list[Track]:
+        def measures(segment: Segment) -> Measure | None:
+            return self._measures.get(segment.digest)
+
+        if not self._output.is_folder:
+            return [lay_out(chapters, self._document.title, 0, measures, self._options)]
+        spoken = [each for each in chapters if each.segments]
+        return [lay_out([each], each.title, each.number, measures, self._options) for each in spoken]
+
+
+def fixed_facts(synthesizer: Synthesizer) -> dict[str, object]:
+    """What the samples of all segments depend on besides text, voice and seed."""
+    folder = synthesizer.config.path
+    try:
+        digest = content_digest(folder)
+    except OSError as error:
+        raise EngineError(f"{folder}: {error.strerror or error}") from None
+    facts: dict[str, object] = {"model": digest, "precision": synthesizer.precision, "kernels": synthesizer.kernels}
+    if synthesizer.precision == "int4-calibrated":
+        facts.update(calibration_facts(folder))
+    return facts
+
+
+def _first_minute(chapters: list[SpokenChapter]) -> list[SpokenChapter]:
+    seconds, kept = 0.0, []
+    for chapter in chapters:
+        segments = []
+        for segment in chapter.segments:
+            if seconds >= PREVIEW_SECONDS:
+                break
+            segments.append(segment)
+            seconds += expected_seconds(segment.text) + segment.gap
+        kept.append(replace(chapter, segments=segments))
+    return [each for each in kept if each.segments]
+
+
+def _failed_text(failed: list[tuple[str, str]], folder: Path) -> str:
+    shown = "; ".join(f"{name}: {why}" for name, why in failed[:5])
+    more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+    hint = f"--redo {failed[0][0]} speaks it with another seed, --on-error skip leaves silence"
+    return (
+        f"{len(failed)} segment{'s' if len(failed) > 1 else ''} failed: {shown}{more} ({hint}; the rest is in {folder})"
+    )
