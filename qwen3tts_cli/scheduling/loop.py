@@ -47,6 +47,10 @@ class Loop:
         """
         try:
             self._take_inbox()
+            if (only := self._only_one()) is not None:
+                model = only.job.model
+                self._step_model(model, [only], None, False, self._times.setdefault(model, StepTimes()), True)
+                return True
             self._end_cancelled()
             self._admit()
             return self._step()
@@ -82,6 +86,20 @@ class Loop:
 
     def _drop_ended(self) -> None:
         self.generations[:] = [each for each in self.generations if not each.ended]
+
+    def _only_one(self) -> Generation | None:
+        """The only generation, if its next step needs no decision, which would take longer than all else here."""
+        if len(self.generations) != 1:
+            return None
+        only = self.generations[0]
+        consumer = only.consumer
+        if not only.admitted or only.cancelled or only.ended or only.job.open_text is not None:
+            return None
+        limit = LIVE_AHEAD_SECONDS if consumer.live else BULK_AHEAD_SECONDS
+        if not _is_next(only) or consumer.unread_samples() >= limit * SAMPLE_RATE:
+            return None
+        consumer.parked = False
+        return only
 
     # ---------------------------------------------------------------- admission
     def _admit(self) -> None:
