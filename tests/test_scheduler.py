@@ -563,6 +563,9 @@ def test_memory_refuses_a_stream_and_lets_the_jobs_of_one_reader_wait(voice, qui
     streams = [first_only.submit(job, consumer) for _ in range(3)]
     for stream in streams:
         same(drain(stream), quiet[text])
+    streams = [first_only.submit(job, Consumer(False, group="a run", background=True)) for _ in range(3)]
+    for stream in streams:
+        same(drain(stream), quiet[text])
 
 
 def test_memory_of_parked_sessions_does_not_hold_up_what_the_reader_needs(voice, quiet, monkeypatch):

@@ -138,7 +138,7 @@ class Loop:
     def _fits(self, generation: Generation, running: list[Generation], parked: set[Generation], free: float) -> bool:
         """Whether there is memory for one more session. free: bytes of memory that it may take.
 
-        If not, the job waits for the end of another one of the same reader; it ends with an error if there is none. It
+        If not, the job waits for the end of another one of the same group; it ends with an error if there is none. It
         does not wait for sessions that are parked until the reader has its samples. Raises EngineError if the model is
         closed.
         """
@@ -146,7 +146,7 @@ class Loop:
         generation.reserved_bytes = generation.utterance.session_bytes(_expected_positions(generation))
         if generation.reserved_bytes <= free or not running:
             return True
-        if same := [each for each in running if each.consumer is generation.consumer]:
+        if same := [each for each in running if each.consumer.group == generation.consumer.group]:
             return _is_next(generation) and parked.issuperset(same)
         megabytes = f"{generation.reserved_bytes / 1e6:.0f} MB, {max(0.0, free) / 1e6:.0f} MB are free"
         count = f"{len(running)} stream{'s are' if len(running) > 1 else ' is'} open"
