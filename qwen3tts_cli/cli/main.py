@@ -30,8 +30,8 @@ class LazyGroup(click.Group):
 
     summaries: dict[str, str] = {  # noqa: RUF012
         "say": "Speak a text.",
-        "narrate": "Speak a book, a chapter, a page: hours of it, with files to go on after a stop.",
-        "batch": "Speak each row of a list into a file of its own.",
+        "narrate": "Speak a book or another long text into files, with chapters and subtitles.",
+        "batch": "Speak each row of a list (JSON Lines, CSV) into a file of its own.",
         "voices": "List, make and keep voices.",
         "codec": "Turn recordings into codes, and codes into audio.",
         "models": "List, download, check and remove models.",
@@ -94,6 +94,7 @@ def cli(context: click.Context) -> None:
       qwen3tts say "Hello from two cores." -o hello.wav
       qwen3tts models pull 0.6b
       qwen3tts say -m 0.6b -v ryan -l en "Good morning." -o morning.wav
+      qwen3tts narrate book.epub -o book.opus
 
     \b
     Shell completion, for the start-up file of your shell:

@@ -22,9 +22,15 @@ The same command goes on where it stopped. See docs/narrate.md.
 @click.command(cls=options.SettingsCommand, epilog=_EPILOG)
 @click.argument("manifest", metavar="MANIFEST")
 @options.file("-o", "--output", metavar="DIR", help="The folder of the files and of the result, manifest.jsonl.")
-@click.option("--audio-format", type=options.Choice(*AUDIO_FORMATS), help="Format of rows without one. [default: wav]")
+@click.option(
+    "--audio-format", type=options.Choice(*AUDIO_FORMATS), help="Format of rows whose `out` names none. [default: wav]"
+)
 @options.subtype
-@click.option("--shard", metavar="I/N", help="Take the rows k with k % N = I, from 0.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Take the rows k with k % N = I, counted from 0, with the same --seed for all shards.",
+)
 @speaking
 def batch(**given: Any) -> None:
     """Speak each row of a list, JSON Lines or CSV, into a file of its own.

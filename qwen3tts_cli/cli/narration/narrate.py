@@ -36,50 +36,66 @@ AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4b", "m4a", "aac")
 
 @click.command(cls=options.SettingsCommand, epilog=_EPILOG)
 @click.argument("source", metavar="INPUT")
-@options.file("-o", "--output", metavar="OUT", help="A file, or a folder (OUT/) with a file for each chapter.")
-@click.option("--audio-format", type=options.Choice(*AUDIO_FORMATS), help="Format of a folder's files. [default: opus]")
+@options.file(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="A file, whose extension is the format, or a folder (OUT/) with a file for each chapter.",
+)
+@click.option(
+    "--audio-format", type=options.Choice(*AUDIO_FORMATS), help="Format of the files in a folder OUT. [default: opus]"
+)
 @options.subtype
 @click.option(
     "--input-format", type=options.Choice("txt", "md", "html", "epub"), help="Format of INPUT. [default: its extension]"
 )
-@click.option("--list", "lists", is_flag=True, help="List the chapters.")
-@options.json_switch("With --list or --dry-run: as JSON.")
-@click.option("--chapters", metavar="LIST", help="Chapters to speak: 2-5,9. [default: all]")
+@click.option("--list", "lists", is_flag=True, help="List the chapters; speak nothing.")
+@options.json_switch("With --list or --dry-run: print JSON.")
+@click.option("--chapters", metavar="LIST", help="Chapters to speak, such as 2-5,9 or 7-. [default: all]")
 @click.option("--dry-run", is_flag=True, help="Show chapters and an estimate of length, time and size; speak nothing.")
-@click.option("--preview", is_flag=True, help="Speak only the first minute.")
+@click.option("--preview", is_flag=True, help="Speak only the first minute, into OUT.")
 @click.option("--alt", is_flag=True, help="Speak the descriptions of images.")
 @click.option("--code", is_flag=True, help="Speak blocks of code.")
-@click.option("--no-markup", is_flag=True, help="[pause:1s] and other tags are text.")
-@pause("--pause-chapter", 1.5, "Seconds between chapters.")
+@click.option("--no-markup", is_flag=True, help="Speak [pause:1s], [voice:NAME] and other tags as text.")
+@pause("--pause-chapter", 1.5, "Seconds between chapters of one file.")
 @click.option(
-    "--cue", type=options.Choice("segment", "sentence"), default="segment", help="sentence: a segment for each one."
+    "--cue",
+    type=options.Choice("segment", "sentence"),
+    default="segment",
+    help="sentence: each sentence is a segment, with a cue of its own. [default: segment]",
 )
-@click.option("--steady", is_flag=True, help="Keep the voice the same from segment to segment.")
+@click.option("--steady", is_flag=True, help="Keep the voice more alike from segment to segment.")
 @click.option(
     "--on-error",
     type=options.Choice("stop", "skip"),
     default="stop",
-    help="skip: a second of silence for each segment that fails.",
+    help="If a segment fails, stop: make no output; skip: 1 s of silence in its place. [default: stop]",
 )
-@click.option("--redo", multiple=True, metavar="C.N", help="Speak segment N of chapter C with a new seed.")
-@click.option("--align", is_flag=True, help="Write the times of words into --timings (English).")
+@click.option(
+    "--redo", multiple=True, metavar="C.N", help="Speak segment N of chapter C again, with a new seed; may be repeated."
+)
+@click.option("--align", is_flag=True, help="With --timings: also the times of words (English; needs pocketsphinx).")
 @click.option("--title", metavar="TEXT", help="Title of the book. [default: that of INPUT]")
 @click.option("--author", metavar="TEXT", help="Author of the book. [default: that of INPUT]")
 @click.option("--album", metavar="TEXT", help="Album of the files. [default: the title]")
 @options.file("--cover", help="A JPEG or PNG file. [default: that of INPUT]")
 @options.file("--srt", help="Write subtitles as SRT; for a folder OUT, the name of a folder.")
 @options.file("--vtt", help="Write subtitles as WebVTT; for a folder OUT, the name of a folder.")
-@options.file("--timings", help="Write the times of all segments as JSON.")
+@options.file("--timings", help="Write text, times, seed and errors of each segment as JSON.")
 @options.file("--chapter-vtt", help="Write the chapters of one file as WebVTT.")
 @options.file("--cue-sheet", help="Write the chapters of one WAV, FLAC or MP3 as a cue sheet.")
 @speaking
 def narrate(**given: Any) -> None:
     """Speak a text of any length: .txt, .md, .html or .epub; - is a text on stdin.
 
+    What was spoken is kept in a folder beside OUT until OUT is complete. Formats: wav, flac, ogg, opus, mp3; with the
+    program ffmpeg also m4b, m4a, aac.
+
     \b
     Examples:
       qwen3tts narrate book.epub -o book.opus
       qwen3tts narrate book.epub -o book/ --audio-format mp3
+      pdftotext paper.pdf - | qwen3tts narrate - -o paper.mp3
       qwen3tts narrate notes.md --list
       qwen3tts narrate notes.md --chapters 2-5,9 -o notes.flac --srt notes.srt
       qwen3tts narrate -m 0.6b -v ryan --steady story.txt -o story.mp3

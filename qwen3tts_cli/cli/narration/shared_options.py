@@ -28,10 +28,12 @@ _VOICE = (
         "--voice",
         metavar="NAME",
         shell_complete=options.completion.voices,
-        help="A preset voice, a kept voice, or a voice file.",
+        help="A preset voice, a kept voice, or a voice file. [default: the model's first]",
     ),
     options.file("--ref", help="Speak with the voice of a recording (base models)."),
-    click.option("--ref-text", metavar="TEXT", help="What the recording says, word for word."),
+    click.option(
+        "--ref-text", metavar="TEXT", help="What the recording says, word for word; makes the voice more similar."
+    ),
     silences,
     click.option("--design", metavar="TEXT", help="Speak with a voice of this description (1.7b-design)."),
     options.setting(
@@ -63,29 +65,41 @@ _ENGINE = (
         default=2,
         show_default=True,
         metavar="N",
-        help="New attempts for a segment that fails a check.",
+        help="New attempts for a segment that fails a check; 0: no runaway guard either.",
     ),
     options.batch,
 )
 _SEGMENTS = (
-    options.file("--lexicon", metavar="FILE.tsv", help="Words to replace: from, to, language, flags i and w."),
-    click.option(
-        "--lufs", type=options.Number(-50, -5), metavar="X", help="Loudness of the output. [default: the voice's]"
+    options.file(
+        "--lexicon",
+        metavar="FILE.tsv",
+        help="Replace words: lines of from, to, language (or empty), flags i (any case) and w (whole word).",
     ),
-    options.file("--verify", metavar="MODEL", help="Hear segments with a faster-whisper model; refuse wrong words."),
+    click.option(
+        "--lufs",
+        type=options.Number(-50, -5),
+        metavar="X",
+        help="Loudness of each chapter in LUFS, such as -18. [default: the voice's]",
+    ),
+    options.file(
+        "--verify", metavar="MODEL", help="Hear each segment with a model of faster-whisper, a folder or a cached name."
+    ),
     click.option(
         "--max-wer",
         type=options.Number(0, 10),
         default=0.3,
         show_default=True,
         metavar="X",
-        help="The greatest word error rate with --verify.",
+        help="With --verify: a segment with a greater word error rate fails.",
     ),
-    pause("--pause-sentence", 0.25, "Seconds between sentences."),
+    pause("--pause-sentence", 0.25, "Seconds between segments of a paragraph."),
     pause("--pause-paragraph", 0.6, "Seconds between paragraphs."),
     click.option("--keep", is_flag=True, help="Keep the folder of segments when all is done."),
     click.option(
-        "--progress", type=options.Choice("auto", "json"), default="auto", help="json: lines of JSON on stderr."
+        "--progress",
+        type=options.Choice("auto", "json"),
+        default="auto",
+        help="json: a line of JSON on stderr for each change. [default: auto]",
     ),
     options.quiet,
 )
