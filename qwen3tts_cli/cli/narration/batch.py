@@ -20,7 +20,7 @@ The same command goes on where it stopped. See docs/narrate.md.
 
 
 @click.command(cls=options.SettingsCommand, epilog=_EPILOG)
-@click.argument("manifest", metavar="MANIFEST")
+@click.argument("manifest", metavar="MANIFEST", shell_complete=options.completion.files)
 @options.file("-o", "--output", metavar="DIR", help="The folder of the files and of the result, manifest.jsonl.")
 @click.option(
     "--audio-format", type=options.Choice(*AUDIO_FORMATS), help="Format of rows whose `out` names none. [default: wav]"

@@ -35,7 +35,7 @@ AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4b", "m4a", "aac")
 
 
 @click.command(cls=options.SettingsCommand, epilog=_EPILOG)
-@click.argument("source", metavar="INPUT")
+@click.argument("source", metavar="INPUT", shell_complete=options.completion.files)
 @options.file(
     "-o",
     "--output",
