@@ -112,8 +112,8 @@ def test_the_tables_of_timings_and_results_name_all_keys(folder, spoken):
     assert {*keys_in("Subtitles")} == {*facts, *facts["segments"][0]}
     results = [json.loads((folder / f"shards/manifest.{i}-of-2.jsonl").read_text().splitlines()[0]) for i in (0, 1)]
     assert [(each["path"], each.get("id")) for each in results] == [("doors.wav", "D-1"), ("stops/harbour.opus", None)]
-    sentence = PAGE.split("then `path`", 1)[1].split("A row that failed", 1)[0]
-    assert ["path", *re.findall(r"`(\w+)`", sentence)] == list(results[1])
+    sentence = PAGE.split("each row: `path`", 1)[1].split("A row that failed", 1)[0]
+    assert ["path", *re.findall(r"`(\w+)`", sentence)] == list(results[1])  # a row without further keys
 
 
 def test_the_table_of_progress_names_all_keys():
