@@ -221,7 +221,7 @@ KILLED = """
     elif where == "rename":
         os.replace = die
     else:
-        atomic_write._sync_folder = die
+        atomic_write.sync_folder = die
     store.write("b" * 64, samples)
 """
 

@@ -103,7 +103,7 @@ class Replacement:
             os.replace(self.temporary, self._target)
         self.discard()  # after os.link the temporary name still exists
         if self._durable:
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def _link(self, temporary: str) -> None:
         try:
@@ -156,10 +156,11 @@ def write_whole(
 def move(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
     """Rename a file within its file system in one atomic step, and fsync the folder. Raises OSError."""
     os.replace(temporary, path)
-    _sync_folder(os.path.dirname(os.path.abspath(path)))
+    sync_folder(os.path.dirname(os.path.abspath(path)))
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
+    """Write the names in a folder to the disk. Raises nothing."""
     with contextlib.suppress(OSError):  # the file is complete; a folder that cannot be opened or synced is no failure
         descriptor = os.open(folder, os.O_RDONLY)
         try:

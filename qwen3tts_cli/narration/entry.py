@@ -54,7 +54,7 @@ def narrate(
     chosen = make_narrate_options(options)
     warn = on_warning or (lambda line: warnings.warn(line, stacklevel=2))
     document = read_input(source, chosen)
-    files = OutputFiles(output, document, chosen)
+    files = OutputFiles(output, document, chosen, source)
     chapters = chosen_chapters(document, chosen)
     with ExitStack() as stack:
         synthesizer = _opened(stack, model, precision=precision, threads=threads, cache=cache, on_warning=warn)

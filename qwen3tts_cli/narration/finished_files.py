@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from ..common.audio_constants import SAMPLE_RATE
 from ..errors import InputError, OutputError, UsageError
 from ..hearing.segment_checks import trim
 from ..output.chapter_files import file_names
+from ..output.distinct_files import check_outputs
 from ..output.files import is_stdout, write_output
-from ..output.subtitles import cue_sheet, srt, vtt, vtt_chapters
+from ..output.subtitles import MOST_CUE_SHEET_TRACKS, cue_sheet, srt, vtt, vtt_chapters
 from ..output.tagged_file import choose_tagged_format, require_encoder, write_tagged
 from ..output.tagging import Tags, cover_type
 from .assembly import samples_of
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from .assembly import Placed, Track
     from .options import NarrateOptions
     from .segment_store import SegmentStore
+    from .segments import SpokenChapter
     from .speaking import Outcome
 
 _CUE_SHEETS = ("wav", "flac", "mp3")
+_ALIGNED = ("english", "auto")  # languages of segments whose words may be aligned
 
 
 class OutputFiles:
@@ -36,12 +40,19 @@ class OutputFiles:
     Raises UsageError for options that exclude each other, OutputError if a format needs a program that is not there.
     """
 
-    def __init__(self, output: str | os.PathLike[str], document: Document, options: NarrateOptions) -> None:
+    def __init__(
+        self,
+        output: str | os.PathLike[str],
+        document: Document,
+        options: NarrateOptions,
+        source: str | os.PathLike[str] | bytes | None = None,
+    ) -> None:
         name = os.fspath(output)
         if is_stdout(name):
             raise UsageError("output: a narration is not written to standard output; give -o FILE or -o FOLDER/")
         self.path, self.is_folder = Path(name), is_folder(name)
         self._document, self._options = document, options
+        self._is_new = False  # whether `prepare` made the folder
         extension = options.audio_format or "opus"
         if not self.is_folder:
             extension = self.path.suffix[1:].lower()
@@ -64,12 +75,36 @@ class OutputFiles:
         parent = self.path if self.is_folder else self.path.parent
         if not self.is_folder and not parent.is_dir():
             raise UsageError(f"{name}: there is no folder {parent}")
+        self._check_names(None if isinstance(source, bytes) else source)
         self.segment_folder = self.path / ".segments" if self.is_folder else parent / f"{self.path.name}.segments"
+
+    def _check_names(self, source: str | os.PathLike[str] | None) -> None:
+        o = self._options
+        files = [("timings", o.timings), ("chapter_vtt", o.chapter_vtt), ("cue_sheet", o.cue_sheet)]
+        if not self.is_folder:
+            files += [("output", self.path), ("srt", o.srt), ("vtt", o.vtt)]
+        for option, path in files:
+            if path is not None and not (folder := Path(path).parent).is_dir() and option != "output":
+                raise UsageError(f"{option} {path}: there is no folder {folder}")
+        check_outputs(files, [("input", source), ("lexicon", o.lexicon), ("cover", o.cover)])
 
     def prepare(self) -> None:
         """Make the folder of the output, if it is one. Raises OutputError."""
-        if self.is_folder:
+        if self.is_folder and not self.path.is_dir():
             self._make_folder(self.path)
+            self._is_new = True
+
+    def undo_prepare(self) -> None:
+        """Remove the folder that `prepare` made, if nothing is in it."""
+        if self._is_new:
+            with suppress(OSError):
+                self.path.rmdir()
+
+    def check_chapters(self, chapters: Sequence[SpokenChapter]) -> None:
+        """Raise UsageError if a file of cues cannot have so many chapters."""
+        count = sum(bool(chapter.segments) for chapter in chapters)
+        if self._options.cue_sheet is not None and count > MOST_CUE_SHEET_TRACKS:
+            raise UsageError(f"cue_sheet: has at most {MOST_CUE_SHEET_TRACKS} tracks, there are {count} chapters")
 
     def write(self, tracks: Sequence[Track], store: SegmentStore, outcomes: dict[str, Outcome]) -> list[Path]:
         """Write all files; each has its name only when it is whole. Returns the paths of the audio files.
@@ -97,7 +132,7 @@ class OutputFiles:
     def _tags(self, track: Track, index: int, count: int) -> Tags:
         o, document = self._options, self._document
         book = o.title or document.title or self.path.stem
-        language = document.language or ""
+        language = document.language or o.speak.language or ""
         if not self.is_folder:
             return Tags(book, o.author or document.author, o.album or book, None, None, language)
         title = track.title or f"{track.number}"
@@ -135,7 +170,8 @@ class OutputFiles:
         aligner, speed = self._aligner, self._options.speed
 
         def words(placed: Placed) -> list[dict[str, Any]] | None:
-            samples = None if placed.failed else store.read(placed.segment.digest)
+            english = placed.segment.plan.language in _ALIGNED
+            samples = store.read(placed.segment.digest) if english and not placed.failed else None
             found = None if samples is None else aligner.align(trim(samples), placed.segment.text)
             if found is None:
                 return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ..audio.levelling import LUFS_RANGE
 from ..common import arguments
 from ..common.audio_constants import RATES, SAMPLE_RATE
 from ..errors import UsageError
@@ -25,7 +26,7 @@ _NUMBERS = {
     "pause_sentence": (0, MAX_PAUSE_SECONDS),
     "pause_paragraph": (0, MAX_PAUSE_SECONDS),
     "pause_chapter": (0, MAX_PAUSE_SECONDS),
-    "lufs": (-60, 0),
+    "lufs": LUFS_RANGE,
     "max_wer": (0, 10),
     "speed": (0.25, 4),
 }

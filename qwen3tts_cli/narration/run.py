@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,11 @@ from .run_record import RunRecord
 from .segment_store import SegmentStore
 from .segments import Segmenter, SpokenChapter
 from .speaking import Outcome, Speaking, as_written, outcome_of, record_of
-from .steady_voice import first_as_reference
+from .steady_voice import first_as_reference, with_first
 
 if TYPE_CHECKING:
     from ..books.document import Document
+    from ..hearing.word_errors import Verifier
     from ..speech.synthesizer import Synthesizer
     from .options import NarrateOptions
     from .segments import Segment
@@ -77,7 +79,8 @@ class Narration:
         self._output, self._options, self._progress, self._warn = output, options, progress, warn
         self._outcomes: dict[str, Outcome] = {}  # by the digest of the segment; those of this run
         self._measures: dict[str, Measure] = {}
-        self._seconds = self._spoken = 0.0
+        self._places: Counter[str] = Counter()  # how many segments are spoken from the same file
+        self._there, self._seconds, self._spoken = 0, 0.0, 0.0
 
     def run(self) -> NarrationResult:
         """Speak what is missing, and write the finished files.
@@ -85,17 +88,28 @@ class Narration:
         Raises UsageError before anything is spoken; OutputError, EngineError; GenerationError if segments have failed
         and options.on_error is "stop". What was spoken stays in the folder of segments then.
         """
+        verifier = self._open_verifier()
         self._output.prepare()
         with ExitStack() as stack:
             store = stack.enter_context(SegmentStore.open(self._output.segment_folder, keep=self._options.keep))
             record = RunRecord(store)
+            if self._options.redo and store.is_empty():
+                self._warn(f"redo: {store.folder} has no segments of an earlier run, so all of them are spoken")
             seed = record.seed(self._options.seed)
-            chapters = self._chapters(store, record, seed)
+            try:
+                chapters = self._chapters(store, record, seed, verifier)
+                self._output.check_chapters(chapters)
+            except UsageError:
+                if store.is_empty():
+                    store.remove_all()
+                    self._output.undo_prepare()
+                raise
+            except GenerationError:
+                record.finish()
+                raise
             segments = [segment for chapter in chapters for segment in chapter.segments]
-            if not segments:
-                raise UsageError("nothing to speak: the text holds no letter or digit")
             log = stack.enter_context(closing(RunLog.open(store.log_path)))
-            self._speak(store, segments, log)
+            self._speak(store, segments, log, verifier)
             result = NarrationResult(segments=len(segments), seed=seed)
             result.failed = [
                 (each.name, self._outcomes[each.digest].failure or "")
@@ -103,17 +117,22 @@ class Narration:
                 if each.digest in self._outcomes and self._outcomes[each.digest].failure
             ]
             if result.failed and self._options.on_error == "stop":
+                record.finish()
                 raise GenerationError(_failed_text(result.failed, store.folder))
             tracks = self._lay_out(store, chapters)
             self._progress(self._facts("writing", segments))
             result.files = self._output.write(tracks, store, self._outcomes)
             result.seconds = sum(track.seconds for track in tracks)
+            record.finish()
             if not (self._options.preview or result.failed):
                 store.remove_all()
             return result
 
     # ---------------------------------------------------------------- segments
-    def _chapters(self, store: SegmentStore, record: RunRecord, seed: int) -> list[SpokenChapter]:
+    def _chapters(
+        self, store: SegmentStore, record: RunRecord, seed: int, verifier: Verifier | None
+    ) -> list[SpokenChapter]:
+        """The segments of all chapters; at least one. Raises UsageError."""
         options, lexicon = self._options, None
         if options.lexicon is not None:
             from ..spoken_text.lexicon import Lexicon
@@ -123,13 +142,27 @@ class Narration:
         fixed = fixed_facts(self._synthesizer)
 
         def segmented(options: NarrateOptions, voiceless: bool = False) -> list[SpokenChapter]:
-            maker = Segmenter(self._synthesizer, options, seed, fixed, lexicon, self._warn, voiceless)
-            return maker.chapters(self._document, self._chosen)
+            warn = (lambda line: None) if voiceless else self._warn
+            maker = Segmenter(self._synthesizer, options, seed, fixed, lexicon, warn, voiceless)
+            found = maker.chapters(self._document, self._chosen)
+            if not any(chapter.segments for chapter in found):
+                raise UsageError("nothing to speak: the text holds no letter or digit")
+            return found
 
+        reference = None
         if options.steady and self._has_no_voice(options):
-            options = first_as_reference(self._synthesizer, store, record, options, segmented)
-        chapters = record.with_redone(segmented(options), options.redo)
+            segments = (each for chapter in segmented(options, True) for each in chapter.segments)
+            first = next((each for each in segments if each.plan.cloned is None), None)
+            options, reference = first_as_reference(self._synthesizer, store, record, options, first, fixed, verifier)
+        chapters = with_first(record.with_redone(segmented(options), options.redo), reference)
         return _first_minute(chapters) if options.preview else chapters
+
+    def _open_verifier(self) -> Verifier | None:
+        if self._options.verify is None:
+            return None
+        from ..hearing.word_errors import Verifier
+
+        return Verifier.open(os.fspath(self._options.verify))
 
     def _with_one_voice(self, options: NarrateOptions) -> NarrateOptions:
         """The options with the recording to clone cloned, once for all segments."""
@@ -145,11 +178,12 @@ class Narration:
         return self._synthesizer.config.model_type == "base" and options.speak.voice is None
 
     # ---------------------------------------------------------------- speaking
-    def _speak(self, store: SegmentStore, segments: list[Segment], log: RunLog) -> None:
+    def _speak(self, store: SegmentStore, segments: list[Segment], log: RunLog, verifier: Verifier | None) -> None:
         earlier = {record["segment"]: record for record in log.records() if isinstance(record.get("segment"), str)}
         missing: dict[str, Segment] = {}
+        self._places = Counter(segment.digest for segment in segments)
         for segment in segments:
-            if segment.digest in missing:
+            if segment.digest in missing or segment.digest in self._measures:
                 continue
             samples = store.read(segment.digest)
             if samples is None:
@@ -170,11 +204,6 @@ class Narration:
             self._progress(self._facts("speaking", segments))
 
         o = self._options
-        verifier = None
-        if o.verify is not None:
-            from ..hearing.word_errors import Verifier
-
-            verifier = Verifier.open(os.fspath(o.verify))
         speaking = Speaking(
             self._synthesizer, store, batch=o.batch, retries=o.retries, done=done, verifier=verifier, max_wer=o.max_wer
         )
@@ -183,14 +212,13 @@ class Narration:
     def _note_measure(self, segment: Segment, facts: Measure) -> None:
         if segment.digest not in self._measures:
             self._measures[segment.digest] = facts
-            self._seconds += facts.samples / 24000
+            self._there += self._places[segment.digest]
+            self._seconds += self._places[segment.digest] * facts.samples / 24000
 
     def _facts(self, stage: str, segments: list[Segment]) -> Progress:
         expected = sum(expected_seconds(segment.text) for segment in segments) if not self._seconds else 0.0
-        left = len(segments) - len(self._measures)
-        mean = self._seconds / len(self._measures) if self._measures else 0.0
-        total = self._seconds + left * mean if self._measures else expected
-        return Progress(stage, len(self._measures), len(segments), self._seconds, total, self._spoken)
+        total = self._seconds / self._there * len(segments) if self._there else expected
+        return Progress(stage, self._there, len(segments), self._seconds, total, self._spoken)
 
     # ---------------------------------------------------------------- output
     def _lay_out(self, store: SegmentStore, chapters: list[SpokenChapter]) -> list[Track]:
@@ -198,7 +226,8 @@ class Narration:
             return self._measures.get(segment.digest)
 
         if not self._output.is_folder:
-            return [lay_out(chapters, self._document.title, 0, measures, self._options)]
+            title = self._options.title or self._document.title
+            return [lay_out(chapters, title, 0, measures, self._options)]
         spoken = [each for each in chapters if each.segments]
         return [lay_out([each], each.title, each.number, measures, self._options) for each in spoken]
 
@@ -225,8 +254,10 @@ def _first_minute(chapters: list[SpokenChapter]) -> list[SpokenChapter]:
                 break
             segments.append(segment)
             seconds += expected_seconds(segment.text) + segment.gap
-        kept.append(replace(chapter, segments=segments))
-    return [each for each in kept if each.segments]
+        if segments:
+            segments[-1] = replace(segments[-1], gap=0.0)
+            kept.append(replace(chapter, segments=segments))
+    return kept
 
 
 def _failed_text(failed: list[tuple[str, str]], folder: Path) -> str:

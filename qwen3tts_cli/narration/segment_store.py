@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common.atomic_write import write_whole
+from ..common.atomic_write import sync_folder, write_whole
 from ..common.audio_constants import SAMPLE_RATE
 from ..errors import InputError, OutputError, UsageError
 from ..packed.cache_lock import Lock, try_lock
@@ -66,7 +66,7 @@ class SegmentStore:
         try:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
-                _sync_folder(folder.absolute().parent)
+                sync_folder(os.fspath(folder.absolute().parent))
             if not folder.is_dir():
                 raise OutputError(f"{folder}: is not a folder, so it cannot hold segments")
             lock = try_lock(folder / _LOCK_NAME)
@@ -154,6 +154,10 @@ class SegmentStore:
                 return True
         return self.read(digest) is not None
 
+    def is_empty(self) -> bool:
+        """Whether the folder has no file of a segment."""
+        return not self._names(_SEGMENT)
+
     def read_run(self) -> dict[str, Any] | None:
         """What `write_run` stored last, or None. Raises UsageError if the file is damaged or of another version."""
         path = self.folder / RUN_NAME
@@ -207,13 +211,15 @@ class SegmentStore:
         self.close()
 
     def _remove(self, *patterns: re.Pattern[str]) -> None:
+        for name in self._names(*patterns):
+            self._unlink(self.folder / name)
+
+    def _names(self, *patterns: re.Pattern[str]) -> list[str]:
         try:
             with os.scandir(self.folder) as entries:
-                names = [entry.name for entry in entries if any(each.fullmatch(entry.name) for each in patterns)]
+                return [entry.name for entry in entries if any(each.fullmatch(entry.name) for each in patterns)]
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be read ({_reason(error)})") from None
-        for name in names:
-            self._unlink(self.folder / name)
 
     def _unlink(self, path: Path) -> None:
         try:
@@ -247,15 +253,6 @@ def _reason(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left on the disk"
     return error.strerror or type(error).__name__
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _soundfile() -> Any:

@@ -105,15 +105,24 @@ class Segmenter:
                 spoken, voice = self._chapter(index + 1, chapter, document, voice)
                 found.append(spoken)
             elif document.has_markup:
-                voice = self._voice_after(chapter, voice)
+                voice = self._voice_after(index + 1, chapter.paragraphs, voice)
         return found
 
-    def _voice_after(self, chapter: Chapter, voice: str | None) -> str | None:
-        for paragraph in chapter.paragraphs:
+    def _voice_after(self, chapter: int, paragraphs: list[Paragraph], voice: str | None) -> str | None:
+        for paragraph in paragraphs:
             for piece in parse_markup(paragraph.text, paragraph.line):
                 if isinstance(piece, VoiceChange):
-                    voice = piece.name
+                    voice = self._checked(piece, chapter)
         return voice
+
+    def _checked(self, change: VoiceChange, chapter: int) -> str | None:
+        """The name of the voice of a tag, None for that of the options. Raises UsageError for an unknown one."""
+        if change.name is not None:
+            try:
+                self._plan(change.name, None)
+            except UsageError as error:
+                raise UsageError(f"{_place(change.line, chapter)}: {error}") from None
+        return change.name
 
     def _chapter(
         self, number: int, chapter: Chapter, document: Document, voice: str | None
@@ -132,7 +141,7 @@ class Segmenter:
                     asked = (asked or 0.0) + piece.seconds
                     continue
                 if isinstance(piece, VoiceChange):
-                    voice = piece.name
+                    voice = self._checked(piece, number)
                     continue
                 for text, plan in self._texts(piece.text, voice, number, paragraph):
                     if segments:
@@ -173,8 +182,7 @@ class Segmenter:
                 for each in texts:
                     yield each, plan
         except UsageError as error:
-            where = f"line {paragraph.line}" if paragraph.line else f"chapter {chapter}"
-            raise UsageError(f"{where}: {error}") from None
+            raise UsageError(f"{_place(paragraph.line, chapter)}: {error}") from None
 
     def _parts(self, text: str, language: str) -> list[str]:
         if self._options.cue == "segment":
@@ -192,5 +200,12 @@ class Segmenter:
                 speak = replace(speak, voice=voice, ref_audio=None, ref_text=None)
             if language is not None:
                 speak = replace(speak, language=language)
-            self._plans[voice, language] = make_plan(self._synthesizer, speak, voiceless=self._voiceless)
+            self._plans[voice, language] = make_plan(
+                self._synthesizer, speak, voiceless=self._voiceless and voice is None
+            )
         return self._plans[voice, language]
+
+
+def _place(line: int, chapter: int) -> str:
+    """Where something is, for messages."""
+    return f"line {line}" if line else f"chapter {chapter}"

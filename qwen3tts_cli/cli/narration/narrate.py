@@ -105,7 +105,8 @@ def narrate(**given: Any) -> None:
     from ...narration.finished_files import OutputFiles
 
     chosen = narrate_options(given)
-    document = read_input(_source(given["source"]), chosen)
+    source = _source(given["source"])
+    document = read_input(source, chosen)
     chapters = chosen_chapters(document, chosen)
     if given["lists"]:
         _list(document, chapters, given["as_json"])
@@ -117,7 +118,7 @@ def narrate(**given: Any) -> None:
         return
     if given["output"] is None:
         raise UsageError("-o OUT is missing: a file, or a folder with a slash at its end")
-    files = OutputFiles(given["output"], document, chosen)
+    files = OutputFiles(given["output"], document, chosen, source)
     console = Console(given["quiet"])
     with open_for_narration(given, console) as synthesizer:
         chosen = with_recording(synthesizer, console, chosen, given)
