@@ -28,7 +28,7 @@ def sentence(number: int) -> str:
     return f"The {rng.choice(WORDS)} was {number} steps from the {rng.choice(WORDS)}."
 
 
-TEXT = "\n\n".join(" ".join(sentence(4 * paragraph + i) for i in range(4)) for paragraph in range(4))
+TEXT = "\n\n".join(" ".join(sentence(4 * paragraph + i) for i in range(4)) for paragraph in range(3))
 FOUR = "It was late. The rain had stopped. Nobody said a word. They went home."
 
 
@@ -85,13 +85,13 @@ def test_killed_and_resumed_it_is_the_same_bytes_in_all_formats(voice, tmp_path)
     rng = random.Random(os.urandom(8))
     kills = sum(
         kill_after(count, text, killed, "--seed", "1", "--batch", "3", "--threads", f"{index % 2 + 1}")
-        for index, count in enumerate(sorted(rng.sample(range(12), 3)))
+        for index, count in enumerate(sorted(rng.sample(range(1, 10), 3)))
     )
     assert kills
     assert not killed.exists()
     before = segments_in(tmp_path / "a.wav.segments")
     run = Run(voice, killed, TEXT, batch=4)
-    assert run.spoken == 16 - len(before)
+    assert run.spoken == 12 - len(before)
     for extension in FORMATS:
         made = []
         for path in (whole, killed):
@@ -117,7 +117,7 @@ def test_ctrl_c_says_how_to_go_on(voice, tmp_path):
     seed = json.loads((folder / "run.json").read_text())["run"]["seed"]  # it was drawn
     there = len(segments_in(folder))
     run = Run(voice, output, TEXT, seed=None)
-    assert (run.spoken, run.result.seed) == (16 - there, seed)
+    assert (run.spoken, run.result.seed) == (12 - there, seed)
 
 
 def test_the_second_process_stops(voice, tmp_path):
@@ -168,14 +168,14 @@ def test_a_folder_of_another_model_or_version(voice, tmp_path):
 def test_a_full_disk_and_a_folder_that_is_removed(voice, tmp_path):
     want = Run(voice, tmp_path / "a.wav", TEXT)
     disk = tmp_path / "disk"
-    with small_disk(disk, "400k"):
+    with small_disk(disk, "300k"):
         with pytest.raises(OutputError, match="no space left on the disk"):
             Run(voice, disk / "a.wav", TEXT)
-        assert 2 < len(segments_in(disk / "a.wav.segments")) < 16
+        assert 2 < len(segments_in(disk / "a.wav.segments")) < 12
         there = len(segments_in(disk / "a.wav.segments"))
         subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
         again = Run(voice, disk / "a.wav", TEXT)
-        assert (again.bytes, again.spoken) == (want.bytes, 16 - there)
+        assert (again.bytes, again.spoken) == (want.bytes, 12 - there)
 
 
 @pytest.mark.parametrize("name", ["book", "a.wav"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import EngineError, GenerationError, UsageError
+from ..errors import EngineError, GenerationError, InputError, UsageError
 from ..models.content_digest import content_digest
 from ..packed.verify import calibration_facts
 from ..scheduling.guard import expected_seconds
@@ -93,14 +93,15 @@ class Narration:
         with ExitStack() as stack:
             store = stack.enter_context(SegmentStore.open(self._output.segment_folder, keep=self._options.keep))
             record = RunRecord(store)
-            if self._options.redo and store.is_empty():
+            if self._options.redo and not record.facts and store.is_empty():
                 self._warn(f"redo: {store.folder} has no segments of an earlier run, so all of them are spoken")
             seed = record.seed(self._options.seed)
             try:
                 chapters = self._chapters(store, record, seed, verifier)
                 self._output.check_chapters(chapters)
-            except UsageError:
+            except (UsageError, InputError):
                 if store.is_empty():
+                    store.keep = False
                     store.remove_all()
                     self._output.undo_prepare()
                 raise
