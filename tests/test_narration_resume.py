@@ -49,13 +49,13 @@ class Run:
         self.bytes = output.read_bytes()
 
 
-def start(text: Path, output: Path, *options: str, **how):
-    command = [sys.executable, "-m", "qwen3tts_cli", "narrate", str(text), "-o", str(output), "--cue", "sentence"]
-    return subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, **how)
+def start(text: Path, output: Path, *options: str, cue: str = "sentence"):
+    command = [sys.executable, "-m", "qwen3tts_cli", "narrate", str(text), "-o", str(output), "--cue", cue]
+    return subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 120
+def wait_for(condition, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -65,11 +65,11 @@ def segments_in(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.flac")}
 
 
-def kill_after(count: int, text: Path, output: Path, *options: str) -> bool:
+def kill_after(count: int, text: Path, output: Path, *options: str, cue: str = "sentence") -> bool:
     """Kill a narration with SIGKILL when `count` segments are there. Returns whether it was still running."""
     folder = output.with_name(f"{output.name}.segments")
-    with start(text, output, *options) as process:
-        wait_for(lambda: len(segments_in(folder)) >= count or process.poll() is not None)
+    with start(text, output, *options, cue=cue) as process:
+        wait_for(lambda: len(segments_in(folder)) >= count or process.poll() is not None, 3600)
         process.kill()
         process.communicate()
         return process.returncode == -signal.SIGKILL
