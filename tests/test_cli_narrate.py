@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 from epub_maker import make_epub
+from helpers import CHECKPOINTS
 
 from qwen3tts_cli.narration import speaking
 
@@ -62,6 +63,8 @@ def test_dry_run(run, here):
     assert facts["bytes"] == pytest.approx(facts["seconds"] * 25_000, rel=0.2)
     out, _ = run("narrate", "book.md", "--dry-run", "--chapters", "3")
     assert out.startswith("1 chapters, ")
+    out, _ = run("narrate", "book.md", "--dry-run", "--json", "--steady", "-m", str(CHECKPOINTS / "tiny-base"))
+    assert json.loads(out)["time"] >= 0  # a base model without a recording
     assert names(here) == ["book.md"]
 
 

@@ -187,12 +187,20 @@ class Narration:
             if segment.digest in missing or segment.digest in self._measures:
                 continue
             samples = store.read(segment.digest)
+            outcome = outcome_of(segment, earlier.get(segment.digest))
+            if samples is not None and verifier is not None:
+                if outcome is None or outcome.word_errors is None:  # of a run without a verifier, or without its log
+                    words = verifier.check(samples, segment.text, segment.plan.language)
+                    outcome = replace(outcome or Outcome(segment, None, None, segment.seed(0)), word_errors=words)
+                    log.append(record_of(outcome))
+                if outcome.word_errors > self._options.max_wer:
+                    samples = None
             if samples is None:
                 missing[segment.digest] = segment
-            else:
-                self._note_measure(segment, measure(samples, self._options.speed))
-                if (outcome := outcome_of(segment, earlier.get(segment.digest))) is not None:
-                    self._outcomes[segment.digest] = outcome
+                continue
+            self._note_measure(segment, measure(samples, self._options.speed))
+            if outcome is not None:
+                self._outcomes[segment.digest] = outcome
         self._progress(self._facts("speaking", segments))
 
         def done(outcome: Outcome) -> None:

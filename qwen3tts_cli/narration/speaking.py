@@ -33,13 +33,13 @@ _FULL_SCALE = 1 << 23
 class Outcome:
     """What came of a segment. samples: those that were written, float32 of shape (n,) at 24 kHz, None if it failed.
 
-    attempts: how often it was generated. seed: of the last round. word_errors: the word error rate; None: not heard.
-    failure: why it failed; None: it did not.
+    attempts: how often it was generated; None: not known. seed: of the last round. word_errors: the word error rate;
+    None: not heard. failure: why it failed; None: it did not.
     """
 
     segment: Segment
     samples: np.ndarray | None
-    attempts: int
+    attempts: int | None
     seed: int
     word_errors: float | None = None
     failure: str | None = None
@@ -62,7 +62,11 @@ def outcome_of(segment: Segment, record: dict[str, Any] | None) -> Outcome | Non
     if record is None or record.get("failure") is not None:
         return None
     attempts, seed, words = (record.get(name) for name in ("attempts", "seed", "word_errors"))
-    if not isinstance(attempts, int) or not isinstance(seed, int) or not isinstance(words, (int, float, type(None))):
+    if (
+        not isinstance(attempts, (int, type(None)))
+        or not isinstance(seed, int)
+        or not isinstance(words, (int, float, type(None)))
+    ):
         return None
     return Outcome(segment, None, attempts, seed, words)
 
