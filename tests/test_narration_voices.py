@@ -200,16 +200,16 @@ def test_segments_are_heard(voice, run, monkeypatch):
             return 0.5 if "rain" in text and self.heard.count(text) == 1 else 0.1
 
     monkeypatch.setattr(word_errors, "Verifier", Ear)
-    _, facts, _ = run(voice, verify="base")
+    result, facts, _ = run(voice, verify="base")
     assert [each["word_error_rate"] for each in facts] == [0.1] * 3
+    assert result.heard == [("1.1", 0.1), ("1.2", 0.1), ("1.3", 0.1)]
     assert [each["attempts"] for each in facts] == [1, 2, 1]
     _, again, spoken = run(voice, verify="base")
     assert (again, spoken) == (facts, 0)
     other = TEXT.replace("home", "away")
     run(voice, other.replace("rain", "rainy"))
-    _, facts, spoken = run(
-        voice, other.replace("rain", "rainy"), verify="base"
-    )  # those that nobody has heard are heard
+    # those that nobody has heard are heard
+    _, facts, spoken = run(voice, other.replace("rain", "rainy"), verify="base")
     assert ([each["word_error_rate"] for each in facts], spoken) == ([0.1] * 3, 1)
     with pytest.raises(GenerationError, match=r"word error rate 0\.10, 0\.05 is allowed"):
         run(voice, verify="base", max_wer=0.05)

@@ -49,12 +49,14 @@ class Progress:
 @dataclass
 class NarrationResult:
     """What a run has made. files: the finished files. seconds: their length. segments: how many segments they have.
-    failed: (name, reason) of each segment that failed. seed: the seed in use."""
+    failed: (name, reason) of each segment that failed. heard: (name, word error rate) of each segment that a recogniser
+    has heard, the worst first. seed: the seed in use."""
 
     files: list[Path] = field(default_factory=list)
     seconds: float = 0.0
     segments: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    heard: list[tuple[str, float]] = field(default_factory=list)
     seed: int = 0
 
 
@@ -122,6 +124,7 @@ class Narration:
                 raise GenerationError(_failed_text(result.failed, store.folder))
             tracks = self._lay_out(store, chapters)
             self._progress(self._facts("writing", segments))
+            result.heard = self._heard(segments)
             result.files = self._output.write(tracks, store, self._outcomes)
             result.seconds = sum(track.seconds for track in tracks)
             record.finish()
@@ -217,6 +220,12 @@ class Narration:
             self._synthesizer, store, batch=o.batch, retries=o.retries, done=done, verifier=verifier, max_wer=o.max_wer
         )
         speaking.speak(missing.values(), stop_at_failure=o.on_error == "stop")
+
+    def _heard(self, segments: list[Segment]) -> list[tuple[str, float]]:
+        """See NarrationResult."""
+        outcomes = ((each.name, self._outcomes.get(each.digest)) for each in segments)
+        rates = [(name, found.word_errors) for name, found in outcomes if found and found.word_errors is not None]
+        return sorted(rates, key=lambda each: -each[1])
 
     def _note_measure(self, segment: Segment, facts: Measure) -> None:
         if segment.digest not in self._measures:

@@ -73,8 +73,9 @@ def outcome_of(segment: Segment, record: dict[str, Any] | None) -> Outcome | Non
 
 def as_written(samples: np.ndarray) -> np.ndarray:
     """The samples as a file of segments gives them back: float32 of shape (n,) with 24 bits of an integer."""
-    scaled = np.rint(samples.astype(np.float64) * _FULL_SCALE)
-    return (np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1) / _FULL_SCALE).astype(np.float32)
+    # float32 has 24 bits: scaling by a power of two, rounding and the limits are all exact
+    scaled = np.rint(samples * np.float32(_FULL_SCALE))
+    return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1) * np.float32(1 / _FULL_SCALE)
 
 
 class _Attempt:

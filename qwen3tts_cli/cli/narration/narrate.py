@@ -213,6 +213,9 @@ def _run(
         f" and {len(result.files) - 3} more" if len(result.files) > 3 else ""
     )
     console.note(f"{names}: {result.seconds:.1f} s of audio, {result.segments} segments, seed {result.seed}")
+    if result.heard:
+        worst = ", ".join(f"{name} {rate:.2f}" for name, rate in result.heard[:5])
+        console.note(f"word error rates, the worst first: {worst}; all of them are in --timings")
     finish_packing([synthesizer], console, "audio")
     if result.failed:
         shown = "; ".join(f"{name}: {why}" for name, why in result.failed)
