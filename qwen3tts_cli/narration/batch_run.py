@@ -7,26 +7,33 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..books.document import Chapter, Document, Paragraph
-from ..cloning.resolve_voice import CloneCache
-from ..errors import OutputError, UsageError
+from ..common import arguments
+from ..common.audio_constants import SAMPLE_RATE
+from ..errors import InputError, OutputError, UsageError
 from ..output.files import write_output
 from ..output.tagged_file import choose_tagged_format, require_encoder, write_tagged
 from ..output.tagging import Tags
+from ..speech.utterance_prompts import make_prompt
 from .assembly import Measure, lay_out, measure, samples_of
 from .run import Progress, fixed_facts
+from .run_log import RunLog
 from .run_record import RunRecord
 from .segment_store import SegmentStore
 from .segments import Segmenter
-from .speaking import Outcome, Speaking, as_written
+from .speaking import Outcome, Speaking, as_written, outcome_of, record_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ..cloning.voice_file import Voice
+    from ..output.formats import AudioFormat
     from ..speech.synthesizer import Synthesizer
     from .manifest import Row
     from .options import NarrateOptions
@@ -47,20 +54,33 @@ class BatchResult:
 
 def parse_shard(shard: str | None) -> tuple[int, int]:
     """(i, n) of "i/n": a run takes the rows k with k % n = i. Raises UsageError."""
-    found = re.fullmatch(r"([0-9]{1,9})/([1-9][0-9]{0,8})", shard or "0/1")
+    found = re.fullmatch(r"([0-9]{1,9})/([1-9][0-9]{0,8})", arguments.text("shard", "0/1" if shard is None else shard))
     if found is None or int(found[1]) >= int(found[2]):
-        raise UsageError(f"shard: found {shard}, expected i/n with 0 <= i < n, such as 0/4")
+        arguments.refuse("shard", shard, "i/n with 0 <= i < n, such as 0/4")
     return int(found[1]), int(found[2])
 
 
-@dataclass
+# Options of narrate that have no meaning for a list.
+_ONLY_NARRATE = (
+    "input_format", "markup", "alt", "code", "chapters", "preview", "title", "author", "album", "cover",
+    "pause_chapter", "on_error", "redo", "align", "srt", "vtt", "timings", "chapter_vtt", "cue_sheet",
+)  # fmt: skip
+
+
+def check_batch_options(given: Iterable[str]) -> None:
+    """Raise UsageError for options that `batch` does not have. given: their names."""
+    for name in given:
+        if name in _ONLY_NARRATE:
+            raise UsageError(f"{name}: batch does not have this option of narrate")
+
+
+@dataclass(frozen=True)
 class _Spoken:
-    """A row, its segments, or why it has none."""
+    """A row with its segments, or with why it has none."""
 
     row: Row
     chapter: SpokenChapter | None = None
     error: str | None = None
-    missing: set[str] = field(default_factory=set)  # digests of the segments that are not there yet
 
 
 class Batch:
@@ -78,91 +98,121 @@ class Batch:
     ) -> None:
         self._synthesizer, self._folder, self._options = synthesizer, folder, options
         self._rows = [row for row in rows if row.number % shard[1] == shard[0]]
-        self._name = "manifest.jsonl" if shard[1] == 1 else f"manifest.{shard[0]}-of-{shard[1]}.jsonl"
-        self._segments = ".segments" if shard[1] == 1 else f".segments.{shard[0]}-of-{shard[1]}"
+        part = "" if shard[1] == 1 else f".{shard[0]}-of-{shard[1]}"
+        self._result, self._segments = folder / f"manifest{part}.jsonl", folder / f".segments{part}"
         self._progress, self._warn = progress, warn
-        self._measures: dict[str, Measure] = {}
+        self._measures: dict[str, Measure] = {}  # by the digest of the segment
         self._outcomes: dict[str, Outcome] = {}
-        self._spoken_seconds = 0.0
+        self._spoken: set[str] = set()  # digests of the segments that this run has spoken
+        self._seconds = self._spoken_seconds = 0.0
+        self._rtf: float | None = None
+        self._formats: dict[str, AudioFormat] = {}
         for row in rows:
-            audio = choose_tagged_format(row.out, options.subtype, options.rate)
-            require_encoder(audio)
+            if (extension := _extension(row)) not in self._formats:
+                try:
+                    audio = choose_tagged_format(row.out, options.subtype, options.rate)
+                except UsageError as error:
+                    raise UsageError(f"line {row.line}: {error}") from None
+                require_encoder(audio)
+                self._formats[extension] = audio
 
     def run(self) -> BatchResult:
         """Speak all rows that can be spoken. Raises UsageError, OutputError, EngineError."""
         _make_folder(self._folder)
+        if self._result.is_dir():
+            raise OutputError(f"{self._result}: is a folder, so it cannot be the result")
         with ExitStack() as stack:
-            store = stack.enter_context(SegmentStore.open(self._folder / self._segments, keep=self._options.keep))
+            store = stack.enter_context(SegmentStore.open(self._segments, keep=self._options.keep))
             seed = RunRecord(store).seed(self._options.seed)
-            began = time.perf_counter()
             rows = self._segment(seed)
-            self._speak(store, rows)
-            elapsed = time.perf_counter() - began
-            rtf = elapsed / self._spoken_seconds if self._spoken_seconds else None
-            facts = [self._finish(store, each, seed, rtf) for each in rows]
-            path = self._folder / self._name
-            with write_output(os.fspath(path)) as output:
-                output.write("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in facts).encode())
-            store.remove_all()
-        failed = sum(each["error"] is not None for each in facts)
-        return BatchResult(path, len(facts), failed, sum(each["seconds"] or 0.0 for each in facts), seed)
+            log = stack.enter_context(RunLog.open(store.log_path))
+            self._speak(store, rows, log)
+            facts = [self._finish(store, each, seed) for each in rows]
+            with write_output(os.fspath(self._result)) as output:
+                for each in facts:
+                    output.write((json.dumps(each, ensure_ascii=False) + "\n").encode())
+            failed = sum(each["error"] is not None for each in facts)
+            if not failed:  # else the same command, with other rows, speaks only what is missing
+                store.remove_all()
+        return BatchResult(self._result, len(facts), failed, sum(each["seconds"] or 0.0 for each in facts), seed)
 
     # ---------------------------------------------------------------- segments
     def _segment(self, seed: int) -> list[_Spoken]:
         """The segments of all rows. An error of one row is kept with it."""
-        clones, fixed, lexicon = CloneCache(self._synthesizer), fixed_facts(self._synthesizer), None
+        synthesizer, lexicon = self._synthesizer, None
+        fixed = fixed_facts(synthesizer)
         if self._options.lexicon is not None:
             from ..spoken_text.lexicon import Lexicon
 
             lexicon = Lexicon.read(Path(self._options.lexicon))
+        speak = self._options.speak
+        if speak.ref_audio is not None:  # once for all rows
+            voice = synthesizer.clone(speak.ref_audio, speak.ref_text, on_warning=speak.on_warning or self._warn)
+            speak = replace(speak, voice=voice, ref_audio=None, ref_text=None)
+        voices: dict[tuple[Path, str | None], Voice] = {}
+        makers: dict[tuple[object, ...], Segmenter] = {}
+
+        def maker_of(row: Row) -> Segmenter:
+            which = (row.voice, row.language, row.instruct, row.design, row.ref, row.ref_text, row.seed)
+            if which not in makers:
+                names = ("voice", "language", "instruct", "design")
+                given = {name: getattr(row, name) for name in names if getattr(row, name)}
+                if row.ref is not None:
+                    recording = row.ref, row.ref_text
+                    if recording not in voices:
+                        voices[recording] = synthesizer.clone(*recording, on_warning=self._warn)
+                    given["voice"] = voices[recording]
+                options = replace(self._options, speak=replace(speak, **given))
+                row_seed = seed if row.seed is None else row.seed
+                makers[which] = Segmenter(synthesizer, options, row_seed, fixed, lexicon, self._warn)
+            return makers[which]
+
         made = []
         for row in self._rows:
             try:
-                options = self._row_options(row, clones)
-                row_seed = seed if row.seed is None else row.seed
-                maker = Segmenter(self._synthesizer, options, row_seed, fixed, lexicon, self._warn)
                 document = Document([Chapter("", [Paragraph(text) for text in _paragraphs(row.text)])])
-                chapter = maker.chapters(document, [0])[0]
+                chapter = maker_of(row).chapters(document, [0])[0]
                 if not chapter.segments:
                     raise UsageError("nothing to speak: the text holds no letter or digit")
+                self._check_prompts(chapter)
                 made.append(_Spoken(row, chapter))
-            except (UsageError, OSError) as error:
+            except (UsageError, InputError) as error:
                 made.append(_Spoken(row, error=re.sub(r"^chapter 1: ", "", str(error))))
         return made
 
-    def _row_options(self, row: Row, clones: CloneCache) -> NarrateOptions:
-        speak = self._options.speak
-        given = {name: getattr(row, name) for name in ("language", "instruct", "design") if getattr(row, name)}
-        if row.ref is not None:
-            given["voice"] = clones.voice(row.ref, row.ref_text, self._warn)
-        elif row.voice is not None:
-            given["voice"] = row.voice
-        return replace(self._options, speak=replace(speak, **given)) if given else self._options
+    def _check_prompts(self, chapter: SpokenChapter) -> None:
+        """Raise UsageError or InputError for a segment that the model refuses, which would end the speech of others."""
+        model = self._synthesizer.model
+        for segment in chapter.segments:
+            with self._synthesizer.lifetime.alone():
+                make_prompt(model, model.checkpoint.tokenizer, segment.text, segment.plan)
 
     # ---------------------------------------------------------------- speaking
-    def _speak(self, store: SegmentStore, rows: list[_Spoken]) -> None:
-        missing: dict[str, Segment] = {}
-        segments = [segment for each in rows if each.chapter for segment in each.chapter.segments]
-        for segment in segments:
-            if segment.digest in missing or segment.digest in self._measures:
+    def _speak(self, store: SegmentStore, rows: list[_Spoken], log: RunLog) -> None:
+        earlier = {record["segment"]: record for record in log.records() if isinstance(record.get("segment"), str)}
+        wanted = {each.digest: each for row in rows if row.chapter for each in row.chapter.segments}
+        missing: list[Segment] = []
+        for digest, segment in wanted.items():
+            if (samples := store.read(digest)) is None:
+                missing.append(segment)
                 continue
-            if (samples := store.read(segment.digest)) is None:
-                missing[segment.digest] = segment
-            else:
-                self._measures[segment.digest] = measure(samples, self._options.speed)
+            self._note_measure(digest, samples)
+            if (outcome := outcome_of(segment, earlier.get(digest))) is not None:
+                self._outcomes[digest] = outcome
 
         def tell(stage: str) -> None:
-            seconds = sum(each.samples for each in self._measures.values()) / 24000
-            count = len(self._measures)
-            total = seconds * len(segments) / count if count else 0.0
-            self._progress(Progress(stage, count, len(segments), seconds, total, self._spoken_seconds))
+            count, seconds = len(self._measures), self._seconds
+            total = seconds * len(wanted) / count if count else 0.0
+            self._progress(Progress(stage, count, len(wanted), seconds, total, self._spoken_seconds))
 
         def done(outcome: Outcome) -> None:
             digest = outcome.segment.digest
             if outcome.samples is not None:
-                self._measures[digest] = measure(as_written(outcome.samples), self._options.speed)
-                self._spoken_seconds += len(outcome.samples) / 24000
+                self._note_measure(digest, as_written(outcome.samples))
+                self._spoken_seconds += len(outcome.samples) / SAMPLE_RATE
+                self._spoken.add(digest)
             self._outcomes[digest] = replace(outcome, samples=None)
+            log.append(record_of(outcome))
             tell("speaking")
 
         tell("speaking")
@@ -171,18 +221,27 @@ class Batch:
             from ..hearing.word_errors import Verifier
 
             verifier = Verifier.open(os.fspath(o.verify))
+        began = time.perf_counter()
         Speaking(
             self._synthesizer, store, batch=o.batch, retries=o.retries, done=done, verifier=verifier, max_wer=o.max_wer
-        ).speak(missing.values(), stop_at_failure=False)
+        ).speak(missing, stop_at_failure=False)
+        if self._spoken_seconds:
+            self._rtf = round((time.perf_counter() - began) / self._spoken_seconds, 4)
         tell("writing")
 
+    def _note_measure(self, digest: str, samples: np.ndarray) -> None:
+        facts = self._measures[digest] = measure(samples, self._options.speed)
+        self._seconds += facts.samples / SAMPLE_RATE
+
     # ---------------------------------------------------------------- results
-    def _finish(self, store: SegmentStore, spoken: _Spoken, seed: int, rtf: float | None) -> dict[str, Any]:
+    def _finish(self, store: SegmentStore, spoken: _Spoken, seed: int) -> dict[str, Any]:
         """Write the file of a row. Returns its row of the result."""
         row, error = spoken.row, spoken.error
-        facts: dict[str, Any] = {**row.more, "path": row.out, "text": row.text, "voice": row.voice}
-        facts.update(language=row.language, seed=seed if row.seed is None else row.seed)
-        facts.update(seconds=None, sha256=None, rtf=None, attempts=None, error=error)
+        voice = row.voice if row.voice is None else os.fspath(row.voice)
+        facts: dict[str, Any] = {"path": row.out, "text": row.text, "voice": voice, "language": row.language}
+        facts.update(seed=seed if row.seed is None else row.seed, seconds=None, sha256=None, rtf=None, attempts=None)
+        facts["error"] = error
+        facts = {**facts, **{name: value for name, value in row.more.items() if name not in facts}}
         if spoken.chapter is None:
             return facts
         segments = spoken.chapter.segments
@@ -190,19 +249,27 @@ class Batch:
         outcomes = [self._outcomes[each.digest] for each in segments if each.digest in self._outcomes]
         failures = [each.failure for each in outcomes if each.failure]
         facts.update(voice=plan.voice, language=plan.language)
-        if outcomes:
-            facts.update(attempts=sum(each.attempts for each in outcomes), rtf=rtf)
+        if len(outcomes) == len(segments):  # else the log of an earlier run was lost
+            facts["attempts"] = sum(each.attempts for each in outcomes)
         if failures:
             facts["error"] = failures[0]
             return facts
+        if all(each.digest in self._spoken for each in segments):
+            facts["rtf"] = self._rtf
         track = lay_out([spoken.chapter], "", row.number, lambda each: self._measures.get(each.digest), self._options)
-        path = self._folder / row.out
+        path, rate = self._folder / row.out, self._options.rate
+        if not self._folder.is_dir():
+            raise OutputError(f"{self._folder}: the output folder was removed while it was in use")
         _make_folder(path.parent)
-        audio = choose_tagged_format(row.out, self._options.subtype, self._options.rate)
-        chunks = samples_of(track, store, self._options.speed, self._options.rate)
-        write_tagged(os.fspath(path), chunks, audio, rate=self._options.rate, tags=Tags(language=plan.language or ""))
+        chunks = samples_of(track, store, self._options.speed, rate)
+        tags = Tags(language=plan.language or "")
+        write_tagged(os.fspath(path), chunks, self._formats[_extension(row)], rate=rate, tags=tags)
         facts.update(seconds=track.seconds, sha256=_sha256(path))
         return facts
+
+
+def _extension(row: Row) -> str:
+    return PurePosixPath(row.out).suffix.lower()
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -220,5 +287,7 @@ def _sha256(path: Path) -> str:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(f"{folder}: is not a folder, or in a path with a file") from None
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error}") from None

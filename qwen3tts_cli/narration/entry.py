@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..books.read_book import read_document
 from ..books.selection import select_chapters
 from ..errors import UsageError
-from .batch_run import Batch, BatchResult, parse_shard
+from .batch_run import Batch, BatchResult, check_batch_options, parse_shard
 from .finished_files import OutputFiles
 from .manifest import read_manifest
 from .options import NarrateOptions, make_narrate_options
@@ -87,11 +87,12 @@ def batch(
     """
     chosen = make_narrate_options(options)
     warn = on_warning or (lambda line: warnings.warn(line, stacklevel=2))
-    part = parse_shard(shard)
-    rows = read_manifest(Path(manifest), chosen.audio_format or "wav")
+    check_batch_options(options)
+    part, folder = parse_shard(shard), Path(output)
+    rows = read_manifest(Path(manifest), chosen.audio_format or "wav", folder)
     with ExitStack() as stack:
         synthesizer = _opened(stack, model, precision=precision, threads=threads, cache=cache, on_warning=warn)
-        run = Batch(synthesizer, rows, Path(output), part, chosen, progress or (lambda _: None), warn)
+        run = Batch(synthesizer, rows, folder, part, chosen, progress or (lambda _: None), warn)
         return run.run()
 
 

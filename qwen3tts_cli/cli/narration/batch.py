@@ -53,8 +53,9 @@ def batch(**given: Any) -> None:
         raise UsageError("-o DIR is missing")
     chosen = narrate_options(given)
     shard = parse_shard(given["shard"])
-    rows = read_manifest(Path(given["manifest"]), chosen.audio_format or "wav")
-    console, folder = Console(given["quiet"]), Path(given["output"])
+    folder = Path(given["output"])
+    rows = read_manifest(Path(given["manifest"]), chosen.audio_format or "wav", folder)
+    console = Console(given["quiet"])
     with open_for_narration(given, console) as synthesizer:
         chosen = with_recording(synthesizer, console, chosen, given)
         reporter = Reporter(console, given["progress"] == "json")
