@@ -1,8 +1,13 @@
-"""Mutates sources of all formats; only documents and errors may come. `python tests/fuzz_books.py 600`."""
+"""Mutates books, markup, lexicons and manifests; only results and errors of the package may come.
+
+`python tests/fuzz_books.py SECONDS [SEED]`.
+"""
 
 from __future__ import annotations
 
 import io
+import json
+import os
 import random
 import sys
 import tempfile
@@ -15,6 +20,9 @@ from epub_maker import make_epub
 from qwen3tts_cli.books import read_book
 from qwen3tts_cli.books.document import Document
 from qwen3tts_cli.errors import Qwen3TTSError
+from qwen3tts_cli.narration.manifest import read_manifest
+from qwen3tts_cli.spoken_text.lexicon import Lexicon
+from qwen3tts_cli.spoken_text.markup_tags import MAX_PAUSE_SECONDS, Pause, PauseBudget, Text, VoiceChange, parse_markup
 
 SLOW_SECONDS = 10
 MARKDOWN = """---
@@ -39,6 +47,16 @@ HTML = """<?xml version="1.0" encoding="utf-8"?><html lang="en"><head><title>T</
 <p class='x'>a<b>b<i>c</b>d</i><sup>1</sup><br/>e &amp; f</p><ul><li>g<li>h</ul><table><tr><td>i<td>j</table>
 <svg><path/></svg><!-- c --><script>x</script><pre>k</pre><ruby>l<rt>m</rt></ruby></body></html>"""
 TEXT = "One\ntwo [pause:1s]\n\n* * *\n[chapter:A]\nthree \\[x\\] <break time='1s'/>\n"
+MARKUP = r"""One [pause:500ms] two
+<break time='1.5s'/> [voice:anna] three \\[x] \[pause:1s] [voice:] <break time="2s"></break> [12]"""
+LEXICON = "# words\nDr.\tDoctor\nnginx\tengine x\tenglish\tiw\nß\tss\t\ti\nNew York\tBig Apple\nİ\ti\t\ti\n"
+JSONL = r"""{"text": "One.", "out": "a/b", "voice": "slt", "language": "en", "seed": 5, "more": [1, {"x": null}]}
+
+{"text": "Two \u00e9 \ud83d\ude00", "out": "c.flac", "instruct": "i", "design": "d", "score": 1.5e3}
+{"text": "Three", "ref": "r.wav", "ref_text": "t"}
+{"text": "Four"}
+"""
+CSV = 'text,out,seed,more\r\n"One, ""two""\nthree",a,5,x\r\nFour,b/c.mp3,,\r\nFive,,7,"y"\r\n'
 TOKENS = [
     *(
         "<div>",
@@ -76,12 +94,30 @@ TOKENS = [
         "1. ",
     ),
     *("|", "***", "___", "~~", "#", "\n", "\n\n", "\t", "    ", "\0", "\ufeff", "\u2028", "\U0001f600", "[chapter:"),
+    *(
+        "[pause:",
+        "1s]",
+        "ms",
+        "[voice:",
+        "]",
+        "<break ",
+        "time=",
+        "\\[",
+        "\\\\",
+        "\tiw",
+        "\ti",
+        "ß",
+        "İ",
+        "\u0345",
+        "\r",
+    ),
+    *("{", "}", '":', '"out":', '"text":', '"seed":', "../", "/", "./", "\\ud800", "1e999", "NaN", "9" * 50, '""', ","),
     *("<template>", "<select>", "<li>", "<h2>", "<sup>", "<pre>", "<title>", "<textarea>", "<plaintext>", "<frameset>"),
 ]
 
 
 def fuzz(seconds: float, seed: int) -> int:
-    """Read mutated sources for some time. Returns how many; raises what is no error of the package."""
+    """Read mutated sources for so many seconds. Returns how many; raises what is no error of the package."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         body = "<h1 id='x'>A</h1><p>b</p><h2 id='y'>C</h2>"
@@ -96,6 +132,10 @@ def fuzz(seconds: float, seed: int) -> int:
         ("html", HTML.encode()),
         ("epub", book),
         ("zip", book),
+        ("markup", MARKUP.encode()),
+        ("lexicon", LEXICON.encode()),
+        ("jsonl", JSONL.encode()),
+        ("csv", CSV.encode()),
     ]
     count, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
@@ -107,19 +147,59 @@ def fuzz(seconds: float, seed: int) -> int:
 
 
 def read_one(format: str, data: bytes, all_of_it: bool) -> None:
+    read = READERS.get(format, read_book_source)
     began = time.process_time()
     try:
-        document = read_book.read_document(data, format=format, alt=all_of_it, code=all_of_it, markup=all_of_it)
+        read(format, data, all_of_it)
     except Qwen3TTSError as error:
         line = str(error)
         assert len(line.splitlines()) == 1, repr(line)
     except BaseException:
         Path("fuzz_books.failed").write_bytes(data)
         raise
-    else:
-        assert isinstance(document, Document)
-        assert all(chapter.paragraphs for chapter in document.chapters)
     assert time.process_time() - began < SLOW_SECONDS, f"{format}: {data[:2000]!r}"
+
+
+def read_book_source(format: str, data: bytes, all_of_it: bool) -> None:
+    document = read_book.read_document(data, format=format, alt=all_of_it, code=all_of_it, markup=all_of_it)
+    assert isinstance(document, Document)
+    assert all(chapter.paragraphs for chapter in document.chapters)
+
+
+def read_markup(format: str, data: bytes, all_of_it: bool) -> None:
+    text, warnings = data.decode("utf-8", "replace"), list[str]()
+    pieces = parse_markup(text, 1, PauseBudget(warnings.append) if all_of_it else None)
+    assert all(isinstance(piece, (Text, Pause, VoiceChange)) for piece in pieces)
+    assert all(0 <= piece.seconds <= MAX_PAUSE_SECONDS for piece in pieces if isinstance(piece, Pause))
+    assert sum(len(piece.text) for piece in pieces if isinstance(piece, Text)) <= len(text)
+    assert len(warnings) <= 2
+
+
+def read_lexicon(format: str, data: bytes, all_of_it: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.tsv")
+        path.write_bytes(data)
+        lexicon = Lexicon.read(path)
+    text = LEXICON + data.decode("utf-8", "replace")[:10_000]
+    assert isinstance(lexicon.apply(text, "english" if all_of_it else "auto"), str)
+
+
+def read_rows(format: str, data: bytes, all_of_it: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, output = Path(folder, f"a.{format}"), Path(folder, "out")
+        path.write_bytes(data)
+        Path(folder, "r.wav").touch()
+        if all_of_it:
+            output.mkdir()
+        rows = read_manifest(path, "wav", output)
+        places = {os.path.realpath(output / row.out) for row in rows}
+        assert len(places) == len(rows) > 0
+        assert all(place.startswith(os.path.realpath(output) + os.sep) for place in places)
+        assert all(row.text.strip() and 1 <= row.line <= data.count(b"\n") + data.count(b"\r") + 1 for row in rows)
+        json.dumps([row.more for row in rows], ensure_ascii=False, allow_nan=False).encode()
+
+
+READERS = {"markup": read_markup, "lexicon": read_lexicon, "jsonl": read_rows, "csv": read_rows}
 
 
 def mutate(data: bytes, draw: random.Random) -> bytes:

@@ -319,5 +319,10 @@ def test_list_chapters():
     ]
 
 
-def test_mutated_sources_make_documents_or_errors():
+def test_mutated_sources_make_results_or_errors():
     assert fuzz(2, seed=1) > 20
+
+
+@pytest.mark.soak
+def test_ten_minutes_of_mutated_sources_make_results_or_errors():
+    assert fuzz(600, seed=time.time_ns()) > 6000
