@@ -169,7 +169,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 _refuse(path, line, f"the header has no column text: {short_repr(','.join(header))}")
             continue
         if len(cells) != len(header):
-            _refuse(path, line, f"{len(cells)} cells, the header has {len(header)}")
+            _refuse(path, line, f"cells: found {len(cells)}, the header has {len(header)}")
         yield line, {name: cell for name, cell in zip(header, cells, strict=True) if cell}
 
 
@@ -195,7 +195,7 @@ def _csv_records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
                 _refuse(path, line, "a space before the quote of a cell")
         cells.append(cell)
         if (found := separator.match(text, end)) is None:
-            _refuse(path, line, f"found {short_repr(text[end : end + 10])} behind a quoted cell, expected a comma")
+            _refuse(path, line, f"found {short_repr(text[end])} behind a quoted cell, expected a comma")
         position = found.end()
         if found.group() != ",":
             yield begins, cells
