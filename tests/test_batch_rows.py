@@ -1,0 +1,216 @@
+"""`batch`: rows into files and a result; failures, shards, kills, locks; bytes depend on the row and seed alone."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+from batch_runs import SEED, Run, read_result
+from helpers import ROOT
+
+import qwen3tts_cli
+from qwen3tts_cli import OutputError, Synthesizer, UsageError
+from qwen3tts_cli.narration import segment_store, speaking
+from qwen3tts_cli.narration.segment_store import SegmentStore
+
+KEYS = ("path", "text", "voice", "language", "seed", "seconds", "sha256", "rtf", "attempts", "error")
+ROWS = [
+    {"text": "Yes.", "score": 3, "path": "mine", "rtf": "mine"},
+    {"text": "It rains.\n\nWe stay.", "out": "a/b.flac"},
+    {"text": "No.", "voice": "nobody"},
+    {"text": "Yes.", "seed": 77, "out": "again"},
+    {"text": "你好。", "tags": ["x"]},
+    {"text": "Yes."},
+    {"text": "... !"},
+]
+FINE = [0, 1, 3, 5]
+
+
+@pytest.fixture(scope="module")
+def voice():
+    with Synthesizer.open(threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, voice):
+    """ROWS, spoken once."""
+    return Run(tmp_path_factory.mktemp("base"), ROWS, voice)
+
+
+@pytest.fixture
+def spoken(monkeypatch):
+    """The texts that are handed to the scheduler from now on."""
+    texts, submit = [], speaking.Speaking._submit
+
+    def note(self, segment, *more):
+        texts.append(segment.text)
+        submit(self, segment, *more)
+
+    monkeypatch.setattr(speaking.Speaking, "_submit", note)
+    return texts
+
+
+# -------------------------------------------------------------------- the result
+def test_the_result_says_what_was_made(base):
+    assert (base.result.rows, base.result.failed, base.result.seed) == (7, 3, SEED)
+    assert base.result.manifest == base.folder / "manifest.jsonl"
+    assert [row["path"] for row in base.rows] == ["0.wav", "a/b.flac", "2.wav", "again.wav", "4.wav", "5.wav", "6.wav"]
+    for row, given in zip(base.rows, ROWS, strict=True):
+        assert tuple(row)[: len(KEYS)] == KEYS
+        assert row["text"] == given["text"]
+        assert row["seed"] == given.get("seed", SEED)
+        own = {"text", "out", "seed", *KEYS}
+        assert {name: row[name] for name in row if name not in own} == {k: v for k, v in given.items() if k not in own}
+    for row in (base.rows[index] for index in FINE):
+        assert (row["voice"], row["language"], row["error"], row["attempts"] >= 1) == ("slt", "english", None, True)
+        assert 0 < row["rtf"] < 1000
+        assert row["sha256"] == hashlib.sha256(base.bytes[row["path"]]).hexdigest()
+        info = soundfile.info(str(base.folder / row["path"]))
+        assert row["seconds"] == info.frames / info.samplerate > 0.3
+    assert base.result.seconds == pytest.approx(sum(row["seconds"] or 0 for row in base.rows))
+
+
+def test_rows_that_fail_have_a_reason_and_no_file(base):
+    failed = {index: row["error"] for index, row in enumerate(base.rows) if index not in FINE}
+    assert failed[2] == "unknown voice 'nobody'; known: slt"
+    assert "Chinese text" in failed[4]
+    assert failed[6].startswith("nothing to speak")
+    for index in failed:
+        assert not (base.folder / base.rows[index]["path"]).exists()
+        assert [base.rows[index][name] for name in ("seconds", "sha256", "rtf", "attempts")] == [None] * 4
+    assert (base.rows[2]["voice"], base.rows[4]["voice"]) == ("nobody", None)
+
+
+def test_bytes_depend_on_row_and_seed_alone(base, voice, tmp_path):
+    assert base.bytes["0.wav"] == base.bytes["5.wav"] != base.bytes["again.wav"]
+    rows = [
+        {"text": "Another one.", "out": "new"},
+        *({**ROWS[index], "out": base.rows[index]["path"]} for index in FINE[::-1]),
+    ]
+    with Synthesizer.open(threads=2) as other:
+        found = Run(tmp_path, rows, other, batch=1)
+    assert {name: found.bytes[name] for name in base.bytes} == base.bytes
+    assert not (found.folder / ".segments").exists()
+    assert Run(tmp_path / "seed", ROWS[:1], voice, seed=6).bytes["0.wav"] != base.bytes["0.wav"]
+
+
+def test_shards_together_are_the_whole(base, voice, tmp_path):
+    results, runs = {}, []
+    Run(tmp_path, ROWS[:1], voice)  # writes the folder; what is there is replaced
+    Path(tmp_path, "m.jsonl").write_text(base.path.read_text(encoding="utf-8"), encoding="utf-8")
+
+    def run(part):
+        options = {"model": voice, "seed": SEED, "shard": f"{part}/3"}
+        results[part] = qwen3tts_cli.batch(tmp_path / "m.jsonl", tmp_path / "out", **options)
+
+    runs = [threading.Thread(target=run, args=(part,)) for part in range(3)]
+    for each in runs:
+        each.start()
+    for each in runs:
+        each.join()
+    assert [results[part].manifest.name for part in range(3)] == [f"manifest.{part}-of-3.jsonl" for part in range(3)]
+    rows = [row for part in range(3) for row in read_result(results[part].manifest)]
+    order = [index for part in range(3) for index in range(part, len(ROWS), 3)]
+    assert [{**row, "rtf": None} for row in rows] == [{**base.rows[index], "rtf": None} for index in order]
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in base.bytes} == base.bytes
+    one = qwen3tts_cli.batch(tmp_path / "m.jsonl", tmp_path / "out", model=voice, seed=SEED, shard="8/9")
+    assert (one.rows, one.failed, one.manifest.read_bytes()) == (0, 0, b"")
+
+
+def test_the_same_command_speaks_what_has_failed(base, voice, tmp_path, monkeypatch, spoken):
+    """A segment that fails its check fails its row alone; rows that are done are not spoken again."""
+    with monkeypatch.context() as patch:
+        patch.setattr(speaking, "check_segment", lambda pcm, text: "clipping: all of it" if "stay" in text else None)
+        first = Run(tmp_path, ROWS[:2], voice, retries=1)
+    assert [row["error"] for row in first.rows] == [None, "clipping: all of it"]
+    assert first.rows[1]["attempts"] == 3  # one for the first paragraph, two for the second
+    assert spoken == ["Yes.", "It rains.", "We stay.", "We stay."]
+    assert not (first.folder / "a/b.flac").exists()
+    spoken.clear()
+    second = Run(tmp_path, ROWS[:2], voice, retries=1)
+    assert spoken == ["We stay."]
+    assert second.bytes == {name: base.bytes[name] for name in ("0.wav", "a/b.flac")}
+    assert [(row["attempts"], row["rtf"]) for row in second.rows] == [(1, None), (2, None)]
+    assert not (second.folder / ".segments").exists()
+
+
+# -------------------------------------------------------------------- kills, locks, full disks
+def command(*arguments, **how):
+    return subprocess.Popen(
+        [sys.executable, "-m", "qwen3tts_cli", "batch", *map(str, arguments)], cwd=ROOT, stderr=subprocess.PIPE, **how
+    )
+
+
+def test_a_killed_run_goes_on(voice, tmp_path, spoken):
+    """The seed that was drawn stays, what was spoken is not spoken again, and the bytes are those of a whole run."""
+    texts = [f"{word}." for word in ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")]
+    rows = [{"text": text, "out": f"{text}opus"} for text in texts]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    segments = tmp_path / "out" / ".segments"
+    with command(tmp_path / "m.jsonl", "-o", tmp_path / "out", "--batch", "1", "--threads", "1", "-q") as process:
+        while process.poll() is None and len(list(segments.glob("*.flac"))) < 2:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    there = len(list(segments.glob("*.flac")))
+    assert 2 <= there < len(rows)
+    assert not (tmp_path / "out" / "One.opus").exists()
+    seed = json.loads((segments / "run.json").read_text())["run"]["seed"]
+    (segments / f".qwen3tts-{0:016x}.part").write_bytes(b"fLaC")
+    resumed = Run(tmp_path, rows, voice, seed=None)
+    assert resumed.result.seed == seed
+    assert not segments.exists()
+    assert sorted(spoken) == sorted(texts[there:])
+    assert [row["rtf"] is None for row in resumed.rows] == [True] * there + [False] * (len(rows) - there)
+    assert all(row["attempts"] in (1, None) for row in resumed.rows)
+    assert Run(tmp_path / "whole", rows, voice, seed=seed).bytes == resumed.bytes
+
+
+def test_a_folder_serves_one_process(base, voice, tmp_path):
+    (tmp_path / "out").mkdir()
+    with SegmentStore.open(tmp_path / "out" / ".segments", keep=False):
+        with pytest.raises(UsageError, match="another process"):
+            Run(tmp_path, ROWS[:1], voice)
+        with command(tmp_path / "m.jsonl", "-o", tmp_path / "out") as process:
+            assert b"another process" in process.stderr.read()
+        assert process.returncode == 2
+        shard = qwen3tts_cli.batch(tmp_path / "m.jsonl", tmp_path / "out", model=voice, seed=SEED, shard="0/1000")
+    assert (tmp_path / "out" / "0.wav").read_bytes() == base.bytes["0.wav"]
+    assert (shard.rows, shard.manifest.name) == (1, "manifest.0-of-1000.jsonl")
+
+
+@pytest.mark.parametrize("where", ["segment", "file", "result"])
+def test_a_full_disk_loses_nothing(base, voice, tmp_path, monkeypatch, where, spoken):
+    real, end = os.replace, "x.flac" if where == "file" else "manifest.jsonl"
+
+    def full(source, target, **_):
+        if where == "segment" or target.endswith(end):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((segment_store, "write_whole") if where == "segment" else (os, "replace")), full)
+        with pytest.raises(OutputError, match=r"[Nn]o space left"):
+            Run(tmp_path, [{**ROWS[0], "out": "x.flac"}, ROWS[1]], voice)
+    spoken.clear()
+    done = Run(tmp_path, [{**ROWS[0], "out": "x.flac"}, ROWS[1]], voice)
+    assert done.bytes["a/b.flac"] == base.bytes["a/b.flac"]
+    assert bool(spoken) == (where == "segment")
+    assert sorted(path.name for path in done.folder.rglob("*")) == ["a", "b.flac", "manifest.jsonl", "x.flac"]
+
+
+def test_a_folder_that_is_removed_half_way(voice, tmp_path):
+    with pytest.raises(OutputError, match="removed"):
+        Run(tmp_path, ROWS[:2], voice, progress=lambda facts: facts.segments and shutil.rmtree(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
