@@ -210,7 +210,12 @@ def test_a_full_disk_loses_nothing(base, voice, tmp_path, monkeypatch, where, sp
     assert sorted(path.name for path in done.folder.rglob("*")) == ["a", "b.flac", "manifest.jsonl", "x.flac"]
 
 
-def test_a_folder_that_is_removed_half_way(voice, tmp_path):
+@pytest.mark.parametrize("stage", ["speaking", "writing"])
+def test_a_folder_that_is_removed_half_way(voice, tmp_path, stage):
+    def remove(facts):
+        if facts.segments and facts.stage == stage:
+            shutil.rmtree(tmp_path / "out")
+
     with pytest.raises(OutputError, match="removed"):
-        Run(tmp_path, ROWS[:2], voice, progress=lambda facts: facts.segments and shutil.rmtree(tmp_path / "out"))
+        Run(tmp_path, ROWS[:2], voice, progress=remove)
     assert not (tmp_path / "out").exists()
