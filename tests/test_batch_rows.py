@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -175,6 +177,29 @@ def test_a_killed_run_goes_on(voice, tmp_path, spoken):
     assert [row["rtf"] is None for row in resumed.rows] == [True] * there + [False] * (len(rows) - there)
     assert all(row["attempts"] in (1, None) for row in resumed.rows)
     assert Run(tmp_path / "whole", rows, voice, seed=seed).bytes == resumed.bytes
+
+
+@pytest.mark.soak
+def test_a_run_that_is_killed_ten_times(voice, tmp_path):
+    rows = [
+        {"text": f"This is row {n}.\n\nIt has two parts.", "out": f"{n}.{'flac' if n % 2 else 'mp3'}"}
+        for n in range(60)
+    ]
+    want = Run(tmp_path / "whole", rows, voice).bytes
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    draw, kills = random.Random(1), 0
+    arguments = [tmp_path / "m.jsonl", "-o", tmp_path / "out", "--seed", SEED, "--threads", "1", "-q"]
+    while kills < 10:
+        with command(*arguments) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0.4, 2.0))
+            process.kill()
+        kills += 1
+        if (tmp_path / "out" / "manifest.jsonl").exists():
+            shutil.rmtree(tmp_path / "out")
+    with command(*arguments) as process:
+        assert process.wait() == 0
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in want} == want
 
 
 def test_a_folder_serves_one_process(base, voice, tmp_path):

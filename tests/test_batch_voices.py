@@ -80,6 +80,19 @@ def test_rows_of_other_models(tmp_path, short, name, fine):
     assert len(set(found.bytes.values())) == 2
 
 
+def test_options_that_no_row_can_be_spoken_with(tmp_path):
+    """They are the caller's mistake, not that of each row."""
+    recording = DATA / "wavs" / "ref24k.wav"
+    for name, options, message in (
+        ("tiny-base", {}, "has no voice of its own"),
+        ("tiny-base", {"ref_audio": recording, "voice": "anna"}, "leave out either the voice"),
+        ("tiny-base", {"ref_audio": recording, "instruct": "Loud."}, "instruct: a base model ignores it"),
+        ("tiny-customvoice", {"design": "Deep."}, "design: "),
+    ):
+        with Synthesizer.open(CHECKPOINTS / name, threads=1) as model, pytest.raises(UsageError, match=message):
+            Run(tmp_path, ROWS, model, on_warning=lambda _: None, **options)
+
+
 # -------------------------------------------------------------------- options and messages
 def test_the_command_line(voice, tmp_path, monkeypatch, capsys):
     want = Run(tmp_path / "api", ROWS, voice).bytes["0.wav"]
@@ -105,12 +118,16 @@ def test_the_command_line(voice, tmp_path, monkeypatch, capsys):
         ({"chapters": "1"}, "chapters: batch does not have"),
         ({"colour": "red"}, "colour: no such option"),
         ({"subtype": "MP3"}, "line 1: "),
+        ({"voice": "nobody"}, "unknown voice 'nobody'"),
+        ({"ref_text": "Yes."}, "there is no reference recording"),
+        ({"ref_audio": Path("r.wav"), "voice": "slt"}, "cannot clone a voice"),
+        ({"lexicon": "none.tsv"}, "lexicon none.tsv"),
     ],
 )
 def test_options_that_are_refused(voice, tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
         Run(tmp_path, ROWS, voice, **options)
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.rglob("manifest.jsonl"))
 
 
 def test_what_cannot_be_written_is_said_before_anything_is_spoken(voice, tmp_path, monkeypatch):

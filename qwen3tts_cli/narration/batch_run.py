@@ -20,6 +20,7 @@ from ..errors import InputError, OutputError, UsageError
 from ..output.files import write_output
 from ..output.tagged_file import choose_tagged_format, require_encoder, write_tagged
 from ..output.tagging import Tags
+from ..speech.plan import make_plan
 from ..speech.utterance_prompts import make_prompt
 from .assembly import Measure, lay_out, measure, samples_of
 from .run import Progress, fixed_facts
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..cloning.voice_file import Voice
     from ..output.formats import AudioFormat
+    from ..speech.speak_options import SpeakOptions
     from ..speech.synthesizer import Synthesizer
     from .manifest import Row
     from .options import NarrateOptions
@@ -69,9 +71,8 @@ _ONLY_NARRATE = (
 
 def check_batch_options(given: Iterable[str]) -> None:
     """Raise UsageError for options that `batch` does not have. given: their names."""
-    for name in given:
-        if name in _ONLY_NARRATE:
-            raise UsageError(f"{name}: batch does not have this option of narrate")
+    if other := next((name for name in given if name in _ONLY_NARRATE), None):
+        raise UsageError(f"{other}: batch does not have this option of narrate")
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,7 @@ class Batch:
             from ..spoken_text.lexicon import Lexicon
 
             lexicon = Lexicon.read(Path(self._options.lexicon))
-        speak = self._options.speak
-        if speak.ref_audio is not None:  # once for all rows
-            voice = synthesizer.clone(speak.ref_audio, speak.ref_text, on_warning=speak.on_warning or self._warn)
-            speak = replace(speak, voice=voice, ref_audio=None, ref_text=None)
+        speak = self._default_voice(seed)
         voices: dict[tuple[Path, str | None], Voice] = {}
         makers: dict[tuple[object, ...], Segmenter] = {}
 
@@ -179,6 +177,18 @@ class Batch:
             except (UsageError, InputError) as error:
                 made.append(_Spoken(row, error=re.sub(r"^chapter 1: ", "", str(error))))
         return made
+
+    def _default_voice(self, seed: int) -> SpeakOptions:
+        """How rows without a voice of their own are spoken. Raises UsageError if that is no row's own fault."""
+        synthesizer, speak = self._synthesizer, self._options.speak
+        if speak.ref_audio is not None and speak.voice is None:  # cloned once for all rows
+            voice = synthesizer.clone(speak.ref_audio, speak.ref_text, on_warning=speak.on_warning or self._warn)
+            speak = replace(speak, voice=voice, ref_audio=None, ref_text=None)
+        if not any(row.voice or row.language or row.instruct or row.design or row.ref for row in self._rows):
+            plan = make_plan(synthesizer, replace(speak, seed=seed))
+            with synthesizer.lifetime.alone():
+                make_prompt(synthesizer.model, synthesizer.model.checkpoint.tokenizer, "A", plan)
+        return speak
 
     def _check_prompts(self, chapter: SpokenChapter) -> None:
         """Raise UsageError or InputError for a segment that the model refuses, which would end the speech of others."""
@@ -236,16 +246,14 @@ class Batch:
     # ---------------------------------------------------------------- results
     def _finish(self, store: SegmentStore, spoken: _Spoken, seed: int) -> dict[str, Any]:
         """Write the file of a row. Returns its row of the result."""
-        row, error = spoken.row, spoken.error
-        voice = row.voice if row.voice is None else os.fspath(row.voice)
-        facts: dict[str, Any] = {"path": row.out, "text": row.text, "voice": voice, "language": row.language}
-        facts.update(seed=seed if row.seed is None else row.seed, seconds=None, sha256=None, rtf=None, attempts=None)
-        facts["error"] = error
-        facts = {**facts, **{name: value for name, value in row.more.items() if name not in facts}}
+        row = spoken.row
+        facts: dict[str, Any] = {"path": row.out, "text": row.text, "voice": row.voice and os.fspath(row.voice)}
+        facts.update(language=row.language, seed=seed if row.seed is None else row.seed, seconds=None, sha256=None)
+        facts.update(rtf=None, attempts=None, error=spoken.error)
+        facts.update((name, value) for name, value in row.more.items() if name not in facts)
         if spoken.chapter is None:
             return facts
-        segments = spoken.chapter.segments
-        plan = segments[0].plan
+        segments, plan = spoken.chapter.segments, spoken.chapter.segments[0].plan
         outcomes = [self._outcomes[each.digest] for each in segments if each.digest in self._outcomes]
         failures = [each.failure for each in outcomes if each.failure]
         facts.update(voice=plan.voice, language=plan.language)
@@ -257,12 +265,11 @@ class Batch:
         if all(each.digest in self._spoken for each in segments):
             facts["rtf"] = self._rtf
         track = lay_out([spoken.chapter], "", row.number, lambda each: self._measures.get(each.digest), self._options)
-        path, rate = self._folder / row.out, self._options.rate
+        path, rate, tags = self._folder / row.out, self._options.rate, Tags(language=plan.language or "")
         if not self._folder.is_dir():
             raise OutputError(f"{self._folder}: the output folder was removed while it was in use")
         _make_folder(path.parent)
         chunks = samples_of(track, store, self._options.speed, rate)
-        tags = Tags(language=plan.language or "")
         write_tagged(os.fspath(path), chunks, self._formats[_extension(row)], rate=rate, tags=tags)
         facts.update(seconds=track.seconds, sha256=_sha256(path))
         return facts

@@ -79,8 +79,10 @@ def batch(
     manifest: a .csv file with a header, or JSON Lines; see docs/narrate.md for its keys. output: a folder, which also
     gets the result, manifest.jsonl. shard: "i/n" takes the rows k with k % n = i. The other arguments: see `narrate`.
 
-    The same call goes on after a failure. Raises UsageError for a manifest that is wrong, before anything is spoken;
-    InputError, OutputError, EngineError, and as Synthesizer.open does.
+    What was spoken is kept in a folder in the output until every row has its file: the same call goes on after a
+    failure, also with a manifest that was mended. Raises UsageError for a manifest or options that are wrong, before
+    anything is spoken; a row that its own voice or text makes wrong fails alone. Also raises InputError, OutputError,
+    EngineError, and as Synthesizer.open does.
 
     >>> batch("lines.jsonl", "lines/", voice="ryan", model="0.6b", seed=1).rows
     1200
