@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -155,27 +154,48 @@ def command(*arguments, **how):
     )
 
 
-def test_a_killed_run_goes_on(voice, tmp_path, spoken):
+# Arguments: manifest, output, and which call of which function of the store, or of write_tagged, is the last one.
+KILLED = """
+import os, signal, sys
+import qwen3tts_cli
+from qwen3tts_cli.narration import batch_run
+from qwen3tts_cli.narration.segment_store import SegmentStore
+
+manifest, output, name, count = sys.argv[1:]
+holder = batch_run if name == "write_tagged" else SegmentStore
+real, left = getattr(holder, name), [int(count)]
+
+def call(*arguments, **more):
+    real(*arguments, **more)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(holder, name, call)
+qwen3tts_cli.batch(manifest, output, threads=1, batch=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "there"), [("write_run", 1, 0), ("write", 3, 3), ("write_tagged", 2, 5), ("_unlink", 2, 3)]
+)
+def test_a_killed_run_goes_on(voice, tmp_path, spoken, name, count, there):
     """The seed that was drawn stays, what was spoken is not spoken again, and the bytes are those of a whole run."""
-    texts = [f"{word}." for word in ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")]
-    rows = [{"text": text, "out": f"{text}opus"} for text in texts]
+    rows = [{"text": f"{text}.", "out": f"{text}.opus"} for text in ("One", "Two", "Three", "Four", "Five")]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = [tmp_path / "m.jsonl", tmp_path / "out", name, str(count)]
+    assert subprocess.run([sys.executable, "-c", KILLED, *arguments], cwd=ROOT).returncode == -signal.SIGKILL
     segments = tmp_path / "out" / ".segments"
-    with command(tmp_path / "m.jsonl", "-o", tmp_path / "out", "--batch", "1", "--threads", "1", "-q") as process:
-        while process.poll() is None and len(list(segments.glob("*.flac"))) < 2:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    there = len(list(segments.glob("*.flac")))
-    assert 2 <= there < len(rows)
-    assert not (tmp_path / "out" / "One.opus").exists()
+    assert len(list(segments.glob("*.flac"))) == there
+    assert len(list((tmp_path / "out").glob("*.opus"))) == {"write_tagged": 2, "_unlink": 5}.get(name, 0)
     seed = json.loads((segments / "run.json").read_text())["run"]["seed"]
     (segments / f".qwen3tts-{0:016x}.part").write_bytes(b"fLaC")
     resumed = Run(tmp_path, rows, voice, seed=None)
     assert resumed.result.seed == seed
     assert not segments.exists()
-    assert sorted(spoken) == sorted(texts[there:])
-    assert [row["rtf"] is None for row in resumed.rows] == [True] * there + [False] * (len(rows) - there)
-    assert all(row["attempts"] in (1, None) for row in resumed.rows)
+    assert len(spoken) == len(set(spoken)) == len(rows) - there
+    assert [row["rtf"] is None for row in resumed.rows] == [row["text"] not in spoken for row in rows]
+    assert all(row["attempts"] in (1, 2, 3, None) for row in resumed.rows)
     assert Run(tmp_path / "whole", rows, voice, seed=seed).bytes == resumed.bytes
 
 
