@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import random
 import resource
 import sys
 import time
@@ -85,6 +88,20 @@ def test_csv_and_json_lines_of_the_same_rows_are_equal(read):
     assert [(row.out, row.text, row.more, row.seed) for row in rows] == [
         (row.out, row.text, row.more, row.seed) for row in same
     ]
+
+
+@pytest.mark.parametrize(
+    ("end", "quoting"), [("\r\n", csv.QUOTE_MINIMAL), ("\n", csv.QUOTE_ALL), ("\r", csv.QUOTE_ALL)]
+)
+def test_csv_comes_back_as_it_was_written(read, end, quoting):
+    draw, rows = random.Random(end), []
+    for _ in range(300):
+        rows.append(["x" + "".join(draw.choices('a, "\n\r;\té\u2028', k=draw.randrange(9))) for _ in range(3)])
+        rows[-1][1] = draw.choice([rows[-1][1], "", " "])
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator=end, quoting=quoting).writerows([["text", "a", "b"], *rows])
+    want = [(text, {name: cell for name, cell in (("a", a), ("b", b)) if cell}) for text, a, b in rows]
+    assert [(row.text, row.more) for row in read(file.getvalue(), "m.csv")] == want
 
 
 def test_long_texts(read):
