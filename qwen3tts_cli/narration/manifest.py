@@ -22,7 +22,7 @@ LIMIT_BYTES = 256_000_000
 KEYS = ("text", "out", "voice", "language", "instruct", "design", "ref", "ref_text", "seed")
 _LONGEST_NAME = 200  # bytes of each part of `out`
 _LONGEST_PATH = 1000  # bytes of `out`
-_DEEPEST = 50  # levels of lists and objects: json.dumps has to write what json.loads has read
+_DEEPEST = 50  # levels of folders, and of lists and objects: json.dumps has to write what json.loads has read
 _MOST_DIGITS = 400  # of an integer in a key that is copied
 _OWN_NAMES = (".segments", ".qwen3tts-")  # how the names of the folders of segments and of temporary files begin
 
@@ -239,16 +239,16 @@ def _row(path: Path, line: int, number: int, facts: dict[str, Any], extension: s
 
 def _output(path: Path, line: int, out: str, extension: str) -> str:
     """The checked path of an output in the output folder, with its extension. Raises UsageError."""
-    pure = PurePosixPath(out)
-    why = ""
+    pure, why = PurePosixPath(out), ""
+    longest = max((len(part.encode()) for part in pure.parts), default=0)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or out.endswith("/"):
         why = "not the path of a file inside the output folder"
     elif "\\" in out or ":" in out or any(unicodedata.category(character) == "Cc" for character in out):
         why = "a path has no backslash, colon or control character"
     elif any(part.casefold().startswith(_OWN_NAMES) for part in pure.parts):
         why = "a name that batch uses itself"
-    elif len(out.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in pure.parts):
-        why = f"longer than {_LONGEST_NAME} bytes in a part, or {_LONGEST_PATH} in all"
+    elif len(out.encode()) > _LONGEST_PATH or len(pure.parts) > _DEEPEST or longest > _LONGEST_NAME:
+        why = f"longer than {_LONGEST_NAME} bytes in a part, {_LONGEST_PATH} in all, or {_DEEPEST} parts"
     if why:
         _refuse(path, line, f"out: {short_repr(out)}: {why}")
     return str(pure) if pure.suffix[1:].lower() in AUDIO_FORMATS else f"{pure}.{extension}"
