@@ -107,6 +107,7 @@ def test_the_command_line(voice, tmp_path, monkeypatch, capsys):
         ("speaking", 0, 1), ("speaking", 1, 1), ("writing", 1, 1)
     ]  # fmt: skip
     assert facts[-1]["seconds"] > 0.3
+    assert 0.1 < facts[0]["all_seconds"] < 5  # an estimate
     assert Path("out/yes.wav").read_bytes() == want
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from ..errors import InputError, OutputError, UsageError
 from ..output.files import write_output
 from ..output.tagged_file import choose_tagged_format, require_encoder, write_tagged
 from ..output.tagging import Tags
+from ..scheduling.guard import expected_seconds
 from ..speech.plan import make_plan
 from ..speech.utterance_prompts import make_prompt
 from .assembly import Measure, lay_out, measure, samples_of
@@ -62,21 +63,8 @@ def parse_shard(shard: str | None) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-# Options of narrate that have no meaning for a list.
-_ONLY_NARRATE = (
-    "input_format", "markup", "alt", "code", "chapters", "preview", "title", "author", "album", "cover",
-    "pause_chapter", "on_error", "redo", "align", "srt", "vtt", "timings", "chapter_vtt", "cue_sheet",
-)  # fmt: skip
-
-
-def check_batch_options(given: Iterable[str]) -> None:
-    """Raise UsageError for options that `batch` does not have. given: their names."""
-    if other := next((name for name in given if name in _ONLY_NARRATE), None):
-        raise UsageError(f"{other}: batch does not have this option of narrate")
-
-
 @dataclass(frozen=True)
-class _Spoken:
+class _RowSegments:
     """A row with its segments, or with why it has none."""
 
     row: Row
@@ -138,7 +126,7 @@ class Batch:
         return BatchResult(self._result, len(facts), failed, sum(each["seconds"] or 0.0 for each in facts), seed)
 
     # ---------------------------------------------------------------- segments
-    def _segment(self, seed: int) -> list[_Spoken]:
+    def _segment(self, seed: int) -> list[_RowSegments]:
         """The segments of all rows. An error of one row is kept with it."""
         synthesizer, lexicon = self._synthesizer, None
         fixed = fixed_facts(synthesizer)
@@ -173,9 +161,9 @@ class Batch:
                 if not chapter.segments:
                     raise UsageError("nothing to speak: the text holds no letter or digit")
                 self._check_prompts(chapter)
-                made.append(_Spoken(row, chapter))
+                made.append(_RowSegments(row, chapter))
             except (UsageError, InputError) as error:
-                made.append(_Spoken(row, error=re.sub(r"^chapter 1: ", "", str(error))))
+                made.append(_RowSegments(row, error=re.sub(r"^chapter 1: ", "", str(error))))
         return made
 
     def _default_voice(self, seed: int) -> SpeakOptions:
@@ -198,7 +186,7 @@ class Batch:
                 make_prompt(model, model.checkpoint.tokenizer, segment.text, segment.plan)
 
     # ---------------------------------------------------------------- speaking
-    def _speak(self, store: SegmentStore, rows: list[_Spoken], log: RunLog) -> None:
+    def _speak(self, store: SegmentStore, rows: list[_RowSegments], log: RunLog) -> None:
         earlier = {record["segment"]: record for record in log.records() if isinstance(record.get("segment"), str)}
         wanted = {each.digest: each for row in rows if row.chapter for each in row.chapter.segments}
         missing: list[Segment] = []
@@ -210,9 +198,11 @@ class Batch:
             if (outcome := outcome_of(segment, earlier.get(digest))) is not None:
                 self._outcomes[digest] = outcome
 
+        expected = sum(expected_seconds(segment.text) for segment in missing)
+
         def tell(stage: str) -> None:
             count, seconds = len(self._measures), self._seconds
-            total = seconds * len(wanted) / count if count else 0.0
+            total = seconds * len(wanted) / count if count else expected
             self._progress(Progress(stage, count, len(wanted), seconds, total, self._spoken_seconds))
 
         def done(outcome: Outcome) -> None:
@@ -244,7 +234,7 @@ class Batch:
         self._seconds += facts.samples / SAMPLE_RATE
 
     # ---------------------------------------------------------------- results
-    def _finish(self, store: SegmentStore, spoken: _Spoken, seed: int) -> dict[str, Any]:
+    def _finish(self, store: SegmentStore, spoken: _RowSegments, seed: int) -> dict[str, Any]:
         """Write the file of a row. Returns its row of the result."""
         row = spoken.row
         facts: dict[str, Any] = {"path": row.out, "text": row.text, "voice": row.voice and os.fspath(row.voice)}
@@ -285,9 +275,12 @@ def _paragraphs(text: str) -> list[str]:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while data := file.read(1 << 20):
-            digest.update(data)
+    try:
+        with open(path, "rb") as file:
+            while data := file.read(1 << 20):
+                digest.update(data)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read back: {error.strerror or error}") from None
     return digest.hexdigest()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..books.read_book import read_document
 from ..books.selection import select_chapters
 from ..errors import UsageError
-from .batch_run import Batch, BatchResult, check_batch_options, parse_shard
+from .batch_run import Batch, BatchResult, parse_shard
 from .finished_files import OutputFiles
 from .manifest import read_manifest
 from .options import NarrateOptions, make_narrate_options
@@ -21,6 +21,12 @@ from .run import Narration, NarrationResult, Progress
 if TYPE_CHECKING:
     from ..books.document import Document
     from ..speech.synthesizer import Synthesizer
+
+# Options of narrate that have no meaning for batch.
+_ONLY_NARRATE = (
+    "input_format", "markup", "alt", "code", "chapters", "preview", "title", "author", "album", "cover",
+    "pause_chapter", "on_error", "redo", "align", "srt", "vtt", "timings", "chapter_vtt", "cue_sheet",
+)  # fmt: skip
 
 
 def narrate(
@@ -89,13 +95,19 @@ def batch(
     """
     chosen = make_narrate_options(options)
     warn = on_warning or (lambda line: warnings.warn(line, stacklevel=2))
-    check_batch_options(options)
+    _check_batch_options(options)
     part, folder = parse_shard(shard), Path(output)
     rows = read_manifest(Path(manifest), chosen.audio_format or "wav", folder)
     with ExitStack() as stack:
         synthesizer = _opened(stack, model, precision=precision, threads=threads, cache=cache, on_warning=warn)
         run = Batch(synthesizer, rows, folder, part, chosen, progress or (lambda _: None), warn)
         return run.run()
+
+
+def _check_batch_options(given: Iterable[str]) -> None:
+    """Raise UsageError for options that `batch` does not have. given: their names."""
+    if other := next((name for name in given if name in _ONLY_NARRATE), None):
+        raise UsageError(f"{other}: batch does not have this option of narrate")
 
 
 def _opened(stack: ExitStack, model: Any, **engine: Any) -> Synthesizer:
