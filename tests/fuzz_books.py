@@ -94,6 +94,10 @@ TOKENS = [
         "1. ",
     ),
     *("|", "***", "___", "~~", "#", "\n", "\n\n", "\t", "    ", "\0", "\ufeff", "\u2028", "\U0001f600", "[chapter:"),
+    *("<template>", "<select>", "<li>", "<h2>", "<sup>", "<pre>", "<title>", "<textarea>", "<plaintext>", "<frameset>"),
+]
+
+_MARKUP_TOKENS = [
     *(
         "[pause:",
         "1s]",
@@ -102,18 +106,73 @@ TOKENS = [
         "]",
         "<break ",
         "time=",
-        "\\[",
+        "/>",
+        "'",
+        '"',
+        "[",
+        "\\",
         "\\\\",
-        "\tiw",
-        "\ti",
-        "ß",
-        "İ",
-        "\u0345",
-        "\r",
+        "\n",
+        "9" * 50,
+        ".",
     ),
-    *("{", "}", '":', '"out":', '"text":', '"seed":', "../", "/", "./", "\\ud800", "1e999", "NaN", "9" * 50, '""', ","),
-    *("<template>", "<select>", "<li>", "<h2>", "<sup>", "<pre>", "<title>", "<textarea>", "<plaintext>", "<frameset>"),
 ]
+_LEXICON_TOKENS = [
+    "\t",
+    "\n",
+    "\r",
+    "iw",
+    "i",
+    "w",
+    "# ",
+    "ß",
+    "İ",
+    "\u0345",
+    "ﬁ",
+    " ",
+    "\ufeff",
+    "english",
+    "zz",
+    "\0",
+]
+_ROW_TOKENS = [
+    *(
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        '"',
+        '""',
+        '"out":',
+        '"text":',
+        '"seed":',
+        '{"x":',
+        "\\ud800",
+        "1e999",
+        "NaN",
+        "\n",
+    ),
+    *(
+        "../",
+        "/",
+        "./",
+        ".",
+        "\\",
+        "9" * 50,
+        "9" * 5000,
+        "[" * 3000,
+        '{"x":' * 3000,
+        "\r\n",
+        "text",
+        "out",
+        " ",
+        "é",
+        "É",
+    ),
+]
+TOKENS_OF = {"markup": _MARKUP_TOKENS, "lexicon": _LEXICON_TOKENS, "jsonl": _ROW_TOKENS, "csv": _ROW_TOKENS}
 
 
 def fuzz(seconds: float, seed: int) -> int:
@@ -140,7 +199,7 @@ def fuzz(seconds: float, seed: int) -> int:
     count, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
         format, data = draw.choice(sources)
-        data = mutate_entry(data, draw) if format == "zip" else mutate(data, draw)
+        data = mutate_entry(data, draw) if format == "zip" else mutate(data, draw, TOKENS_OF.get(format, TOKENS))
         read_one("epub" if format == "zip" else format, data, draw.random() < 0.5)
         count += 1
     return count
@@ -202,7 +261,7 @@ def read_rows(format: str, data: bytes, all_of_it: bool) -> None:
 READERS = {"markup": read_markup, "lexicon": read_lexicon, "jsonl": read_rows, "csv": read_rows}
 
 
-def mutate(data: bytes, draw: random.Random) -> bytes:
+def mutate(data: bytes, draw: random.Random, tokens: list[str] = TOKENS) -> bytes:
     """Change some places of a source: bytes, tokens, repeated or removed parts."""
     for _ in range(draw.choice((1, 1, 2, 4, 16))):
         place, length = draw.randrange(len(data) + 1), draw.choice((1, 4, 30))
@@ -212,11 +271,11 @@ def mutate(data: bytes, draw: random.Random) -> bytes:
         elif kind == 1:
             data = data[:place] + bytes(draw.randrange(256) for _ in range(length)) + data[place + length :]
         elif kind == 2:
-            token = draw.choice(TOKENS).encode()
+            token = draw.choice(tokens).encode()
             data = data[:place] + token * draw.choice((1, 1, 2, 50, 1000)) + data[place:]
         elif kind == 3:
-            tokens = "".join(draw.choice(TOKENS) for _ in range(draw.choice((2, 3, 4)))).encode()
-            data = data[:place] + tokens * draw.choice((1, 10, 300)) + data[place:]
+            several = "".join(draw.choice(tokens) for _ in range(draw.choice((2, 3, 4)))).encode()
+            data = data[:place] + several * draw.choice((1, 10, 300)) + data[place:]
         elif kind == 4:
             data = data[:place] + data[place : place + length] * draw.choice((2, 20, 200)) + data[place + length :]
         elif place < len(data):
