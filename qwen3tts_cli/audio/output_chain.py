@@ -8,11 +8,14 @@ A stage that changes nothing is left out. No stage depends on how the samples ar
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..common.audio_constants import SAMPLE_RATE
-from ..engine.stretch import Stretch
+
+if TYPE_CHECKING:
+    from ..engine.stretch import Stretch
 
 # More samples of its input than a stage reads beyond the place of an output sample: the time stretch reads 930, the
 # resampler up to 1754, which are half of its filter and a block of its transform at 8 kHz.
@@ -56,6 +59,8 @@ class OutputChain:
     def __init__(self, speed: float = 1.0, rate: int = SAMPLE_RATE, max_seconds: float | None = None) -> None:
         self._stages: list[Stretch | Resampler] = []
         if speed != 1:
+            from ..engine.stretch import Stretch  # a command that changes no speed starts sooner without it
+
             self._stages.append(Stretch(speed))
         if rate != SAMPLE_RATE:
             self._stages.append(Resampler(rate))

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..engine.session import READ_SAMPLES, RUNNING, STOP_MAX_FRAMES, Session
 from ..errors import EngineError, GenerationError, UsageError
-from ..text.incoming_tokens import can_start
 from .guard import Guard, frame_budget
 from .seeds import retry_seed
 
@@ -75,8 +74,12 @@ class Utterance:
         The first frame waits for a few tokens; each later frame needs a token, unless the text has ended. The frames
         that were made before are decoded meanwhile.
         """
+        if not self._text_open:
+            return False
+        from ..text.incoming_tokens import can_start  # only text that is still coming needs this module
+
         text_ids = len(self.job.prompt.trailing_ids) + self._appended
-        if not self._text_open or (can_start(1 + text_ids, False) and text_ids >= self.frames):
+        if can_start(1 + text_ids, False) and text_ids >= self.frames:
             return False
         return self._decoded >= self.frames * self._frame_samples
 

@@ -35,7 +35,7 @@ class OpenText:
         return self._items[count:]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)  # each method that dataclass makes takes time at the start of a command
 class Job:
     """One utterance, ready to be generated.
 

@@ -33,7 +33,7 @@ The same command goes on where it stopped. See docs/narrate.md.
 )
 @speaking
 def batch(**given: Any) -> None:
-    """Speak each row of a list, JSON Lines or CSV, into a file of its own.
+    """Speak each row of a list (JSON Lines, CSV) into a file of its own.
 
     A row has `text`, and optionally `out`, `voice`, `language`, `instruct`, `design`, `ref`, `ref_text` and `seed`.
     All rows that can be spoken are; the result says why others failed.

@@ -86,7 +86,9 @@ AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4b", "m4a", "aac")
 @options.file("--cue-sheet", help="Write the chapters of one WAV, FLAC or MP3 as a cue sheet.")
 @speaking
 def narrate(**given: Any) -> None:
-    """Speak a text of any length: .txt, .md, .html or .epub; - is a text on stdin.
+    """Speak a book or another long text into files, with chapters and subtitles.
+
+    INPUT is a .txt, .md, .html or .epub file; - is a text on stdin.
 
     What was spoken is kept in a folder beside OUT until OUT is complete. Formats: wav, flac, ogg, opus, mp3; with the
     program ffmpeg also m4b, m4a, aac.
