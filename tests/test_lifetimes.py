@@ -582,6 +582,34 @@ def test_a_child_forked_during_a_step_gets_an_error():
     )
 
 
+def test_a_fork_waits_for_the_imports_of_other_threads():
+    """The child would otherwise wait for ever for a module that no thread imports any more."""
+    survives(
+        FORK
+        + """
+        import importlib.abc, importlib.util, qwen3tts_cli
+        importing = threading.Event()
+        class Slow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+            def find_spec(self, name, path, target=None):
+                return importlib.util.spec_from_loader(name, self) if name == "slow_to_import" else None
+            def create_module(self, spec): return None
+            def exec_module(self, module):
+                importing.set()
+                time.sleep(0.5)
+                module.ready = True
+        sys.meta_path.insert(0, Slow())
+        def get():
+            import slow_to_import
+            assert slow_to_import.ready
+        thread = threading.Thread(target=get)
+        thread.start()
+        importing.wait()
+        child(get)
+        thread.join()
+    """
+    )
+
+
 def test_multiprocessing_by_fork_with_an_opened_model():
     survives("""
         import multiprocessing

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..common.forking import register_for_fork
+from ..common.forking import register_for_fork, wait_for_imports
 from ..common.lifetime import Lifetime, is_inside_call
 from ..common.machine import default_threads
 from ..errors import EngineError
@@ -279,6 +279,7 @@ def _before_fork() -> None:
     for reference in _all.copy():
         if (scheduler := reference()) is not None:
             scheduler.wait_for_step(deadline)
+    wait_for_imports(deadline)
 
 
 def _after_fork_in_parent() -> None:
