@@ -24,6 +24,7 @@ from ..scheduling.guard import expected_seconds
 from ..speech.plan import make_plan
 from ..speech.utterance_prompts import make_prompt
 from .assembly import Measure, lay_out, measure, samples_of
+from .options import open_verifier, read_lexicon
 from .run import Progress, fixed_facts
 from .run_log import RunLog
 from .run_record import RunRecord
@@ -128,12 +129,8 @@ class Batch:
     # ---------------------------------------------------------------- segments
     def _segment(self, seed: int) -> list[_RowSegments]:
         """The segments of all rows. An error of one row is kept with it."""
-        synthesizer, lexicon = self._synthesizer, None
+        synthesizer, lexicon = self._synthesizer, read_lexicon(self._options)
         fixed = fixed_facts(synthesizer)
-        if self._options.lexicon is not None:
-            from ..spoken_text.lexicon import Lexicon
-
-            lexicon = Lexicon.read(Path(self._options.lexicon))
         speak = self._default_voice(seed)
         voices: dict[tuple[Path, str | None], Voice] = {}
         makers: dict[tuple[object, ...], Segmenter] = {}
@@ -216,11 +213,7 @@ class Batch:
             tell("speaking")
 
         tell("speaking")
-        o, verifier = self._options, None
-        if o.verify is not None:
-            from ..hearing.word_errors import Verifier
-
-            verifier = Verifier.open(os.fspath(o.verify))
+        o, verifier = self._options, open_verifier(self._options)
         began = time.perf_counter()
         Speaking(
             self._synthesizer, store, batch=o.batch, retries=o.retries, done=done, verifier=verifier, max_wer=o.max_wer

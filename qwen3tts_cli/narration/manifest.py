@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from ..common import user_folders
+from ..common.audio_constants import FINISHED_FORMATS
 from ..common.json_fields import short_repr
 from ..errors import InputError, UsageError
-from .options import AUDIO_FORMATS
 
 LIMIT_BYTES = 256_000_000
 KEYS = ("text", "out", "voice", "language", "instruct", "design", "ref", "ref_text", "seed")
@@ -251,7 +251,7 @@ def _output(path: Path, line: int, out: str, extension: str) -> str:
         why = f"longer than {_LONGEST_NAME} bytes in a part, {_LONGEST_PATH} in all, or {_DEEPEST} parts"
     if why:
         _refuse(path, line, f"out: {short_repr(out)}: {why}")
-    return str(pure) if pure.suffix[1:].lower() in AUDIO_FORMATS else f"{pure}.{extension}"
+    return str(pure) if pure.suffix[1:].lower() in FINISHED_FORMATS else f"{pure}.{extension}"
 
 
 def _check_names(path: Path, rows: list[Row]) -> None:

@@ -7,21 +7,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..audio.levelling import LUFS_RANGE
 from ..common import arguments
-from ..common.audio_constants import RATES, SAMPLE_RATE
+from ..common.audio_constants import FINISHED_FORMATS, RATES, SAMPLE_RATE
 from ..errors import UsageError
 from ..scheduling.policy import MAX_BATCH
 from ..speech.speak_options import SpeakOptions
 
+if TYPE_CHECKING:
+    from ..hearing.word_errors import Verifier
+    from ..spoken_text.lexicon import Lexicon
+
 INPUT_FORMATS = ("txt", "md", "html", "epub")
-AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4b", "m4a", "aac")
 CUES = ("segment", "sentence")
 ON_ERROR = ("stop", "skip")
 MAX_PAUSE_SECONDS = 10
-_CHOICES = {"input_format": INPUT_FORMATS, "audio_format": AUDIO_FORMATS, "cue": CUES, "on_error": ON_ERROR}
+_CHOICES = {"input_format": INPUT_FORMATS, "audio_format": FINISHED_FORMATS, "cue": CUES, "on_error": ON_ERROR}
 _NUMBERS = {
     "pause_sentence": (0, MAX_PAUSE_SECONDS),
     "pause_paragraph": (0, MAX_PAUSE_SECONDS),
@@ -129,6 +132,24 @@ class NarrateOptions:
             if not isinstance(each, str) or not re.fullmatch(r"[1-9][0-9]{0,8}\.[1-9][0-9]{0,8}", each):
                 arguments.refuse("redo", each, "CHAPTER.SEGMENT, such as 3.17")
         object.__setattr__(self, "redo", redo)
+
+
+def read_lexicon(options: NarrateOptions) -> Lexicon | None:
+    """The lexicon that the options name, or None. Raises as Lexicon.read does."""
+    if options.lexicon is None:
+        return None
+    from ..spoken_text.lexicon import Lexicon
+
+    return Lexicon.read(Path(options.lexicon))
+
+
+def open_verifier(options: NarrateOptions) -> Verifier | None:
+    """The recogniser that the options name, or None. Raises as Verifier.open does."""
+    if options.verify is None:
+        return None
+    from ..hearing.word_errors import Verifier
+
+    return Verifier.open(os.fspath(options.verify))
 
 
 def make_narrate_options(given: Mapping[str, Any]) -> NarrateOptions:

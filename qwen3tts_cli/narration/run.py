@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -10,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..common.audio_constants import SAMPLE_RATE
 from ..errors import EngineError, GenerationError, InputError, UsageError
 from ..models.content_digest import content_digest
 from ..packed.verify import calibration_facts
 from ..scheduling.guard import expected_seconds
 from .assembly import Measure, Track, lay_out, measure
 from .finished_files import OutputFiles
+from .options import open_verifier, read_lexicon
 from .run_log import RunLog
 from .run_record import RunRecord
 from .segment_store import SegmentStore
@@ -90,7 +91,7 @@ class Narration:
         Raises UsageError before anything is spoken; OutputError, EngineError; GenerationError if segments have failed
         and options.on_error is "stop". What was spoken stays in the folder of segments then.
         """
-        verifier = self._open_verifier()
+        verifier = open_verifier(self._options)
         self._output.prepare()
         with ExitStack() as stack:
             store = stack.enter_context(SegmentStore.open(self._output.segment_folder, keep=self._options.keep))
@@ -137,12 +138,8 @@ class Narration:
         self, store: SegmentStore, record: RunRecord, seed: int, verifier: Verifier | None
     ) -> list[SpokenChapter]:
         """The segments of all chapters; at least one. Raises UsageError."""
-        options, lexicon = self._options, None
-        if options.lexicon is not None:
-            from ..spoken_text.lexicon import Lexicon
-
-            lexicon = Lexicon.read(Path(options.lexicon))
-        options = self._with_one_voice(options)
+        lexicon = read_lexicon(self._options)
+        options = self._with_one_voice(self._options)
         fixed = fixed_facts(self._synthesizer)
 
         def segmented(options: NarrateOptions, voiceless: bool = False) -> list[SpokenChapter]:
@@ -160,13 +157,6 @@ class Narration:
             options, reference = first_as_reference(self._synthesizer, store, record, options, first, fixed, verifier)
         chapters = with_first(record.with_redone(segmented(options), options.redo), reference)
         return _first_minute(chapters) if options.preview else chapters
-
-    def _open_verifier(self) -> Verifier | None:
-        if self._options.verify is None:
-            return None
-        from ..hearing.word_errors import Verifier
-
-        return Verifier.open(os.fspath(self._options.verify))
 
     def _with_one_voice(self, options: NarrateOptions) -> NarrateOptions:
         """The options with the recording to clone cloned, once for all segments."""
@@ -210,7 +200,7 @@ class Narration:
             self._outcomes[outcome.segment.digest] = outcome
             if outcome.samples is not None:
                 self._note_measure(outcome.segment, measure(as_written(outcome.samples), self._options.speed))
-                self._spoken += len(outcome.samples) / 24000
+                self._spoken += len(outcome.samples) / SAMPLE_RATE
                 self._outcomes[outcome.segment.digest] = replace(outcome, samples=None)
             log.append(record_of(outcome))
             self._progress(self._facts("speaking", segments))
@@ -231,7 +221,7 @@ class Narration:
         if segment.digest not in self._measures:
             self._measures[segment.digest] = facts
             self._there += self._places[segment.digest]
-            self._seconds += self._places[segment.digest] * facts.samples / 24000
+            self._seconds += self._places[segment.digest] * facts.samples / SAMPLE_RATE
 
     def _facts(self, stage: str, segments: list[Segment]) -> Progress:
         expected = sum(expected_seconds(segment.text) for segment in segments) if not self._seconds else 0.0

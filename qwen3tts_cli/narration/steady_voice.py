@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..common.audio_constants import SAMPLE_RATE
 from ..errors import GenerationError, InputError
 from .speaking import Speaking
 
@@ -53,7 +54,7 @@ def first_as_reference(
     samples = store.read(recorded["digest"])
     if samples is None:
         raise InputError(f"{store.folder}: the reference of the voice cannot be read back")
-    voice = synthesizer.clone((samples, 24000), recorded["text"], name="steady", on_warning=lambda line: None)
+    voice = synthesizer.clone((samples, SAMPLE_RATE), recorded["text"], name="steady", on_warning=lambda line: None)
     options = replace(options, speak=replace(options.speak, voice=voice))
     return options, first if first.digest == recorded["digest"] else None
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from ...common.audio_constants import FINISHED_FORMATS
 from ...errors import GenerationError, UsageError
 from .. import options
 from ..console import Console
-from .narrate import AUDIO_FORMATS, narrate_options, open_for_narration, with_recording
+from .narrate import narrate_options, open_for_narration, with_recording
 from .shared_options import speaking
 
 _EPILOG = """\b
@@ -23,7 +24,9 @@ The same command goes on where it stopped. See docs/narrate.md.
 @click.argument("manifest", metavar="MANIFEST", shell_complete=options.completion.files)
 @options.file("-o", "--output", metavar="DIR", help="The folder of the files and of the result, manifest.jsonl.")
 @click.option(
-    "--audio-format", type=options.Choice(*AUDIO_FORMATS), help="Format of rows whose `out` names none. [default: wav]"
+    "--audio-format",
+    type=options.Choice(*FINISHED_FORMATS),
+    help="Format where `out` names none. [default: wav]",
 )
 @options.subtype
 @click.option(

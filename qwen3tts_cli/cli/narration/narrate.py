@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...common.audio_constants import FINISHED_FORMATS
 from ...errors import GenerationError, UsageError
 from .. import names_and_paths, options
 from ..console import Console
@@ -31,7 +32,6 @@ _OPTIONS = (
     "on_error", "redo", "keep", "verify", "max_wer", "align", "srt", "vtt", "timings", "chapter_vtt", "cue_sheet",
     "seed", "batch", "retries", "speed", "rate",
 )  # fmt: skip
-AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4b", "m4a", "aac")
 
 
 @click.command(cls=options.SettingsCommand, epilog=_EPILOG)
@@ -43,7 +43,9 @@ AUDIO_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "m4b", "m4a", "aac")
     help="A file, whose extension is the format, or a folder (OUT/) with a file for each chapter.",
 )
 @click.option(
-    "--audio-format", type=options.Choice(*AUDIO_FORMATS), help="Format of the files in a folder OUT. [default: opus]"
+    "--audio-format",
+    type=options.Choice(*FINISHED_FORMATS),
+    help="Format of files in a folder OUT. [default: opus]",
 )
 @options.subtype
 @click.option(
