@@ -6,7 +6,6 @@ codes of the reference, or of random ones (teacher forcing).
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 
 import numpy as np
@@ -40,8 +39,8 @@ def matrices_of(checkpoint, precision):
 
 def shorter(checkpoint, layers):
     """The checkpoint reduced to the first layers of the talker."""
-    talker = dataclasses.replace(checkpoint.config.talker, num_hidden_layers=layers)
-    config = dataclasses.replace(checkpoint.config, talker=talker)
+    talker = checkpoint.config.talker._replace(num_hidden_layers=layers)
+    config = checkpoint.config._replace(talker=talker)
     kept = [t for t in checkpoint.tensors if t[1] < layers or not t[0].startswith("TALKER_")]
     return Checkpoint(config, kept, ())
 

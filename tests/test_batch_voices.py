@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ def voice():
 def short(monkeypatch):
     """Speech of the tiny checkpoints ends after eight frames, and may be anything."""
     job = SpeechPlan.job
-    monkeypatch.setattr(SpeechPlan, "job", lambda *arguments, **more: replace(job(*arguments, **more), max_frames=8))
+    monkeypatch.setattr(SpeechPlan, "job", lambda *arguments, **more: job(*arguments, **more)._replace(max_frames=8))
     monkeypatch.setattr(speaking, "check_segment", lambda samples, text: None)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from helpers import CHECKPOINTS, POCKET, checkpoint_of
 
@@ -66,7 +64,7 @@ def test_an_unknown_language_is_refused(config, name, message):
 
 
 def test_a_locale_of_a_model_with_languages_of_its_own(config):
-    config = replace(config, languages={"nl": 70, "en-au": 71})
+    config = config._replace(languages={"nl": 70, "en-au": 71})
     assert resolve_language(config, "nl_NL.UTF-8") == "nl"
     assert resolve_language(config, "en-AU") == "en-au"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from qwen3tts_cli.hearing import word_errors
 from qwen3tts_cli.narration import speaking
 from qwen3tts_cli.narration.options import make_narrate_options
 from qwen3tts_cli.narration.segments import Segmenter
+from qwen3tts_cli.speech.plan import SpeechPlan
 
 TEXT = "It was late. The rain had stopped. They went home."
 
@@ -220,7 +220,8 @@ def test_segments_are_heard(voice, run, monkeypatch):
 def base(monkeypatch):
     """A base model of random weights, whose speech is cut after 25 frames and passes all checks."""
     monkeypatch.setattr(speaking, "check_segment", lambda samples, text: None)
-    monkeypatch.setattr(speaking, "replace", lambda job, **changes: replace(job, max_frames=25, **changes))
+    job = SpeechPlan.job
+    monkeypatch.setattr(SpeechPlan, "job", lambda *arguments, **more: job(*arguments, **more)._replace(max_frames=25))
     with Synthesizer.open(CHECKPOINTS / "tiny-base", threads=1) as synthesizer:
         yield synthesizer
 

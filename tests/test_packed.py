@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import zlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,7 +159,7 @@ def test_the_layout_of_the_packed_codec_has_a_version():
     with open_checkpoint(CHECKPOINTS / "tiny-customvoice") as checkpoint:
         rng = np.random.default_rng(5)
         config = checkpoint.config.codec
-        config = replace(config, transformer=replace(config.transformer, rope_theta=1.0))  # powers of 1 are exact
+        config = config._replace(transformer=config.transformer._replace(rope_theta=1.0))  # powers of 1 are exact
         tensors = []
         for slot, layer, array in collect_decoder(config, checkpoint.files[1]):
             # All results are exact: integers, exponentials of 0, and sums divided by powers of two.

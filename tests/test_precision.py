@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import numpy as np
@@ -94,7 +93,7 @@ def test_the_number_of_threads_changes_no_byte(voice):
 def test_a_cached_prompt_prefix_changes_no_byte(voice):
     _, checkpoint, matrices = voice
     prompt = golden_prompt(checkpoint, ROW, load_golden("pocket", ROW))
-    prompt = dataclasses.replace(prompt, prefix_rows=len(prompt.text_ids) - 3)
+    prompt = prompt._replace(prefix_rows=len(prompt.text_ids) - 3)
     options = {"talker": GREEDY, "predictor": GREEDY, "seed": 0, "key": 0, "max_frames": 4}
     found = []
     with Model(checkpoint, threads=2, packed=matrices) as model:

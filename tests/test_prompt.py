@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from helpers import checkpoint_of, golden_rows, load_golden, relative_error
@@ -136,7 +134,7 @@ def test_text_of_added_tokens_is_cut_out(opened):
 
 
 def without(config: ModelConfig, **changes) -> ModelConfig:
-    return replace(config, **changes)
+    return config._replace(**changes)
 
 
 @pytest.mark.parametrize("name", ["English", "en", "EN", " english ", "ENGLISH"])
@@ -302,5 +300,5 @@ def test_which_voices_can_be_open():
     assert not can_be_open(load_config(checkpoint_of("tiny-base")), reference_codes=True)
     pocket = load_config(checkpoint_of("pocket"))
     for mode, spell_out, want in (("streaming", False, True), ("streaming", True, False), ("full", False, False)):
-        config = replace(pocket, voice=replace(pocket.voice, text_mode=mode, spell_out=spell_out))
+        config = pocket._replace(voice=pocket.voice._replace(text_mode=mode, spell_out=spell_out))
         assert can_be_open(config) is want

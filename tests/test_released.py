@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import shutil
 
@@ -26,7 +25,7 @@ LM, CODEC = "model.safetensors", "speech_tokenizer/model.safetensors"
 
 def lm_tensors(name: str):
     """(name, dtype, shape) of the tensors of model.safetensors."""
-    config = dataclasses.replace(synthetic_config(name[:4]), text_vocab_size=151936)
+    config = synthetic_config(name[:4])._replace(text_vocab_size=151936)
     specs = list(expected_tensors(config)[0])
     if name.endswith("base"):
         sizes = {"channels": (512, 512, 512, 512, 1536), "kernels": (5, 3, 3, 3, 1), "dilations": (1, 2, 3, 4, 1)}
@@ -37,7 +36,7 @@ def lm_tensors(name: str):
 
 def codec_tensors():
     """(name, dtype, shape) of the tensors of speech_tokenizer/model.safetensors, also of those that are not read."""
-    config = dataclasses.replace(synthetic_config("0.6b"), codec=load_codec_config(CODEC_CONFIG))
+    config = synthetic_config("0.6b")._replace(codec=load_codec_config(CODEC_CONFIG))
     read = [*expected_tensors(config)[1], *expected_encoder_tensors(load_encoder_config(CODEC_CONFIG))]
     tensors = [(spec.name, spec.shape) for spec in read]
     for kind in ("first", "rest"):
@@ -76,7 +75,7 @@ def test_the_codec_is_the_same_in_all_models(name):
 
 def test_the_codec_of_the_released_models():
     codec = load_codec_config(CODEC_CONFIG)
-    assert codec == dataclasses.replace(synthetic_config("0.6b").codec, encoder=codec.encoder)
+    assert codec == synthetic_config("0.6b").codec._replace(encoder=codec.encoder)
 
 
 def test_every_alias_is_a_release():

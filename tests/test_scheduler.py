@@ -8,7 +8,6 @@ import random
 import signal
 import threading
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -484,7 +483,7 @@ def open_job(custom, *texts):
     text = OpenText()
     for ids, last in texts:
         text.put("word " * len(ids), np.array(ids, np.int32), last)
-    return replace(incoming.next_job(), open_text=text)
+    return incoming.next_job()._replace(open_text=text)
 
 
 def test_open_text_that_the_engine_refuses_ends_the_job(custom):

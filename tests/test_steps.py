@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,7 +46,7 @@ def cases(model):
         options = {"speaker": golden["spk_emb"], "reference_codes": codes, **OPTIONS}
         prompt = golden_prompt(model.checkpoint, row, golden)
         ids = prompt.input_ids[: 0 if full else 20]
-        found.append((replace(prompt, trailing_ids=np.array(ids, np.int32)), options))
+        found.append((prompt._replace(trailing_ids=np.array(ids, np.int32)), options))
     return found
 
 
@@ -120,7 +119,7 @@ def test_appended_text_changes_no_byte(model, cases, want, part):
     prompt, options = cases[0]
     ids, given, samples = prompt.trailing_ids, 0, []
     assert len(ids) > 5
-    with Session(model, replace(prompt, trailing_ids=ids[:0]), open_text=True, **options) as session:
+    with Session(model, prompt._replace(trailing_ids=ids[:0]), open_text=True, **options) as session:
         while given < len(ids):
             model.advance([session], 9)
             samples.append(session.read())

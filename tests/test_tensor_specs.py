@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,7 +198,7 @@ def test_projection_between_equal_widths_is_used(config, sets, lm):
 
 
 def test_a_config_of_other_sizes_does_not_fit(config, sets):
-    more = replace(config, talker=replace(config.talker, num_hidden_layers=200))
+    more = config._replace(talker=config.talker._replace(num_hidden_layers=200))
     refused(more, *sets, "talker.model.layers.3.input_layernorm.weight", "missing")
-    wide = replace(config, text_vocab_size=1 << 20, text_hidden_size=1024)
+    wide = config._replace(text_vocab_size=1 << 20, text_hidden_size=1024)
     refused(wide, *sets, "found BF16 [992, 64], expected BF16 or F32 [1048576, 1024]")

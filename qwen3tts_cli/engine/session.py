@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +20,7 @@ READ_SAMPLES = 65536
 RUNNING, STOP_EOS, STOP_MAX_FRAMES = lib.Q3T_RUNNING, lib.Q3T_STOP_EOS, lib.Q3T_STOP_MAX_FRAMES
 
 
-@dataclass(frozen=True)
-class Sampling:
+class Sampling(NamedTuple):
     """How a language model chooses codes; see q3t_sampling in native/q3t.h. `top_k` 0 and `top_p` 1 are off."""
 
     greedy: bool = False
@@ -32,8 +30,7 @@ class Sampling:
     repetition_penalty: float = 1.0
 
 
-@dataclass(frozen=True)
-class SessionInfo:
+class SessionInfo(NamedTuple):
     """The progress of a session, and the seconds spent in each stage.
 
     state: RUNNING, STOP_EOS or STOP_MAX_FRAMES. frames: the number of frames generated. decoded: how many of them the
@@ -57,7 +54,7 @@ class SessionInfo:
 
 
 def _info_of(info: Any) -> SessionInfo:
-    return SessionInfo(*(getattr(info, name) for name in SessionInfo.__dataclass_fields__))
+    return SessionInfo(*(getattr(info, name) for name in SessionInfo._fields))
 
 
 class Session:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..common.suggest import nearest
 from ..errors import ModelNotFoundError, UsageError
@@ -26,8 +26,7 @@ ALIASES = {
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-@dataclass(frozen=True)
-class ResolvedModel:
+class ResolvedModel(NamedTuple):
     """A model on this machine. path: its folder. name: the name to show. embedded: whether it is the embedded voice."""
 
     path: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,7 +154,7 @@ class Speaking:
         model, plan = self._synthesizer.model, segment.plan
         with self._synthesizer.lifetime.alone():
             prompt = make_prompt(model, model.checkpoint.tokenizer, segment.text, plan)
-        job = replace(plan.job(model, segment.text, prompt, segment.key, None), seed=segment.seed(rounds))
+        job = plan.job(model, segment.text, prompt, segment.key, None)._replace(seed=segment.seed(rounds))
         consumer = Consumer(False, group=self, background=True)
         consumer.on_samples = lambda: self._events.put(None)
         self._running.append(_Attempt(segment, self._synthesizer.scheduler.submit(job, consumer), rounds, attempts))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +34,7 @@ class OpenText:
         return self._items[count:]
 
 
-@dataclass(frozen=True, eq=False, repr=False)  # each method that dataclass makes takes time at the start of a command
-class Job:
+class Job(NamedTuple):
     """One utterance, ready to be generated.
 
     model: the model that generates it. prompt: the rows of the talker's input. text: the text of the utterance, for the

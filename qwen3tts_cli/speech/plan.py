@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..audio.output_chain import samples_needed
 from ..cloning.resolve_voice import resolve_instruct, resolve_voice
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from .speak_options import SpeakOptions
 
 
-@dataclass(frozen=True)
-class SpeechPlan:
+class SpeechPlan(NamedTuple):
     """The resolved options of one text. See SpeakOptions for the fields of the same names.
 
     voice: the name of the preset or cloned voice; None for the model's own voice. language: a language of the model.
@@ -103,8 +101,8 @@ def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False, voi
             "language": language,
             "instruct": instruct,
             "text_mode": text_mode,
-            "talker": asdict(talker),
-            "predictor": asdict(predictor),
+            "talker": talker._asdict(),
+            "predictor": predictor._asdict(),
         },
         talker=talker,
         predictor=predictor,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -169,7 +168,7 @@ class InOrder:
     def _repeat(self, entry: _Entry, left: int) -> None:
         """Generate the utterance of the first entry again, with the frames that are left as its limit."""
         self._leave(entry)
-        again = self._entry(entry.speech, replace(entry.job, max_frames=left), None)
+        again = self._entry(entry.speech, entry.job._replace(max_frames=left), None)
         again.taken = again.skip = entry.taken
         self._window.appendleft(again)
         self.consumer.generations.rotate(1)  # it was submitted last and is read first

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import weakref
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -249,7 +248,7 @@ def _next_of(speech: Speech, incoming: IncomingSpeech) -> tuple[Speech, Job | No
     job = incoming.next_job()
     if job is None:
         return None
-    return speech, job if speech.frames_left is None else replace(job, max_frames=speech.frames_left), None
+    return speech, job if speech.frames_left is None else job._replace(max_frames=speech.frames_left), None
 
 
 def _note_text(scheduler: Scheduler, consumer: Consumer) -> None:

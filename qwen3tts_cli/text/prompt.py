@@ -12,8 +12,7 @@ _build_assistant_text, _build_ref_text, _build_instruct_text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError, UsageError
 from ..models.chat_template import HEAD_IDS, HEAD_TEXT, REFERENCE_TAIL_IDS, REFERENCE_TAIL_TEXT, TAIL_IDS, TAIL_TEXT
@@ -31,8 +30,7 @@ NONE, SPEAKER, REFERENCE = -1, -2, -3
 _Rows = list[tuple[int, int]]
 
 
-@dataclass(frozen=True)
-class Prompt:
+class Prompt(NamedTuple):
     """The rows of a prompt.
 
     text_ids, codec_ids: int32 of shape (rows,), one text id and one codec id for each row; -1 means no id. In

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import replace
 
 import numpy as np
 from helpers import CHECKPOINTS, golden_prompt, golden_rows, load_golden, open_model
@@ -36,7 +35,7 @@ def subjects(model):
             "speaker": golden.get("spk_emb"),
             "reference_codes": np.ascontiguousarray(golden["ref_codes"], np.int32),
         }
-        found.append((replace(prompt, trailing_ids=ids), options))
+        found.append((prompt._replace(trailing_ids=ids), options))
     return found
 
 
@@ -53,7 +52,7 @@ class Speaking:
         self.open = rng.random() < 0.8
         if not self.open:
             self.given = len(self.ids)
-        prompt = replace(prompt, trailing_ids=self.ids[: self.given])
+        prompt = prompt._replace(trailing_ids=self.ids[: self.given])
         more = {"open_text": self.open, "pipeline": rng.random() < 0.2, "chunk_frames": rng.choice((0, 0, 1, 3, 64))}
         self.session = Session(model, prompt, **options, **more)
         self.samples = []

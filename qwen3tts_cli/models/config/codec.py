@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...common.audio_constants import SAMPLE_RATE
 from ...common.json_fields import read_object
@@ -22,8 +21,7 @@ _MAX_STAGES = 8
 _MAX_SAMPLES_PER_FRAME = 65536
 
 
-@dataclass(frozen=True)
-class CodecConfig:
+class CodecConfig(NamedTuple):
     """The dimensions of the codec's decoder. transformer: the transformer before upsampling.
 
     num_quantizers: the number of codebooks (code groups), each of shape (codebook_size, codebook_dim / 2). decoder_dim:

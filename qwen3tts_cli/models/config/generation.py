@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ...common.json_fields import Section, read_object
 from .codec import MAX_CONFIG_BYTES
@@ -12,8 +12,7 @@ from .codec import MAX_CONFIG_BYTES
 _MAX_TOP_K = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class GenerationConfig:
+class GenerationConfig(NamedTuple):
     """The default sampling settings of the talker, and with the prefix subtalker_ those of the code predictor.
 
     top_k 0 and top_p 1 are off. max_new_tokens = N allows at most N - 1 frames.

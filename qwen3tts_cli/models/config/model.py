@@ -6,9 +6,8 @@ Unused fields of the files are ignored. Fields have the names that they have in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...common.json_fields import Section, read_object, short_repr
 from .codec import CODEC_TYPE, MAX_CODE_GROUPS, MAX_CODEBOOK_SIZE, MAX_CONFIG_BYTES, CodecConfig, load_codec_config
@@ -28,8 +27,7 @@ _MAX_NAMES = 4096
 _MAX_NAME_CHARACTERS = 64
 
 
-@dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(NamedTuple):
     """The settings of a checkpoint. path: its folder.
 
     languages, speakers: map lower-case names to ids in the talker's vocabulary, in the file's order. dialects: maps a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...common.json_fields import Section
 
@@ -15,8 +15,7 @@ MAX_POSITIONS = 1 << 20
 MAX_WIDTH = 65536
 
 
-@dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(NamedTuple):
     """The dimensions of a transformer. num_attention_heads * head_dim may differ from hidden_size."""
 
     hidden_size: int

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ...common.json_fields import read_object
 from .codec import MAX_CONFIG_BYTES
@@ -12,8 +12,7 @@ from .codec import MAX_CONFIG_BYTES
 _MAX_CHARACTERS = 300
 
 
-@dataclass(frozen=True)
-class VoiceManifest:
+class VoiceManifest(NamedTuple):
     """The fields of voice.json. A missing field is None, except spell_out (False) and max_characters (300).
 
     default_voice, default_language: keys of the checkpoint's speakers and languages, or "auto". text_mode: "full" or
