@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from helpers import ROOT
 
 import qwen3tts_cli
 from qwen3tts_cli import OutputError, Synthesizer, UsageError
-from qwen3tts_cli.narration import segment_store, speaking
+from qwen3tts_cli.narration import run_record, segment_store, speaking
+from qwen3tts_cli.narration.run_record import recorded_seed, shared_seed
 from qwen3tts_cli.narration.segment_store import SegmentStore
 
 KEYS = ("path", "text", "voice", "language", "seed", "seconds", "sha256", "rtf", "attempts", "error")
@@ -128,6 +130,76 @@ def test_shards_together_are_the_whole(base, voice, tmp_path):
     assert {name: (tmp_path / "out" / name).read_bytes() for name in base.bytes} == base.bytes
     one = qwen3tts_cli.batch(tmp_path / "m.jsonl", tmp_path / "out", model=voice, seed=SEED, shard="8/9")
     assert (one.rows, one.failed, one.manifest.read_bytes()) == (0, 0, b"")
+
+
+def test_shards_without_a_seed_share_the_one_that_is_drawn(voice, tmp_path):
+    """At the same time, also in other processes; later, when the others have ended; and the whole, later still."""
+    rows = [{"text": "Yes."}, {"text": "No.", "seed": 3}, {"text": "Yes."}, {"text": "Yes."}]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    results = {}
+
+    def run(shard, **options):
+        made = qwen3tts_cli.batch(tmp_path / "m.jsonl", tmp_path / "out", model=voice, shard=shard, **options)
+        results[shard] = made.seed, [row["seed"] for row in read_result(made.manifest)]
+
+    runs = [threading.Thread(target=run, args=(shard,)) for shard in ("0/3", "1/3")]
+    with command(tmp_path / "m.jsonl", "-o", tmp_path / "out", "--shard", "2/3", "--threads", "1") as process:
+        for each in runs:
+            each.start()
+        for each in runs:
+            each.join()
+    assert process.returncode == 0
+    results["2/3"] = None, [row["seed"] for row in read_result(tmp_path / "out" / "manifest.2-of-3.jsonl")]
+    seed = results["0/3"][0]
+    run("1/2")
+    run(None)
+    drawn = {"0/3": [seed] * 2, "1/3": [3], "2/3": [seed], "1/2": [3, seed], None: [seed, 3, seed, seed]}
+    assert {shard: seeds for shard, (_, seeds) in results.items()} == drawn
+    assert {made for made, _ in results.values()} == {seed, None}
+    run("0/2", seed=9)
+    assert results["0/2"] == (9, [9, 9])  # a given seed is not recorded
+    assert (tmp_path / "out" / ".segments.seed").read_text() == f"{seed}\n"
+
+
+def test_the_seed_of_shards_is_recorded_once(tmp_path, monkeypatch):
+    """Of many that draw one at the same time, on a file system with links and on one without; or it is an error."""
+    for links in (True, False):
+        (folder := tmp_path / f"{links}").mkdir()
+        if not links:
+            monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links")))
+        with ThreadPoolExecutor(16) as pool:
+            (seed,) = set(pool.map(shared_seed, [folder] * 64))
+        assert (shared_seed(folder), recorded_seed(folder)) == (seed, seed)
+        assert [path.name for path in folder.iterdir()] == [".segments.seed"]
+    monkeypatch.setattr(run_record, "_RESERVED_SECONDS", 0.1)
+    for damaged in ("", "x\n", "12", f"{1 << 64}\n", "-1\n"):
+        (folder / ".segments.seed").write_text(damaged)
+        with pytest.raises(UsageError, match="damaged, expected a seed; delete it"):
+            shared_seed(folder)
+    (folder / ".segments.seed").unlink()
+    assert recorded_seed(folder) is None
+    assert shared_seed(folder) != seed
+
+
+DRAWN = """
+import os, signal, sys
+from pathlib import Path
+from qwen3tts_cli.common import atomic_write
+from qwen3tts_cli.narration.run_record import shared_seed
+
+setattr(os if sys.argv[1] == "link" else atomic_write, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+shared_seed(Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("where", ["link", "sync_folder"])
+def test_a_kill_while_the_seed_is_recorded(tmp_path, where):
+    """Before it has its name nothing is recorded; afterwards it stays."""
+    run = subprocess.run([sys.executable, "-c", DRAWN, where, str(tmp_path)], cwd=ROOT)
+    assert run.returncode == -signal.SIGKILL
+    seed = recorded_seed(tmp_path)
+    assert (seed is None) == (where == "link")
+    assert shared_seed(tmp_path) == (recorded_seed(tmp_path) if seed is None else seed)
 
 
 def test_the_same_command_speaks_what_has_failed(base, voice, tmp_path, monkeypatch, spoken):

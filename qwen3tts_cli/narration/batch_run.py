@@ -27,7 +27,7 @@ from .assembly import Measure, lay_out, measure, samples_of
 from .options import open_verifier, read_lexicon
 from .run import Progress, fixed_facts
 from .run_log import RunLog
-from .run_record import RunRecord
+from .run_record import RunRecord, recorded_seed, shared_seed
 from .segment_store import SegmentStore
 from .segments import Segmenter
 from .speaking import Outcome, Speaking, as_written, outcome_of, record_of
@@ -88,7 +88,8 @@ class Batch:
     ) -> None:
         self._synthesizer, self._folder, self._options = synthesizer, folder, options
         self._rows = [row for row in rows if row.number % shard[1] == shard[0]]
-        part = "" if shard[1] == 1 else f".{shard[0]}-of-{shard[1]}"
+        self._is_shard = shard[1] > 1
+        part = f".{shard[0]}-of-{shard[1]}" if self._is_shard else ""
         self._result, self._segments = folder / f"manifest{part}.jsonl", folder / f".segments{part}"
         self._progress, self._warn = progress, warn
         self._measures: dict[str, Measure] = {}  # by the digest of the segment
@@ -113,7 +114,7 @@ class Batch:
             raise OutputError(f"{self._result}: is a folder, so it cannot be the result")
         with ExitStack() as stack:
             store = stack.enter_context(SegmentStore.open(self._segments, keep=self._options.keep))
-            seed = RunRecord(store).seed(self._options.seed)
+            seed = self._seed(store)
             rows = self._segment(seed)
             log = stack.enter_context(RunLog.open(store.log_path))
             self._speak(store, rows, log)
@@ -125,6 +126,14 @@ class Batch:
             if not failed:  # else the same command, with other rows, speaks only what is missing
                 store.remove_all()
         return BatchResult(self._result, len(facts), failed, sum(each["seconds"] or 0.0 for each in facts), seed)
+
+    def _seed(self, store: SegmentStore) -> int:
+        """The seed of the rows without one. Shards share the one that is drawn, with each other and with a whole run
+        that comes later."""
+        given = self._options.seed
+        if given is None:
+            given = shared_seed(self._folder) if self._is_shard else recorded_seed(self._folder)
+        return RunRecord(store).seed(given)
 
     # ---------------------------------------------------------------- segments
     def _segment(self, seed: int) -> list[_RowSegments]:

@@ -83,7 +83,8 @@ def batch(
     """Speak each row of a manifest into a file of its own. Returns what was made; `failed` counts rows without a file.
 
     manifest: a .csv file with a header, or JSON Lines; see docs/narrate.md for its keys. output: a folder, which also
-    gets the result, manifest.jsonl. shard: "i/n" takes the rows k with k % n = i. The other arguments: see `narrate`.
+    gets the result, manifest.jsonl. shard: "i/n" takes the rows k with k % n = i; without `seed` all shards of a folder
+    share the one that the first of them draws. The other arguments: see `narrate`.
 
     What was spoken is kept in a folder in the output until every row has its file: the same call goes on after a
     failure, also with a manifest that was mended. Raises UsageError for a manifest or options that are wrong, before

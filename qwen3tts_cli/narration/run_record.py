@@ -1,19 +1,69 @@
-"""What a run writes down in the folder of segments before the first segment is spoken."""
+"""What a run writes down before the first segment is spoken: in its folder of segments, and for shards of a batch."""
 
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..common.atomic_write import write_whole
+from ..errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .segment_store import SegmentStore
     from .segments import Segment, SpokenChapter
+
+SHARED_SEED_NAME = ".segments.seed"
+_SEED = re.compile(rb"(0|[1-9][0-9]{0,19})\n")
+_MAX_SEED_BYTES = 32
+_RESERVED_SECONDS = 10  # how long the file may be empty, where the file system has no links
+_POLL_SECONDS = 0.05
+
+
+def draw_seed() -> int:
+    """A new seed."""
+    return int.from_bytes(os.urandom(8), "little")
+
+
+def shared_seed(folder: Path) -> int:
+    """The seed that all shards of an output folder share, also those on other machines and at other times: the first
+    one draws it and records it there. Raises UsageError if the record is damaged, OutputError."""
+    path = folder / SHARED_SEED_NAME
+    if (seed := recorded_seed(folder)) is None:
+        try:
+            with suppress(FileExistsError):  # another shard was first
+                write_whole(path, b"%d\n" % draw_seed(), new=True)
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror or error}") from None
+        seed = recorded_seed(folder)
+    if seed is None:
+        raise OutputError(f"{path}: was removed while it was in use")
+    return seed
+
+
+def recorded_seed(folder: Path) -> int | None:
+    """The seed that `shared_seed` has recorded in an output folder, or None. Raises as that does."""
+    path, until = folder / SHARED_SEED_NAME, time.monotonic() + _RESERVED_SECONDS
+    while True:
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_SEED_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        if (found := _SEED.fullmatch(data)) and (seed := int(found[1])) < 1 << 64:
+            return seed
+        if data or time.monotonic() > until:
+            raise UsageError(f"{path}: is damaged, expected a seed; delete it to draw another one")
+        time.sleep(_POLL_SECONDS)
 
 
 class RunRecord:
@@ -28,7 +78,7 @@ class RunRecord:
         if given is not None:
             return given
         if not isinstance(seed := self.facts.get("seed"), int):
-            seed = int.from_bytes(os.urandom(8), "little")
+            seed = draw_seed()
             self.save(seed=seed)
         return seed
 

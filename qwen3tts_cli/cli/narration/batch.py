@@ -32,7 +32,7 @@ The same command goes on where it stopped. See docs/narrate.md.
 @click.option(
     "--shard",
     metavar="I/N",
-    help="Take the rows k with k % N = I, counted from 0, with the same --seed for all shards.",
+    help="Take the rows k with k % N = I, counted from 0; a seed that is drawn is drawn for all shards in DIR.",
 )
 @speaking
 def batch(**given: Any) -> None:
