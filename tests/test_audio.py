@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 
@@ -55,6 +56,21 @@ def test_any_subtype(tmp_path, subtype):
     path = tmp_path / "a.wav"
     soundfile.write(path, SPEECH, RATE, subtype=subtype)
     assert np.corrcoef(load_recording(path).samples, SPEECH)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+def test_a_recording_in_memory_is_that_of_its_file(tmp_path, kind):
+    path = tmp_path / "a"
+    soundfile.write(path, SPEECH, RATE, format=kind)
+    there, here = load_recording(path), load_recording(io.BytesIO(path.read_bytes()))
+    assert (here.name, here.seconds, here.sha256) == ("recording", there.seconds, there.sha256)
+    np.testing.assert_array_equal(here.samples, there.samples)
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"%PDF-1.7 a page", b"RIFF\xff\xff\xff\xffWAVEfmt " + b"\xff" * 64])
+def test_bytes_that_are_no_recording_are_refused(data):
+    with pytest.raises(InputError, match=r"^recording: "):
+        load_recording(io.BytesIO(data))
 
 
 def test_length_is_that_of_the_reference():

@@ -7,6 +7,7 @@ Source: qwen3_tts_model.py, _load_audio_to_np; librosa.load, librosa.resample(re
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import operator
 import os
@@ -58,12 +59,12 @@ class Recording:
 
 
 def load_recording(
-    source: str | os.PathLike[str] | tuple[np.ndarray, int],
+    source: str | os.PathLike[str] | tuple[np.ndarray, int] | io.BytesIO,
     *,
     trim_silence: bool = False,
     append_silence: bool = False,
 ) -> Recording:
-    """Read and check a recording: a file that libsndfile reads, or (samples, rate).
+    """Read and check a recording: a file that libsndfile reads, its content in an io.BytesIO, or (samples, rate).
 
     samples: shape (n,) or (n, channels); channels are averaged. Floats have full scale 1; integers have the full scale
     of their type. rate: in Hz, at least 1. trim_silence: whether to remove the silence before and after the speech,
@@ -76,6 +77,9 @@ def load_recording(
             raise UsageError(f"recording: a tuple of {len(source)}, expected (samples, rate)")
         name, rate = "samples", _rate(source[1])
         mono = _from_array(source[0], rate)
+    elif isinstance(source, io.BytesIO):
+        name = "recording"
+        mono, rate = _decode(source, name)
     elif isinstance(source, (str, bytes, os.PathLike)):
         name = os.fsdecode(source)
         mono, rate = _read(name)
@@ -127,12 +131,17 @@ def _read(path: str) -> tuple[np.ndarray, int]:
         raise InputError(f"{path}: {kind}, expected a recording")
     if status.st_size == 0:
         raise InputError(f"{path}: an empty file, expected a recording")
+    return _decode(path, path)
+
+
+def _decode(source: str | io.BytesIO, path: str) -> tuple[np.ndarray, int]:
+    """The mono samples that libsndfile reads, float32 of shape (n,), and their rate in Hz. path: for messages."""
     try:
         import soundfile
     except (ImportError, OSError) as error:
         raise InputError(f"{path}: libsndfile cannot be loaded: {error}") from None
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(source) as file:
             if file.samplerate < 1 or file.channels < 1:
                 raise InputError(f"{path}: {file.channels} channels at {file.samplerate} Hz")
             # Otherwise soundfile seeks after each block, which fails if the header does not tell the length.
@@ -140,7 +149,7 @@ def _read(path: str) -> tuple[np.ndarray, int]:
             blocks = list(_blocks(file, path))
             return (np.concatenate(blocks) if blocks else np.empty(0, np.float32)), file.samplerate
     except soundfile.LibsndfileError as error:
-        if why := _other_kind(path):
+        if why := _other_kind(source, path):
             raise InputError(f"{path}: {why}") from None
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise InputError(f"{path}: not audio that libsndfile reads ({reason})") from None
@@ -150,11 +159,11 @@ def _read(path: str) -> tuple[np.ndarray, int]:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
 
 
-def _other_kind(path: str) -> str | None:
+def _other_kind(source: str | io.BytesIO, path: str) -> str | None:
     """The kind of a file that libsndfile cannot read, and a command that converts it; None if the kind is unknown."""
     from ..common.file_kinds import HEAD_BYTES, why_not_recording
 
-    with open(path, "rb") as file:
+    with open(source, "rb") if isinstance(source, str) else io.BytesIO(source.getvalue()) as file:
         return why_not_recording(file.read(HEAD_BYTES), path)
 
 
