@@ -13,7 +13,7 @@ import pytest
 from qwen3tts_cli import UsageError
 from qwen3tts_cli.audio.array_file import array_file_bytes
 from qwen3tts_cli.cloning import voice_store
-from qwen3tts_cli.cloning.voice_file import FORMAT, Voice, read_voice, voice_bytes
+from qwen3tts_cli.cloning.voice_file import FORMAT, Voice, parse_voice, read_voice, voice_bytes
 from qwen3tts_cli.errors import InputError
 
 VOICE = Voice(
@@ -62,6 +62,7 @@ def test_a_voice_file_reads_back_as_the_voice(tmp_path):
     path.write_bytes(voice_bytes(VOICE))
     read = read_voice(path)
     assert same(read, VOICE)
+    assert same(parse_voice(path.read_bytes(), path), VOICE)
     assert voice_bytes(read) == voice_bytes(VOICE)
     assert read.digest == VOICE.digest == replace(VOICE, name="bea", note="", model="").digest
     vector = replace(VOICE, codes=None, transcript=None, language=None)
@@ -164,10 +165,11 @@ BAD = {
 def test_invalid_voices_are_refused(tmp_path, case):
     parts, words = BAD[case]
     path = make_file(tmp_path, **parts)
-    with pytest.raises(InputError) as caught:
-        read_voice(path)
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
+    for read in (read_voice, lambda path: parse_voice(path.read_bytes(), path)):
+        with pytest.raises(InputError) as caught:
+            read(path)
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,11 @@ def read_array_file(path: Path, limit: int) -> tuple[dict[str, str], dict[str, n
 
     Raises CheckpointError, also for a tensor of another dtype and for values that are not finite.
     """
-    data = read_bytes(path, limit)
+    return parse_array_file(read_bytes(path, limit), path)
+
+
+def parse_array_file(data: bytes, path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The content of a file as read_array_file returns it. path: its name in messages. Raises CheckpointError."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or 8 + length > len(data):
         refuse_other_kinds(data[:HEAD_BYTES], path)

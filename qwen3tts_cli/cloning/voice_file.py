@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..audio.array_file import array_file_bytes, read_array_file
-from ..common.json_fields import parse_json, short_repr
+from ..audio.array_file import array_file_bytes, parse_array_file
+from ..common.json_fields import parse_json, read_bytes, short_repr
 from ..errors import CheckpointError, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -161,7 +161,20 @@ def read_voice(path: str | os.PathLike[str]) -> Voice:
     if not os.path.lexists(path):
         raise UsageError(f"voice {path}: no such file")
     try:
-        metadata, arrays = read_array_file(path, MAX_BYTES)
+        return parse_voice(read_bytes(path, MAX_BYTES), path)
+    except CheckpointError as error:
+        raise InputError(str(error)) from None
+
+
+def parse_voice(data: bytes, path: Path) -> Voice:
+    """The voice that the bytes of a voice file hold, at most MAX_BYTES. path: the name of the file in messages.
+
+    Raises InputError if they are not those of a valid voice file.
+    """
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{path}: {len(data)} bytes, the limit is {MAX_BYTES}")
+    try:
+        metadata, arrays = parse_array_file(data, path)
         if metadata.get("format") != FORMAT:
             found = short_repr(metadata.get("format"))
             raise InputError(f"{path}: format: found {found}, expected {FORMAT!r}: not a voice, or of a later version")

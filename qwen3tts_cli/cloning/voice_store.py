@@ -47,8 +47,11 @@ def path_of(name: str) -> Path:
 def names() -> list[str]:
     """The names of the kept voices, sorted. Raises InputError for a folder that cannot be read."""
     folder = user_folders.voices_folder()
-    if folder is None:
-        return []
+    return [] if folder is None else names_in(folder)
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names of the voices that are kept in a folder, sorted; see `names`."""
     try:
         found = [path.name.removesuffix(VOICE_SUFFIX) for path in folder.iterdir() if path.name.endswith(VOICE_SUFFIX)]
     except (FileNotFoundError, NotADirectoryError):
@@ -82,6 +85,14 @@ def find(name: str) -> Voice | None:
     key, folder = _key(name), user_folders.voices_folder()
     kept = folder is not None and _NAME.fullmatch(key) and os.path.lexists(folder / (key + VOICE_SUFFIX))
     return load(key) if kept else None
+
+
+def path_in(folder: Path, name: str) -> Path | None:
+    """The path of a voice that is kept in any folder, or None if there is none of that name. name: of any case."""
+    key = _key(name)
+    path = folder / (key + VOICE_SUFFIX)
+    free = _NAME.fullmatch(key) and key not in PRESETS and key not in _WORDS
+    return path if free and os.path.lexists(path) else None
 
 
 def save(voice: Voice, *, replace: bool = False) -> Path:
