@@ -72,15 +72,39 @@ class _MemoryFile:
         return data, patches
 
 
+class _CallersThread:
+    """Calls functions at once, with the methods of an executor that EncodedSink uses."""
+
+    def submit(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        from concurrent.futures import Future
+
+        future: Any = Future()
+        try:
+            future.set_result(function(*arguments, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self) -> None:
+        """Does nothing: there is no thread."""
+
+
 class EncodedSink:
     """The sink of a format that libsndfile writes. output: an output of files.py. origin, tags: see formats.open_sink.
 
     libsndfile runs on a separate thread: Python raises KeyboardInterrupt in the main thread, where a callback of
     libsndfile would drop it. The output is written in the caller's thread, so that an interrupt ends a blocked write.
+    own_thread: False for a caller that is never the main thread: libsndfile then runs in the caller's thread.
     """
 
     def __init__(
-        self, output: Any, sample_rate: int, audio: AudioFormat, origin: int = 0, tags: Tags | None = None
+        self,
+        output: Any,
+        sample_rate: int,
+        audio: AudioFormat,
+        origin: int = 0,
+        tags: Tags | None = None,
+        own_thread: bool = True,
     ) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
@@ -91,7 +115,7 @@ class EncodedSink:
         self._written, self._rest = _MemoryFile(), None
         self._pages = OggPages(origin) if audio.container == "OGG" else None
         self._failures = (soundfile.LibsndfileError, AssertionError)
-        self._thread: Any = ThreadPoolExecutor(1)
+        self._thread: Any = ThreadPoolExecutor(1) if own_thread else _CallersThread()
         options = {} if output.seekable or audio.container != "MP3" else _constant_bit_rate(sample_rate)
         try:
             self._sound = self._call(
@@ -159,6 +183,12 @@ class EncodedSink:
         with contextlib.suppress(RuntimeError):  # already shut down
             self._thread.submit(self._sound.close)
         self._thread.shutdown()
+
+
+def xing_frame_bytes(sample_rate: int) -> int:
+    """The length of the first frame of an MP3 stream of constant bit rate: LAME's empty Xing frame, without audio."""
+    _, wanted, _, _ = next(row for row in _BIT_RATES if sample_rate <= row[0])
+    return (144 if sample_rate >= 32_000 else 72) * 1000 * wanted // sample_rate
 
 
 def _constant_bit_rate(sample_rate: int) -> dict[str, Any]:

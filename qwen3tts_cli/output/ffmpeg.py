@@ -133,10 +133,22 @@ def _unnamed_file(data: bytes) -> Any:
     return file
 
 
+def sample_arguments(sample_rate: int) -> list[str]:
+    """The first arguments of ffmpeg, which make it read float32 samples from its standard input."""
+    arguments = ["-hide_banner", "-nostats", "-nostdin", "-loglevel", "error", "-y"]
+    return [*arguments, "-f", "f32le", "-ar", str(sample_rate), "-ac", "1", "-i", "pipe:0"]
+
+
+def encoder_arguments(sample_rate: int) -> list[str]:
+    """The arguments of the AAC encoder; the same samples give the same packets."""
+    bit_rate = next(rate for most, rate in _BIT_RATES if sample_rate <= most)
+    exact = ["-flags:a", "+bitexact", "-fflags", "+bitexact"]
+    return ["-c:a", "aac", "-b:a", bit_rate, "-threads", "1", *exact]
+
+
 def _inputs(sample_rate: int, metadata: BinaryIO, picture: BinaryIO | None, cover: bytes | None) -> list[str]:
     """The arguments that name the inputs: samples from the pipe, metadata, cover."""
-    arguments = ["-hide_banner", "-nostats", "-nostdin", "-loglevel", "error", "-y"]
-    arguments += ["-f", "f32le", "-ar", str(sample_rate), "-ac", "1", "-i", "pipe:0"]
+    arguments = sample_arguments(sample_rate)
     arguments += ["-f", "ffmetadata", "-i", f"file:/dev/fd/{metadata.fileno()}"]
     if picture is not None and cover is not None:
         kind = cover_type(cover).removeprefix("image/")
@@ -146,9 +158,7 @@ def _inputs(sample_rate: int, metadata: BinaryIO, picture: BinaryIO | None, cove
 
 def _settings(sample_rate: int, extension: str, tags: Tags, has_cover: bool) -> list[str]:
     """The arguments that describe the output. Without bitexact a file has the version of ffmpeg and the time of day."""
-    bit_rate = next(rate for most, rate in _BIT_RATES if sample_rate <= most)
-    arguments = ["-map", "0:a", "-c:a", "aac", "-b:a", bit_rate, "-threads", "1"]
-    arguments += ["-flags:a", "+bitexact", "-fflags", "+bitexact", "-map_metadata", "1"]
+    arguments = ["-map", "0:a", *encoder_arguments(sample_rate), "-map_metadata", "1"]
     if extension == "aac":
         return [*arguments, "-map_chapters", "-1", "-write_id3v2", "1", "-f", "adts"]
     if has_cover:
