@@ -47,6 +47,7 @@ class Speech:
         wanted = int(words[words.index("frames") - 1]) if "frames" in words else 10
         self.total = min(wanted, options.max_frames or wanted)
         self.stop = "eos" if self.total == wanted else "max_frames"
+        self.speed, self.rate = options.speed, options.rate
         self.voice, self.language = options.voice or "anna", options.language or "english"
         self.frames, self.samples, self.first_audio_seconds, self.batch = 0, 0, None, options.batch or 4
         self.chain = OutputChain(options.speed, options.rate, options.max_seconds)

@@ -20,8 +20,6 @@ from ...common.sample_conversion import to_pcm16
 from ...errors import GenerationError, UsageError
 from ...output import files as output_files
 from ...output import formats
-from ...packed.precision import CALIBRATED
-from ...packed.verify import calibration_facts
 from .. import names_and_paths
 from ..console import Console
 from ..keep_packed import finish_packing
@@ -204,7 +202,10 @@ class SayRun:
             self.outputs["codes"].write(array.getvalue())
         facts = None
         if self.given["report"] is not None:
-            facts = json.dumps(self._facts(synthesizer, speech, elapsed))
+            from ...speech.facts import speech_facts
+
+            timings = self.timings.facts(speech)
+            facts = json.dumps(speech_facts(synthesizer, speech, elapsed, self.digest.hexdigest(), timings))
         if "report" in self.outputs:
             self.outputs["report"].write(facts.encode() + b"\n")
             facts = None
@@ -214,30 +215,6 @@ class SayRun:
             output.commit()
         if facts is not None:
             click.echo(facts, err=True)
-
-    def _facts(self, synthesizer: Synthesizer, speech: Speech, elapsed: float) -> dict[str, Any]:
-        """The report of --json."""
-        first = speech.first_audio_seconds
-        calibrated = synthesizer.precision == CALIBRATED
-        return {
-            "frames": int(speech.frames),
-            "seconds": float(speech.seconds),
-            "rtf": elapsed / speech.seconds if speech.seconds else None,
-            "first_audio_ms": None if first is None else first * 1000,
-            "seed": self.seed,
-            "sample_rate": self.rate,
-            "speed": self.given["speed"],
-            "stop": speech.stop,
-            "pcm_sha256": self.digest.hexdigest(),
-            "model": synthesizer.name,
-            "voice": speech.voice,
-            "language": speech.language,
-            "precision": synthesizer.precision,
-            **(calibration_facts(synthesizer.config.path) if calibrated else {}),
-            "threads": synthesizer.threads,
-            "batch": speech.batch,
-            "timings": self.timings.facts(speech),
-        }
 
     def _note_end(self, speech: Speech, elapsed: float) -> None:
         rtf = f" (RTF {elapsed / speech.seconds:.2f})" if speech.seconds else ""

@@ -9,22 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ...speech.facts import STAGES, timing_facts
+
 if TYPE_CHECKING:
     from ...speech.stream import Speech
-
-_STAGES = {
-    "start": "start-up",  # the interpreter, imports, options
-    "open": "open model",
-    "pack": "pack weights",
-    "voice": "voice",  # clone the voice of a recording
-    "text": "text",
-    "prefill": "prefill",
-    "talker": "talker",
-    "predictor": "code predictor",
-    "codec": "speech decoder",
-    "output": "output",
-    "other": "other",
-}
 
 
 def process_seconds() -> float:
@@ -38,7 +26,7 @@ def process_seconds() -> float:
 
 
 class Timings:
-    """The seconds of each stage, and a clock that began with the process. stages: maps a key of _STAGES to seconds."""
+    """The seconds of each stage, and a clock that began with the process. stages: maps a key of STAGES to seconds."""
 
     def __init__(self) -> None:
         started = process_seconds()
@@ -67,13 +55,7 @@ class Timings:
 
     def facts(self, speech: Speech) -> dict[str, float | None]:
         """Milliseconds of each stage, of the run so far, and until the first audio; the keys end in `_ms`."""
-        stages = self.stages + Counter(speech.timings)
-        total = self.total
-        stages["other"] = max(0.0, total - sum(stages.values()))
-        facts: dict[str, float | None] = {f"{name}_ms": 1000 * stages[name] for name in _STAGES}
-        facts["total_ms"] = 1000 * total
-        facts["first_audio_ms"] = None if self.first_audio is None else 1000 * self.first_audio
-        return facts
+        return timing_facts(self.stages + Counter(speech.timings), self.total, self.first_audio)
 
     def table(self, speech: Speech) -> str:
         """Lines of text: time and share of each stage that took time, the total, and the time to the first audio."""
@@ -81,7 +63,7 @@ class Timings:
         total = facts["total_ms"]
         lines = [
             f"{label:<16}{facts[f'{name}_ms']:>10.1f} ms {100 * facts[f'{name}_ms'] / total:>5.1f} %"
-            for name, label in _STAGES.items()
+            for name, label in STAGES.items()
             if facts[f"{name}_ms"]
         ]
         rtf = f"   {total / 1000 / speech.seconds:.3f} of the audio's length" if speech.seconds else ""
