@@ -29,13 +29,15 @@ def test_python_runs(capsys):
         played.append(len(samples))
 
     names, found = {"play": play, "__name__": "streaming"}, blocks("python")
-    assert len(found) == 6
+    assert len(found) == 7
     for number, block in enumerate(found):
         before = len(played)
         code = block.replace("except TimeoutError:\n            pass", "except asyncio.TimeoutError:\n            pass")
         exec(compile(code, f"streaming.md, example {number}", "exec"), names)
         assert len(played) > before or "play(" not in block
-    assert capsys.readouterr().out == "the stream is closed\n"
+    first, *spoken = capsys.readouterr().out.splitlines()
+    assert first == "the stream is closed"
+    assert [line.split(": ")[1] for line in spoken] == ["One.", "Two and", "three."]
 
 
 @pytest.mark.parametrize("line", "".join(blocks("sh")).splitlines())

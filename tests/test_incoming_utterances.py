@@ -267,6 +267,21 @@ def test_idle_does_not_lose_text_and_does_not_end_an_unsplit_text():
     assert unsplit.feed("x") == [UtteranceText(0, " x", False)]
 
 
+def test_flush_ends_an_utterance_also_inside_a_word_and_drops_what_says_nothing():
+    incoming = IncomingUtterances(300)
+    assert incoming.flush() == []
+    assert incoming.feed("It costs 3.") == [UtteranceText(0, "It costs 3.", False)]
+    assert incoming.flush() == [UtteranceText(0, "", True)]
+    assert incoming.feed("14 ... ") == [UtteranceText(1, "14 ...", False)]
+    assert incoming.flush() == [UtteranceText(1, "", True)]
+    assert incoming.feed(' "...') + incoming.flush() == []
+    assert incoming.feed("Now") + incoming.finish() == [UtteranceText(2, "Now", False), UtteranceText(2, "", True)]
+    whole = IncomingUtterances(300, sentences=True)
+    assert whole.feed("Hello the") + whole.flush() == [UtteranceText(0, "Hello the", True)]
+    unsplit = IncomingUtterances(300, split=False)
+    assert unsplit.feed("Hello") + unsplit.flush() == [UtteranceText(0, "Hello", False)]
+
+
 @pytest.mark.parametrize(
     "text",
     [

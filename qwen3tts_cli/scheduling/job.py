@@ -33,6 +33,11 @@ class OpenText:
         """What was put, without the first `count` calls of `put`."""
         return self._items[count:]
 
+    @property
+    def text(self) -> str:
+        """All the text that was put."""
+        return "".join(text for text, _, _ in self._items)
+
 
 class Job(NamedTuple):
     """One utterance, ready to be generated.
@@ -46,7 +51,8 @@ class Job(NamedTuple):
     live: True releases samples as they are decoded, and allows no retries, because samples that were sent cannot be
     taken back; False releases them once the utterance is complete and good. chunk_frames, pipeline: see
     engine.session.Session. open_text: the text that follows the prompt, or None if the prompt has all of it. With open
-    text `live` must be True.
+    text `live` must be True. source: what the user gave, where it differs from `text`. goes_on: whether the next job is
+    a part of the same source.
     """
 
     model: Model
@@ -65,3 +71,12 @@ class Job(NamedTuple):
     chunk_frames: int = 0
     pipeline: bool = False
     open_text: OpenText | None = None
+    source: str | None = None
+    goes_on: bool = False
+
+    @property
+    def given_text(self) -> str:
+        """The text as the user gave it, as far as it has come."""
+        if self.open_text is not None:
+            return self.text + self.open_text.text
+        return self.text if self.source is None else self.source

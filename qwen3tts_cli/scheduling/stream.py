@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .consumer import Consumer, Generation
+    from .job import Job
     from .scheduler import Scheduler
 
 
@@ -22,6 +23,11 @@ class Stream:
 
     def __init__(self, scheduler: Scheduler, generation: Generation) -> None:
         self._scheduler, self._generation = scheduler, generation
+
+    @property
+    def job(self) -> Job:
+        """The job of this stream."""
+        return self._generation.job
 
     @property
     def consumer(self) -> Consumer:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .incoming import POLL_SECONDS
+from .incoming import POLL_SECONDS, Flush
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .speak_options import SpeakOptions
     from .stream import Speech
     from .synthesizer import Synthesizer
+
+
+# The event loop waits while a piece of text is taken in; so many characters take some milliseconds.
+_PIECE_CHARACTERS = 64
 
 
 class AsyncSpeech:
@@ -74,10 +78,10 @@ class AsyncSpeech:
                     await given
 
 
-async def _give(texts: AsyncIterable[str], idle_seconds: float, speech: IncomingSpeech) -> None:
+async def _give(texts: AsyncIterable[str | type[Flush]], idle_seconds: float, speech: IncomingSpeech) -> None:
     """Give all texts to `speech`."""
     iterator = aiter(texts)
-    following: asyncio.Future[str] | None = None
+    following: asyncio.Future[str | type[Flush]] | None = None
     came = False
     try:
         while True:
@@ -93,12 +97,25 @@ async def _give(texts: AsyncIterable[str], idle_seconds: float, speech: Incoming
                 break
             finally:
                 following = None
-            while speech.is_full:
-                await asyncio.sleep(POLL_SECONDS)
-            speech.feed(text)
+            if text is Flush:
+                speech.flush()
+            else:
+                await _feed(text, speech)
         speech.finish()
     except Exception as error:
         speech.fail(error)
     finally:
         if following is not None:
             following.cancel()
+
+
+async def _feed(text: str, speech: IncomingSpeech) -> None:
+    """Give one text to `speech`, in pieces between which other tasks run."""
+    pieces = [text]
+    if isinstance(text, str):
+        pieces = [text[start : start + _PIECE_CHARACTERS] for start in range(0, len(text), _PIECE_CHARACTERS)]
+    for piece in pieces:
+        while speech.is_full:
+            await asyncio.sleep(POLL_SECONDS)
+        speech.feed(piece)
+        await asyncio.sleep(0)

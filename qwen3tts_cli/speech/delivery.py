@@ -75,6 +75,7 @@ class Delivery:
             if speech is not self._current:
                 self._end_current()
                 self._current = speech
+            speech.spoken_texts.add_samples(len(generated))
             self._count(speech, speech.chain.feed(generated))
         return self._ready.popleft()
 

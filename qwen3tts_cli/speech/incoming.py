@@ -46,10 +46,15 @@ class Idle:
     """Stands in an iterable of texts for the time in which no text came; see `with_idle`."""
 
 
+class Flush:
+    """Stands in an iterable of texts where the utterance ends now, also inside a word. The class itself is the item."""
+
+
 class IncomingSpeech:
     """The utterances of a text that is still coming.
 
-    One thread or task gives the text by `feed`, `idle`, `finish` and `fail`. The reader takes jobs by `next_job`.
+    One thread or task gives the text by `feed`, `idle`, `flush`, `finish` and `fail`. The reader takes jobs by
+    `next_job`.
     With open text a job begins when its first token is certain. Where the model needs the whole text of an utterance,
     or the text mode is "full", a job is one complete sentence.
 
@@ -88,6 +93,10 @@ class IncomingSpeech:
     def idle(self) -> None:
         """End the utterance, because no text has come for a while, unless it ends inside a word or number."""
         self._take(self._utterances.idle())
+
+    def flush(self) -> None:
+        """End the utterance now, even inside a word."""
+        self._take(self._utterances.flush())
 
     def finish(self) -> None:
         """End the text. Raises UsageError if it had nothing to speak."""
@@ -131,11 +140,12 @@ class IncomingSpeech:
 
     def _add_whole(self, text: str) -> None:
         try:
-            texts = utterance_texts(self._model, text, self._plan, self._split)
+            texts = list(utterance_texts(self._model, text, self._plan, self._split))
         except NothingToSpeakError:  # nothing but markup
             return
-        for each in texts:
-            self._add_job(each, make_prompt(self._model, self._model.checkpoint.tokenizer, each, self._plan))
+        for left, each in zip(range(len(texts) - 1, -1, -1), texts, strict=True):
+            prompt = make_prompt(self._model, self._model.checkpoint.tokenizer, each, self._plan)
+            self._add_job(each, prompt, source=text, goes_on=left > 0)
 
     def _add_job(self, text: str, prompt: object, **more: object) -> None:
         key = live_key(self._plan.settings, self._number)
@@ -199,14 +209,16 @@ def is_open(model: Model, plan: SpeechPlan) -> bool:
     return plan.text_mode == "streaming" and can_be_open(model.config, has_codes)
 
 
-def with_idle(texts: Iterable[str], seconds: float, stopped: Callable[[], bool]) -> Iterator[str | type[Idle]]:
+def with_idle(
+    texts: Iterable[str | type[Flush]], seconds: float, stopped: Callable[[], bool]
+) -> Iterator[str | type[Flush] | type[Idle]]:
     """Yield the texts; yield Idle where none came for so many seconds. A thread waits for the texts.
 
     stopped: whether the thread may end, because nobody reads the texts any more.
     """
-    items: queue.Queue[tuple[str | None, Exception | None]] = queue.Queue(_WAITING_TEXTS)
+    items: queue.Queue[tuple[str | type[Flush] | None, Exception | None]] = queue.Queue(_WAITING_TEXTS)
 
-    def put(text: str | None, error: Exception | None = None) -> bool:
+    def put(text: str | type[Flush] | None, error: Exception | None = None) -> bool:
         while not stopped():
             with suppress(queue.Full):
                 items.put((text, error), timeout=POLL_SECONDS)
@@ -241,7 +253,7 @@ def with_idle(texts: Iterable[str], seconds: float, stopped: Callable[[], bool])
         yield text
 
 
-def give(texts: Iterable[str | type[Idle]], speech: IncomingSpeech) -> None:
+def give(texts: Iterable[str | type[Flush] | type[Idle]], speech: IncomingSpeech) -> None:
     """Give all texts to `speech`, until its reader closes."""
     try:
         for text in texts:
@@ -249,6 +261,8 @@ def give(texts: Iterable[str | type[Idle]], speech: IncomingSpeech) -> None:
                 return
             if text is Idle:
                 speech.idle()
+            elif text is Flush:
+                speech.flush()
             else:
                 speech.feed(text)
     except Exception as error:
@@ -257,7 +271,7 @@ def give(texts: Iterable[str | type[Idle]], speech: IncomingSpeech) -> None:
         speech.finish()
 
 
-def start_giving(texts: Iterable[str], idle_seconds: float, speech: IncomingSpeech) -> None:
+def start_giving(texts: Iterable[str | type[Flush]], idle_seconds: float, speech: IncomingSpeech) -> None:
     """Give the texts of an iterable to `speech` on a thread. idle_seconds: 0 means that time ends no utterance."""
     given = with_idle(texts, idle_seconds, lambda: speech.closed) if idle_seconds else texts
     threading.Thread(target=give, args=(given, speech), name="qwen3tts text", daemon=True).start()

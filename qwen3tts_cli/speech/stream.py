@@ -17,6 +17,7 @@ from ..errors import EngineError, UsageError
 from ..scheduling.seeds import live_key, utterance_key
 from .delivery import Delivery
 from .reader import InOrder, Pending, Silence, default_batch
+from .spoken import SpokenTexts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..text.prompt import Prompt
     from .incoming import IncomingSpeech
     from .plan import SpeechPlan
+    from .spoken import SpokenText
 
 
 class Speech:
@@ -68,6 +70,7 @@ class Speech:
         self.frame_samples = model.config.codec.samples_per_frame
         self.speed, self.rate = plan.speed, plan.rate
         self.chain = OutputChain(plan.speed, plan.rate, plan.max_seconds)
+        self.spoken_texts = SpokenTexts(plan.speed, plan.max_seconds)
         self.frames, self.samples, self.stop = 0, 0, "eos"
         self.first_audio_seconds: float | None = None
         self.timings: Counter[str] = Counter()
@@ -213,6 +216,11 @@ class Speech:
             yield self, plan.job(self.model, text, prompt, key, self.frames_left), None
 
     @property
+    def spoken(self) -> list[SpokenText]:
+        """The texts that were spoken to their end, with their places in the output: one for each utterance."""
+        return list(self.spoken_texts.found)
+
+    @property
     def frames_left(self) -> int | None:
         """How many of `max_frames` are left; None if there is no limit."""
         return None if self.plan.max_frames is None else self.plan.max_frames - self.frames
@@ -236,6 +244,7 @@ class Speech:
         if stop is None:
             raise stream.failure or EngineError("the stream is closed")
         self._codes.append(stream.codes(frames))
+        self.spoken_texts.end_utterance(stream.job, frames * self.frame_samples)
         self.frames += frames
         self.stop = stop
 

@@ -7,7 +7,7 @@ cut into pieces changes no utterance. An utterance ends
     from two thirds of the limit on at a clause mark, from five sixths on at any space, where cut_points.would_divide
     allows it. The word behind such a place must have come too, so it is not certain before it is complete;
     within the limit at the last of these places or, within a very long word, between two grapheme clusters;
-    at the end of the text, and when no text comes for a while.
+    at the end of the text, when no text comes for a while, and where the writer of the text says so.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class UtteranceText(NamedTuple):
 
 
 class IncomingUtterances:
-    """Cuts a text that comes in pieces into utterances. `feed`, `idle` and `finish` return events in order.
+    """Cuts a text that comes in pieces into utterances. Each method returns events in order.
 
     limit: the most characters of an utterance, at least 1. language: as in utterances.utterances. lines: whether each
     line end ends an utterance. split: if False, all text is one utterance of any length. sentences: if True, an
@@ -92,6 +92,11 @@ class IncomingUtterances:
         word or number, if it has no letter or digit yet, or without `split`."""
         if SPEAKABLE.search(self._text) and not _is_unfinished(self._text):
             self._end()
+        return self._take_events()
+
+    def flush(self) -> list[UtteranceText]:
+        """End the utterance behind its last character, whatever that is. Does nothing without `split`."""
+        self._end()
         return self._take_events()
 
     def finish(self) -> list[UtteranceText]:
