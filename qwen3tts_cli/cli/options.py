@@ -177,6 +177,41 @@ batch = setting(
 )
 
 
+reference = file("--ref", help="Speak with the voice of a recording (base models).")
+ref_text = click.option(
+    "--ref-text", metavar="TEXT", help="What the recording says, word for word; makes the voice more similar."
+)
+design = click.option("--design", metavar="TEXT", help="Speak with a voice of this description (1.7b-design).")
+instruct = setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
+lexicon = file(
+    "--lexicon",
+    metavar="FILE.tsv",
+    help="Replace words: lines of from, to, language (or empty), flags i (any case) and w (whole word).",
+)
+greedy = click.option("--greedy", is_flag=True, help="Always take the likeliest code, in talker and code predictor.")
+text_mode = setting(
+    "--text-mode",
+    type=Choice("full", "streaming"),
+    help="Give the model the full text at the start, or a token with each frame. [default: the model's]",
+)
+
+
+def voice(text: str) -> Any:
+    """Declare the option --voice. text: its help."""
+    return setting("-v", "--voice", metavar="NAME", shell_complete=completion.voices, help=text)
+
+
+def language(automatic: str) -> Any:
+    """Declare the option --language. automatic: what "auto" means."""
+    text = f"Language: english, en, zh, ...; auto: {automatic}."
+    return setting("-l", "--language", metavar="NAME", shell_complete=completion.languages, help=text)
+
+
+def retries(text: str) -> Any:
+    """Declare the option --retries. text: its help."""
+    return setting("--retries", type=Integer(0, 1000), default=2, show_default=True, metavar="N", help=text)
+
+
 def _no_cache() -> bool:
     context = click.get_current_context(silent=True)
     completes = context is not None and context.resilient_parsing  # completions ignore an invalid file

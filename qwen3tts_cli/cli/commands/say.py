@@ -17,9 +17,6 @@ _EPILOG = """\b
 Exit codes: 0 done, 1 failure, 2 usage, 3 model not found, 4 generation failed, 130 interrupted.
 Defaults: variables such as QWEN3TTS_VOICE, then qwen3tts/config.toml in the XDG configuration folder.
 """
-_VOICE_HELP = (
-    "A preset voice, a kept voice, or a voice file; none: a prompt without a voice. [default: the model's first]"
-)
 
 
 @click.command(cls=options.TextCommand, epilog=_EPILOG)
@@ -55,54 +52,33 @@ _VOICE_HELP = (
     help="Write mono samples without a header, to -o or stdout: 16-bit little-endian, or --subtype ULAW or ALAW.",
 )
 @click.option("--play", is_flag=True, help="Play on the audio device; with -o also write.")
-@options.setting("-v", "--voice", metavar="NAME", shell_complete=options.completion.voices, help=_VOICE_HELP)
-@options.file("--ref", help="Speak with the voice of a recording (base models).")
-@click.option(
-    "--ref-text", metavar="TEXT", help="What the recording says, word for word; makes the voice more similar."
+@options.voice(
+    "A preset voice, a kept voice, or a voice file; none: a prompt without a voice. [default: the model's first]"
 )
+@options.reference
+@options.ref_text
 @silences
-@click.option("--design", metavar="TEXT", help="Speak with a voice of this description (1.7b-design).")
-@options.setting(
-    "-l",
-    "--language",
-    metavar="NAME",
-    shell_complete=options.completion.languages,
-    help="Language: english, en, zh, ...; auto: the model chooses.",
-)
+@options.design
+@options.language("the model chooses")
 @click.option(
     "--markup",
     is_flag=True,
     help="The text has pauses, [pause:500ms], and changes of the voice, [voice:NAME]; \\[ is a bracket.",
 )
-@options.file(
-    "--lexicon",
-    metavar="FILE.tsv",
-    help="Replace words: lines of from, to, language (or empty), flags i (any case) and w (whole word).",
-)
-@options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models).")
+@options.lexicon
+@options.instruct
 @options.model
 @options.engine
 @options.no_cache
 @options.seed_setting
-@click.option("--greedy", is_flag=True, help="Always take the likeliest code, in talker and code predictor.")
+@options.greedy
 @options.sampling
 @click.option("--max-frames", type=options.Integer(1, options.INT32_LIMIT), metavar="N", help="Stop after N frames.")
 @click.option("--max-seconds", type=options.Number(0.001, 1e7), metavar="S", help="Stop after S seconds of audio.")
 @options.speed_setting
-@options.setting(
-    "--text-mode",
-    type=options.Choice("full", "streaming"),
-    help="Give the model the full text at the start, or a token with each frame. [default: the model's]",
-)
+@options.text_mode
 @click.option("--no-split", is_flag=True, help="Speak the text as one utterance, however long it is.")
-@options.setting(
-    "--retries",
-    type=options.Integer(0, 1000),
-    default=2,
-    show_default=True,
-    metavar="N",
-    help="New attempts for an utterance that does not end; 0: no runaway guard.",
-)
+@options.retries("New attempts for an utterance that does not end; 0: no runaway guard.")
 @options.batch
 @options.file("--codes", metavar="FILE.npy", help="Write the codes of the audio: int32, (frames, 16).")
 @options.file("--json", "report", help="Write facts about the run as JSON; - is stderr.")

@@ -23,58 +23,29 @@ def pause(name: str, default: float, text: str) -> Any:
 
 
 _VOICE = (
-    options.setting(
-        "-v",
-        "--voice",
-        metavar="NAME",
-        shell_complete=options.completion.voices,
-        help="A preset voice, a kept voice, or a voice file. [default: the model's first]",
-    ),
-    options.file("--ref", help="Speak with the voice of a recording (base models)."),
-    click.option(
-        "--ref-text", metavar="TEXT", help="What the recording says, word for word; makes the voice more similar."
-    ),
+    options.voice("A preset voice, a kept voice, or a voice file. [default: the model's first]"),
+    options.reference,
+    options.ref_text,
     silences,
-    click.option("--design", metavar="TEXT", help="Speak with a voice of this description (1.7b-design)."),
-    options.setting(
-        "-l",
-        "--language",
-        metavar="NAME",
-        shell_complete=options.completion.languages,
-        help="Language: english, en, zh, ...; auto: by the script, else the model chooses.",
-    ),
-    options.setting("--instruct", metavar="TEXT", help="How to speak, in words (1.7B models)."),
+    options.design,
+    options.language("by the script, else the model chooses"),
+    options.instruct,
 )
 _ENGINE = (
     options.model,
     options.engine,
     options.no_cache,
     options.seed_setting,
-    click.option("--greedy", is_flag=True, help="Always take the likeliest code."),
+    options.greedy,
     options.sampling,
-    options.setting(
-        "--text-mode",
-        type=options.Choice("full", "streaming"),
-        help="Give the model the full text at the start, or a token with each frame.",
-    ),
+    options.text_mode,
     options.speed_setting,
     options.rate_setting,
-    options.setting(
-        "--retries",
-        type=options.Integer(0, 1000),
-        default=2,
-        show_default=True,
-        metavar="N",
-        help="New attempts for a segment that fails a check; 0: no runaway guard either.",
-    ),
+    options.retries("New attempts for a segment that fails a check; 0: no runaway guard either."),
     options.batch,
 )
 _SEGMENTS = (
-    options.file(
-        "--lexicon",
-        metavar="FILE.tsv",
-        help="Replace words: lines of from, to, language (or empty), flags i (any case) and w (whole word).",
-    ),
+    options.lexicon,
     click.option(
         "--lufs",
         type=options.Number(-50, -5),
