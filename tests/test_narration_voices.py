@@ -16,6 +16,7 @@ from qwen3tts_cli.hearing import word_errors
 from qwen3tts_cli.narration import speaking
 from qwen3tts_cli.narration.options import make_narrate_options
 from qwen3tts_cli.narration.segments import Segmenter
+from qwen3tts_cli.narration.steady_voice import choose_reference
 from qwen3tts_cli.speech.plan import SpeechPlan
 
 TEXT = "It was late. The rain had stopped. They went home."
@@ -226,32 +227,62 @@ def base(monkeypatch):
         yield synthesizer
 
 
-def test_the_first_segment_is_the_recording_of_all_others(base, run, tmp_path):
+@pytest.mark.parametrize(
+    ("chapters", "name"),
+    [
+        ([f"{'a' * 39}.", f"{'b' * 50}."], "1.1"),
+        (["One.", f"It was {'very ' * 5}late. It was {'so ' * 11}late."], "2.2"),
+        (["One.", f"It was {'very ' * 5}late. It was {'so ' * 9}late."], "1.1"),
+        (["It rained. It stopped. They went."], "1.2"),
+        (["", "... !", "It rained. They talked."], "3.2"),
+        ([""], None),
+    ],
+)
+def test_the_first_segment_that_is_long_enough_is_the_recording(base, chapters, name):
+    document = Document([Chapter("", [Paragraph(text)]) for text in chapters])
+    options = make_narrate_options({"cue": "sentence"})
+    segmented = Segmenter(base, options, 1, {}, None, pytest.fail, voiceless=True).chapters(document, range(len(chapters)))
+    chosen = choose_reference(segmented)
+    assert (chosen and chosen.name) == name
+
+
+def test_one_segment_is_the_recording_of_all_others(base, run, tmp_path, monkeypatch):
+    events, submit = [], speaking.Speaking._submit
+    monkeypatch.setattr(speaking, "check_segment", lambda samples, text: events.append(("checked", text)))
+
+    def note(self, segment, *more) -> None:
+        events.append(("begun", segment.text))
+        submit(self, segment, *more)
+
+    monkeypatch.setattr(speaking.Speaking, "_submit", note)
+
     def reference() -> dict:
         return json.loads((tmp_path / "a.wav.segments" / "run.json").read_text())["run"]["reference"]
 
-    def narrated(text: str = "It was late. The rain had stopped.", **options) -> tuple[list[str], int]:
+    def narrated(text: str = "The harbour.\n\nIt was late. Two lamps were burning on the hill.", **options) -> int:
         _, facts, spoken = run(base, text, steady=True, **options)
         assert [each["voice"] for each in facts] == [
             None if each["text"] == reference()["text"] else "steady" for each in facts
         ]
-        return [each["text"] for each in facts], spoken
+        return spoken
 
     with pytest.raises(UsageError):
         run(base)  # without --steady it needs a voice
-    texts, spoken = narrated()
+    assert narrated() == 2  # after the reference, which was made alone
     first, whole = reference(), (tmp_path / "a.wav").read_bytes()
-    assert first["text"] == texts[0] == "It was late."
-    assert spoken == 1  # after the reference, which was made alone
-    assert narrated()[1] == 0
+    assert first["text"] == "Two lamps were burning on the hill."
+    assert events[:2] == [("begun", first["text"]), ("checked", first["text"])]
+    assert len(events) == 6
+    assert narrated() == 0
     assert (tmp_path / "a.wav").read_bytes() == whole
-    assert narrated("It was early. The rain had stopped.")[1] == 1  # its sentence has changed: it stays
+    # its sentence has changed, and another one is long enough now: it stays
+    assert narrated("The harbour was full of ships from all over the world.\n\nIt was late. Two lamps burned.") == 2
     assert reference() == first
-    assert narrated(redo="1.1")[1] == 1  # all segments follow it
+    assert narrated(redo="1.3") == 2  # all segments follow it
     assert reference()["text"] == first["text"]
     assert reference()["digest"] != first["digest"]
     second = reference()
-    assert narrated()[1] == 0
+    assert narrated() == 0
     assert reference() == second
     narrated(seed=2)
     assert reference()["digest"] not in (first["digest"], second["digest"])
@@ -260,9 +291,9 @@ def test_the_first_segment_is_the_recording_of_all_others(base, run, tmp_path):
 def test_a_recording_that_fails_can_be_redone(base, run, monkeypatch):
     tried, warned = [], []
     monkeypatch.setattr(speaking, "check_segment", lambda samples, text: tried.append(samples) or "clipping")
-    for options in ({}, {}, {"redo": "1.1"}, {"redo": "1.1"}):
+    for options in ({}, {}, {"redo": "1.2"}, {"redo": "1.2"}):
         with pytest.raises(
-            GenerationError, match=r"segment 1\.1, the voice of all others, failed: clipping \(--redo 1\.1"
+            GenerationError, match=r"segment 1\.2, the voice of all others, failed: clipping \(--redo 1\.2"
         ):
             run(base, steady=True, retries=0, on_warning=warned.append, **options)
     assert len(warned) == 1  # there is no segment yet

@@ -56,7 +56,7 @@ class NarrateOptions:
     speed: 0.25 to 4. lufs: integrated loudness of a chapter; None: that of the voice. title, author, album: tags that
     replace those of the input. cover: a JPEG or PNG file; None: that of the input.
     pause_sentence, pause_paragraph, pause_chapter: 0 to 10. cue: "segment", or "sentence" for segments of one sentence.
-    steady: whether all segments begin with the same random draws, or follow the first one as a recording.
+    steady: whether all segments begin with the same random draws, or follow one of them as a recording.
     seed: None: drawn and recorded. batch: segments generated together, 0 to 64; 0: automatic. retries: new attempts for
     a segment that fails its checks. on_error: "stop" makes no file if a segment has failed, "skip" has a second of
     silence in its place. redo: segments to speak with a new seed, such as "3.17". keep: whether the folder of segments

@@ -22,7 +22,7 @@ from .run_record import RunRecord
 from .segment_store import SegmentStore
 from .segments import Segmenter, SpokenChapter
 from .speaking import Outcome, Speaking, as_written, outcome_of, record_of
-from .steady_voice import first_as_reference, with_first
+from .steady_voice import choose_reference, speak_reference, with_reference
 
 if TYPE_CHECKING:
     from ..books.document import Document
@@ -152,10 +152,9 @@ class Narration:
 
         reference = None
         if options.steady and self._has_no_voice(options):
-            segments = (each for chapter in segmented(options, True) for each in chapter.segments)
-            first = next((each for each in segments if each.plan.cloned is None), None)
-            options, reference = first_as_reference(self._synthesizer, store, record, options, first, fixed, verifier)
-        chapters = with_first(record.with_redone(segmented(options), options.redo), reference)
+            chosen = choose_reference(segmented(options, True))
+            options, reference = speak_reference(self._synthesizer, store, record, options, chosen, fixed, verifier)
+        chapters = with_reference(record.with_redone(segmented(options), options.redo), reference)
         return _first_minute(chapters) if options.preview else chapters
 
     def _with_one_voice(self, options: NarrateOptions) -> NarrateOptions:
