@@ -257,6 +257,25 @@ def test_redo_is_remembered_and_changes_one_segment(voice, tmp_path):
         narrated(redo="1.5")
 
 
+def test_redo_without_an_earlier_run(voice, tmp_path):
+    """Without a seed nothing would be as it was, so it is refused; with one, the others are as they were."""
+    (tmp_path / "other").mkdir()
+    output, other, warned = tmp_path / "a.wav", tmp_path / "other" / "a.wav", []
+    first = Run(voice, output, keep=False)
+    with pytest.raises(UsageError, match=r"a\.wav\.segments has no segments of an earlier run, .* --keep first"):
+        Run(voice, output, seed=None, redo="1.2")
+    assert output.read_bytes() == first.bytes
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "other"]
+    with pytest.raises(UsageError, match="no segments of an earlier run"):
+        narrate(FOUR.encode(), f"{tmp_path}/book/", model=voice, redo="1.2")
+    assert not (tmp_path / "book").exists()
+    again = Run(voice, output, redo="1.2", on_warning=warned.append)
+    assert again.spoken == 4
+    assert [line.endswith("so all of them are spoken") for line in warned] == [True]
+    Run(voice, other)
+    assert Run(voice, other, redo="1.2").bytes == again.bytes != first.bytes
+
+
 def test_an_interrupted_redo_goes_on_with_the_same_seed(voice, tmp_path):
     def interrupt(progress) -> None:
         if progress.spoken:

@@ -241,7 +241,9 @@ def base(monkeypatch):
 def test_the_first_segment_that_is_long_enough_is_the_recording(base, chapters, name):
     document = Document([Chapter("", [Paragraph(text)]) for text in chapters])
     options = make_narrate_options({"cue": "sentence"})
-    segmented = Segmenter(base, options, 1, {}, None, pytest.fail, voiceless=True).chapters(document, range(len(chapters)))
+    segmented = Segmenter(base, options, 1, {}, None, pytest.fail, voiceless=True).chapters(
+        document, range(len(chapters))
+    )
     chosen = choose_reference(segmented)
     assert (chosen and chosen.name) == name
 

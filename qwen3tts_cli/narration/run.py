@@ -96,10 +96,9 @@ class Narration:
         with ExitStack() as stack:
             store = stack.enter_context(SegmentStore.open(self._output.segment_folder, keep=self._options.keep))
             record = RunRecord(store)
-            if self._options.redo and not record.facts and store.is_empty():
-                self._warn(f"redo: {store.folder} has no segments of an earlier run, so all of them are spoken")
-            seed = record.seed(self._options.seed)
             try:
+                self._check_redo(store, record)
+                seed = record.seed(self._options.seed)
                 chapters = self._chapters(store, record, seed, verifier)
                 self._output.check_chapters(chapters)
             except (UsageError, InputError):
@@ -132,6 +131,18 @@ class Narration:
             if not (self._options.preview or result.failed):
                 store.remove_all()
             return result
+
+    def _check_redo(self, store: SegmentStore, record: RunRecord) -> None:
+        """Warn of options.redo without an earlier run. Raises UsageError if no seed is given: all would be others."""
+        if not self._options.redo or record.facts or not store.is_empty():
+            return
+        lacks = f"redo: {store.folder} has no segments of an earlier run"
+        if self._options.seed is None:
+            raise UsageError(
+                f"{lacks}, which are removed when the output is complete; speak it with --keep first, "
+                "or give a seed (--seed) to speak all of it again"
+            )
+        self._warn(f"{lacks}, so all of them are spoken")
 
     # ---------------------------------------------------------------- segments
     def _chapters(
