@@ -55,6 +55,7 @@ LAYERS = [
     "output",
     "hearing",
     "narration",
+    "serve",
     "bench",
     "check",
     "cli",

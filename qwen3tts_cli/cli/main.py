@@ -32,12 +32,14 @@ class LazyGroup(click.Group):
         "say": "Speak a text.",
         "narrate": "Speak a book or another long text into files, with chapters and subtitles.",
         "batch": "Speak each row of a list (JSON Lines, CSV) into a file of its own.",
+        "serve": "Serve speech: the OpenAI API, WebSocket, Wyoming, a page.",
         "voices": "List, make and keep voices.",
         "codec": "Turn recordings into codes, and codes into audio.",
         "models": "List, download, check and remove models.",
         "bench": "Measure this machine.",
         "doctor": "Show what this machine has and what is missing.",
     }
+    folders: dict[str, str] = {"narrate": "narration", "batch": "narration", "serve": "serving"}  # noqa: RUF012
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.summaries)
@@ -45,7 +47,7 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.summaries:
             return None
-        folder = "narration" if name in ("narrate", "batch") else "commands"
+        folder = self.folders.get(name, "commands")
         return getattr(importlib.import_module(f".{folder}.{name}", __package__), name)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:

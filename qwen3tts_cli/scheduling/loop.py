@@ -16,7 +16,7 @@ from ..common.audio_constants import SAMPLE_RATE
 from ..common.machine import available_bytes
 from ..errors import EngineError
 from .guard import expected_seconds
-from .policy import Candidate, Policy, StepTimes, is_late
+from .policy import MAX_BATCH, Candidate, Policy, StepTimes, is_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,8 @@ class Loop:
         self.generations: list[Generation] = []  # those that have not ended, in the order of arrival
         self._policy, self._memory_bytes = policy, memory_bytes
         self._times: WeakKeyDictionary[Model, StepTimes] = WeakKeyDictionary()
+        self.step_counts = [0] * (MAX_BATCH + 1)  # at index n: the steps of n sessions
+        self.step_seconds = 0.0  # of all steps
 
     def run_once(self) -> bool:
         """Run one round: take what other threads sent, admit jobs, and step the sessions of each model once.
@@ -194,6 +196,8 @@ class Loop:
             self._fail_model(model, error)
             return
         end = time.perf_counter()
+        self.step_counts[len(chosen)] += 1
+        self.step_seconds += end - start
         for generation, error in zip(chosen, errors, strict=True):
             generation.stepped_at = end
             self._absorb(generation, error, wait)

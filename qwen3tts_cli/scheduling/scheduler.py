@@ -68,6 +68,11 @@ class Scheduler:
 
         return ThreadPool(self._threads or default_threads())
 
+    @property
+    def steps(self) -> tuple[tuple[int, ...], float]:
+        """(at index n: how many steps of n sessions there were, seconds that all steps took)."""
+        return tuple(self._loop.step_counts), self._loop.step_seconds
+
     def reset_after_fork(self) -> None:
         """Begin anew, in a forked child: the streams and the thread of the parent do not exist here."""
         self._loop = self._make_loop()
