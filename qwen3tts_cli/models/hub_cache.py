@@ -6,7 +6,6 @@ huggingface_hub.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -138,6 +137,8 @@ def file_digest(path: Path, recorded: str) -> str | None:
     """
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", recorded):
         return None
+    import hashlib  # here, because the import is slow
+
     large = len(recorded) == 64
     digest = hashlib.sha256() if large else hashlib.sha1(usedforsecurity=False)
     with open(path, "rb") as file:

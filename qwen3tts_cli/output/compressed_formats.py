@@ -97,6 +97,8 @@ class EncodedSink:
     own_thread: False for a caller that is never the main thread: libsndfile then runs in the caller's thread.
     """
 
+    takes_pcm16 = False
+
     def __init__(
         self,
         output: Any,

@@ -1,18 +1,18 @@
 """Audio formats: choosing one for an output, and the sinks that write float samples in it.
 
 A sink has `write(samples)`, which takes float32 of shape (n,); `finish()`, called after the last samples; and
-`discard()`. It writes to an output of files.py, which the caller opens, finishes and commits; the output need not be
-seekable. A sink writes bytes as soon as it has them. WAV of PCM_16, FLOAT and DOUBLE is written here, since libsndfile
-would put the time of day into its PEAK chunk, and so is raw PCM_16; compressed_formats.py writes all other formats with
-libsndfile.
+`discard()`. A sink whose `takes_pcm16` is true also has `write_pcm16(data)`, for samples that are bytes of 16-bit PCM
+already, which imports no NumPy. A sink writes to an output of files.py, which the caller opens, finishes and commits;
+the output need not be seekable. A sink writes bytes as soon as it has them. WAV of PCM_16, FLOAT and DOUBLE is written
+here, since libsndfile would put the time of day into its PEAK chunk, and so is raw PCM_16; compressed_formats.py writes
+all other formats with libsndfile.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.audio_constants import RATES, SAMPLE_RATE
 from ..errors import UsageError
@@ -38,8 +38,7 @@ _RAW = ("PCM_16", "ULAW", "ALAW")
 _OWN_WAV = {"PCM_16": (1, 2), "FLOAT": (3, 4), "DOUBLE": (3, 8)}  # (format tag, bytes per sample)
 
 
-@dataclass(frozen=True)
-class AudioFormat:
+class AudioFormat(NamedTuple):
     """A container ("RAW", or its name in libsndfile) and a subtype that can be written."""
 
     container: str
@@ -187,6 +186,8 @@ def _riff_chunk(name: bytes, data: bytes) -> bytes:
 class RawSink:
     """The sink of raw audio: 16-bit little-endian PCM without a header."""
 
+    takes_pcm16 = True
+
     def __init__(self, output: Any) -> None:
         self._output = output
 
@@ -194,7 +195,11 @@ class RawSink:
         """Append samples, float32 of shape (n,)."""
         from ..common.sample_conversion import to_pcm16
 
-        self._output.write(to_pcm16(samples).tobytes())
+        self.write_pcm16(to_pcm16(samples).tobytes())
+
+    def write_pcm16(self, data: bytes) -> None:
+        """Append samples that are 16-bit little-endian PCM already."""
+        self._output.write(data)
 
     def finish(self) -> None:
         """Does nothing: all samples are written."""
@@ -207,13 +212,14 @@ class WavSink:
     """The sink of WAV: writes the header with the first samples, and the sizes in it at the end.
 
     If the output is not seekable, or has more than the 4 GiB that the header can express, the sizes stay 0xFFFFFFFF.
-    info: chunks that go before the samples.
+    info: chunks that go before the samples. takes_pcm16: whether `write_pcm16` may be called instead of `write`.
     """
 
     def __init__(self, output: Any, sample_rate: int, subtype: str, info: bytes = b"") -> None:
         self._output, self._rate, self._subtype, self._info = output, sample_rate, subtype, info
         self._data_bytes = 0
         self._begun = False
+        self.takes_pcm16 = subtype == "PCM_16"
 
     def _header(self, data_bytes: int | None) -> bytes:
         tag, width = _OWN_WAV[self._subtype]
@@ -241,10 +247,16 @@ class WavSink:
 
         from ..common.sample_conversion import to_pcm16
 
-        if self._subtype == "PCM_16":
-            data = to_pcm16(samples).tobytes()
+        if self.takes_pcm16:
+            self.write_pcm16(to_pcm16(samples).tobytes())
         else:
-            data = np.asarray(samples, "<f4" if self._subtype == "FLOAT" else "<f8").tobytes()
+            self._append(np.asarray(samples, "<f4" if self._subtype == "FLOAT" else "<f8").tobytes())
+
+    def write_pcm16(self, data: bytes) -> None:
+        """Append samples that are 16-bit little-endian PCM already, for the subtype PCM_16."""
+        self._append(data)
+
+    def _append(self, data: bytes) -> None:
         self._output.write(self._begin() + data)
         self._data_bytes += len(data)
 

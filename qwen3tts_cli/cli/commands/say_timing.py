@@ -5,14 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-from ...speech.facts import STAGES, timing_facts
-
-if TYPE_CHECKING:
-    from ...speech.stream import Speech
 
 
 def process_seconds() -> float:
@@ -53,20 +47,30 @@ class Timings:
         if self.first_audio is None:
             self.first_audio = self.total
 
-    def facts(self, speech: Speech) -> dict[str, float | None]:
-        """Milliseconds of each stage, of the run so far, and until the first audio; the keys end in `_ms`."""
-        return timing_facts(self.stages + Counter(speech.timings), self.total, self.first_audio)
+    def facts(self, speaking: Mapping[str, float]) -> dict[str, float | None]:
+        """Milliseconds of each stage, of the run so far, and until the first audio; the keys end in `_ms`.
 
-    def table(self, speech: Speech) -> str:
-        """Lines of text: time and share of each stage that took time, the total, and the time to the first audio."""
-        facts = self.facts(speech)
+        speaking: the seconds of the stages of a speech, as Speech.timings.
+        """
+        from ...speech.facts import timing_facts  # here, because `say --server` imports no module of speech before
+
+        return timing_facts(self.stages + Counter(speaking), self.total, self.first_audio)
+
+    def table(self, speaking: Mapping[str, float], seconds: float) -> str:
+        """Lines of text: time and share of each stage that took time, the total, and the time to the first audio.
+
+        speaking: see `facts`. seconds: the length of the audio.
+        """
+        from ...speech.facts import STAGES
+
+        facts = self.facts(speaking)
         total = facts["total_ms"]
         lines = [
             f"{label:<16}{facts[f'{name}_ms']:>10.1f} ms {100 * facts[f'{name}_ms'] / total:>5.1f} %"
             for name, label in STAGES.items()
             if facts[f"{name}_ms"]
         ]
-        rtf = f"   {total / 1000 / speech.seconds:.3f} of the audio's length" if speech.seconds else ""
+        rtf = f"   {total / 1000 / seconds:.3f} of the audio's length" if seconds else ""
         lines.append(f"{'total':<16}{total:>10.1f} ms{rtf}")
         if self.first_audio is not None:
             lines.append(f"{'first audio':<16}{facts['first_audio_ms']:>10.1f} ms   after the process began")
