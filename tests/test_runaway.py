@@ -13,6 +13,8 @@ from helpers import CHECKPOINTS, POCKET
 from qwen3tts_cli import Synthesizer
 from qwen3tts_cli.errors import GenerationError, UsageError
 from qwen3tts_cli.models.safetensors import open_safetensors
+from qwen3tts_cli.scheduling import attempts
+from qwen3tts_cli.scheduling.guard import Guard
 from qwen3tts_cli.scheduling.seeds import retry_seed
 from qwen3tts_cli.speech.synthesizer import SpeakOptions
 
@@ -74,6 +76,40 @@ def test_a_stream_ends_at_the_last_good_frame(voice):
         list(speech)
     assert speech.samples > 0
     assert speech.samples % 1920 == 0
+
+
+class TripsAt(Guard):
+    """Stops the first attempt of a test at the frame `at`, and no other attempt."""
+
+    at, tripped = 1, False
+
+    def feed(self, codes):
+        super().feed(codes)
+        if not TripsAt.tripped and self._frames >= self.at:
+            TripsAt.tripped = True
+            self._trip("loop", self._frames)
+        return self.reason
+
+
+@pytest.mark.parametrize("options", [{}, {"chunk_frames": 8}, {"chunk_frames": 64}, {"pipeline": True}], ids=str)
+@pytest.mark.parametrize("text", [TEXT, [TEXT]], ids=["whole", "incoming"])
+def test_a_stream_is_retried_before_its_first_samples_only(text, options, monkeypatch):
+    monkeypatch.setattr(attempts, "Guard", TripsAt)
+    with Synthesizer.open() as opened:
+        TripsAt.tripped = True
+        second = np.concatenate(list(opened.stream(text, seed=retry_seed(5, 1))))
+        TripsAt.tripped = False
+        speech = opened.stream(text, seed=5, **options)
+        np.testing.assert_array_equal(np.concatenate(list(speech)), second)
+        TripsAt.tripped = False
+        with pytest.raises(GenerationError, match="1 attempt"):
+            list(opened.stream(text, seed=5, retries=1, greedy=True, **options))
+        monkeypatch.setattr(TripsAt, "at", 2)
+        TripsAt.tripped = False
+        speech = opened.stream(text, seed=5, **options)
+        with pytest.raises(GenerationError, match="1 attempt"):
+            list(speech)
+        assert speech.samples == 2 * 1920
 
 
 def test_retries_use_seeds_of_their_own():

@@ -32,14 +32,12 @@ class Utterance:
 
     def __init__(self, job: Job, chunk_frames: int) -> None:
         """chunk_frames: frames that the decoder decodes at a time, if the job does not say it; 0: as few as needed."""
-        self.job, self.text, self.session = job, job.text, None
+        self.job, self.session = job, None
         self.timings: Counter[str] = Counter()
         self.abandoned: list[int] = []
         self._chunk_frames = job.chunk_frames or chunk_frames
-        self._texts = self._appended = 0  # the number of texts, and of their token ids, that were appended
-        self._text_open = job.open_text is not None
         self._frame_samples = job.model.config.codec.samples_per_frame
-        self._max_attempts = 1 if job.live or job.talker.greedy or job.retries == 0 else job.retries + 1
+        self._max_attempts = 1 if job.talker.greedy or job.retries == 0 else job.retries + 1
         self.prompt_rows = len(job.prompt.text_ids) + (0 if job.reference_codes is None else len(job.reference_codes))
         self._reset()
 
@@ -52,6 +50,9 @@ class Utterance:
         self.frames = 0
         self.codes: list[np.ndarray] = []
         self.rows_left = self.prompt_rows
+        self.text = self.job.text
+        self._texts = self._appended = 0  # the number of texts, and of their token ids, that were appended
+        self._text_open = self.job.open_text is not None
         self._decoded = 0  # the number of samples decoded
         self._waiting: deque[np.ndarray] = deque()
 
@@ -63,7 +64,7 @@ class Utterance:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to generate or to decode."""
-        if self.error is not None or (self.trip is not None and not self.job.live):
+        if self.error is not None or (self.trip is not None and (not self.job.live or self._may_retry)):
             return True
         return self.generation_ended and self._decoded >= self.frames * self._frame_samples
 
@@ -87,6 +88,18 @@ class Utterance:
     def unreleased_samples(self) -> int:
         """The number of decoded samples that `take` has not returned yet."""
         return sum(map(len, self._waiting))
+
+    @property
+    def _may_retry(self) -> bool:
+        """Whether the guard stopped an attempt that may be made again.
+
+        An attempt of a live utterance may be if it ended with its first frame: the samples of this frame are not
+        released yet. It is a matter of frames and not of samples, since the options that say when frames are decoded
+        must not change the samples.
+        """
+        if self.trip is None or len(self.abandoned) + 1 >= self._max_attempts:
+            return False
+        return not self.job.live or self.frames <= 1
 
     def begin(self) -> None:
         """Open the session of the first attempt. An error is stored in `error`."""
@@ -187,7 +200,7 @@ class Utterance:
             self._add_samples(pcm)
         if self.complete:
             self.close()
-        if self.trip is not None and len(self.abandoned) + 1 < self._max_attempts:
+        if self._may_retry:
             self.abandoned.append(self.frames)
             self._reset()
             self.begin()

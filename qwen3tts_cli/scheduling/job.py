@@ -48,11 +48,11 @@ class Job(NamedTuple):
     shape (hidden,). reference_codes: the codes of its reference, int32 of shape (frames, code groups).
     max_frames: the most frames; None: as many as the guard allows. min_frames: the frames before which the model cannot
     end the utterance. retries: how often the utterance is generated again if it runs away; 0 turns the guard off.
-    live: True releases samples as they are decoded, and allows no retries, because samples that were sent cannot be
-    taken back; False releases them once the utterance is complete and good. chunk_frames, pipeline: see
-    engine.session.Session. open_text: the text that follows the prompt, or None if the prompt has all of it. With open
-    text `live` must be True. source: what the user gave, where it differs from `text`. goes_on: whether the next job is
-    a part of the same source.
+    live: True releases samples as they are decoded, and allows retries only before the first of them, because samples
+    that were sent cannot be taken back; False releases them once the utterance is complete and good.
+    chunk_frames, pipeline: see engine.session.Session. open_text: the text that follows the prompt, or None if the
+    prompt has all of it. With open text `live` must be True. source: what the user gave, where it differs from `text`.
+    goes_on: whether the next job is a part of the same source.
     """
 
     model: Model
