@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 CLONING_MODELS = "0.6b-base and 1.7b-base"
 DESIGN_MODEL = "1.7b-design"
+# A design model speaks this text once, and the audio is cloned: it is long enough and has every sound of English.
+CALIBRATION_TEXT = (
+    "The quick brown fox jumps over the lazy dog, while she measures the joy of a thousand voices. "
+    "Did you hear the church bells ring at noon? I thought so; every good day should begin with them."
+)
 
 
 def check_can_clone(config: ModelConfig, model: str, what: str) -> None:

@@ -136,6 +136,12 @@ def default_text_mode(config: ModelConfig) -> str:
     return "streaming" if config.model_type == "base" else "full"
 
 
+def follows_instructions(config: ModelConfig) -> bool:
+    """Whether the model speaks as an instruction says. Source: qwen3_tts_model.py, generate_custom_voice."""
+    small = config.model_type == "custom_voice" and config.model_size == "0b6"
+    return config.model_type != "base" and not small
+
+
 def _instruct_ids(tokenizer: Tokenizer, instruct: str | None) -> list[int]:
     return tokenizer.encode(f"<|im_start|>user\n{instruct}<|im_end|>\n") if instruct else []
 
@@ -179,9 +185,9 @@ def _continuation(config: ModelConfig, texts: list[int], frames: int, full: bool
 
 def _check_request(config: ModelConfig, instruct: str | None, speaker_row: bool, codes: bool, text: str | None) -> None:
     """Raise UsageError for an argument that the model would ignore, and name a model that uses it."""
-    if instruct and config.model_type == "base":
-        raise UsageError("instruct: a base model ignores it; 1.7b (preset voices) and 1.7b-design follow it")
-    if instruct and config.model_type == "custom_voice" and config.model_size == "0b6":
+    if instruct and not follows_instructions(config):
+        if config.model_type == "base":
+            raise UsageError("instruct: a base model ignores it; 1.7b (preset voices) and 1.7b-design follow it")
         raise UsageError("instruct: a model of this size ignores it; 1.7b follows it")
     if (speaker_row or codes) and config.model_type != "base":
         raise UsageError(f"a {config.model_type} model cannot clone a voice; 0.6b-base and 1.7b-base can")

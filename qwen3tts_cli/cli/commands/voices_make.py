@@ -16,11 +16,6 @@ from .voices_recording import clone, silences
 if TYPE_CHECKING:
     from ...cloning.voice_file import Voice
 
-# The design model speaks this text once, and the audio is cloned: it is long enough and has every sound of English.
-_CALIBRATION = (
-    "The quick brown fox jumps over the lazy dog, while she measures the joy of a thousand voices. "
-    "Did you hear the church bells ring at noon? I thought so; every good day should begin with them."
-)
 _PREVIEW = "Good morning. This is how I sound, on a quiet day and in a good mood."
 
 force = click.option("--force", is_flag=True, help="Replace an existing file or voice of that name.")
@@ -107,7 +102,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
 
     from ...audio.recording import load_recording
     from ...cloning import voice_store
-    from ...cloning.clone import check_can_clone, check_can_design
+    from ...cloning.clone import CALIBRATION_TEXT, check_can_clone, check_can_design
     from ...cloning.voice_file import check_texts
     from ...speech.synthesizer import Synthesizer
     from ...text.languages_and_voices import language_name
@@ -118,7 +113,7 @@ def design(name: str, description: str, model: str, base: str, text: str | None,
     console = Console(given["quiet"])
     _check_free(name, given["force"])
     seed = secrets.randbits(64) if given["seed"] is None else given["seed"]
-    spoken = text or _CALIBRATION
+    spoken = text or CALIBRATION_TEXT
     language = given["language"] or (None if text else "english")
     # The base model is opened first, so that an error in it is found before the design model speaks.
     engine = {"threads": given["threads"], "cache": not given["no_cache"], "on_warning": console.warning}
