@@ -15,6 +15,7 @@ from .errors import ApiError
 from .guards import HostGuard, KeyGuard
 from .handling.bodies import BodyLimits
 from .handling.requests import Errors, Requests
+from .openai import routes as openai_routes
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -65,7 +66,7 @@ def make_app(state: ServerState) -> Starlette:
 
 
 def _routes(state: ServerState) -> list[BaseRoute]:
-    return operation.routes()
+    return [*operation.routes(), *openai_routes.routes()]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from ..errors import UsageError
+from ..spoken_text.lexicon import Lexicon
 from .app import make_app
 from .engines import Engines
 from .handling.connections import Connection
 from .handling.log import Log
 from .metrics import Metrics
+from .openai.kept_voices import KeptVoices
 from .settings import DRAIN_SECONDS, HEAD_BYTES, KEEP_ALIVE_SECONDS
 from .sockets import bind_tcp, bind_unix, is_public, url_of
 from .speaking import Speaker
@@ -56,7 +58,9 @@ class Server:
             self.log = Log(log, as_json=settings.log_json, with_text=settings.log_text)
             metrics = Metrics()
             engines = Engines(settings, lambda line: self.log.event("warning", message=line))
-            self.state = ServerState(settings, engines, Speaker(settings, engines, metrics), metrics, self.log)
+            lexicon = None if settings.lexicon is None else Lexicon.read(settings.lexicon)
+            speaker, voices = Speaker(settings, engines, metrics), KeptVoices(settings.voices_dir)
+            self.state = ServerState(settings, engines, speaker, metrics, self.log, voices, lexicon)
             self._uvicorn = self._make_uvicorn()
             metrics.watch(self.state.speaker.places, engines.scheduler, self._count_connections)
         except BaseException:

@@ -6,22 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..spoken_text.lexicon import Lexicon
     from .engines import Engines
     from .handling.log import Log
     from .metrics import Metrics
+    from .openai.kept_voices import KeptVoices
     from .settings import ServeSettings
     from .speaking import Speaker
 
 
 @dataclass
 class ServerState:
-    """settings, engines, speaker, metrics, log: see their classes. stopping: whether the server takes no new speech."""
+    """settings, engines, speaker, metrics, log, voices: see their classes. lexicon: what to say in place of words, in
+    all texts that are known as a whole; or None. stopping: whether the server takes no new speech."""
 
     settings: ServeSettings
     engines: Engines
     speaker: Speaker
     metrics: Metrics
     log: Log
+    voices: KeptVoices
+    lexicon: Lexicon | None = None
 
     @property
     def stopping(self) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..metrics import Metrics
     from .log import Log
 
+_SPEAK_PATH = "/v1/speak"  # its client is `say --server`, which ends with the exit code of an error
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -175,7 +176,7 @@ def _cut(scope: Scope, error: ApiError) -> None:
 
 async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
     """Answer a request, or refuse a WebSocket, with an error object."""
-    body = error.json()
+    body = error.json(**({"exit_code": error.exit_code} if scope["path"] == _SPEAK_PATH else {}))
     headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     prefix = "websocket." if scope["type"] == "websocket" else ""
