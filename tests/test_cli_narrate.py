@@ -191,7 +191,7 @@ def test_words_are_timed(run, here):
     timed = [each for each in facts["segments"] if each["words"]]
     assert timed
     for segment in timed:
-        assert [word["word"] for word in segment["words"]] == segment["text"].split()
+        assert [word["word"] for word in segment["words"]] == segment["spoken"].split()
         times = [time for word in segment["words"] for time in (word["start"], word["end"]) if time is not None]
         assert times == sorted(times)
         assert segment["start"] <= times[0]

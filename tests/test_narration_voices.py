@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import srt
+import webvtt
 from helpers import CHECKPOINTS
 
 from qwen3tts_cli import GenerationError, InputError, Synthesizer, UsageError, narrate
@@ -94,7 +95,7 @@ def test_the_lexicon_is_a_part_of_the_key(voice, run, tmp_path):
     lexicon.write_text("rain\tsnow\n", encoding="utf-8")
     run(voice)
     _, facts, spoken = run(voice, lexicon=lexicon)
-    assert ([each["text"] for each in facts], spoken) == (
+    assert ([each["spoken"] for each in facts], spoken) == (
         ["It was late.", "The snow had stopped.", "They went home."],
         1,
     )
@@ -103,6 +104,24 @@ def test_the_lexicon_is_a_part_of_the_key(voice, run, tmp_path):
     lexicon.write_text("no tab\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"lexicon\.tsv, line 1"):
         run(voice, lexicon=lexicon)
+
+
+def test_cues_show_the_text_as_it_is_written(voice, run, tmp_path):
+    """Before the lexicon, and with its figures. Two that are spoken alike are spoken once."""
+    lexicon = tmp_path / "lexicon.tsv"
+    lexicon.write_text("Smith\tSmythe\n👋\twave\n", encoding="utf-8")
+    text = "Dr. Smith paid $5. It was 9 p.m.\n\n👋 Yes.\n\nDoctor Smith paid five dollars. It was 9 p.m."
+    spoken = ["Doctor Smythe paid five dollars.", "It was nine p m.", "wave Yes."]
+    written = ["Dr. Smith paid $5.", "It was 9 p.m.", "Yes.", "Doctor Smith paid five dollars.", "It was 9 p.m."]
+    files = {"srt": tmp_path / "a.srt", "vtt": tmp_path / "a.vtt", "lexicon": lexicon}
+    _, facts, count = run(voice, text, **files)
+    assert [each["spoken"] for each in facts] == [*spoken, *spoken[:2]]
+    assert [each["text"] for each in facts] == written
+    assert [cue.content for cue in srt.parse((tmp_path / "a.srt").read_text(encoding="utf-8"))] == written
+    assert [cue.text for cue in webvtt.read(tmp_path / "a.vtt")] == written
+    assert (count, len(list((tmp_path / "a.wav.segments").glob("*.flac")))) == (5, 3)
+    _, facts, _ = run(voice, text, cue="segment", **files)
+    assert [each["text"] for each in facts] == [" ".join(written[:2]), "Yes.", " ".join(written[3:])]
 
 
 def test_settings_are_a_part_of_the_key(presets):

@@ -84,7 +84,7 @@ class Track:
     def cues(self) -> list[Cue]:
         """When each segment is heard. Segments that failed have none."""
         return [
-            Cue(each.start / SAMPLE_RATE, (each.start + each.samples) / SAMPLE_RATE, each.segment.text)
+            Cue(each.start / SAMPLE_RATE, (each.start + each.samples) / SAMPLE_RATE, each.segment.written)
             for each in self.placed
             if not each.failed
         ]

@@ -210,7 +210,8 @@ def _segment_facts(placed: Placed, outcome: Outcome | None) -> dict[str, Any]:
     segment = placed.segment
     return {
         "name": segment.name,
-        "text": segment.text,
+        "text": segment.written,
+        "spoken": segment.text,
         "line": segment.line or None,
         "start": placed.start / SAMPLE_RATE,
         "end": (placed.start + placed.samples) / SAMPLE_RATE,

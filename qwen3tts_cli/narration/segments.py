@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..scheduling.seeds import retry_seed, steady_key, utterance_key
 from ..speech.plan import make_plan
-from ..speech.utterance_prompts import utterance_texts
+from ..speech.utterance_prompts import texts_with_written
 from ..spoken_text.listening_rules import for_listening, language_of
 from ..spoken_text.markup_tags import Pause, PauseBudget, Text, VoiceChange, parse_markup
 from ..text.long_text import segment as split_sentences
+from ..text.speakable import SPEAKABLE
 from ..text.utterances import NothingToSpeakError, language_code
+from ..text.written_parts import cut_alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,13 +37,15 @@ class Segment:
     """A text that is spoken in one piece.
 
     chapter: the number of its chapter in the input, from 1. number: in its chapter, from 1. text: what the model reads.
-    gap: seconds of silence behind it. plan: how it is spoken. key: of its random draws. line: in the source, or 0.
-    base: the hash of what makes its samples. redone: how often it was asked to be spoken with a new seed.
+    written: the part of the input that it says, before the lexicon and without numbers in words. gap: seconds of
+    silence behind it. plan: how it is spoken. key: of its random draws. line: in the source, or 0. base: the hash of
+    what makes its samples. redone: how often it was asked to be spoken with a new seed.
     """
 
     chapter: int
     number: int
     text: str
+    written: str
     gap: float
     plan: SpeechPlan
     key: int
@@ -143,7 +148,7 @@ class Segmenter:
                 if isinstance(piece, VoiceChange):
                     voice = self._checked(piece, number)
                     continue
-                for text, plan in self._texts(piece.text, voice, number, paragraph):
+                for text, written, plan in self._texts(piece.text, voice, number, paragraph):
                     if segments:
                         pause = o.pause_paragraph if begins else o.pause_sentence
                         segments[-1] = replace(segments[-1], gap=pause if asked is None else asked)
@@ -152,35 +157,38 @@ class Segmenter:
                     asked, begins = None, False
                     place = seen[text, id(plan)]
                     seen[text, id(plan)] += 1
-                    segments.append(self._segment(number, len(segments) + 1, text, plan, place, paragraph.line))
+                    base, key = self._base_and_key(text, plan, place)
+                    name = number, len(segments) + 1
+                    segments.append(Segment(*name, text, written, 0.0, plan, key, paragraph.line, base))
         if segments:
             segments[-1] = replace(segments[-1], gap=asked or 0.0)
         return SpokenChapter(number, chapter.title, lead, segments), voice
 
-    def _segment(self, chapter: int, number: int, text: str, plan: SpeechPlan, place: int, line: int) -> Segment:
+    def _base_and_key(self, text: str, plan: SpeechPlan, place: int) -> tuple[str, int]:
+        """See Segment. place: how many segments before it in the paragraph have the same text and plan."""
         key = steady_key(plan.settings) if self._options.steady else utterance_key(text, plan.settings, place)
         made_of = [_FORMAT, self._fixed, plan.settings, plan.seed, key, plan.retries > 0, text]
         hashed = json.dumps(made_of, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        base = hashlib.sha256(hashed.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        return Segment(chapter, number, text, 0.0, plan, key, line, base)
+        return hashlib.sha256(hashed.encode("utf-8", "surrogatepass")).hexdigest()[:32], key
 
     def _texts(
         self, text: str, voice: str | None, chapter: int, paragraph: Paragraph
-    ) -> Iterator[tuple[str, SpeechPlan]]:
-        """The texts of the segments of a piece of a paragraph, and how each is spoken. Raises UsageError."""
+    ) -> Iterator[tuple[str, str, SpeechPlan]]:
+        """The texts of the segments of a piece of a paragraph, as spoken and as written, and how each is spoken.
+        Raises UsageError."""
         language = language_of(text, self._options.speak.language or "auto") if self._detects() else None
         try:
             plan = self._plan(voice, language)
-            if self._lexicon is not None:  # first, because the rules drop pictures and capitals
-                text = self._lexicon.apply(text, plan.language)
-            written = for_listening(text, plan.language)
-            for part in self._parts(written, plan.language):
-                try:
-                    texts = utterance_texts(self._synthesizer.model, part, plan, True)
-                except NothingToSpeakError:
-                    continue
-                for each in texts:
-                    yield each, plan
+            # the lexicon comes first, because the rules drop pictures and capitals
+            said = text if self._lexicon is None else self._lexicon.apply(text, plan.language)
+            found: list[tuple[str, str]] = []
+            for part in self._parts(for_listening(said, plan.language), plan.language):
+                with suppress(NothingToSpeakError):
+                    found += texts_with_written(self._synthesizer.model, part, plan)
+            if said != text and found:
+                found = _without_lexicon(found, for_listening(text, plan.language))
+            for spoken, written in found:
+                yield spoken, spoken if written == spoken else written, plan
         except UsageError as error:
             raise UsageError(f"{_place(paragraph.line, chapter)}: {error}") from None
 
@@ -204,6 +212,16 @@ class Segmenter:
                 self._synthesizer, speak, voiceless=self._voiceless and voice is None
             )
         return self._plans[voice, language]
+
+
+def _without_lexicon(found: list[tuple[str, str]], text: str) -> list[tuple[str, str]]:
+    """Pairs of what is spoken and written, as written before the lexicon. text: all of it, as written."""
+    parts = cut_alike(text, [f"{written} " for _, written in found])
+    # what a lexicon speaks in place of signs alone is shown as it is spoken
+    return [
+        (spoken, part.strip() if SPEAKABLE.search(part) else written)
+        for (spoken, written), part in zip(found, parts, strict=True)
+    ]
 
 
 def _place(line: int, chapter: int) -> str:

@@ -9,7 +9,7 @@ from ..text.prompt import build_prompt
 from .reader import Silence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..engine.model import Model
     from ..models.tokenizer import Tokenizer
@@ -93,10 +93,30 @@ def _split_parts(
 def utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> Iterator[str]:
     """The texts of the utterances, with only the characters that the model can read. Raises UsageError."""
     # Imported here, because only speaking needs these modules.
-    from ..text.markup import strip_markup
-    from ..text.preparation import fold_and_spell, prepare
-    from ..text.script_check import check_script
+    from ..text.preparation import prepare
     from ..text.utterances import utterance, utterances
+
+    bare, limit, rewrite = _splitting(model, text)
+    if not split:
+        return iter([utterance(text, rewrite and (lambda whole: prepare(whole, model.config.voice)))])
+    return utterances(bare, limit, plan.language, rewrite)
+
+
+def texts_with_written(model: Model, text: str, plan: SpeechPlan) -> Iterator[tuple[str, str]]:
+    """The texts of the utterances as `utterance_texts` returns them, each with the part of `text` that it says, without
+    markup, but with its numbers and signs as they are written. Raises UsageError."""
+    from ..text.utterances import utterances_with_written
+
+    bare, limit, rewrite = _splitting(model, text)
+    return utterances_with_written(bare, limit, plan.language, rewrite)
+
+
+def _splitting(model: Model, text: str) -> tuple[str, int, Callable[[str], str] | None]:
+    """The text without markup that the model cannot read, the most characters of an utterance, and what rewrites a
+    sentence for the model, or None. Raises UsageError for a text in a script that the model cannot read."""
+    from ..text.markup import strip_markup
+    from ..text.preparation import fold_and_spell
+    from ..text.script_check import check_script
 
     config, manifest = model.config, model.config.voice
     rewrite = (
@@ -104,10 +124,7 @@ def utterance_texts(model: Model, text: str, plan: SpeechPlan, split: bool) -> I
     )
     bare = strip_markup(text) if rewrite else text
     check_script(bare, config)
-    limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
-    if not split:
-        return iter([utterance(text, rewrite and (lambda whole: prepare(whole, manifest)))])
-    return utterances(bare, limit, plan.language, rewrite)
+    return bare, manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS, rewrite
 
 
 def make_prompt(model: Model, tokenizer: Tokenizer, text: str, plan: SpeechPlan) -> Prompt:

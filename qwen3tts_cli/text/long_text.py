@@ -29,14 +29,26 @@ def split_long_text(text: str, limit: int, code: str, prepare: Callable[[str], s
     limit: the most characters of an utterance. code: the two-letter code of a language, or "auto". prepare: rewrites a
     sentence before its length is measured. Raises UsageError at the end if no utterance was yielded.
     """
+    return (spoken for spoken, _ in split_with_written(text, limit, code, prepare, lambda sentence, parts: parts))
+
+
+def split_with_written(
+    text: str,
+    limit: int,
+    code: str,
+    prepare: Callable[[str], str] | None,
+    cut_written: Callable[[str, list[str]], list[str]],
+) -> Iterator[tuple[str, str]]:
+    """Yield each utterance of split_long_text and the part of the text that it says.
+
+    cut_written: cuts a sentence of the text into the parts that are given for it, prepared.
+    """
     is_silent = True
     window = max(_MIN_WINDOW_CHARACTERS, _WINDOW_PER_LIMIT * limit)
     code = "en" if code == "auto" else code
     for start, end in _paragraphs(text):
-        units = _sentences(text, start, end, window, limit, code)
-        if prepare:
-            units = _prepare_sentences(units, prepare)
-        for utterance in _join_neighbours(units, limit, code):
+        sentences = _sentences(text, start, end, window, limit, code)
+        for utterance in _join_neighbours(_prepared(sentences, prepare), limit, code, cut_written):
             is_silent = False
             yield utterance
     if is_silent:
@@ -102,24 +114,30 @@ def segment(window: str, code: str) -> list[str]:
     return sentences
 
 
-def _prepare_sentences(sentences: Iterator[str], prepare: Callable[[str], str]) -> Iterator[str]:
+def _prepared(sentences: Iterator[str], prepare: Callable[[str], str] | None) -> Iterator[tuple[str, str]]:
+    """Yield each sentence as it is spoken, and as it is written. Those of which nothing is spoken are left out."""
     for sentence in sentences:
-        spoken = prepare(sentence).strip()
-        if spoken:
-            yield spoken + " " if sentence[-1:].isspace() else spoken
+        if prepare is None:
+            yield sentence, sentence
+        elif spoken := prepare(sentence).strip():
+            yield spoken + " " if sentence[-1:].isspace() else spoken, sentence
 
 
-def _join_neighbours(sentences: Iterator[str], limit: int, code: str) -> Iterator[str]:
+def _join_neighbours(
+    sentences: Iterator[tuple[str, str]], limit: int, code: str, cut_written: Callable[[str, list[str]], list[str]]
+) -> Iterator[tuple[str, str]]:
     """Join neighbouring sentences while they fit the limit. Later sentences never change an utterance already yielded.
-    A sentence above the limit is cut first."""
-    joined = ""
-    for sentence in sentences:
-        for part in cut_sentence(sentence, limit, code):
+    A sentence above the limit is cut first. Sentences and utterances: as spoken, and as written."""
+    joined = joined_written = ""
+    for sentence, written in sentences:
+        parts = list(cut_sentence(sentence, limit, code))
+        for part, written_part in zip(parts, cut_written(written, parts), strict=True):
             if len((joined + part).rstrip()) <= limit:
                 joined += part
+                joined_written += written_part
             else:
                 if SPEAKABLE.search(joined):
-                    yield joined.strip()
-                joined = part.lstrip()
+                    yield joined.strip(), joined_written.strip()
+                joined, joined_written = part.lstrip(), written_part
     if SPEAKABLE.search(joined):
-        yield joined.strip()
+        yield joined.strip(), joined_written.strip()

@@ -41,19 +41,46 @@ def utterances(
     or "auto". prepare: a pure function that rewrites a sentence with LF line ends, before its length is measured.
     Raises NothingToSpeakError at the call, not at the first item, if the text has no letter or digit.
     """
-    if limit < 1:
-        raise UsageError(f"utterance length: {limit} characters, at least 1 is needed")
-    _require_speakable(text, prepare)
-    flat = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-    if len(flat) <= limit:
-        whole = utterance(text, prepare)
-        if len(whole) <= limit:
-            return iter((whole,))
+    flat = _with_lf(text)
+    if (whole := _whole(text, flat, limit, prepare)) is not None:
+        return iter((whole,))
     # Imported here, because most texts are one utterance.
     from .long_text import split_long_text
 
     parts = split_long_text(flat, limit, language_code(language), prepare)
     return parts if prepare or flat == text else _with_own_line_ends(parts, flat, text)
+
+
+def utterances_with_written(
+    text: str, limit: int, language: str = "auto", prepare: Callable[[str], str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Return each of `utterances`, and the part of the text that it says; both have LF line ends.
+
+    The part is exact unless the prepared text of a sentence is above the limit: then the words beside the cut decide.
+    Arguments and errors are those of `utterances`.
+    """
+    flat = _with_lf(text)
+    if (whole := _whole(flat, flat, limit, prepare)) is not None:
+        return iter(((whole, flat.strip()),))
+    from .long_text import split_with_written
+    from .written_parts import cut_alike
+
+    return split_with_written(flat, limit, language_code(language), prepare, cut_alike)
+
+
+def _with_lf(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _whole(text: str, flat: str, limit: int, prepare: Callable[[str], str] | None) -> str | None:
+    """The whole prepared text, if it fits the limit; else None. flat: `text` with LF as its line ends."""
+    if limit < 1:
+        raise UsageError(f"utterance length: {limit} characters, at least 1 is needed")
+    _require_speakable(text, prepare)
+    if len(flat) > limit:
+        return None
+    whole = utterance(text, prepare)
+    return whole if len(whole) <= limit else None
 
 
 def language_code(language: str) -> str:
