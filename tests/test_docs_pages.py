@@ -15,7 +15,7 @@ SOURCES = sorted(
     path
     for folder in ("qwen3tts_cli", "native")
     for path in (ROOT / folder).rglob("*")
-    if path.suffix in {".py", ".pyi", ".c", ".h"}
+    if path.suffix in {".py", ".pyi", ".c", ".h", ".js", ".css", ".html"}
 )
 # folders that a path in a page may leave out
 BASES = ("", "qwen3tts_cli/", "native/", "native/kernels/", "tests/native/")

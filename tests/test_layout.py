@@ -67,7 +67,7 @@ INDEPENDENT = [
 FRONT = {"cli", "__main__"}
 KERNEL_HEADERS = {"stddef.h", "stdint.h", "string.h", "math.h", "float.h", "immintrin.h", "arm_neon.h"}
 ARCH = r"__x86_64__|__i386__|__aarch64__|__arm__|__AVX\w*__|__SSE\w*__|__FMA__|__F16C__|__ARM_\w+"
-TEXT_SUFFIXES = {".c", ".h", ".py", ".pyi", ".sh", ".md", ".toml", ".json", ""}
+TEXT_SUFFIXES = {".c", ".h", ".py", ".pyi", ".js", ".css", ".html", ".sh", ".md", ".toml", ".json", ""}
 SKIPPED_FOLDERS = {"build", "dist", "data", "voices", "__pycache__"}
 
 
@@ -136,6 +136,13 @@ def test_python_sizes(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno - node.lineno >= MAX_FUNCTION
     ]
     assert not long, f"functions over {MAX_FUNCTION} lines"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.js")), ids=relative)
+def test_javascript_sizes(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= MAX_PY_LINES
+    assert max(map(len, lines)) <= 120
 
 
 def native_layer(path: Path) -> str:

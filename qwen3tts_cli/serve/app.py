@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from . import operation
+from . import operation, page_routes
 from .errors import ApiError
 from .guards import HostGuard, KeyGuard
 from .handling.bodies import BodyLimits
@@ -66,7 +66,8 @@ def make_app(state: ServerState) -> Starlette:
 
 
 def _routes(state: ServerState) -> list[BaseRoute]:
-    return [*operation.routes(), *openai_routes.routes()]
+    page = page_routes.routes() if state.settings.page else []
+    return [*operation.routes(), *openai_routes.routes(), *page]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
