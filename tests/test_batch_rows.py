@@ -23,6 +23,7 @@ from helpers import ROOT
 
 import qwen3tts_cli
 from qwen3tts_cli import OutputError, Synthesizer, UsageError
+from qwen3tts_cli.hearing import word_errors
 from qwen3tts_cli.narration import run_record, segment_store, speaking
 from qwen3tts_cli.narration.run_record import recorded_seed, shared_seed
 from qwen3tts_cli.narration.segment_store import SegmentStore
@@ -217,6 +218,29 @@ def test_the_same_command_speaks_what_has_failed(base, voice, tmp_path, monkeypa
     assert second.bytes == {name: base.bytes[name] for name in ("0.wav", "a/b.flac")}
     assert [(row["attempts"], row["rtf"]) for row in second.rows] == [(1, None), (2, None)]
     assert not (second.folder / ".segments").exists()
+
+
+def test_segments_are_heard_also_those_of_a_run_without_a_verifier(voice, tmp_path, monkeypatch, spoken):
+    class Ear:
+        """Hears one text wrongly, the first time."""
+
+        def __init__(self):
+            self.heard = []
+
+        def check(self, samples, text, language):
+            self.heard.append(text)
+            return 0.5 if text == "It rains." and self.heard.count(text) == 1 else 0.0
+
+    ear = Ear()
+    monkeypatch.setattr(word_errors.Verifier, "open", lambda model: ear)
+    first = Run(tmp_path, ROWS[:2], voice, keep=True)
+    spoken.clear()
+    second = Run(tmp_path, ROWS[:2], voice, keep=True, verify="base")
+    assert sorted(ear.heard) == ["It rains.", "It rains.", "We stay.", "Yes."]
+    assert spoken == ["It rains."]
+    assert second.bytes == first.bytes  # the seed of its first attempt: only this ear heard a fault
+    Run(tmp_path, ROWS[:2], voice, keep=True, verify="base")
+    assert len(ear.heard) == 4  # the log has it
 
 
 # -------------------------------------------------------------------- kills, locks, full disks

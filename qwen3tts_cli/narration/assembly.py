@@ -15,7 +15,7 @@ from ..hearing.segment_checks import trim
 from ..output.tagging import ChapterMark, Cue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .options import NarrateOptions
     from .segment_store import SegmentStore
@@ -94,17 +94,17 @@ def lay_out(
     chapters: Sequence[SpokenChapter],
     title: str,
     number: int,
-    measures: Callable[[Segment], Measure | None],
+    measures: Mapping[str, Measure],
     options: NarrateOptions,
 ) -> Track:
     """Place the segments of chapters in one output, in order.
 
-    title, number: of the output. measures: returns the facts of a segment; None if it has failed.
+    title, number: of the output. measures: the facts of segments by their digest, without those that have failed.
     """
     track, position = Track(title, number), 0
     bounds: list[tuple[str, int]] = []
     for order, chapter in enumerate(chapters):
-        found = [measures(segment) for segment in chapter.segments]
+        found = [measures.get(segment.digest) for segment in chapter.segments]
         gains = segment_gains(
             [each.loudness if each else None for each in found], [each.peak if each else 0.0 for each in found],
             lufs=options.lufs,

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,33 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 from ..books.document import Chapter, Document, Paragraph
 from ..common import arguments
-from ..common.audio_constants import SAMPLE_RATE
 from ..errors import InputError, OutputError, UsageError
 from ..output.files import write_output
 from ..output.tagged_file import choose_tagged_format, require_encoder, write_tagged
 from ..output.tagging import Tags
-from ..scheduling.guard import expected_seconds
 from ..speech.plan import make_plan
 from ..speech.utterance_prompts import make_prompt
-from .assembly import Measure, lay_out, measure, samples_of
+from .assembly import lay_out, samples_of
 from .options import open_verifier, read_lexicon
-from .run import Progress, fixed_facts
+from .run import fixed_facts
 from .run_log import RunLog
 from .run_record import RunRecord, recorded_seed, shared_seed
+from .segment_run import SegmentRun
 from .segment_store import SegmentStore
 from .segments import Segmenter
-from .speaking import Outcome, Speaking, as_written, outcome_of, record_of
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..cloning.voice_file import Voice
     from ..output.formats import AudioFormat
     from ..speech.speak_options import SpeakOptions
     from ..speech.synthesizer import Synthesizer
     from .manifest import Row
     from .options import NarrateOptions
-    from .segments import Segment, SpokenChapter
+    from .segment_run import Progress
+    from .segments import SpokenChapter
 
 
 @dataclass
@@ -92,11 +88,6 @@ class Batch:
         part = f".{shard[0]}-of-{shard[1]}" if self._is_shard else ""
         self._result, self._segments = folder / f"manifest{part}.jsonl", folder / f".segments{part}"
         self._progress, self._warn = progress, warn
-        self._measures: dict[str, Measure] = {}  # by the digest of the segment
-        self._outcomes: dict[str, Outcome] = {}
-        self._spoken: set[str] = set()  # digests of the segments that this run has spoken
-        self._seconds = self._spoken_seconds = 0.0
-        self._rtf: float | None = None
         self._formats: dict[str, AudioFormat] = {}
         for row in rows:
             if (extension := _extension(row)) not in self._formats:
@@ -112,13 +103,17 @@ class Batch:
         _make_folder(self._folder)
         if self._result.is_dir():
             raise OutputError(f"{self._result}: is a folder, so it cannot be the result")
+        verifier = open_verifier(self._options)
         with ExitStack() as stack:
             store = stack.enter_context(SegmentStore.open(self._segments, keep=self._options.keep))
             seed = self._seed(store)
             rows = self._segment(seed)
             log = stack.enter_context(RunLog.open(store.log_path))
-            self._speak(store, rows, log)
-            facts = [self._finish(store, each, seed) for each in rows]
+            segments = [each for row in rows if row.chapter for each in row.chapter.segments]
+            run = SegmentRun(self._synthesizer, store, log, segments, self._options, verifier, self._progress)
+            run.speak(stop_at_failure=False)
+            run.tell("writing")
+            facts = [self._finish(store, run, each, seed) for each in rows]
             with write_output(os.fspath(self._result)) as output:
                 for each in facts:
                     output.write((json.dumps(each, ensure_ascii=False) + "\n").encode())
@@ -191,52 +186,8 @@ class Batch:
             with self._synthesizer.lifetime.alone():
                 make_prompt(model, model.checkpoint.tokenizer, segment.text, segment.plan)
 
-    # ---------------------------------------------------------------- speaking
-    def _speak(self, store: SegmentStore, rows: list[_RowSegments], log: RunLog) -> None:
-        earlier = {record["segment"]: record for record in log.records() if isinstance(record.get("segment"), str)}
-        wanted = {each.digest: each for row in rows if row.chapter for each in row.chapter.segments}
-        missing: list[Segment] = []
-        for digest, segment in wanted.items():
-            if (samples := store.read(digest)) is None:
-                missing.append(segment)
-                continue
-            self._note_measure(digest, samples)
-            if (outcome := outcome_of(segment, earlier.get(digest))) is not None:
-                self._outcomes[digest] = outcome
-
-        expected = sum(expected_seconds(segment.text) for segment in missing)
-
-        def tell(stage: str) -> None:
-            count, seconds = len(self._measures), self._seconds
-            total = seconds * len(wanted) / count if count else expected
-            self._progress(Progress(stage, count, len(wanted), seconds, total, self._spoken_seconds))
-
-        def done(outcome: Outcome) -> None:
-            digest = outcome.segment.digest
-            if outcome.samples is not None:
-                self._note_measure(digest, as_written(outcome.samples))
-                self._spoken_seconds += len(outcome.samples) / SAMPLE_RATE
-                self._spoken.add(digest)
-            self._outcomes[digest] = replace(outcome, samples=None)
-            log.append(record_of(outcome))
-            tell("speaking")
-
-        tell("speaking")
-        o, verifier = self._options, open_verifier(self._options)
-        began = time.perf_counter()
-        Speaking(
-            self._synthesizer, store, batch=o.batch, retries=o.retries, done=done, verifier=verifier, max_wer=o.max_wer
-        ).speak(missing, stop_at_failure=False)
-        if self._spoken_seconds:
-            self._rtf = round((time.perf_counter() - began) / self._spoken_seconds, 4)
-        tell("writing")
-
-    def _note_measure(self, digest: str, samples: np.ndarray) -> None:
-        facts = self._measures[digest] = measure(samples, self._options.speed)
-        self._seconds += facts.samples / SAMPLE_RATE
-
     # ---------------------------------------------------------------- results
-    def _finish(self, store: SegmentStore, spoken: _RowSegments, seed: int) -> dict[str, Any]:
+    def _finish(self, store: SegmentStore, run: SegmentRun, spoken: _RowSegments, seed: int) -> dict[str, Any]:
         """Write the file of a row. Returns its row of the result."""
         row = spoken.row
         facts: dict[str, Any] = {"path": row.out, "text": row.text, "voice": row.voice and os.fspath(row.voice)}
@@ -246,7 +197,7 @@ class Batch:
         if spoken.chapter is None:
             return facts
         segments, plan = spoken.chapter.segments, spoken.chapter.segments[0].plan
-        outcomes = [self._outcomes[each.digest] for each in segments if each.digest in self._outcomes]
+        outcomes = [run.outcomes[each.digest] for each in segments if each.digest in run.outcomes]
         failures = [each.failure for each in outcomes if each.failure]
         facts.update(voice=plan.voice, language=plan.language)
         if len(outcomes) == len(segments):  # else the log of an earlier run was lost
@@ -254,9 +205,9 @@ class Batch:
         if failures:
             facts["error"] = failures[0]
             return facts
-        if all(each.digest in self._spoken for each in segments):
-            facts["rtf"] = self._rtf
-        track = lay_out([spoken.chapter], "", row.number, lambda each: self._measures.get(each.digest), self._options)
+        if all(each.digest in run.spoken for each in segments):
+            facts["rtf"] = run.rtf
+        track = lay_out([spoken.chapter], "", row.number, run.measures, self._options)
         path, rate, tags = self._folder / row.out, self._options.rate, Tags(language=plan.language or "")
         if not self._folder.is_dir():
             raise OutputError(f"{self._folder}: the output folder was removed while it was in use")

@@ -16,11 +16,12 @@ from .batch_run import Batch, BatchResult, parse_shard
 from .finished_files import OutputFiles
 from .manifest import read_manifest
 from .options import NarrateOptions, make_narrate_options
-from .run import Narration, NarrationResult, Progress
+from .run import Narration, NarrationResult
 
 if TYPE_CHECKING:
     from ..books.document import Document
     from ..speech.synthesizer import Synthesizer
+    from .segment_run import Progress
 
 # Options of narrate that have no meaning for batch.
 _ONLY_NARRATE = (

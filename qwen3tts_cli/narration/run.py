@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.audio_constants import SAMPLE_RATE
 from ..errors import EngineError, GenerationError, InputError, UsageError
 from ..models.content_digest import content_digest
 from ..packed.verify import calibration_facts
 from ..scheduling.guard import expected_seconds
-from .assembly import Measure, Track, lay_out, measure
+from .assembly import lay_out
 from .finished_files import OutputFiles
 from .options import open_verifier, read_lexicon
 from .run_log import RunLog
 from .run_record import RunRecord
+from .segment_run import SegmentRun
 from .segment_store import SegmentStore
 from .segments import Segmenter, SpokenChapter
-from .speaking import Outcome, Speaking, as_written, outcome_of, record_of
 from .steady_voice import choose_reference, speak_reference, with_reference
 
 if TYPE_CHECKING:
     from ..books.document import Document
     from ..hearing.word_errors import Verifier
     from ..speech.synthesizer import Synthesizer
+    from .assembly import Measure, Track
     from .options import NarrateOptions
-    from .segments import Segment
+    from .segment_run import Progress
 
 PREVIEW_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is. segments, seconds: those that are there, of `all_segments` and about `all_seconds`. spoken: the
-    seconds that this run has spoken. stage: "speaking" or "writing"."""
-
-    stage: str
-    segments: int
-    all_segments: int
-    seconds: float
-    all_seconds: float
-    spoken: float
 
 
 @dataclass
@@ -80,10 +66,6 @@ class Narration:
     ) -> None:
         self._synthesizer, self._document, self._chosen = synthesizer, document, chosen
         self._output, self._options, self._progress, self._warn = output, options, progress, warn
-        self._outcomes: dict[str, Outcome] = {}  # by the digest of the segment; those of this run
-        self._measures: dict[str, Measure] = {}
-        self._places: Counter[str] = Counter()  # how many segments are spoken from the same file
-        self._there, self._seconds, self._spoken = 0, 0.0, 0.0
 
     def run(self) -> NarrationResult:
         """Speak what is missing, and write the finished files.
@@ -111,21 +93,20 @@ class Narration:
                 record.finish()
                 raise
             segments = [segment for chapter in chapters for segment in chapter.segments]
-            log = stack.enter_context(closing(RunLog.open(store.log_path)))
-            self._speak(store, segments, log, verifier)
+            log = stack.enter_context(RunLog.open(store.log_path))
+            run = SegmentRun(self._synthesizer, store, log, segments, self._options, verifier, self._progress)
+            run.speak(stop_at_failure=self._options.on_error == "stop")
+            outcomes = [(each.name, run.outcomes[each.digest]) for each in segments if each.digest in run.outcomes]
             result = NarrationResult(segments=len(segments), seed=seed)
-            result.failed = [
-                (each.name, self._outcomes[each.digest].failure or "")
-                for each in segments
-                if each.digest in self._outcomes and self._outcomes[each.digest].failure
-            ]
+            result.failed = [(name, found.failure) for name, found in outcomes if found.failure]
             if result.failed and self._options.on_error == "stop":
                 record.finish()
                 raise GenerationError(_failed_text(result.failed, store.folder))
-            tracks = self._lay_out(store, chapters)
-            self._progress(self._facts("writing", segments))
-            result.heard = self._heard(segments)
-            result.files = self._output.write(tracks, store, self._outcomes)
+            tracks = self._lay_out(chapters, run.measures)
+            run.tell("writing")
+            heard = [(name, found.word_errors) for name, found in outcomes if found.word_errors is not None]
+            result.heard = sorted(heard, key=lambda each: -each[1])
+            result.files = self._output.write(tracks, store, run.outcomes)
             result.seconds = sum(track.seconds for track in tracks)
             record.finish()
             if not (self._options.preview or result.failed):
@@ -181,68 +162,8 @@ class Narration:
     def _has_no_voice(self, options: NarrateOptions) -> bool:
         return self._synthesizer.config.model_type == "base" and options.speak.voice is None
 
-    # ---------------------------------------------------------------- speaking
-    def _speak(self, store: SegmentStore, segments: list[Segment], log: RunLog, verifier: Verifier | None) -> None:
-        earlier = {record["segment"]: record for record in log.records() if isinstance(record.get("segment"), str)}
-        missing: dict[str, Segment] = {}
-        self._places = Counter(segment.digest for segment in segments)
-        for segment in segments:
-            if segment.digest in missing or segment.digest in self._measures:
-                continue
-            samples = store.read(segment.digest)
-            outcome = outcome_of(segment, earlier.get(segment.digest))
-            if samples is not None and verifier is not None:
-                if outcome is None or outcome.word_errors is None:  # of a run without a verifier, or without its log
-                    words = verifier.check(samples, segment.text, segment.plan.language)
-                    outcome = replace(outcome or Outcome(segment, None, None, segment.seed(0)), word_errors=words)
-                    log.append(record_of(outcome))
-                if outcome.word_errors > self._options.max_wer:
-                    samples = None
-            if samples is None:
-                missing[segment.digest] = segment
-                continue
-            self._note_measure(segment, measure(samples, self._options.speed))
-            if outcome is not None:
-                self._outcomes[segment.digest] = outcome
-        self._progress(self._facts("speaking", segments))
-
-        def done(outcome: Outcome) -> None:
-            self._outcomes[outcome.segment.digest] = outcome
-            if outcome.samples is not None:
-                self._note_measure(outcome.segment, measure(as_written(outcome.samples), self._options.speed))
-                self._spoken += len(outcome.samples) / SAMPLE_RATE
-                self._outcomes[outcome.segment.digest] = replace(outcome, samples=None)
-            log.append(record_of(outcome))
-            self._progress(self._facts("speaking", segments))
-
-        o = self._options
-        speaking = Speaking(
-            self._synthesizer, store, batch=o.batch, retries=o.retries, done=done, verifier=verifier, max_wer=o.max_wer
-        )
-        speaking.speak(missing.values(), stop_at_failure=o.on_error == "stop")
-
-    def _heard(self, segments: list[Segment]) -> list[tuple[str, float]]:
-        """See NarrationResult."""
-        outcomes = ((each.name, self._outcomes.get(each.digest)) for each in segments)
-        rates = [(name, found.word_errors) for name, found in outcomes if found and found.word_errors is not None]
-        return sorted(rates, key=lambda each: -each[1])
-
-    def _note_measure(self, segment: Segment, facts: Measure) -> None:
-        if segment.digest not in self._measures:
-            self._measures[segment.digest] = facts
-            self._there += self._places[segment.digest]
-            self._seconds += self._places[segment.digest] * facts.samples / SAMPLE_RATE
-
-    def _facts(self, stage: str, segments: list[Segment]) -> Progress:
-        expected = sum(expected_seconds(segment.text) for segment in segments) if not self._seconds else 0.0
-        total = self._seconds / self._there * len(segments) if self._there else expected
-        return Progress(stage, self._there, len(segments), self._seconds, total, self._spoken)
-
     # ---------------------------------------------------------------- output
-    def _lay_out(self, store: SegmentStore, chapters: list[SpokenChapter]) -> list[Track]:
-        def measures(segment: Segment) -> Measure | None:
-            return self._measures.get(segment.digest)
-
+    def _lay_out(self, chapters: list[SpokenChapter], measures: dict[str, Measure]) -> list[Track]:
         if not self._output.is_folder:
             title = self._options.title or self._document.title
             return [lay_out(chapters, title, 0, measures, self._options)]

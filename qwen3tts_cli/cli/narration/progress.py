@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ...narration.run import Progress
+    from ...narration.segment_run import Progress
     from ..console import Console
 
 _LINE_SECONDS = 60
