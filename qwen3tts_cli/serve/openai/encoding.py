@@ -12,6 +12,7 @@ from .encoders import StreamEncoder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from concurrent.futures import Future
 
     import numpy as np
 
@@ -44,7 +45,7 @@ class Encoder:
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self._threads = threads
         self._encoder: StreamEncoder | None = None
-        self._running: asyncio.Future[object] | None = None
+        self._running: Future[bytes] | None = None  # the last call on a thread
 
     async def begin(self, response_format: str, sample_rate: int, origin: int) -> None:
         """Make the encoder; ffmpeg is a process, which takes time to start."""
@@ -70,23 +71,20 @@ class Encoder:
     async def _call(self, function: Callable[[], bytes], elsewhere: bool) -> bytes:
         if not elsewhere:
             return function()
-        running = asyncio.get_running_loop().run_in_executor(self._threads, function)
-        self._running = running  # type: ignore[assignment]
-        return await asyncio.shield(running)
+        self._running = self._threads.submit(function)
+        return await asyncio.wrap_future(self._running)
 
     def release(self) -> None:
         """Release the encoder, after the call that may still run on a thread. Never waits."""
         if self._encoder is not None:
             self._encoder.stop()
-        if self._running is None or self._running.done():
-            self._discard(self._running)
+        if self._running is None:
+            self._discard()
+        elif self._running.done():
+            self._threads.submit(self._discard)
         else:
-            self._running.add_done_callback(self._discard)
+            self._running.add_done_callback(lambda _: self._discard())
 
-    def _discard(self, ended: asyncio.Future[object] | None) -> None:
-        if ended is not None and not ended.cancelled():
-            ended.exception()  # nobody waits for it any more
-        if self._encoder is not None and self._encoder.is_slow:
-            self._threads.submit(self._encoder.discard)
-        elif self._encoder is not None:
+    def _discard(self) -> None:
+        if self._encoder is not None:
             self._encoder.discard()
