@@ -177,12 +177,23 @@ def test_errors_come_before_any_audio(voice, text, message):
         voice.speak(text, SpeakOptions(markup=True))
 
 
-def test_a_text_that_is_still_coming_has_neither(voice):
-    for options in ({"markup": True}, {"lexicon": LEXICON}):
-        with pytest.raises(UsageError, match=r"^(markup|lexicon): not with a text that is still coming"):
-            voice.stream(iter(["One."]), **options)
-        with pytest.raises(UsageError, match="still coming"):
-            asyncio.run(voice.asay(iter(["One."]), **options))
+def test_a_text_that_is_still_coming_has_no_markup(voice):
+    with pytest.raises(UsageError, match=r"^markup: not with a text that is still coming"):
+        voice.stream(iter(["One."]), markup=True)
+    with pytest.raises(UsageError, match="still coming"):
+        asyncio.run(voice.asay(iter(["One."]), markup=True))
+
+
+def test_a_lexicon_is_applied_to_each_sentence_of_a_text_that_is_still_coming(voice):
+    def live(pieces, **options):
+        with voice.stream(iter(pieces), seed=SEED, idle_ms=0, **options) as speech:
+            return np.concatenate(list(speech)), [each.text for each in speech.spoken]
+
+    words = Lexicon([Entry("nginx", "engine axe", any_case=True)])
+    got, spoken_texts = live([*"Hello NGINX. It is here."], lexicon=words)
+    assert spoken_texts == ["Hello NGINX.", "It is here."]
+    np.testing.assert_array_equal(got, live(["Hello engine axe. It is here."])[0])
+    assert len(got) != len(live(["Hello NGINX. It is here."])[0])
 
 
 def test_pauses_that_are_cut_are_warned_of(voice):
@@ -219,10 +230,14 @@ def test_the_command_line(run_say, tmp_path):
     assert not (tmp_path / "x.wav").exists()
 
 
-@pytest.mark.parametrize("option", [["--markup"], ["--lexicon", "none.tsv"]])
-def test_neither_is_for_a_live_text(run_say, option, tmp_path):
-    (tmp_path / "text").write_text("One.", encoding="utf-8")
-    assert f"error: {option[0]}: not with --live" in run_say("--live", "-f", "text", *option, "-o", "x.wav", code=2)
+def test_a_live_text_may_have_a_lexicon_and_no_markup(run_say, tmp_path):
+    (tmp_path / "text").write_text("B.", encoding="utf-8")
+    (tmp_path / "words.tsv").write_text("B\tA\n", encoding="utf-8")
+    assert "error: --markup: not with --live" in run_say("--live", "-f", "text", "--markup", "-o", "x.wav", code=2)
+    run_say("--live", "-f", "text", "--lexicon", "words.tsv", "-o", "one.wav")
+    (tmp_path / "text").write_text("A.", encoding="utf-8")
+    run_say("--live", "-f", "text", "-o", "two.wav")
+    assert (tmp_path / "one.wav").read_bytes() == (tmp_path / "two.wav").read_bytes()
 
 
 def test_without_the_options_nothing_reaches_the_engine(run_say, monkeypatch):

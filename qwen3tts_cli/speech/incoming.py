@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..scheduling.job import Job
     from ..text.incoming_utterances import UtteranceText
     from .plan import SpeechPlan
+    from .speak_options import SpeakOptions
 
 _WAITING_UTTERANCES = 16  # utterances that were made and not submitted, with which the text is not read on
 _WAITING_TEXTS = 64  # texts that were read and not yet given
@@ -56,20 +57,26 @@ class IncomingSpeech:
     One thread or task gives the text by `feed`, `idle`, `flush`, `finish` and `fail`. The reader takes jobs by
     `next_job`.
     With open text a job begins when its first token is certain. Where the model needs the whole text of an utterance,
-    or the text mode is "full", a job is one complete sentence.
+    the text mode is "full", or there is a lexicon, a job is one complete sentence.
 
     on_change: is called when the reader may find something new, and the engine new text; the Speech that reads sets it.
-    within: the lifetime of the synthesizer, inside which the tokenizer is used. split, lines: see IncomingUtterances.
+    within: the lifetime of the synthesizer, inside which the tokenizer is used. options: those that the plan was made
+    of.
     """
 
-    def __init__(self, model: Model, within: Lifetime, plan: SpeechPlan, *, split: bool, lines: bool) -> None:
+    def __init__(self, model: Model, within: Lifetime, plan: SpeechPlan, options: SpeakOptions) -> None:
         self._model, self._within, self._plan = model, within, plan
         self.on_change: Callable[[], None] = _nothing
-        self._open, self._split = is_open(model, plan), split
+        self._lexicon, self._split = options.lexicon, options.split
+        self._open = is_open(model, plan) and self._lexicon is None
         manifest = model.config.voice
         limit = manifest.max_characters if manifest else DEFAULT_UTTERANCE_CHARACTERS
         self._utterances = IncomingUtterances(
-            limit, plan.language, lines=lines, split=split, sentences=split and not self._open
+            limit,
+            plan.language,
+            lines=options.lines,
+            split=self._split,
+            sentences=self._split and not self._open,
         )
         self._newlines = IncrementalNewlineDecoder(None, translate=True)
         self._check = IncomingScriptCheck(model.config)
@@ -139,8 +146,9 @@ class IncomingSpeech:
             self._current = None
 
     def _add_whole(self, text: str) -> None:
+        spoken = text if self._lexicon is None else self._lexicon.apply(text, self._plan.language)
         try:
-            texts = list(utterance_texts(self._model, text, self._plan, self._split))
+            texts = list(utterance_texts(self._model, spoken, self._plan, self._split))
         except NothingToSpeakError:  # nothing but markup
             return
         for left, each in zip(range(len(texts) - 1, -1, -1), texts, strict=True):

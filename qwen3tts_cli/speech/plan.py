@@ -79,8 +79,8 @@ def make_plan(cloner: Cloner, options: SpeakOptions, incoming: bool = False, voi
     Raises UsageError for options that do not suit the model, and as Synthesizer.clone does.
     """
     o, config = options, cloner.config
-    if incoming and (o.markup or o.lexicon is not None):
-        raise UsageError(f"{'markup' if o.markup else 'lexicon'}: not with a text that is still coming")
+    if incoming and o.markup:
+        raise UsageError("markup: not with a text that is still coming")
     text_mode = o.text_mode or default_text_mode(config)
     if text_mode not in ("full", "streaming"):
         arguments.refuse("text_mode", text_mode, "full or streaming")

@@ -76,7 +76,8 @@ class SpeakOptions:
     These three are applied to the generated samples: codes, frames and draws do not depend on speed and rate.
     markup: whether the text has pauses and changes of the voice, such as [pause:500ms] and [voice:ryan]; see
     spoken_text/markup_tags.py. lexicon: what to say in place of words; a pathlib.Path of a file is read at once, with
-    the errors of Lexicon.read. Neither suits a text that is still coming.
+    the errors of Lexicon.read. A text that is still coming cannot have markup; with a lexicon it is spoken sentence by
+    sentence.
 
     >>> options = SpeakOptions(voice="ryan", language="english", seed=1, max_frames=125)
 

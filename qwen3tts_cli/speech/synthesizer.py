@@ -208,7 +208,7 @@ class Synthesizer(PackingMixin):
         if options.key is not None:
             raise UsageError("key: found a key with a text that is still coming; its utterances have keys by number")
         plan = make_plan(self, options, incoming=True)
-        incoming = IncomingSpeech(self.model, self.lifetime, plan, split=options.split, lines=options.lines)
+        incoming = IncomingSpeech(self.model, self.lifetime, plan, options)
         return Speech(self.scheduler, self.model, plan, None, incoming, at_end=self._writer.begin), incoming
 
     def clone(self, audio: Audio, text: str | None = None, *, on_warning: OnWarning = None, **facts: Any) -> Voice:

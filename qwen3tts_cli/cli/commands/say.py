@@ -108,8 +108,8 @@ def say(context: click.Context, **given: Any) -> None:
 
     argument = single_text(given.pop("text"), lambda: options.as_one_text(context))
     live = _is_live(context, argument, given)
-    if live and (given["markup"] or given["lexicon"] is not None):
-        raise UsageError(f"{'--markup' if given['markup'] else '--lexicon'}: not with --live")
+    if live and given["markup"]:
+        raise UsageError("--markup: not with --live")
     if live:
         text, by_lines = read_live(given["file"], LIMIT_BYTES if given["no_split"] else None)
         given["stream"], given["lines"] = True, given["lines"] or by_lines
