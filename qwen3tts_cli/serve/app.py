@@ -15,6 +15,7 @@ from .errors import ApiError
 from .guards import HostGuard, KeyGuard
 from .handling.bodies import BodyLimits
 from .handling.requests import Errors, Requests
+from .live import routes as live_routes
 from .openai import routes as openai_routes
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def make_app(state: ServerState) -> Starlette:
 
 def _routes(state: ServerState) -> list[BaseRoute]:
     page = page_routes.routes() if state.settings.page else []
-    return [*operation.routes(), *openai_routes.routes(), *page]
+    return [*operation.routes(), *openai_routes.routes(), *live_routes.routes(), *page]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

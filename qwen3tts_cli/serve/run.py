@@ -19,7 +19,7 @@ from .handling.connections import Connection
 from .handling.log import Log
 from .metrics import Metrics
 from .openai.kept_voices import KeptVoices
-from .settings import DRAIN_SECONDS, HEAD_BYTES, KEEP_ALIVE_SECONDS
+from .settings import DRAIN_SECONDS, HEAD_BYTES, KEEP_ALIVE_SECONDS, MESSAGE_BYTES, PING_SECONDS
 from .sockets import bind_tcp, bind_unix, is_public, url_of
 from .speaking import Speaker
 from .state import ServerState
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .settings import ServeSettings
+    from .wyoming_server.server import WyomingServer
 
 _POLL_SECONDS = 0.05  # between two looks whether the last speech has ended
 _CANCEL_SECONDS = 3  # for requests to end after they were cancelled
@@ -48,6 +49,7 @@ class Server:
         self.settings, self._note = settings, note
         unix = settings.unix
         self.socket: socket.socket = bind_tcp(settings.host, settings.port) if unix is None else bind_unix(unix)
+        self.wyoming: WyomingServer | None = None
         try:
             if is_public(self.socket) and not (settings.api_keys or settings.insecure):
                 raise UsageError(
@@ -63,6 +65,7 @@ class Server:
             self.state = ServerState(settings, engines, speaker, metrics, self.log, voices, lexicon)
             self._uvicorn = self._make_uvicorn()
             metrics.watch(self.state.speaker.places, engines.scheduler, self._count_connections)
+            self.wyoming = _make_wyoming(settings)
         except BaseException:
             self._close_socket()
             raise
@@ -77,9 +80,9 @@ class Server:
                 make_app(self.state),
                 http=Connection,
                 ws="websockets-sansio",
-                ws_max_size=64 << 10,
-                ws_ping_interval=20,
-                ws_ping_timeout=20,
+                ws_max_size=MESSAGE_BYTES,
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PING_SECONDS,
                 ws_per_message_deflate=False,
                 loop="asyncio",
                 lifespan="off",
@@ -113,6 +116,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._listen_to_signals()
         serving = asyncio.create_task(self._uvicorn.serve(sockets=[self.socket]))
+        if self.wyoming is not None:
+            await self.wyoming.start(self.state)
         loading = asyncio.create_task(self._load())
         stopped = asyncio.create_task(self._stop.wait())
         try:
@@ -121,6 +126,8 @@ class Server:
         finally:
             loading.cancel()
             self._uvicorn.should_exit = True
+            if self.wyoming is not None:
+                await self.wyoming.stop()
             await asyncio.gather(serving, loading, return_exceptions=True)
             stopped.cancel()
             self._close_socket()
@@ -136,7 +143,8 @@ class Server:
             return
         self.state.speaker.places.places = engines.max_batch
         names = ", ".join(each.id for each in engines.served)
-        self._note(f"ready: {self.url} ({names})")
+        wyoming = "" if self.wyoming is None else f", Wyoming {self.wyoming.uri}"
+        self._note(f"ready: {self.url} ({names}){wyoming}")
 
     async def _drain(self) -> None:
         """Let the speech that runs end, for a while; then fail it."""
@@ -144,6 +152,8 @@ class Server:
         speaker.stopping = True
         for listening in self._uvicorn.servers:
             listening.close()
+        if self.wyoming is not None:
+            await self.wyoming.drain()
         deadline = asyncio.get_running_loop().time() + (0.0 if self._failure is not None else DRAIN_SECONDS)
         while speaker.open and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(_POLL_SECONDS)
@@ -185,6 +195,22 @@ def check_settings(settings: ServeSettings) -> None:
     """Refuse settings that contradict each other. Raises UsageError."""
     if settings.api_keys and "*" in settings.cors:
         raise UsageError("--cors: found *, expected the origins by name where API keys are used")
+    for name in ("zeroconf", "wyoming_insecure"):
+        if settings.wyoming is None and getattr(settings, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')}: needs --wyoming")
+
+
+def _make_wyoming(settings: ServeSettings) -> WyomingServer | None:
+    """The Wyoming server that the settings ask for, which has bound its address."""
+    if settings.wyoming is None:
+        return None
+    try:
+        from .wyoming_server.server import WyomingServer
+    except ModuleNotFoundError as error:
+        if error.name != "wyoming":
+            raise
+        raise UsageError("--wyoming needs the package wyoming: pip install 'qwen3tts-cli[serve]'") from None
+    return WyomingServer(settings)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,10 @@ HEAD_SECONDS = 10.0  # from the connection, or the first byte of a further reque
 BODY_SECONDS = 30.0  # from the end of the headers to the end of the body
 KEEP_ALIVE_SECONDS = 15  # without a request on an open connection
 DRAIN_SECONDS = 25.0  # for which running speech may go on after SIGTERM
+MESSAGE_BYTES = 64 << 10  # of a WebSocket message
+FIRST_MESSAGE_SECONDS = 10.0  # from the handshake of a WebSocket to its first message
+IDLE_SECONDS = 300.0  # of a WebSocket or Wyoming connection without a message or audio in either direction
+PING_SECONDS = 20.0  # between two pings of a WebSocket, and for their answer
 SEND_BUFFER_BYTES = 64 << 10  # of the kernel for each connection: more would hide from us how fast a reader reads
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass
 class ServerState:
     """settings, engines, speaker, metrics, log, voices: see their classes. lexicon: what to say in place of words, in
-    all texts that are known as a whole; or None. stopping: whether the server takes no new speech."""
+    all texts; or None. stopping: whether the server takes no new speech."""
 
     settings: ServeSettings
     engines: Engines

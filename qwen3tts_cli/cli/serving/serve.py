@@ -69,9 +69,9 @@ def _file(*names: str, **attributes: Any) -> Any:
 @option(
     "--zeroconf",
     is_flag=False,
-    flag_value="qwen3tts",
+    flag_value="",
     metavar="[NAME]",
-    help="Announce the Wyoming server in the local network. [default of NAME: qwen3tts]",
+    help="Announce the Wyoming server in the local network. [default of NAME: of this machine]",
 )
 @option("--no-page", is_flag=True, help="Show no page at /.")
 @option("--stall", type=Number(1, 3600), default=30.0, help="Drop a reader that takes nothing for X s. [default: 30]")

@@ -6,8 +6,12 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from ..errors import to_api_error
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ..errors import ApiError
 
 _LONGEST_VALUE = 200  # characters of a value that a client chose
 
@@ -32,6 +36,18 @@ class Log:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
             line = " ".join([stamp, what, *(f"{name}={_plain(value)}" for name, value in shown.items())])
         self._write(line)
+
+
+def note_error(log: Log, error: BaseException, **facts: object) -> ApiError:
+    """The answer for an error. What the client does not learn of it is logged, with the facts."""
+    answer = to_api_error(error)
+    if answer.message != str(error):
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+        log.event("error", error=f"{type(error).__name__}: {error}", at=place, **facts)
+    return answer
 
 
 def _shown(value: object) -> object:

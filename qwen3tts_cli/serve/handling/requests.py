@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from ..errors import ApiError, BusyError, StalledError, to_api_error
+from ..errors import ApiError, BusyError, StalledError
+from .log import note_error
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -154,15 +155,8 @@ class Errors:
 
     def _note(self, scope: Scope, error: Exception) -> ApiError:
         """The answer for an error; what the client does not learn of it is logged."""
-        answer = to_api_error(error)
+        answer = note_error(self._log, error, id=scope["state"]["request_id"])
         scope["state"]["facts"].setdefault("error", answer.code)
-        if answer.message != str(error):
-            where = error.__traceback__
-            while where is not None and where.tb_next is not None:
-                where = where.tb_next
-            place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
-            kind = type(error).__name__
-            self._log.event("error", id=scope["state"]["request_id"], error=f"{kind}: {error}", at=place)
         return answer
 
 

@@ -36,6 +36,7 @@ OPTIONS = (
     "repetition_penalty", "subtalker_temperature", "subtalker_top_k", "subtalker_top_p", "max_frames", "max_seconds",
     "retries", "split", "markup", "speed", "key",
 )  # fmt: skip
+GROWING_OPTIONS = ("idle_ms", "lines")  # more of them, for a text that comes in pieces
 LARGE_FIELDS = ("ref_audio", "voice_file")  # a body with one of these may be larger
 _MAX_INSTRUCTIONS = 4096  # characters, as in the OpenAI API
 _LONGEST = {
@@ -77,17 +78,20 @@ class Fields:
         self._found = {name: value for name, value in found.items() if value is not None}
         self._longest = {**_LONGEST, "input": max_text}
 
-    def parse(self, engines: Engines, kept: KeptVoices, lexicon: Lexicon | None) -> SpeechRequest:
+    def parse(
+        self, engines: Engines, kept: KeptVoices, lexicon: Lexicon | None, *, growing: bool = False
+    ) -> SpeechRequest:
         """The request. Reads the files of kept voices, and decodes a recording. Raises ApiError, UsageError and
-        InputError; unknown fields are ignored."""
+        InputError; unknown fields are ignored. growing: whether the text comes later, in pieces."""
         served = engines.find(self._text("model"))
-        text = self._input()
+        text = "" if growing else self._input()
         ignored = self._ignored(served)
         response_format = self._choice("response_format", FORMATS, "mp3")
         rate = self._sample_rate(response_format)
         if response_format == "aac":
             _check_ffmpeg()
-        options = {name: self._found[name] for name in OPTIONS if name in self._found}
+        names = (*OPTIONS, *GROWING_OPTIONS) if growing else OPTIONS
+        options = {name: self._found[name] for name in names if name in self._found}
         for name in ("instruct", "design"):
             self._text(name)
         if language := self._text("language"):

@@ -1,0 +1,121 @@
+"""One speech of a WebSocket: its text in, audio and messages out, from `ready` to `done` or `error`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from starlette.websockets import WebSocketDisconnect
+
+from ...common import arguments
+from ...output.formats import origin_of
+from ..errors import ApiError
+from ..openai.fields import Fields
+from .growing_text import GrowingText
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ...speech.spoken import SpokenText
+    from ...speech.stream import Speech
+    from ..openai.encoding import Encoders
+    from ..openai.fields import SpeechRequest
+    from ..state import ServerState
+
+FORMATS = ("pcm", "opus")
+GONE = (WebSocketDisconnect, OSError)  # what sending raises once the client has left
+_SEED_BITS = 53  # the integers that every reader of JSON keeps exactly
+
+
+async def read_start(found: dict[str, Any], state: ServerState) -> SpeechRequest:
+    """The request in the fields of a `start` message. Raises ApiError, UsageError and InputError."""
+    known = {name: value for name, value in found.items() if value is not None}
+    form = known.pop("format", FORMATS[0])
+    if not isinstance(form, str) or form not in FORMATS:
+        text = f"format: found {arguments.describe(form)}, expected one of {', '.join(FORMATS)}"
+        raise ApiError(HTTPStatus.BAD_REQUEST, text, code="invalid_value", param="format", retry=False)
+    fields = Fields({**known, "response_format": form}, state.settings.max_text)
+    # on a thread, because it may read the file of a voice
+    request = await asyncio.to_thread(fields.parse, state.engines, state.voices, state.lexicon, growing=True)
+    if request.options.seed is None:
+        request = request._replace(options=replace(request.options, seed=secrets.randbits(_SEED_BITS)))
+    return request
+
+
+class GrowingSpeech:
+    """See the module. text: where the text of the client goes."""
+
+    def __init__(
+        self, state: ServerState, encoders: Encoders, request: SpeechRequest, send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        """send: sends a message, bytes or the object of a JSON message, and waits while the client does not read."""
+        self._state, self._encoders, self._request, self._send = state, encoders, request, send
+        self.text = GrowingText(state.settings.max_text)
+        self._told = 0  # spoken texts that `segment` was sent for
+        self._telling: asyncio.Task[None] | None = None
+
+    async def run(self) -> dict[str, object]:
+        """Speak the text, until it ends. Returns facts for the log. Raises as Speaker.speak does. Cancelling the task
+        stops the speech."""
+        request = self._request
+        options = request.options
+        await self._send(self._ready())
+        try:
+            async with self._state.speaker.speak(request.served, self.text, options) as speaking:
+                origin = origin_of("", options.seed)
+                async with self._encoders.open(request.response_format, options.rate, origin) as encoder:
+                    async for samples in speaking:
+                        speech = speaking.speech
+                        assert speech is not None  # there are samples
+                        speech.spoken_texts.on_text = lambda _, speech=speech: self._tell_soon(speech)
+                        await self._tell(speech)
+                        await self._send_audio(await encoder.feed(samples))
+                    await self._send_audio(await encoder.finish())
+            await self._tell(speech)
+            await self._send({"type": "done", "seconds": speech.seconds, "seed": options.seed})
+            text = "".join(each.text for each in speech.spoken)
+            return {
+                "model": request.served.id,
+                "voice": speech.voice,
+                "seed": speech.seed,
+                "audio": speech.seconds,
+                "characters": self.text.characters,
+                "text": text,
+            }
+        finally:
+            if self._telling is not None:
+                self._telling.cancel()
+
+    def _ready(self) -> dict[str, Any]:
+        options, served = self._request.options, self._request.served
+        facts = {"type": "ready", "model": served.id, "format": self._request.response_format}
+        ignored = {"ignored": self._request.ignored} if self._request.ignored else {}
+        return {**facts, "sample_rate": options.rate, "channels": 1, "seed": options.seed, **ignored}
+
+    async def _send_audio(self, data: bytes) -> None:
+        if data:
+            await self._send(data)
+
+    def _tell_soon(self, speech: Speech) -> None:
+        """Send `segment` also while this task waits for more samples."""
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.ensure_future(self._tell_quietly(speech))
+
+    async def _tell_quietly(self, speech: Speech) -> None:
+        with contextlib.suppress(*GONE):
+            await self._tell(speech)
+
+    async def _tell(self, speech: Speech) -> None:
+        """Send `segment` for the texts that were spoken to their end."""
+        spoken = speech.spoken_texts.found
+        while self._told < len(spoken):
+            number, self._told = self._told, self._told + 1
+            await self._send(_segment(number, spoken[number]))
+
+
+def _segment(number: int, spoken: SpokenText) -> dict[str, Any]:
+    return {"type": "segment", "id": number, "text": spoken.text, "start": spoken.start, "end": spoken.end}
