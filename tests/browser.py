@@ -196,7 +196,8 @@ def start_chromium(folder: Path, *flags: str) -> Iterator[Browser]:
         "about:blank",
     ]
     with open(folder / "log", "wb") as log:
-        process = subprocess.Popen([executable, *arguments], stdout=log, stderr=log, start_new_session=True)
+        environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of `make asan`
+        process = subprocess.Popen([executable, *arguments], stdout=log, stderr=log, env=environment)
         try:
             wait_for("Chromium", lambda: process.poll() is not None or (port.exists() and "\n" in port.read_text()))
             assert process.poll() is None, (folder / "log").read_text(errors="replace")

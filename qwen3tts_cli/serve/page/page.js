@@ -230,6 +230,9 @@ document.addEventListener("keydown", (event) => {
   }
 });
 element("text").addEventListener("input", showCount);
+element("speak-form").addEventListener("input", ({ target }) => {
+  if (target.hasAttribute("aria-invalid")) showError("");
+});
 element("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
 element("position").addEventListener("input", () => {
   player.seek(Number(element("position").value));
