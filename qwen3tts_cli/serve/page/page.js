@@ -27,6 +27,8 @@ async function speak() {
   request?.abort();
   const mine = (request = new AbortController());
   const started = performance.now();
+  const answer = api.speak({ input: text, ...choices.fields() }, mine.signal); // on its way while the rest is done
+  answer.catch(() => {}); // handled below
   waveform.reset();
   player.open();
   showTiming({});
@@ -35,7 +37,7 @@ async function speak() {
   fileName = nameFile(text, choices.voiceName());
   const timing = {};
   try {
-    const response = await api.speak({ input: text, ...choices.fields() }, mine.signal);
+    const response = await answer;
     timing.seed = response.headers.get("X-Seed");
     for await (const samples of readPcm(response.body)) {
       if (timing.first === undefined) showStatus("Speaking.");
@@ -229,6 +231,9 @@ document.addEventListener("keydown", (event) => {
     speak();
   }
 });
+for (const first of ["pointerup", "keydown"]) {
+  document.addEventListener(first, () => setTimeout(() => player.prepare()), { once: true });
+}
 element("text").addEventListener("input", showCount);
 element("speak-form").addEventListener("input", ({ target }) => {
   if (target.hasAttribute("aria-invalid")) showError("");

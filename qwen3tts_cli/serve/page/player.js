@@ -19,10 +19,17 @@ export class Player {
     this.reset();
   }
 
-  /** Forget all samples. Must be called by the handler of a click or key: browsers allow audio only then. */
+  /** Make the AudioContext: a quarter of a second in the first page of a browser. Only after a click or key. */
+  prepare() {
+    if (this.context) return;
+    this.context = new AudioContext({ sampleRate: this.rate, latencyHint: "interactive" });
+    this.context.suspend();
+  }
+
+  /** Forget all samples, and play those that come. Only in the handler of a click or key: browsers allow audio then. */
   open() {
     this.reset();
-    this.context ??= new AudioContext({ sampleRate: this.rate, latencyHint: "interactive" });
+    this.prepare();
     this.#start(0);
   }
 
