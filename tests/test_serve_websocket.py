@@ -20,6 +20,8 @@ import websockets  # noqa: E402
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 
 from qwen3tts_cli.cli import main as cli  # noqa: E402
+from qwen3tts_cli.serve import run as server_run  # noqa: E402
+from qwen3tts_cli.serve.handling.connections import Connection  # noqa: E402
 from qwen3tts_cli.serve.live import session  # noqa: E402
 
 PATH = "/v1/audio/speech/stream"
@@ -452,6 +454,33 @@ def test_plain_http_is_told_to_upgrade(server):
     status, headers, body = server.get(PATH)
     assert (status, headers["upgrade"]) == (426, "websocket")
     assert json.loads(body)["error"]["code"] == "upgrade_required"
+
+
+def test_the_time_for_the_headers_of_a_request_is_over_after_the_handshake(server, monkeypatch):
+    monkeypatch.setattr(Connection, "head_seconds", 0.2)
+
+    async def heard():
+        async with Client(server) as client:
+            await asyncio.sleep(0.5)
+            await client.send("start")
+            return (await client.receive())["type"]
+
+    assert run(heard()) == "ready"
+
+
+def test_a_client_that_answers_no_ping_is_dropped(monkeypatch):
+    monkeypatch.setattr(server_run, "PING_SECONDS", 0.2)
+    with Running() as running, socket.create_connection(("127.0.0.1", running.port), timeout=SECONDS) as raw:
+        handshake = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        handshake += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        raw.sendall(handshake.encode())
+        received = b""
+        while data := raw.recv(1 << 16):
+            received += data
+    frames = received.split(b"\r\n\r\n", 1)[1]
+    assert frames[:2] == b"\x89\x04"  # a ping of 4 bytes
+    assert frames[6:7] == b"\x88"  # close
+    assert int.from_bytes(frames[8:10], "big") == 1011
 
 
 @pytest.mark.parametrize("limit", ["FIRST_MESSAGE_SECONDS", "IDLE_SECONDS"])

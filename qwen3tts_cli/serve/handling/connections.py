@@ -42,7 +42,7 @@ class Connection(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
-        self.refused = False
+        self.refused = self._is_websocket = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -83,6 +83,8 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes of the client."""
         super().data_received(data)
+        if self._is_websocket:
+            return
         if self.cycle is None or self.cycle.response_complete:
             if not self.transport.is_closing():
                 self._await_head()
@@ -91,6 +93,7 @@ class Connection(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection to the WebSocket protocol."""
+        self._is_websocket = True
         self._head_came()
         super().handle_websocket_upgrade(event)
 
