@@ -106,7 +106,9 @@ def test_every_route_answers(server):
 
 def test_every_option_of_a_request_is_described():
     others = {"input", "model", "voice", "instructions", "response_format", "stream_format", "sample_rate", "timings"}
-    assert FIELDS.keys() == {*OPTIONS, *LARGE_FIELDS, *others, "ref_text", "strict"}
+    ours = {"samples", "codes", "live"}
+    assert SPEAK_FIELDS.keys() == {*ours, "lexicon"}
+    assert {*FIELDS, *SPEAK_FIELDS} == {*OPTIONS, *LARGE_FIELDS, *others, *ours, "ref_text", "strict"}
 
 
 @pytest.mark.parametrize("name", [*FIELDS, *SPEAK_FIELDS])

@@ -79,7 +79,7 @@ class Speaking:
     ) -> None:
         self.served = served
         self._speaker, self._text = speaker, text
-        self._options = options if options.live else replace(options, live=True)
+        self._options = options if options.live or isinstance(text, str) else replace(options, live=True)
         self._stall_seconds = speaker.settings.stall if stall else None
         self._stack = AsyncExitStack()
         self._samples: AsyncSpeech | None = None

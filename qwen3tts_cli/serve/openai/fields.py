@@ -37,7 +37,7 @@ OPTIONS = (
     "retries", "split", "markup", "speed", "key",
 )  # fmt: skip
 GROWING_OPTIONS = ("idle_ms", "lines")  # more of them, for a text that comes in pieces
-LARGE_FIELDS = ("ref_audio", "voice_file")  # a body with one of these may be larger
+LARGE_FIELDS = ("ref_audio", "voice_file", "lexicon")  # a body with one of these may be larger
 _MAX_INSTRUCTIONS = 4096  # characters, as in the OpenAI API
 _LONGEST = {
     "instructions": _MAX_INSTRUCTIONS,
@@ -106,7 +106,13 @@ class Fields:
         ref_text = self._text("ref_text") if recording is not None else None
         # an option of another type than SpeakOptions takes raises UsageError that names it
         spoken = SpeakOptions(
-            **options, voice=voice, ref_audio=recording, ref_text=ref_text, rate=rate, lexicon=lexicon, live=True
+            **options,
+            voice=voice,
+            ref_audio=recording,
+            ref_text=ref_text,
+            rate=rate,
+            lexicon=self._lexicon() or lexicon,
+            live=self._switch("live", True),
         )
         return SpeechRequest(
             served=served,
@@ -138,8 +144,8 @@ class Fields:
             _refuse(name, f"{name}: found {arguments.describe(value)}, expected one of {', '.join(known)}")
         return value
 
-    def _switch(self, name: str) -> bool:
-        value = self._found.get(name, False)
+    def _switch(self, name: str, default: bool = False) -> bool:
+        value = self._found.get(name, default)
         if not isinstance(value, bool):
             _refuse(name, f"{name}: found {arguments.describe(value)}, expected true or false", "invalid_type")
         return value
@@ -209,6 +215,19 @@ class Fields:
             return load_recording(io.BytesIO(data))
         except InputError as error:
             _refuse("ref_audio", f"ref_audio: {str(error).removeprefix('recording: ')}", "invalid_audio")
+
+    def _lexicon(self) -> Lexicon | None:
+        rows = self._found.get("lexicon")
+        if rows is None:
+            return None
+        from ...spoken_text.lexicon import Entry, Lexicon
+
+        columns = (str, str, str, bool, bool)
+        for row in rows if isinstance(rows, list) else [rows]:
+            if not isinstance(row, list) or tuple(map(type, row)) != columns[: max(2, len(row))]:
+                expected = "an array of arrays: from, to, language, any case, whole word"
+                _refuse("lexicon", f"lexicon: found {arguments.describe(row)}, expected {expected}", "invalid_type")
+        return Lexicon(Entry(*row) for row in rows)
 
     def _voice_file(self, served: ServedModel) -> Voice | None:
         data = self._data("voice_file")

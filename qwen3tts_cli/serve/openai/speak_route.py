@@ -4,6 +4,7 @@ A part is a byte for its kind, the length of its content as 4 bytes, little-endi
 
     S   samples at the rate of the request: float32 or int16, little-endian
     C   codes: int32, little-endian, (frames, code groups); before the last part, if the request asks for them
+    W   a warning, UTF-8; before the last part
     F   a JSON object: the facts of `qwen3tts say --json`; the last part of a good answer
     E   a JSON object with `message`, `code` and `exit_code`; the last part of an answer that failed
 
@@ -16,6 +17,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,10 +42,13 @@ async def speak(request: Request, answer: Answer) -> None:
     """Answer a request. Errors before the first samples are raised; later ones become the part E."""
     began = time.perf_counter()
     asked = await read_request(request)
+    warnings: list[str] = []
+    if asked.options.markup:  # warnings about a recording are those that a client gets when it reads it
+        asked = asked._replace(options=replace(asked.options, on_warning=warnings.append))
     try:
         async with speaking_of(request, asked) as (speaking, speech):
             await answer.start({"Content-Type": CONTENT_TYPE, **speech_headers(asked, speech)})
-            await _send(asked, speaking, speech, began, answer)
+            await _send(asked, speaking, speech, began, answer, warnings)
     except StalledError:
         raise
     except Exception as error:
@@ -56,7 +61,9 @@ async def speak(request: Request, answer: Answer) -> None:
         note_late_error(request, error)
 
 
-async def _send(asked: SpeechRequest, speaking: Speaking, speech: Speech, began: float, answer: Answer) -> None:
+async def _send(
+    asked: SpeechRequest, speaking: Speaking, speech: Speech, began: float, answer: Answer, warnings: list[str]
+) -> None:
     digest, first = hashlib.sha256(), time.perf_counter() - began
     async for samples in speaking:
         pcm = to_pcm16(samples).tobytes()
@@ -64,6 +71,8 @@ async def _send(asked: SpeechRequest, speaking: Speaking, speech: Speech, began:
         await answer.write(_part(b"S", pcm if asked.int16 else samples.astype("<f4").tobytes()))
     if asked.codes:
         await answer.write(_part(b"C", np.ascontiguousarray(speech.codes, "<i4").tobytes()))
+    for line in warnings:
+        await answer.write(_part(b"W", line.encode()))
     elapsed = time.perf_counter() - began
     synthesizer = asked.served.synthesizer
     assert synthesizer is not None  # it is not freed before the speech ends
