@@ -1,10 +1,11 @@
 """Measure the time from the start of `say --stream --raw` to its first byte, and the peak memory; prints medians.
 
-    python bench/startup.py [--runs N] [--first] [MODEL[:PRECISION] ...]     default: the embedded voice
+    python bench/startup.py [--runs N] [--first | --server] [MODEL[:PRECISION] ...]     default: the embedded voice
 
 Without --first, a run that is not counted packs the weights and fills the page cache. With --first, every run has an
 empty cache folder, as the first run on a machine has, and the files of the model in the page cache; one more run, which
-speaks 4 s, measures the time until the packed weights are written.
+speaks 4 s, measures the time until the packed weights are written. With --server, `qwen3tts serve` has opened the model
+and spoken once, and `say --server` is measured, as raw audio and as WAV; its peak memory is that of the client.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ TEXT = "Hello from two cores, and good morning."
 _READ_BYTES = 16 << 20
 
 
+def say(*options: str) -> list[str]:
+    return [sys.executable, "-m", "qwen3tts_cli", "say", "--stream", "-q", "--seed", "1", *options]
+
+
 def command(model: str) -> list[str]:
     name, _, precision = model.partition(":")
     chosen = ["-m", name] + (["--precision", precision] if precision else [])
-    return [sys.executable, "-m", "qwen3tts_cli", "say", "--stream", "--raw", "-q", "--seed", "1", *chosen, TEXT]
+    return [*say("--raw"), *chosen, TEXT]
 
 
 @contextlib.contextmanager
@@ -54,6 +59,25 @@ def warm_pages(model: str) -> None:
             with open(path, "rb", buffering=0) as file:
                 while file.read(_READ_BYTES):
                     pass
+
+
+@contextlib.contextmanager
+def warm_server(model: str) -> Iterator[str]:
+    """The address of a `qwen3tts serve` that has spoken once."""
+    name, _, precision = model.partition(":")
+    chosen = ["-m", name] + (["--precision", precision] if precision else [])
+    with tempfile.TemporaryDirectory(prefix="qwen3tts-") as folder:
+        address = f"unix:{folder}/socket"
+        arguments = [sys.executable, "-m", "qwen3tts_cli", "serve", "--unix", address.removeprefix("unix:"), *chosen]
+        with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            try:
+                if not any(line.startswith("ready: ") for line in iter(process.stderr.readline, "")):
+                    sys.exit(f"no server from {' '.join(arguments)}")
+                whole_run([*say("--server", address), TEXT])
+                yield address
+            finally:
+                process.kill()
 
 
 def first_byte_ms(arguments: list[str], environment: dict[str, str] | None = None) -> float:
@@ -101,6 +125,17 @@ def later_run(model: str, runs: int) -> str:
     return f"{summary(times)}, peak {whole_run(long(arguments))[1]:.0f} MB"
 
 
+def with_server(model: str, runs: int) -> str:
+    """Measure runs of `say --server`; returns a line."""
+    parts = []
+    with warm_server(model) as address:
+        for name, options in (("raw", ["--raw"]), ("WAV", [])):
+            arguments = [*say("--server", address, *options), TEXT]
+            times = [first_byte_ms(arguments) for _ in range(runs)]
+            parts.append(f"{name} {summary(times)}, peak {whole_run(long(arguments))[1]:.0f} MB")
+    return "; ".join(parts)
+
+
 def long(arguments: list[str]) -> list[str]:
     """The arguments for a run that speaks 4 s."""
     return [*arguments[:-1], "--max-frames", "50", "--retries", "0", TEXT]
@@ -115,10 +150,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=["pocket"])
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--first", action="store_true", help="runs with an empty cache folder")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--first", action="store_true", help="runs with an empty cache folder")
+    kinds.add_argument("--server", action="store_true", help="runs of say --server")
     given = parser.parse_args()
     for model in given.models:
-        print(f"{model}: {(first_run if given.first else later_run)(model, given.runs)}", flush=True)
+        measure = first_run if given.first else with_server if given.server else later_run
+        print(f"{model}: {measure(model, given.runs)}", flush=True)
 
 
 if __name__ == "__main__":

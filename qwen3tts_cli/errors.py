@@ -37,6 +37,10 @@ class DownloadError(Qwen3TTSError, OSError):
     """A download failed, or the downloaded file does not have the expected digest."""
 
 
+class ServerError(Qwen3TTSError, ConnectionError):
+    """A server cannot be reached, refuses to serve now, or its answer is cut off or not of this program."""
+
+
 class OutputError(Qwen3TTSError, OSError):
     """The output cannot be written: the disk is full, the folder is read-only."""
 

@@ -178,7 +178,7 @@ def test_the_hint_for_raw_audio_names_rate_and_subtype(monkeypatch, subtype, als
 
     given = dict.fromkeys(("audio_format", "default_format", "default_subtype", "report", "codes", "file", "ref"))
     given |= {"output": "-", "stream": True, "play": False, "subtype": subtype, "raw": True, "rate": 8000}
-    given |= {"voice": None, "model": None, "timings": False}
+    given |= {"voice": None, "model": None, "server": None, "timings": False}
     output = say_output.SayOutput(given)
     monkeypatch.setattr(say_output.stat, "S_ISFIFO", lambda mode: True)
     hint = output.player_hint()

@@ -16,6 +16,7 @@ SWITCHES = ("quiet", "no_cache", "live")
 WHOLE = ("threads", "batch", "seed", "top_k", "subtalker_top_k", "retries", "rate")
 NUMBERS = ("temperature", "top_p", "repetition_penalty", "subtalker_temperature", "subtalker_top_p", "speed")
 TEXTS = (
+    "server",
     "model",
     "voice",
     "language",

@@ -46,6 +46,13 @@ class Setting(click.Option):
         return self.envvar if source is ParameterSource.ENVIRONMENT else None
 
 
+class EmptySetting(Setting):
+    """A setting whose variable may be empty, which overrides the configuration file."""
+
+    def resolve_envvar_value(self, context: click.Context) -> str | None:
+        return os.environ.get(self.envvar)
+
+
 _NAMED = re.compile(r"(?:unknown )?(model|voice|language|instruct)\b")
 _TYPED = f"{__name__}.typed"
 

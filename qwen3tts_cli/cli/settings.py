@@ -27,6 +27,7 @@ _KINDS = {
     "decoder_precision": _TEXT,
     "threads": _WHOLE,
     "no_cache": _SWITCH,
+    "server": _TEXT,
     "batch": _WHOLE,
     "seed": _WHOLE,
     "temperature": _NUMBER,

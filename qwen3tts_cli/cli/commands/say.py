@@ -68,6 +68,18 @@ Defaults: variables such as QWEN3TTS_VOICE, then qwen3tts/config.toml in the XDG
 @options.lexicon
 @options.instruct
 @options.model
+@click.option(
+    "--server",
+    cls=options.EmptySetting,
+    metavar="URL",
+    help="Let a server speak (qwen3tts serve): a URL or unix:PATH; '' speaks here.",
+)
+@click.option(
+    "--api-key",
+    envvar="QWEN3TTS_API_KEY",
+    metavar="KEY",
+    help="Key for --server; the variable QWEN3TTS_API_KEY is not shown in lists of processes.",
+)
 @options.engine
 @options.no_cache
 @options.seed_setting
@@ -102,10 +114,17 @@ def say(context: click.Context, **given: Any) -> None:
       qwen3tts say -m 0.6b-base --ref me.wav --ref-text "What I say there." "In my voice." -o mine.wav
       qwen3tts say --speed 1.3 --rate 8000 --subtype ULAW "You are number two." -o queue.wav
       qwen3tts say -m 1.7b-design --design "an old man, gravelly, slow" "Come closer." -o old.wav
+      qwen3tts say --server http://127.0.0.1:8000 --stream "Begins at once." | aplay
       qwen3tts say -m ./my-model --greedy --codes codes.npy --json run.json "Test." -o test.wav
     """
     from .say_text import LIMIT_BYTES, check_arguments, file_hint, read_live, read_text, single_text
 
+    if given["server"]:
+        from ..serving.say_remote import check_options
+
+        check_options(context)
+    elif context.get_parameter_source("api_key") is ParameterSource.COMMANDLINE:
+        raise UsageError("--api-key: needs --server")
     argument = single_text(given.pop("text"), lambda: options.as_one_text(context))
     live = _is_live(context, argument, given)
     if live and given["markup"]:
@@ -140,7 +159,10 @@ def say(context: click.Context, **given: Any) -> None:
     if hint := file_hint(argument):
         Console(given["quiet"], given["output"] or "-").note(hint)
 
-    from .say_run import speak
+    if given["server"]:
+        from ..serving.say_remote import speak
+    else:
+        from .say_run import speak
 
     speak(text, given)
 

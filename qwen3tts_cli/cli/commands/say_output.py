@@ -15,7 +15,7 @@ from ...common.audio_constants import SAMPLE_RATE
 from ...errors import OutputError, Qwen3TTSError, UsageError
 from ...models import hub_cache, local_models
 from ...output import files as output_files
-from ...output import formats, player
+from ...output import formats
 from ...output.distinct_files import check_outputs
 from .. import names_and_paths
 
@@ -37,7 +37,7 @@ class SayOutput:
         self.live: bool = given["stream"]
         self.plays: bool = given["play"]
         if self.plays:
-            if reason := player.unavailable_reason():
+            if reason := _why_not_played():
                 raise OutputError(f"--play: {reason}")
         elif self.path is None:
             self._choose_without_output(given)
@@ -65,7 +65,7 @@ class SayOutput:
             self.path = "-"
         elif given["raw"] or given["audio_format"]:
             raise UsageError(f"{_format_option(given)}: audio is not written to a terminal, add -o FILE or pipe it")
-        elif reason := player.unavailable_reason():
+        elif reason := _why_not_played():
             raise UsageError(f"audio is not written to a terminal and not played ({reason}), add -o FILE or pipe it")
         else:
             self.plays = True
@@ -88,6 +88,12 @@ class SayOutput:
         return (
             "note: Ogg Vorbis is written in pages of some 3 s of audio, so playback begins late; Opus pages are short"
         )
+
+
+def _why_not_played() -> str | None:
+    from ...output import player
+
+    return player.unavailable_reason()
 
 
 def _format_option(given: dict[str, Any]) -> str:
@@ -143,13 +149,15 @@ def _inputs(given: dict[str, Any]) -> Iterator[tuple[str, str | Path | None]]:
     yield ("standard input" if given["file"] == "-" else "--file"), given["file"]
     yield "--ref", given["ref"]
     if given["voice"] is not None:
-        yield "--voice", _voice_file(given["voice"])
+        yield "--voice", voice_file(given["voice"])
     yield "configuration file", user_folders.config_file()
+    if given["server"]:
+        return  # the model is on another machine
     with contextlib.suppress(Qwen3TTSError):  # opening the model later reports a wrong name
         yield from model_files(local_models.resolve_model(names_and_paths.model(given["model"])).path)
 
 
-def _voice_file(voice: str) -> Path | None:
+def voice_file(voice: str) -> Path | None:
     """The path of a voice file or of a kept voice, which need not exist; None if there is no folder of kept voices."""
     if isinstance(meant := names_and_paths.voice(voice), Path):
         return meant
