@@ -68,8 +68,8 @@ PRESETS = ["slt", "serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("qwen3tts s", ["say"]),
-        ("qwen3tts ", ["say", "narrate", "batch", "voices", "codec", "models", "bench", "doctor"]),
+        ("qwen3tts s", ["say", "serve"]),
+        ("qwen3tts ", ["say", "narrate", "batch", "serve", "mcp", "voices", "codec", "models", "bench", "doctor"]),
         ("qwen3tts voices sh", ["show"]),
         ("qwen3tts models p", ["pack", "path", "pull"]),
         ("qwen3tts say --ou", ["--output"]),

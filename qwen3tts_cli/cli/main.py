@@ -33,13 +33,19 @@ class LazyGroup(click.Group):
         "narrate": "Speak a book or another long text into files, with chapters and subtitles.",
         "batch": "Speak each row of a list (JSON Lines, CSV) into a file of its own.",
         "serve": "Serve speech: the OpenAI API, WebSocket, Wyoming, a page.",
+        "mcp": "Let an assistant speak: a server of the Model Context Protocol.",
         "voices": "List, make and keep voices.",
         "codec": "Turn recordings into codes, and codes into audio.",
         "models": "List, download, check and remove models.",
         "bench": "Measure this machine.",
         "doctor": "Show what this machine has and what is missing.",
     }
-    folders: dict[str, str] = {"narrate": "narration", "batch": "narration", "serve": "serving"}  # noqa: RUF012
+    folders: dict[str, str] = {  # noqa: RUF012
+        "narrate": "narration",
+        "batch": "narration",
+        "serve": "serving",
+        "mcp": "serving",
+    }
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.summaries)

@@ -73,7 +73,7 @@ def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
     rows: list[dict[str, Any]] = []
     for name in [model] if model is not None else local_models.model_names():
         try:
-            rows += _model_rows(name, console, model is not None)
+            rows += model_rows(name, console, model is not None)
         except (CheckpointError, LookupError) as error:
             if model is not None:
                 raise
@@ -89,7 +89,11 @@ def list_voices(model: str | None, as_json: bool, quiet: bool) -> None:
         click.echo("  ".join((row[key] or "-").ljust(widths.get(key, 0)) for key in keys).rstrip())
 
 
-def _model_rows(name: str, console: Console, with_kept: bool) -> list[dict[str, Any]]:
+def model_rows(name: str | None, console: Console, with_kept: bool) -> list[dict[str, Any]]:
+    """Rows of the preset voices of a model, as `voices list --json` prints them. name: as the user typed it.
+
+    with_kept: also of the kept voices that it speaks with. Raises CheckpointError, ModelNotFoundError.
+    """
     from ...models.config.model import load_config
     from .voices_facts import preset_rows
 
