@@ -10,6 +10,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 import soundfile
 from helpers import CHECKPOINTS, DATA
@@ -338,6 +339,28 @@ def test_uploads_that_are_no_recording(client, data):
     with pytest.raises(openai.BadRequestError) as caught:
         client.audio.voices.create(name="x", audio_sample=data, consent="x")
     assert (caught.value.param, caught.value.code) == ("audio_sample", "invalid_audio")
+
+
+def test_a_small_file_of_very_many_samples_is_refused(client):
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 655_350, 1, "PCM_16", format="FLAC") as sound:
+        for _ in range(30):
+            sound.write(np.ones(1_000_000, np.int16))
+    assert len(file.getvalue()) < 1 << 20
+    with pytest.raises(openai.BadRequestError, match="28800000 samples") as caught:
+        client.audio.voices.create(name="x", audio_sample=file.getvalue(), consent="x")
+    assert caught.value.code == "invalid_audio"
+
+
+def test_a_prompt_may_be_json(server):
+    body = {"type": "prompt", "name": "captain", "prompt": "An old man.", "script_hint": "Good morning. How are you?"}
+    headers = {"Content-Type": "application/json"}
+    status, _, answer = server.post("/v1/audio/voices", {**body, "seed": 3}, headers=headers)
+    assert (status, json.loads(answer)["id"]) == (200, "captain")
+    assert request(server.port, "DELETE", "/v1/audio/voices/captain")[0] == 200
+    for wrong, param in (({"seed": "x"}, "seed"), ({"prompt": None}, "prompt"), ({"name": ["x"]}, "name")):
+        status, _, answer = server.post("/v1/audio/voices", {**body, **wrong}, headers=headers)
+        assert (status, json.loads(answer)["error"]["param"]) == (400, param)
 
 
 def test_forms_that_are_none(server):

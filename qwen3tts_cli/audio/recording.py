@@ -63,12 +63,14 @@ def load_recording(
     *,
     trim_silence: bool = False,
     append_silence: bool = False,
+    most_samples: int | None = None,
 ) -> Recording:
     """Read and check a recording: a file that libsndfile reads, its content in an io.BytesIO, or (samples, rate).
 
     samples: shape (n,) or (n, channels); channels are averaged. Floats have full scale 1; integers have the full scale
     of their type. rate: in Hz, at least 1. trim_silence: whether to remove the silence before and after the speech,
-    except for 0.1 s. append_silence: whether to add 0.5 s of silence to the end.
+    except for 0.1 s. append_silence: whether to add 0.5 s of silence to the end. most_samples: the most samples of a
+    channel that an io.BytesIO may have, at its own rate; None: as many as 10 minutes have.
     Raises UsageError if there is no such file, or for an argument of another type or shape; InputError for audio that
     cannot be used: unreadable, empty, not finite, silent, shorter than 0.1 s or longer than 10 minutes.
     """
@@ -79,7 +81,7 @@ def load_recording(
         mono = _from_array(source[0], rate)
     elif isinstance(source, io.BytesIO):
         name = "recording"
-        mono, rate = _decode(source, name)
+        mono, rate = _decode(source, name, most_samples)
     elif isinstance(source, (str, bytes, os.PathLike)):
         name = os.fsdecode(source)
         mono, rate = _read(name)
@@ -134,8 +136,9 @@ def _read(path: str) -> tuple[np.ndarray, int]:
     return _decode(path, path)
 
 
-def _decode(source: str | io.BytesIO, path: str) -> tuple[np.ndarray, int]:
-    """The mono samples that libsndfile reads, float32 of shape (n,), and their rate in Hz. path: for messages."""
+def _decode(source: str | io.BytesIO, path: str, most: int | None = None) -> tuple[np.ndarray, int]:
+    """The mono samples that libsndfile reads, float32 of shape (n,), and their rate in Hz. path: for messages. most:
+    the most samples."""
     try:
         import soundfile
     except (ImportError, OSError) as error:
@@ -146,7 +149,7 @@ def _decode(source: str | io.BytesIO, path: str) -> tuple[np.ndarray, int]:
                 raise InputError(f"{path}: {file.channels} channels at {file.samplerate} Hz")
             # Otherwise soundfile seeks after each block, which fails if the header does not tell the length.
             file.seekable = lambda: False
-            blocks = list(_blocks(file, path))
+            blocks = list(_blocks(file, path, most))
             return (np.concatenate(blocks) if blocks else np.empty(0, np.float32)), file.samplerate
     except soundfile.LibsndfileError as error:
         if why := _other_kind(source, path):
@@ -174,8 +177,9 @@ def _too_long(path: str) -> str:
     return f"the limit is {MAX_SECONDS} s (10 minutes); for a part of it: {cut}"
 
 
-def _blocks(file: Any, path: str) -> Iterator[np.ndarray]:
-    """Yield the mono samples of a file in float32 blocks of shape (n,). Raises InputError.
+def _blocks(file: Any, path: str, most: int | None) -> Iterator[np.ndarray]:
+    """Yield the mono samples of a file in float32 blocks of shape (n,). most: the most samples, or None. Raises
+    InputError.
 
     The limit of the length is checked on the samples too, since the header may be wrong.
     """
@@ -185,6 +189,8 @@ def _blocks(file: Any, path: str) -> Iterator[np.ndarray]:
     while True:
         block = file.read(max(1, _BLOCK_FRAMES // file.channels), dtype="float32", always_2d=True)
         seen += len(block)
+        if most is not None and seen > most:
+            raise InputError(f"{path}: more than {most} samples, the limit here")
         if seen > limit:
             raise InputError(f"{path}: too long, {_too_long(path)}")
         if not len(block):

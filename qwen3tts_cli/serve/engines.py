@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..common.json_fields import short_repr
 from ..errors import Qwen3TTSError, UsageError
 from ..models.config.model import load_config
 from ..models.local_models import EMBEDDED, repo_of, resolve_model, short_name
@@ -85,7 +86,7 @@ class Engines:
         if key in _DEFAULT_NAMES or key.startswith(_DEFAULT_PREFIX):
             return self.served[0]
         known = ", ".join(each.id for each in self.served)
-        raise UnknownModelError(f"model: found {name!r}, expected one of {known}")
+        raise UnknownModelError(f"model: found {short_repr(name)}, expected one of {known}")
 
     async def open_all(self) -> None:
         """Open all models, in order. Raises as `Synthesizer.open` does."""

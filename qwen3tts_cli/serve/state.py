@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from .openai.recordings import Recordings
 
 if TYPE_CHECKING:
     from ..spoken_text.lexicon import Lexicon
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class ServerState:
-    """settings, engines, speaker, metrics, log, voices: see their classes. lexicon: what to say in place of words, in
-    all texts; or None. stopping: whether the server takes no new speech."""
+    """settings, engines, speaker, metrics, log, voices, recordings: see their classes. lexicon: what to say in place of
+    words, in all texts; or None. stopping: whether the server takes no new speech."""
 
     settings: ServeSettings
     engines: Engines
@@ -27,6 +29,7 @@ class ServerState:
     log: Log
     voices: KeptVoices
     lexicon: Lexicon | None = None
+    recordings: Recordings = field(default_factory=Recordings)
 
     @property
     def stopping(self) -> bool:

@@ -40,7 +40,7 @@ async def read_start(found: dict[str, Any], state: ServerState) -> SpeechRequest
         raise ApiError(HTTPStatus.BAD_REQUEST, text, code="invalid_value", param="format", retry=False)
     fields = Fields({**known, "response_format": form}, state.settings.max_text)
     # on a thread, because it may read the file of a voice
-    request = await asyncio.to_thread(fields.parse, state.engines, state.voices, state.lexicon, growing=True)
+    request = await asyncio.to_thread(fields.parse, state, growing=True)
     if request.options.seed is None:
         request = request._replace(options=replace(request.options, seed=secrets.randbits(_SEED_BITS)))
     return request

@@ -44,7 +44,7 @@ class AacEncoder:
             )
         except OSError as error:
             self._messages.close()
-            raise OutputError(f"{output.name}: {program}: {error.strerror or error}") from None
+            raise OutputError(f"{output.name}: ffmpeg: {error.strerror or error}") from None
         os.set_blocking(self._process.stdin.fileno(), False)
         os.set_blocking(self._process.stdout.fileno(), False)
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ...common.machine import default_threads
+from ...errors import OutputError, Qwen3TTSError
 from .encoders import StreamEncoder
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     import numpy as np
+
+
+class EncoderError(Qwen3TTSError, RuntimeError):
+    """An encoder has failed, or is not there."""
 
 
 class Encoders:
@@ -30,7 +35,7 @@ class Encoders:
 
     @asynccontextmanager
     async def open(self, response_format: str, sample_rate: int, origin: int) -> AsyncIterator[Encoder]:
-        """An encoder for the arguments of StreamEncoder, released at the end of the block. Raises OutputError."""
+        """An encoder for the arguments of StreamEncoder, released at the end of the block. Raises EncoderError."""
         encoder = Encoder(self._threads)
         try:
             await encoder.begin(response_format, sample_rate, origin)
@@ -69,10 +74,13 @@ class Encoder:
         return await self._call(encoder.finish, encoder.is_slow)
 
     async def _call(self, function: Callable[[], bytes], elsewhere: bool) -> bytes:
-        if not elsewhere:
-            return function()
-        self._running = self._threads.submit(function)
-        return await asyncio.wrap_future(self._running)
+        try:
+            if not elsewhere:
+                return function()
+            self._running = self._threads.submit(function)
+            return await asyncio.wrap_future(self._running)
+        except OutputError as error:  # here there is no output that could be full or read-only
+            raise EncoderError(str(error)) from None
 
     def release(self) -> None:
         """Release the encoder, after the call that may still run on a thread. Never waits."""

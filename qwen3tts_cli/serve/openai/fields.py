@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ...audio.recording import load_recording
 from ...cloning.clone import CLONING_MODELS
 from ...cloning.voice_file import MAX_TRANSCRIPT, parse_voice
 from ...common import arguments
@@ -26,9 +24,9 @@ from .voice_names import BUILT_IN, check_has_voice, resolve_name
 if TYPE_CHECKING:
     from ...audio.recording import Recording
     from ...cloning.voice_file import Voice
-    from ...spoken_text.lexicon import Lexicon
-    from ..engines import Engines, ServedModel
-    from .kept_voices import KeptVoices
+    from ..engines import ServedModel
+    from ..state import ServerState
+    from .recordings import Recordings
 
 # Fields that are options of SpeakOptions under the same name.
 OPTIONS = (
@@ -78,12 +76,10 @@ class Fields:
         self._found = {name: value for name, value in found.items() if value is not None}
         self._longest = {**_LONGEST, "input": max_text}
 
-    def parse(
-        self, engines: Engines, kept: KeptVoices, lexicon: Lexicon | None, *, growing: bool = False
-    ) -> SpeechRequest:
+    def parse(self, server: ServerState, *, growing: bool = False) -> SpeechRequest:
         """The request. Reads the files of kept voices, and decodes a recording. Raises ApiError, UsageError and
         InputError; unknown fields are ignored. growing: whether the text comes later, in pieces."""
-        served = engines.find(self._text("model"))
+        served = server.engines.find(self._text("model"))
         text = "" if growing else self._input()
         ignored = self._ignored(served)
         response_format = self._choice("response_format", FORMATS, "mp3")
@@ -102,7 +98,7 @@ class Fields:
             and options.setdefault("instruct", instructions) != instructions
         ):
             _refuse("instructions", "instructions: instruct is given too and differs, leave one out")
-        voice, recording = self._voice(served, kept)
+        voice, recording = self._voice(served, server)
         ref_text = self._text("ref_text") if recording is not None else None
         # an option of another type than SpeakOptions takes raises UsageError that names it
         spoken = SpeakOptions(
@@ -111,7 +107,7 @@ class Fields:
             ref_audio=recording,
             ref_text=ref_text,
             rate=rate,
-            lexicon=self._lexicon() or lexicon,
+            lexicon=self._lexicon() or server.lexicon,
             live=self._switch("live", True),
         )
         return SpeechRequest(
@@ -181,7 +177,7 @@ class Fields:
             _refuse("sample_rate", text)
         return int(rate)
 
-    def _voice(self, served: ServedModel, kept: KeptVoices) -> tuple[str | Voice | None, Recording | None]:
+    def _voice(self, served: ServedModel, server: ServerState) -> tuple[str | Voice | None, Recording | None]:
         """The voice of the request, and the recording to clone instead of one."""
         name = self._found.get("voice")
         if isinstance(name, dict):
@@ -189,7 +185,7 @@ class Fields:
         if name is not None and not isinstance(name, str):
             expected = 'a string or an object {"id": ...} of one'
             _refuse("voice", f"voice: found {arguments.describe(name)}, expected {expected}", "invalid_type")
-        recording = self._recording(served)
+        recording = self._recording(served, server.recordings)
         voice = self._voice_file(served)
         if recording is not None or voice is not None:
             # the field is required in the OpenAI API, so clients send a built-in voice where they mean none
@@ -199,12 +195,12 @@ class Fields:
             return voice, recording
         if "ref_text" in self._found:
             _refuse("ref_text", "ref_text: there is no ref_audio that it could be of")
-        voice = None if name is None else resolve_name(name, served, kept)
+        voice = None if name is None else resolve_name(name, served, server.voices)
         if "design" not in self._found:
             check_has_voice(served, voice)
         return voice, None
 
-    def _recording(self, served: ServedModel) -> Recording | None:
+    def _recording(self, served: ServedModel, recordings: Recordings) -> Recording | None:
         data = self._data("ref_audio")
         if data is None:
             return None
@@ -212,9 +208,9 @@ class Fields:
             text = f"ref_audio: {served.id} cannot clone a voice; {CLONING_MODELS} can"
             _refuse("ref_audio", text, "unsupported_value")
         try:
-            return load_recording(io.BytesIO(data))
+            return recordings.read(data)
         except InputError as error:
-            _refuse("ref_audio", f"ref_audio: {str(error).removeprefix('recording: ')}", "invalid_audio")
+            _refuse("ref_audio", f"ref_audio: {error}", "invalid_audio")
 
     def _lexicon(self) -> Lexicon | None:
         rows = self._found.get("lexicon")

@@ -30,7 +30,9 @@ async def models(request: Request) -> Response:
 async def model(request: Request) -> Response:
     """`GET /v1/models/{id}`: one model, with the voices that it speaks with. Raises UnknownModelError."""
     server: ServerState = request.app.state.server
-    served = server.engines.find(request.path_params["model"])
+    if not (name := request.path_params["model"]):
+        return await models(request)
+    served = server.engines.find(name)
     kept = await _kept(request)
     facts = await asyncio.to_thread(_model, served)
     return JSONResponse({**facts, "voices": _voices([served], kept)})

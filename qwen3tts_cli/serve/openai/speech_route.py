@@ -66,7 +66,7 @@ async def read_request(request: Request) -> SpeechRequest:
     server: ServerState = request.app.state.server
     fields = Fields(await read_json(request, LARGE_FIELDS), server.settings.max_text)
     # on a thread, because it may decode a recording and read the file of a voice
-    asked = await asyncio.to_thread(fields.parse, server.engines, server.voices, server.lexicon)
+    asked = await asyncio.to_thread(fields.parse, server)
     request.state.facts.update(model=asked.served.id, characters=len(asked.text), text=asked.text)
     return asked
 

@@ -7,7 +7,6 @@ Base model clones the voice from that audio. One voice is made at a time.
 from __future__ import annotations
 
 import asyncio
-import io
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -21,9 +20,10 @@ from starlette.responses import JSONResponse, Response
 from ...audio.recording import load_recording
 from ...cloning.clone import CALIBRATION_TEXT
 from ...cloning.voice_file import check_texts
+from ...common.arguments import describe
 from ...common.audio_constants import SAMPLE_RATE
 from ...common.json_fields import short_repr
-from ...errors import GenerationError, OutputError, Qwen3TTSError, UsageError
+from ...errors import GenerationError, InputError, OutputError, UsageError
 from ...speech.speak_options import SpeakOptions
 from ...text.languages_and_voices import language_name
 from ..errors import ApiError, UnknownModelError
@@ -115,12 +115,10 @@ async def _clone_sample(
     if form.sample is None:
         text = "audio_sample: missing, expected the file of a recording"
         raise _refusal(text, "audio_sample", "missing_required_parameter")
-    content = io.BytesIO(form.sample)
     try:
-        recording = await asyncio.to_thread(load_recording, content)
-    except Qwen3TTSError as error:
-        text = f"audio_sample: {str(error).removeprefix('recording: ')}"
-        raise _refusal(text, "audio_sample", "invalid_audio") from None
+        recording = await asyncio.to_thread(server.recordings.read, form.sample)
+    except InputError as error:
+        raise _refusal(f"audio_sample: {error}", "audio_sample", "invalid_audio") from None
     return await _clone(server, base, recording, form.text("ref_text"), key, facts)
 
 
@@ -197,11 +195,7 @@ async def _read_form(request: Request) -> _Form:
     """The fields of a multipart form or of a JSON object. Raises ApiError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        found = await read_json(request)
-        wrong = next((name for name, value in found.items() if not isinstance(value, str)), None)
-        if wrong is not None:
-            raise _refusal(f"{wrong}: found a value that is no string", wrong, "invalid_type")
-        return _Form(found, None)
+        return _Form(_texts(await read_json(request)), None)
     if kind != "multipart/form-data":
         text = f"Content-Type: found {kind or 'none'}, expected multipart/form-data or application/json"
         raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text, code="unsupported_media_type", retry=False)
@@ -220,6 +214,14 @@ async def _read_form(request: Request) -> _Form:
         text = f"the body is no valid multipart form: {error.detail}"
         raise ApiError(HTTPStatus.BAD_REQUEST, text, code="invalid_form", retry=False) from None
     return _Form(texts, sample)
+
+
+def _texts(found: dict[str, Any]) -> dict[str, str]:
+    """The fields of a JSON object as those of a form. Raises ApiError for a value that is neither text nor integer."""
+    for name, value in found.items():
+        if not isinstance(value, (str, int, type(None))) or isinstance(value, bool):
+            raise _refusal(f"{name}: found {describe(value)}, expected a string", name, "invalid_type")
+    return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def _check_texts(**texts: str | None) -> None:
