@@ -24,6 +24,7 @@ from .voice_names import BUILT_IN, check_has_voice, resolve_name
 if TYPE_CHECKING:
     from ...audio.recording import Recording
     from ...cloning.voice_file import Voice
+    from ...spoken_text.lexicon import Lexicon
     from ..engines import ServedModel
     from ..state import ServerState
     from .recordings import Recordings
