@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from helpers import ROOT, allowed
@@ -40,7 +41,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def with_key():
-    with Running(api_keys=("another", KEY), stall=1.0) as running:
+    with Running(api_keys=("another", KEY)) as running:
         yield running
 
 
@@ -262,18 +263,20 @@ def test_a_client_that_leaves_frees_its_place(server, how):
         assert time.monotonic() < deadline
 
 
-def test_a_client_that_does_not_read_is_dropped(with_key):
+def test_a_client_that_does_not_read_is_dropped(server, monkeypatch):
+    speaker = server.server.state.speaker
+    monkeypatch.setattr(speaker, "settings", replace(speaker.settings, stall=0.5))
+
     async def stall():
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.connect(("127.0.0.1", with_key.port))
+        raw.connect(("127.0.0.1", server.port))
         raw.setblocking(False)
-        async with Client(with_key, sock=raw, max_queue=1, additional_headers=bearer(KEY), close_timeout=1) as client:
+        async with Client(server, sock=raw, max_queue=1, close_timeout=1) as client:
             await client.send("start")
             await client.send("text", text=LONG)
-            await asyncio.sleep(1)
             deadline = time.monotonic() + SECONDS
-            while not any("stalled" in line for line in with_key.log):
+            while not any("stalled" in line for line in server.log):
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
             assert await client.closed() is None
@@ -356,6 +359,24 @@ def test_a_text_that_cannot_be_spoken_ends_the_speech_and_not_the_connection(ser
             await client.send("text", text=text)
             await client.send("end")
             assert (await client.until("error"))["code"] == code
+            await client.send("start")
+            await client.until("ready")
+
+    run(heard())
+
+
+def test_too_much_audio_is_an_error_and_no_end(server, monkeypatch):
+    speaker = server.server.state.speaker
+    monkeypatch.setattr(speaker, "settings", replace(speaker.settings, max_audio_seconds=2.0))
+
+    async def heard():
+        async with Client(server) as client:
+            await client.send("start")
+            await client.send("text", text=LONG)
+            await client.send("end")
+            assert (await client.until("error", "done"))["code"] == "audio_limit"
+            assert 0 < len(client.audio) <= 2 * 48000
+            assert server.metric("qwen3tts_speaking") == 0
             await client.send("start")
             await client.until("ready")
 

@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -48,7 +49,7 @@ SECONDS = allowed(30)
 
 @pytest.fixture(scope="module")
 def server():
-    with Running(models=(None, TINY), wyoming="tcp://127.0.0.1:0", max_batch=4, stall=1.0) as running:
+    with Running(models=(None, TINY), wyoming="tcp://127.0.0.1:0", max_batch=4) as running:
         yield running
 
 
@@ -417,7 +418,9 @@ def test_a_client_that_leaves_frees_its_place(server, stream):
         assert time.monotonic() < deadline
 
 
-def test_a_client_that_does_not_read_is_dropped(server):
+def test_a_client_that_does_not_read_is_dropped(server, monkeypatch):
+    speaker = server.server.state.speaker
+    monkeypatch.setattr(speaker, "settings", replace(speaker.settings, stall=0.5))
     host, port = parse_uri(server.server.wyoming.uri)
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ...speech.stream import Speech
     from ..openai.encoding import Encoders
     from ..openai.fields import SpeechRequest
+    from ..speaking import Speaking
     from ..state import ServerState
 
 FORMATS = ("pcm", "opus")
@@ -61,34 +62,37 @@ class GrowingSpeech:
     async def run(self) -> dict[str, object]:
         """Speak the text, until it ends. Returns facts for the log. Raises as Speaker.speak does. Cancelling the task
         stops the speech."""
-        request = self._request
-        options = request.options
+        request, options = self._request, self._request.options
         await self._send(self._ready())
         try:
             async with self._state.speaker.speak(request.served, self.text, options) as speaking:
                 origin = origin_of("", options.seed)
                 async with self._encoders.open(request.response_format, options.rate, origin) as encoder:
                     async for samples in speaking:
-                        speech = speaking.speech
-                        assert speech is not None  # there are samples
-                        speech.spoken_texts.on_text = lambda _, speech=speech: self._tell_soon(speech)
-                        await self._tell(speech)
+                        await self._tell(self._speech_of(speaking))
                         await self._send_audio(await encoder.feed(samples))
                     await self._send_audio(await encoder.finish())
+                speech = self._speech_of(speaking)
             await self._tell(speech)
             await self._send({"type": "done", "seconds": speech.seconds, "seed": options.seed})
-            text = "".join(each.text for each in speech.spoken)
-            return {
-                "model": request.served.id,
-                "voice": speech.voice,
-                "seed": speech.seed,
-                "audio": speech.seconds,
-                "characters": self.text.characters,
-                "text": text,
-            }
         finally:
             if self._telling is not None:
                 self._telling.cancel()
+        return {
+            "model": request.served.id,
+            "voice": speech.voice,
+            "seed": speech.seed,
+            "audio": speech.seconds,
+            "characters": self.text.characters,
+            "text": " ".join(each.text for each in speech.spoken),
+        }
+
+    def _speech_of(self, speaking: Speaking) -> Speech:
+        """The speech, from the first samples on; its spoken texts are told from now on."""
+        speech = speaking.speech
+        assert speech is not None
+        speech.spoken_texts.on_text = lambda _: self._tell_soon(speech)
+        return speech
 
     def _ready(self) -> dict[str, Any]:
         options, served = self._request.options, self._request.served

@@ -59,7 +59,8 @@ async def speak(
     await write(AudioStop())
     if isinstance(request.text, GrowingText):
         await write(SynthesizeStopped())
-    return {"model": voice.served.id, "voice": voice.name, "audio": speech.seconds, "seed": speech.seed}
+    text = " ".join(each.text for each in speech.spoken)
+    return {"model": voice.served.id, "voice": voice.name, "audio": speech.seconds, "seed": speech.seed, "text": text}
 
 
 async def answer_error(error: ApiError, write: Callable[[Eventable], Awaitable[None]]) -> None:

@@ -123,15 +123,12 @@ class Connection:
                 raise
             finally:
                 self.speaks = False
-                self._note(request, status, time.perf_counter() - began, facts)
+                self._note(status, time.perf_counter() - began, facts)
 
-    def _note(self, request: SpeechRequest, status: int, seconds: float, facts: dict[str, object]) -> None:
+    def _note(self, status: int, seconds: float, facts: dict[str, object]) -> None:
         self._state.metrics.requests.labels("wyoming", str(status)).inc()
-        text = request.text if isinstance(request.text, str) else None
-        self._state.log.event(
-            "request", client=self._client, method="WYOMING", path="synthesize", status=status, seconds=seconds,
-            text=text, **facts,
-        )  # fmt: skip
+        shown = {"method": "WYOMING", "path": "synthesize", "status": status, "seconds": seconds, **facts}
+        self._state.log.event("request", client=self._client, **shown)
 
     async def _fail(self, error: BaseException | None) -> None:
         """Tell the client that its request failed."""
