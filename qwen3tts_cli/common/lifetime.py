@@ -265,8 +265,10 @@ class _Call:
     def _end(self) -> None:
         lifetime, call = self._lifetime, id(self)
         if self._alone:
-            with suppress(ValueError):  # the call has not begun, has ended, or was forgotten after a fork
+            try:  # noqa: SIM105  (contextlib.suppress takes longer than all else here)
                 lifetime._turns.remove(call)
+            except ValueError:  # the call has not begun, has ended, or was forgotten after a fork
+                pass
         lifetime._inside.pop(call, None)
         self._here.discard(call)
         lifetime._wake()

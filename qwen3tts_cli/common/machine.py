@@ -123,7 +123,8 @@ def cgroup_folders(controller: str, root: Path = ROOT) -> Iterator[tuple[int, Pa
 def read_text(path: Path) -> str:
     """Return the contents of a text file, or "" if it cannot be read."""
     try:
-        return path.read_text(encoding="ascii", errors="replace")
+        with open(path, "rb", buffering=0) as file:  # a third of the time of `read_text`, at each start
+            return file.readall().decode("ascii", "replace")
     except OSError:
         return ""
 

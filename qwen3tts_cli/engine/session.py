@@ -54,7 +54,10 @@ class SessionInfo(NamedTuple):
 
 
 def _info_of(info: Any) -> SessionInfo:
-    return SessionInfo(*(getattr(info, name) for name in SessionInfo._fields))
+    return SessionInfo(
+        info.state, info.frames, info.decoded, info.positions, info.cached_rows, info.rows_left, info.reference_left,
+        info.needs_text, info.prefill_seconds, info.talker_seconds, info.predictor_seconds, info.codec_seconds,
+    )  # fmt: skip
 
 
 class Session:

@@ -114,16 +114,19 @@ class Loop:
         parked = set(running).difference(unparked)
         busy = [self._candidate(each, now) for each in unparked]
         policy = self._policy_of(waiting[0].job.model)
-        free = self._free_bytes(running)
+        free = None
         for i in policy.admit([self._candidate(each, now) for each in waiting], busy):
             generation = waiting[i]
             try:
-                if not self._fits(generation, running, parked, free):
+                if running and free is None:  # a stream alone is admitted in any case, and looking takes a millisecond
+                    free = self._free_bytes(running)
+                if not self._fits(generation, running, parked, free or 0.0):
                     continue
             except EngineError as error:  # its model is closed
                 generation.end(error)
                 continue
-            free -= generation.reserved_bytes
+            if free is not None:
+                free -= generation.reserved_bytes
             generation.admitted = True
             generation.utterance.begin()
             if generation.utterance.error is not None:
