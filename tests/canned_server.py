@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+from itertools import takewhile
 
 from helpers import allowed
 
@@ -29,9 +30,9 @@ class Canned:
             except OSError:
                 return
             with connection, connection.makefile("rb") as stream:
-                head = b"".join(iter(stream.readline, b"\r\n")).decode()
-                size = int(next(line for line in head.splitlines() if line.startswith("Content-Length")).split()[1])
-                self.requests.append((head, json.loads(stream.read(size))))
+                head = b"".join(takewhile(lambda line: line != b"\r\n", stream)).decode()
+                sizes = [int(line.split()[1]) for line in head.splitlines() if line.startswith("Content-Length")]
+                self.requests.append((head, json.loads(stream.read(sizes[0])) if sizes else None))
                 with contextlib.suppress(ConnectionError):
                     connection.sendall(self.answer)
                 if self.hold:

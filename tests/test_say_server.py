@@ -380,13 +380,89 @@ def test_leaving_closes_the_connection(ending):
 
 def test_a_unix_socket(run, tmp_path):
     path = tmp_path / "speech.sock"
+    Path("text").write_text(TEXT)
+    commands = [("say", "-q", "--seed", "1", *text, "-o", "a.wav") for text in ((TEXT,), ("--live", "-f", "text"))]
     with Running(unix=path):
-        run("say", "-q", "--seed", "1", "--server", f"unix:{path}", TEXT, "-o", "there.wav")
-    run("say", "-q", "--seed", "1", TEXT, "-o", "here.wav")
-    assert Path("here.wav").read_bytes() == Path("there.wav").read_bytes()
+        there = [(run(*command, "--server", f"unix:{path}"), Path("a.wav").read_bytes())[1] for command in commands]
+    assert there == [(run(*command), Path("a.wav").read_bytes())[1] for command in commands]
 
 
-def test_a_key(run, monkeypatch):
+def test_a_key(run):
+    Path("text").write_text(TEXT)
     with Running(api_keys=("first", "second")) as server:
-        assert "QWEN3TTS_API_KEY" in run("say", "--server", server.url, TEXT, "-o", "a.wav", code=1)[1]
-        run("say", "-q", "--server", server.url, "--api-key", "second", TEXT, "-o", "a.wav")
+        for text in ((TEXT,), ("--live", "-f", "text")):
+            command = ("say", "-q", "--server", server.url, *text, "-o", "a.wav")
+            assert "QWEN3TTS_API_KEY" in run(*command, code=1)[1]
+            run(*command, "--api-key", "second")
+
+
+# ---------------------------------------------------------------- a text that is still coming
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--raw"],
+        ["--live-lines", "--subtype", "FLOAT", "--rate", "16000", "--speed", "0.9"],
+        ["--audio-format", "opus", "--max-frames", "20"],
+    ],
+    ids=" ".join,
+)
+def test_a_live_text_has_the_bytes_of_say(server, run, options):
+    Path("text").write_text("One, two,\nthree. Four five\n\nsix. Seven.")
+    command = ("say", "-q", "--live", "-f", "text", "--idle", "0", "--seed", "5", "-o", "audio", *options)
+    command = (*command, "--codes", "codes.npy", "--json", "facts.json")
+    command = (*command, *([] if {"--raw", "--audio-format"} & {*options} else ["--audio-format", "wav"]))
+    written, facts = [], []
+    for where in ((), ("--server", server)):
+        run(*command, *where)
+        written.append((Path("audio").read_bytes(), Path("codes.npy").read_bytes()))
+        facts.append(json.loads(Path("facts.json").read_text()))
+    assert written[0] == written[1]
+    assert list(facts[0]) == list(facts[1])
+    assert facts[0]["pcm_sha256"] == facts[1]["pcm_sha256"]
+
+
+def test_a_live_text_is_spoken_while_it_comes(server):
+    command = [sys.executable, "-m", "qwen3tts_cli", "say", "-q", "--raw", "--live", "--server", server]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(b"The first sentence. And the")
+        process.stdin.flush()
+        assert len(process.stdout.read(9600)) == 9600
+        process.send_signal(signal.SIGINT)
+        assert process.wait(allowed(30)) == 130
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "code", "message"),
+    [
+        (b"Hello. \xff", [], 2, "not valid UTF-8"),
+        (b" ", [], 2, "the text is empty"),
+        (b"...", [], 2, "nothing to speak"),
+        (b"Hello.", ["-m", "9b"], 3, "9b"),
+        (b"Hello.", ["-v", "nobody"], 2, "nobody"),
+        (b"Hello.", ["--ref", "a.wav"], 2, "--ref: not with --live and a server"),
+        (b"Hello. " * 1000, [], 2, "4096 characters"),
+    ],
+)
+def test_errors_of_a_live_text(server, run, text, options, code, message):
+    Path("text").write_bytes(text)
+    command = ("say", "-q", "--live", "-f", "text", "--server", server, *options, "-o", "a.wav")
+    assert message in run(*command, code=code)[1]
+    assert not Path("a.wav").exists()
+
+
+def test_servers_that_have_no_websocket(run, monkeypatch):
+    Path("text").write_text(TEXT)
+    command = ("say", "--live", "-f", "text", "-o", "a.wav", "--server")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert "connection refused" in run(*command, f"http://127.0.0.1:{port}", code=1)[1]
+    for reply, code in (
+        (answer(b"", "404 Not Found", "text/html"), 2),
+        (refusal("503 Service Unavailable"), 1),
+        (b"SSH-2.0\r\n", 1),
+        (b"", 1),
+    ):
+        with Canned(reply) as server:
+            assert server.url in run(*command, server.url, code=code)[1]
+    monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
+    assert "pip install 'qwen3tts-cli[serve]'" in run(*command, "http://127.0.0.1:1", code=2)[1]

@@ -129,6 +129,8 @@ def say(context: click.Context, **given: Any) -> None:
     live = _is_live(context, argument, given)
     if live and given["markup"]:
         raise UsageError("--markup: not with --live")
+    if live and given["server"] and given["ref"] is not None:
+        raise UsageError("--ref: not with --live and a server; keep the voice first: qwen3tts voices create")
     if live:
         text, by_lines = read_live(given["file"], LIMIT_BYTES if given["no_split"] else None)
         given["stream"], given["lines"] = True, given["lines"] or by_lines

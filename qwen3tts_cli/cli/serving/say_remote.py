@@ -6,7 +6,9 @@ audio of 16 bits the server sends the bytes that are written. Only options that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,8 +41,8 @@ def check_options(context: click.Context) -> None:
             raise UsageError(f"--{name.replace('_', '-')}: not with {where}, which has its own")
 
 
-def speak(text: str, given: dict[str, Any]) -> None:
-    """Speak `text`. given: the options of `say` by name.
+def speak(text: str | Iterator[str], given: dict[str, Any]) -> None:
+    """Speak `text`, which may come in pieces. given: the options of `say` by name.
 
     Raises Qwen3TTSError: ServerError if the server cannot be reached or refuses, else the error that it reports; and
     BrokenPipeError if the reader of the audio closed the pipe.
@@ -53,12 +55,22 @@ def speak(text: str, given: dict[str, Any]) -> None:
     if console.is_terminal and (hint := output.player_hint()):
         console.note(hint)
     outputs = SpeechOutputs(given, output, console, timings)
-    with outputs.opened(text):
+    with outputs.opened(text if isinstance(text, str) else ""):
         spoken = _Spoken(address, outputs, console)
-        request = speak_request.body(text, given, outputs.seed, outputs.takes_pcm16, console)
+        fields = speak_request.fields_of(given, outputs.seed, outputs.takes_pcm16, console)
         began = timings.total
-        with post(address, speech_answer.PATH, request, headers) as answer, outputs.progress():
-            spoken.take(speech_answer.parts(address, answer))
+        with contextlib.ExitStack() as stack:
+            if isinstance(text, str):
+                body = json.dumps({**fields, "input": text}).encode("ascii")
+                answer = stack.enter_context(post(address, speech_answer.PATH, body, headers))
+                parts = speech_answer.parts(address, answer)
+            else:
+                from .live_exchange import LiveExchange
+
+                fields |= {"idle_ms": given["idle_ms"], "lines": given["lines"]}
+                parts = stack.enter_context(LiveExchange(address, headers, fields, text))
+            with outputs.progress():
+                spoken.take(parts)
         elapsed = timings.total - began
         outputs.finish(spoken.codes, lambda: spoken.report(timings, began, elapsed))
     outputs.note_end(elapsed)
@@ -66,7 +78,7 @@ def speak(text: str, given: dict[str, Any]) -> None:
 
 
 def _headers(key: str | None) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Accept": f"{speech_answer.CONTENT_TYPE}, application/json"}
+    headers = {"Content-Type": "application/json"}
     if key is not None and (key := key.strip()):
         if not key.isascii() or not key.isprintable():
             raise UsageError("--api-key: found characters that no HTTP header can have, expected printable ASCII")

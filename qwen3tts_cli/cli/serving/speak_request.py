@@ -1,4 +1,4 @@
-"""The request of `say --server`: the options of `say` as the JSON fields of POST /v1/speak.
+"""The request of `say --server`: the options of `say` as the JSON fields of POST /v1/speak and of the WebSocket.
 
 Files are read here, since the server opens none: a kept voice and a voice file are sent as they are, a recording as
 samples.
@@ -7,7 +7,6 @@ samples.
 from __future__ import annotations
 
 import base64
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +27,14 @@ _FIELDS = (
 _MOST_VOICE_BYTES = 4 << 20  # as cloning/voice_file.py
 
 
-def body(text: str, given: dict[str, Any], seed: int, pcm16: bool, console: Console) -> bytes:
-    """The JSON of a request. given: the options of `say` by name. pcm16: whether samples are to be 16-bit PCM.
+def fields_of(given: dict[str, Any], seed: int, pcm16: bool, console: Console) -> dict[str, Any]:
+    """The fields of a request but for its text. given: the options of `say` by name. pcm16: whether samples are to be
+    16-bit PCM.
 
     Warnings about a recording go to the console. Raises UsageError, InputError for a voice or a recording.
     """
     fields: dict[str, Any] = {name: given[name] for name in _FIELDS if given[name] is not None}
-    fields |= {"input": text, "seed": seed, "split": not given["no_split"], "live": given["stream"]}
+    fields |= {"seed": seed, "split": not given["no_split"], "live": given["stream"]}
     fields |= {"sample_rate": given["rate"], "samples": "int16" if pcm16 else "float32"}
     fields["codes"] = given["codes"] is not None
     if given["lexicon"] is not None:
@@ -43,7 +43,7 @@ def body(text: str, given: dict[str, Any], seed: int, pcm16: bool, console: Cons
         fields["ref_audio"] = _recording(given, console)
     elif given["voice"] is not None:
         fields |= _voice(given["voice"])
-    return json.dumps(fields).encode("ascii")
+    return fields
 
 
 def _voice(voice: str) -> dict[str, str]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import secrets
+import time
+from collections import Counter
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -12,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.websockets import WebSocketDisconnect
 
 from ...common import arguments
+from ...common.sample_conversion import to_pcm16
 from ...output.formats import origin_of
+from ...speech.facts import speech_facts, timing_facts
 from ..errors import ApiError
 from ..openai.fields import Fields
 from .growing_text import GrowingText
@@ -39,7 +45,7 @@ async def read_start(found: dict[str, Any], state: ServerState) -> SpeechRequest
     if not isinstance(form, str) or form not in FORMATS:
         text = f"format: found {arguments.describe(form)}, expected one of {', '.join(FORMATS)}"
         raise ApiError(HTTPStatus.BAD_REQUEST, text, code="invalid_value", param="format", retry=False)
-    fields = Fields({**known, "response_format": form}, state.settings.max_text)
+    fields = Fields({"samples": "int16", **known, "response_format": form}, state.settings.max_text)
     # on a thread, because it may read the file of a voice
     request = await asyncio.to_thread(fields.parse, state, growing=True)
     if request.options.seed is None:
@@ -58,11 +64,13 @@ class GrowingSpeech:
         self.text = GrowingText(state.settings.max_text)
         self._told = 0  # spoken texts that `segment` was sent for
         self._telling: asyncio.Task[None] | None = None
+        self._digest = hashlib.sha256()  # of the samples as 16-bit PCM
 
     async def run(self) -> dict[str, object]:
         """Speak the text, until it ends. Returns facts for the log. Raises as Speaker.speak does. Cancelling the task
         stops the speech."""
-        request, options = self._request, self._request.options
+        request, options, began = self._request, self._request.options, time.perf_counter()
+        floats = request.response_format == "pcm" and not request.int16
         await self._send(self._ready())
         try:
             async with self._state.speaker.speak(request.served, self.text, options) as speaking:
@@ -70,11 +78,15 @@ class GrowingSpeech:
                 async with self._encoders.open(request.response_format, options.rate, origin) as encoder:
                     async for samples in speaking:
                         await self._tell(self._speech_of(speaking))
-                        await self._send_audio(await encoder.feed(samples))
+                        if request.facts:
+                            self._digest.update(to_pcm16(samples))
+                        data = samples.astype("<f4").tobytes() if floats else await encoder.feed(samples)
+                        await self._send_audio(data)
                     await self._send_audio(await encoder.finish())
                 speech = self._speech_of(speaking)
+                more = self._asked_for(speech, time.perf_counter() - began)
             await self._tell(speech)
-            await self._send({"type": "done", "seconds": speech.seconds, "seed": options.seed})
+            await self._send({"type": "done", "seconds": speech.seconds, "seed": options.seed, **more})
         finally:
             if self._telling is not None:
                 self._telling.cancel()
@@ -86,6 +98,18 @@ class GrowingSpeech:
             "characters": self.text.characters,
             "text": " ".join(each.text for each in speech.spoken),
         }
+
+    def _asked_for(self, speech: Speech, elapsed: float) -> dict[str, Any]:
+        """The fields of `done` that the client has asked for. elapsed: the seconds since `start`."""
+        found: dict[str, Any] = {}
+        if self._request.facts:
+            synthesizer = self._request.served.synthesizer
+            assert synthesizer is not None  # it is not freed before the speech ends
+            spent = timing_facts(Counter(speech.timings), elapsed, speech.first_audio_seconds)
+            found["facts"] = speech_facts(synthesizer, speech, elapsed, self._digest.hexdigest(), spent)
+        if self._request.codes:
+            found["codes"] = base64.b64encode(speech.codes.astype("<i4").tobytes()).decode()
+        return found
 
     def _speech_of(self, speaking: Speaking) -> Speech:
         """The speech, from the first samples on; its spoken texts are told from now on."""

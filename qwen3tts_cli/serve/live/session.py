@@ -96,7 +96,7 @@ class Session:
         request = self._websocket.state
         answer = note_error(self._state.log, error, id=request.request_id)
         request.facts["error"] = answer.code
-        facts = {"code": answer.code, "message": answer.message, "param": answer.param}
+        facts = {"code": answer.code, "message": answer.message, "param": answer.param, "exit_code": answer.exit_code}
         await self._send({"type": "error", **facts})
 
     # ---------------------------------------------------------------- messages of the client

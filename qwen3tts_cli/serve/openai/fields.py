@@ -53,8 +53,8 @@ class SpeechRequest(NamedTuple):
 
     served: the model. text, options: what to speak and how. response_format: one of encoders.FORMATS. events: whether
     the answer is a stream of events. timings: whether it lists when each utterance is heard. ignored: the fields that
-    the model cannot use. int16, codes: of `/v1/speak`: whether samples are sent as 16-bit integers, and whether codes
-    are sent.
+    the model cannot use. int16, codes, facts: of `/v1/speak` and the WebSocket: whether samples are sent as 16-bit
+    integers, and whether codes and, which `/v1/speak` always sends, facts are sent.
     """
 
     served: ServedModel
@@ -66,6 +66,7 @@ class SpeechRequest(NamedTuple):
     ignored: tuple[str, ...]
     int16: bool
     codes: bool
+    facts: bool
 
 
 class Fields:
@@ -121,6 +122,7 @@ class Fields:
             ignored=ignored,
             int16=self._choice("samples", _SAMPLE_TYPES, "float32") == "int16",
             codes=self._switch("codes"),
+            facts=self._switch("facts"),
         )
 
     # ---------------------------------------------------------------- fields by their type
