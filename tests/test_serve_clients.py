@@ -23,8 +23,6 @@ from serving import Running, need_server, request
 
 need_server()
 
-from qwen3tts_cli.serve.openai.voice_names import BUILT_IN  # noqa: E402
-
 TEXT = "Good evening. This is a sentence for everybody."
 KEY = "secret"
 # The types that the slim image of Open WebUI takes without ffmpeg.
@@ -103,13 +101,13 @@ def test_librechat_joins_the_bodies_of_pieces(server):
 
 
 # ---------------------------------------------------------------- AnythingLLM, n8n
-@pytest.mark.parametrize("model", ["tts-1", "tts-1-hd", "gpt-4o-mini-tts"])
-def test_clients_with_fixed_names(server, model):
+def test_clients_with_fixed_names(server):
     openai = need_openai()
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
         assert client.models.list().data
-        speech = client.audio.speech.create(model=model, voice="alloy", input=TEXT)
-        assert speech.content[:1] == b"\xff"
+        for model in ("tts-1", "tts-1-hd", "gpt-4o-mini-tts"):
+            speech = client.audio.speech.create(model=model, voice="alloy", input="Good evening.")
+            assert speech.content[:1] == b"\xff"
 
 
 # ---------------------------------------------------------------- Home Assistant's custom component, wyoming_openai
@@ -187,7 +185,7 @@ def test_livekit_warms_the_connection_up(server):
 
 
 # ---------------------------------------------------------------- Pipecat
-@pytest.mark.parametrize("voice", [*BUILT_IN])
+@pytest.mark.parametrize("voice", ["alloy", "cedar", "verse"])
 def test_pipecat_knows_only_built_in_voices(server, voice):
     openai = need_openai()
 

@@ -142,7 +142,7 @@ def test_more_than_the_pipes_hold_goes_through(program):
     ],
 )
 def test_a_program_that_fails_or_hangs_is_an_error(program, monkeypatch, text, message):
-    monkeypatch.setattr(aac, "_WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(aac, "_WAIT_SECONDS", 0.5)
     program(text)
     with pytest.raises(OutputError, match=f"ffmpeg: .*({message})"):
         encode("aac", tone(seconds=20))
