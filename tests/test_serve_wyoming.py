@@ -34,7 +34,7 @@ from wyoming.tts import (  # noqa: E402
 )
 
 from qwen3tts_cli.common.sample_conversion import to_pcm16  # noqa: E402
-from qwen3tts_cli.errors import UsageError  # noqa: E402
+from qwen3tts_cli.errors import EngineError, UsageError  # noqa: E402
 from qwen3tts_cli.serve.wyoming_server import connection  # noqa: E402
 from qwen3tts_cli.serve.wyoming_server.address import parse_uri  # noqa: E402
 from qwen3tts_cli.serve.wyoming_server.voices import list_voices  # noqa: E402
@@ -461,12 +461,14 @@ def test_addresses_that_are_refused(settings, message):
         Running(**settings)
 
 
-def test_the_server_is_announced_and_taken_back():
+def test_the_server_is_announced_and_taken_back(monkeypatch):
     """Over the loopback interface, in the place of the local network."""
     need("zeroconf")
     from zeroconf import DNSIncoming, DNSService
 
     from qwen3tts_cli.serve.wyoming_server.announcement import Announcement
+
+    monkeypatch.setattr(Announcement, "_addresses", lambda self, host: ["127.0.0.1"])
 
     async def service(listening, is_it):
         """The next DNS record of a service for which a function is true."""
@@ -486,7 +488,6 @@ def test_the_server_is_announced_and_taken_back():
             listening.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
             listening.setblocking(False)
             announcement = Announcement(f"kitchen-{os.getpid()}", bound)
-            announcement.addresses = ["127.0.0.1"]
             port = bound.getsockname()[1]
             starting = asyncio.create_task(announcement.start())
             record = await service(listening, lambda record: record.port == port and record.ttl)
@@ -511,6 +512,32 @@ def test_announcements_that_are_refused(tmp_path, name, wyoming, message):
     with pytest.raises(UsageError, match=message):
         Running(zeroconf=name, wyoming=wyoming.format(tmp_path / "socket"), wyoming_insecure=True)
     assert not (tmp_path / "socket").exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_server_announces_itself_while_it_runs(monkeypatch, fails):
+    need("zeroconf")
+    from qwen3tts_cli.serve.wyoming_server.announcement import Announcement
+
+    seen = []
+
+    async def start(self):
+        seen.append(("start", self.name, self.port))
+        if fails:
+            raise EngineError("--zeroconf: cannot announce the server: no network")
+
+    async def stop(self):
+        seen.append(("stop", self.name, self.port))
+
+    monkeypatch.setattr(Announcement, "start", start)
+    monkeypatch.setattr(Announcement, "stop", stop)
+    monkeypatch.setattr(Announcement, "_addresses", lambda self, host: ["192.0.2.1"])
+    with Running(zeroconf="kitchen", wyoming="tcp://0.0.0.0:0", wyoming_insecure=True) as running:
+        port = int(running.server.wyoming.uri.rpartition(":")[2])
+        assert described(running)[0].tts
+        assert seen == [("start", "kitchen", port)]
+        assert any("cannot announce" in line for line in running.log) == fails
+    assert seen[1:] == [("stop", "kitchen", port)]
 
 
 def test_a_missing_extra_is_named(monkeypatch):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import EngineError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 _TYPE = "_wyoming._tcp.local."
 _LONGEST_NAME = 63  # bytes of a label
@@ -26,7 +26,6 @@ class Announcement:
 
     def __init__(self, name: str, bound: socket.socket) -> None:
         try:
-            import ifaddr
             import zeroconf.asyncio
         except ImportError:
             raise UsageError('--zeroconf needs the package zeroconf: pip install "qwen3tts-cli[zeroconf]"') from None
@@ -37,26 +36,28 @@ class Announcement:
         if bound.family == socket.AF_UNIX:
             raise UsageError("--zeroconf: other machines do not reach a Unix socket; use --wyoming tcp://HOST:PORT")
         self.port = bound.getsockname()[1]
-        host = ipaddress.ip_address(bound.getsockname()[0].partition("%")[0])
-        found = _addresses_of(ifaddr.get_adapters(), host.version) if host.is_unspecified else [host]
-        self.addresses = [str(each) for each in found if not each.is_loopback and not each.is_link_local]
+        self.addresses = self._addresses(bound.getsockname()[0].partition("%")[0])
         if not self.addresses:
             raise UsageError(f"--zeroconf: no other machine reaches {bound.getsockname()[0]}")
         self._running: Any = None
-        self._info: Any = None
 
-    async def start(self, interfaces: Sequence[str] | None = None) -> None:
-        """Begin to announce; takes about a second. Raises EngineError.
+    def _addresses(self, host: str) -> list[str]:
+        """The addresses at which other machines reach a socket that is bound to `host`."""
+        import ifaddr  # which zeroconf needs too
 
-        interfaces: addresses of the network interfaces; None: those that the server is reached at.
-        """
-        asyncio_part = self._zeroconf.asyncio
+        bound = ipaddress.ip_address(host)
+        found = _addresses_of(ifaddr.get_adapters(), bound.version) if bound.is_unspecified else [bound]
+        return [str(each) for each in found if not each.is_loopback and not each.is_link_local]
+
+    async def start(self) -> None:
+        """Begin to announce, over the interfaces of the addresses; takes about a second. Raises EngineError."""
+        library = self._zeroconf.asyncio
         try:
-            self._running = asyncio_part.AsyncZeroconf(interfaces=list(interfaces or self.addresses))
-            self._info = asyncio_part.AsyncServiceInfo(
+            self._running = library.AsyncZeroconf(interfaces=list(self.addresses))
+            info = library.AsyncServiceInfo(
                 _TYPE, f"{self.name}.{_TYPE}", parsed_addresses=self.addresses, port=self.port
             )
-            await (await self._running.async_register_service(self._info, allow_name_change=True))
+            await (await self._running.async_register_service(info, allow_name_change=True))
         except (OSError, self._zeroconf.Error) as error:
             await self.stop()
             raise EngineError(f"--zeroconf: cannot announce the server: {error or type(error).__name__}") from None
