@@ -34,8 +34,8 @@ class ServedModel:
     """A model of a server. Only the event loop of the server changes it.
 
     id: its name in lists: the alias, or the repository id, or the name of its folder. alias, repo: None where it has
-    none. config: is known before the weights are loaded. synthesizer: None while the weights are not in memory. uses:
-    the requests that use it now.
+    none. config: is known before the weights are loaded. synthesizer: None while the weights are not in memory.
+    opening: loads them. uses: the requests that use it now. idle_since: when the last one ended, by time.monotonic.
     """
 
     def __init__(self, model: str | Path | None) -> None:
@@ -50,6 +50,7 @@ class ServedModel:
         self.path = resolved.path
         self.config: ModelConfig = load_config(resolved.path)
         self.synthesizer: Synthesizer | None = None
+        self.opening: asyncio.Task[Synthesizer] | None = None
         self.uses, self.idle_since = 0, time.monotonic()
 
     @property
@@ -115,12 +116,21 @@ class Engines:
             served.idle_since = time.monotonic()
 
     async def _open(self, served: ServedModel) -> Synthesizer:
-        async with self._turn:
-            if served.synthesizer is None:
-                served.synthesizer = await _in_thread(lambda: self._load(served))
-                served.synthesizer.begin_packing()
-                served.idle_since = time.monotonic()
-            return served.synthesizer
+        """Open a model, once for all that wait for it; one that waits no longer does not stop the others."""
+        if served.opening is None:
+            served.opening = asyncio.create_task(self._open_now(served))
+            served.opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(served.opening)
+
+    async def _open_now(self, served: ServedModel) -> Synthesizer:
+        try:
+            async with self._turn:
+                opened = await _in_thread(lambda: self._load(served))
+            opened.begin_packing()
+            served.synthesizer, served.idle_since = opened, time.monotonic()
+            return opened
+        finally:
+            served.opening = None
 
     def _load(self, served: ServedModel) -> Synthesizer:
         settings = self.settings
@@ -132,14 +142,31 @@ class Engines:
             on_warning=self._note,
         )
 
+    async def close_idle(self) -> None:
+        """Free the models that no request has used for `unload_after` minutes."""
+        if self.settings.unload_after is None or not self.loaded:
+            return
+        for each in self.served:
+            idle = time.monotonic() - each.idle_since
+            if each.synthesizer is not None and not each.uses and idle >= 60 * self.settings.unload_after:
+                closing, each.synthesizer = each.synthesizer, None
+                self._note(f"model {each.id} is freed until its next request")
+                await asyncio.to_thread(closing.close)
+
     @property
     def max_batch(self) -> int:
         """How many requests may speak at once: the setting, or as many utterances as `say` generates together."""
         found = [default_batch(each.synthesizer.model) for each in self.served if each.synthesizer is not None]
         return self.settings.max_batch or min(found, default=USUAL_BATCH)
 
-    def close(self) -> None:
-        """Stop all speech and free the models. Returns after the step that runs."""
+    async def close(self) -> None:
+        """Stop all speech and free the models. A model that still loads is not waited for."""
+        for each in self.served:
+            if each.opening is not None:
+                each.opening.cancel()
+        await asyncio.to_thread(self._free)
+
+    def _free(self) -> None:
         self.scheduler.close()
         for each in self.served:
             if each.synthesizer is not None:

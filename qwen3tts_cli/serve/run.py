@@ -17,6 +17,7 @@ from .app import make_app
 from .engines import Engines
 from .handling.connections import Connection
 from .handling.log import Log
+from .memory import check_memory
 from .metrics import Metrics
 from .openai.kept_voices import KeptVoices
 from .settings import DRAIN_SECONDS, HEAD_BYTES, KEEP_ALIVE_SECONDS, MESSAGE_BYTES, PING_SECONDS
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .wyoming_server.server import WyomingServer
 
 _POLL_SECONDS = 0.05  # between two looks whether the last speech has ended
+_TEND_SECONDS = 5.0  # between two looks whether a model is idle
 _CANCEL_SECONDS = 3  # for requests to end after they were cancelled
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -59,7 +61,9 @@ class Server:
             self.url = url_of(self.socket)
             self.log = Log(log, as_json=settings.log_json, with_text=settings.log_text)
             metrics = Metrics()
-            engines = Engines(settings, lambda line: self.log.event("warning", message=line))
+            engines = Engines(settings, lambda line: self.log.event("note", message=line))
+            models = [(each.id, each.config) for each in engines.served]
+            check_memory(models, settings.precision, settings.max_batch, note)
             lexicon = None if settings.lexicon is None else Lexicon.read(settings.lexicon)
             speaker, voices = Speaker(settings, engines, metrics), KeptVoices(settings.voices_dir)
             self.state = ServerState(settings, engines, speaker, metrics, self.log, voices, lexicon)
@@ -119,19 +123,20 @@ class Server:
         if self.wyoming is not None:
             await self.wyoming.start(self.state)
         loading = asyncio.create_task(self._load())
+        tending = asyncio.create_task(self._tend())
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
             await self._drain()
         finally:
-            loading.cancel()
+            for task in (loading, tending, stopped):
+                task.cancel()
             self._uvicorn.should_exit = True
             if self.wyoming is not None:
                 await self.wyoming.stop()
-            await asyncio.gather(serving, loading, return_exceptions=True)
-            stopped.cancel()
+            await asyncio.gather(serving, loading, tending, stopped, return_exceptions=True)
             self._close_socket()
-            await asyncio.to_thread(self.state.engines.close)
+            await self.state.engines.close()
 
     async def _load(self) -> None:
         engines = self.state.engines
@@ -145,6 +150,12 @@ class Server:
         names = ", ".join(each.id for each in engines.served)
         wyoming = "" if self.wyoming is None else f", Wyoming {self.wyoming.uri}"
         self._note(f"ready: {self.url} ({names}){wyoming}")
+
+    async def _tend(self) -> None:
+        """Free idle models."""
+        while self.settings.unload_after is not None:
+            await asyncio.sleep(min(_TEND_SECONDS, 60 * self.settings.unload_after))
+            await self.state.engines.close_idle()
 
     async def _drain(self) -> None:
         """Let the speech that runs end, for a while; then fail it."""

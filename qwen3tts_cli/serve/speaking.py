@@ -10,10 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..speech.asynchronous import AsyncSpeech
-from .errors import AudioLimitError, StalledError, StoppingError
+from .errors import AudioLimitError, StoppingError
+from .handling.stall import Stall
 from .places import Places
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from ..speech.speak_options import SpeakOptions
@@ -38,15 +41,22 @@ class Speaker:
         self._open: set[Speaking] = set()
 
     def speak(
-        self, served: ServedModel, text: str | AsyncIterable[str], options: SpeakOptions, *, stall: bool = True
+        self,
+        served: ServedModel,
+        text: str | AsyncIterable[str],
+        options: SpeakOptions,
+        *,
+        stall: bool = True,
+        unsent: Callable[[], int] | None = None,
     ) -> Speaking:
-        """The speech of a text, for `async with`. stall: whether a reader that takes nothing is dropped.
+        """The speech of a text, for `async with`. stall: whether a reader that takes nothing is dropped. unsent: the
+        bytes that wait for the reader behind the task: where they become fewer, the reader takes something.
 
         Entering waits for a place, the model and the first samples, and raises what fails before them: BusyError,
         LoadingError, and as Synthesizer.speak and Speech do. If the text is still coming, entering returns at once, a
         place is taken when the first text comes, and the errors are raised by the iteration.
         """
-        return Speaking(self, served, text, options, stall)
+        return Speaking(self, served, text, options, Stall(self.settings.stall, unsent) if stall else None)
 
     @property
     def open(self) -> int:
@@ -65,8 +75,8 @@ class Speaking:
     """The speech of one request: an async context manager, and an async iterator of float32 arrays of shape (n,) at
     the rate of the options. One task enters, iterates and leaves. Leaving at any time cancels the speech.
 
-    The iteration raises AudioLimitError for speech that is too long, and as Speech does. A task that takes no samples
-    for `stall` seconds is cancelled; leaving raises StalledError then.
+    The iteration raises AudioLimitError for speech that is too long, and as Speech does. A task whose reader takes
+    nothing is cancelled; leaving raises StalledError then.
     """
 
     def __init__(
@@ -75,18 +85,17 @@ class Speaking:
         served: ServedModel,
         text: str | AsyncIterable[str],
         options: SpeakOptions,
-        stall: bool,
+        stall: Stall | None,
     ) -> None:
         self.served = served
         self._speaker, self._text = speaker, text
         self._options = options if options.live or isinstance(text, str) else replace(options, live=True)
-        self._stall_seconds = speaker.settings.stall if stall else None
+        self._stall = stall
         self._stack = AsyncExitStack()
         self._samples: AsyncSpeech | None = None
         self._waited = 0.0  # seconds in which the reader waited for samples
         self._first: np.ndarray | None = None
         self._ended = False
-        self._watch: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self._failure: Exception | None = None
         self._began = time.perf_counter()
@@ -114,7 +123,8 @@ class Speaking:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        self._stop_watching()
+        if self._stall is not None:
+            self._stall.end()
         task, self._task = self._task, None  # from here on `fail` does nothing
         await self._stack.aclose()
         if self._failure is not None and kind is not None and issubclass(kind, asyncio.CancelledError):
@@ -136,7 +146,8 @@ class Speaking:
         return self
 
     async def __anext__(self) -> np.ndarray:
-        self._stop_watching()
+        if self._stall is not None:
+            self._stall.end()
         pcm, self._first = self._first, None
         if pcm is None and not self._ended:
             if self._samples is None:
@@ -144,8 +155,8 @@ class Speaking:
             pcm = await self._next()
         if pcm is None:
             raise StopAsyncIteration
-        if self._stall_seconds is not None:
-            self._watch = asyncio.get_running_loop().call_later(self._stall_seconds, self._stalled)
+        if self._stall is not None:
+            self._stall.begin(self.fail)
         return pcm
 
     async def _next(self) -> np.ndarray | None:
@@ -179,15 +190,6 @@ class Speaking:
                 metrics.late_seconds.inc(min(now - self._due, now - asked))
             self._due = now
         self._due += seconds
-
-    # ---------------------------------------------------------------- readers that do not read
-    def _stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-
-    def _stalled(self) -> None:
-        self.fail(StalledError(self._stall_seconds or 0.0))
 
     def fail(self, error: Exception) -> None:
         """End the speech: the task that reads it is cancelled and gets the error when it leaves the block."""

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from .stream import Speech
 
 USUAL_BATCH = 8  # more utterances hardly raise the throughput of a CPU
-_USUAL_POSITIONS = 512  # positions of an utterance of half a minute with its prompt
+USUAL_POSITIONS = 512  # positions of an utterance of half a minute with its prompt
 _ASSUMED_FREE_BYTES = 2 << 30  # if the system does not tell the free memory
 
 
 def default_batch(model: Model) -> int:
     """How many utterances to generate together on this machine: 1 to 8, within a quarter of the free memory."""
     free = available_bytes() or _ASSUMED_FREE_BYTES
-    return max(1, min(USUAL_BATCH, free // 4 // (model.position_bytes * _USUAL_POSITIONS)))
+    return max(1, min(USUAL_BATCH, free // 4 // (model.position_bytes * USUAL_POSITIONS)))
 
 
 class Silence:

@@ -5,8 +5,11 @@ uvicorn has no limit for the time in which a client sends the headers, and asks 
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +104,13 @@ class Connection(H11Protocol):
         """Forget the connection."""
         self._head_came()
         super().connection_lost(exc)
+
+    def unsent(self) -> int:
+        """Bytes that the client has not taken: in this process, and as far as the kernel says so."""
+        waiting, raw = self.transport.get_write_buffer_size(), self.transport.get_extra_info("socket")
+        with suppress(OSError, ValueError):
+            waiting += int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return waiting
 
     def cut(self, at_once: bool) -> None:
         """Close the connection inside an answer. at_once: drop what the client has not taken; else it has a while."""

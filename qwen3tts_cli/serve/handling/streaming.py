@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 class Answer:
     """The answer to a request, sent in pieces. started: whether the status was sent; an error raised before becomes an
-    answer of its own, and one raised afterwards cuts the connection."""
+    answer of its own, and one raised afterwards cuts the connection. unsent: see Speaker.speak."""
 
-    def __init__(self, send: Send) -> None:
-        self._send, self.started = send, False
+    def __init__(self, send: Send, unsent: Callable[[], int] | None = None) -> None:
+        self._send, self.started, self.unsent = send, False, unsent
 
     async def start(self, headers: Mapping[str, str], status: int = 200) -> None:
         """Send the status and the headers."""
@@ -56,4 +56,6 @@ class _Streaming:
         self._handle = handle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._handle(Request(scope, receive, send), Answer(send))
+        connection = scope["state"].get("connection")
+        unsent = None if connection is None else connection.unsent
+        await self._handle(Request(scope, receive, send), Answer(send, unsent))

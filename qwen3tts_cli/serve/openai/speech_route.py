@@ -75,8 +75,9 @@ async def read_request(request: Request) -> SpeechRequest:
 async def speaking_of(request: Request, asked: SpeechRequest) -> AsyncIterator[tuple[Speaking, Speech]]:
     """The speech that a request asks for, once its first samples are there. Raises as Speaker.speak does."""
     server: ServerState = request.app.state.server
+    unsent = request.state.connection.unsent
     try:
-        async with server.speaker.speak(asked.served, asked.text, asked.options) as speaking:
+        async with server.speaker.speak(asked.served, asked.text, asked.options, unsent=unsent) as speaking:
             speech = speaking.speech
             assert speech is not None  # there are samples
             request.state.facts.update(voice=speech.voice, seed=speech.seed)
