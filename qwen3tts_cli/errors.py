@@ -49,6 +49,10 @@ class EngineError(Qwen3TTSError, RuntimeError):
     """The native engine failed (memory, threads), or an object is used after it was closed."""
 
 
+class OutOfMemoryError(EngineError):
+    """There is not enough memory for one more stream, or for the models of a server."""
+
+
 class GenerationError(Qwen3TTSError, RuntimeError):
     """Generation failed: every attempt at an utterance ran away, or the model computed values that are not finite."""
 

@@ -41,7 +41,7 @@ class Running:
         self.server = Server(ServeSettings(**settings), self._note, self.log.append)
         self.url = self.server.url
         self.port = int(self.url.rpartition(":")[2]) if self.url.startswith("http") else None
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _note(self, line):
         self.log.append(line)

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from ..common.audio_constants import SAMPLE_RATE
 from ..common.machine import available_bytes
-from ..errors import EngineError
+from ..errors import EngineError, OutOfMemoryError
 from .guard import expected_seconds
 from .policy import MAX_BATCH, Candidate, Policy, StepTimes, is_late
 
@@ -155,7 +155,7 @@ class Loop:
             return _is_next(generation) and parked.issuperset(same)
         megabytes = f"{generation.reserved_bytes / 1e6:.0f} MB, {max(0.0, free) / 1e6:.0f} MB are free"
         count = f"{len(running)} stream{'s are' if len(running) > 1 else ' is'} open"
-        generation.end(EngineError(f"not enough memory for another stream: it needs {megabytes}, {count}"))
+        generation.end(OutOfMemoryError(f"not enough memory for another stream: it needs {megabytes}, {count}"))
         return False
 
     # ---------------------------------------------------------------- steps

@@ -12,6 +12,7 @@ from ..errors import (
     GenerationError,
     InputError,
     ModelNotFoundError,
+    OutOfMemoryError,
     OutputError,
     Qwen3TTSError,
     UsageError,
@@ -86,10 +87,11 @@ class LoadingError(ApiError):
 
 
 class BusyError(ApiError):
-    """The server has as many requests, bodies or connections as it takes. code: which of these."""
+    """The server has as many requests, bodies or connections as it takes. code: which of these. close: whether the
+    connection is closed."""
 
-    def __init__(self, message: str, code: str = "queue_full") -> None:
-        wait = {"Retry-After": str(_RETRY_SECONDS)}
+    def __init__(self, message: str, code: str = "queue_full", *, close: bool = False) -> None:
+        wait = {"Retry-After": str(_RETRY_SECONDS), **({"Connection": "close"} if close else {})}
         super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, message, code=code, headers=wait)
 
 
@@ -135,10 +137,10 @@ def to_api_error(error: BaseException) -> ApiError:
     if isinstance(error, CheckpointError):
         text = "a file of the model is damaged; the log of the server has more"
         return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, text, code="model_damaged", retry=False)
+    if isinstance(error, (OutOfMemoryError, MemoryError)):
+        return BusyError(text or "not enough memory for this request", "out_of_memory")
     if isinstance(error, Qwen3TTSError):
         return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, text, code="engine_failed")
-    if isinstance(error, MemoryError):
-        return BusyError("not enough memory for this request", "out_of_memory")
     return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the log of the server has more", code="internal")
 
 

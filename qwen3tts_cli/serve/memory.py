@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..common.machine import available_bytes
 from ..engine.packing import codec_bytes, packed_bytes
-from ..errors import EngineError
+from ..errors import OutOfMemoryError
 from ..models.tensor_specs import expected_tensors
 from ..packed.precision import LARGE_MODEL_BYTES, packed_format
 from ..speech.reader import USUAL_POSITIONS
@@ -54,7 +54,7 @@ def _matrices(config: ModelConfig) -> list[tuple[str, tuple[int, ...]]]:
 def check_memory(
     models: Sequence[tuple[str, ModelConfig]], precision: str, max_batch: int, note: Callable[[str], None]
 ) -> None:
-    """Raise EngineError, after a table in lines for `note`, if the models and `max_batch` sessions do not fit.
+    """Raise OutOfMemoryError, after a table in lines for `note`, if the models and `max_batch` sessions do not fit.
 
     models: (name, configuration). max_batch: 0 is one session: an automatic number depends on the free memory.
     """
@@ -73,7 +73,7 @@ def check_memory(
     for name, size in rows:
         note(f"{name.ljust(width)}  {size / _GIGABYTE:8.3f} GB")
     hint = "a lower --max-batch, " if max_batch > 1 else ""
-    raise EngineError(
+    raise OutOfMemoryError(
         f"the models need {needed / _GIGABYTE:.3f} GB of memory, {free / _GIGABYTE:.3f} GB are free; choose {hint}"
         "fewer models or --precision int4"
     )

@@ -21,7 +21,7 @@ from .memory import check_memory
 from .metrics import Metrics
 from .openai.kept_voices import KeptVoices
 from .settings import DRAIN_SECONDS, HEAD_BYTES, KEEP_ALIVE_SECONDS, MESSAGE_BYTES, PING_SECONDS
-from .sockets import bind_tcp, bind_unix, is_public, url_of
+from .sockets import WAITING_CONNECTIONS, bind_tcp, bind_unix, is_public, url_of
 from .speaking import Speaker
 from .state import ServerState
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.05  # between two looks whether the last speech has ended
 _TEND_SECONDS = 5.0  # between two looks whether a model is idle
 _CANCEL_SECONDS = 3  # for requests to end after they were cancelled
+_ACCEPTED_CONNECTIONS = 32  # in one round of the event loop
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -74,7 +75,7 @@ class Server:
             self._close_socket()
             raise
         self.signal: int | None = None  # the signal that ended the server
-        self._stop = asyncio.Event()
+        self._stop, self._stopped = asyncio.Event(), False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
 
@@ -96,6 +97,7 @@ class Server:
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_CANCEL_SECONDS,
+                backlog=_ACCEPTED_CONNECTIONS,
                 h11_max_incomplete_event_size=HEAD_BYTES,
             )
         )
@@ -111,13 +113,16 @@ class Server:
             raise self._failure
 
     def stop(self) -> None:
-        """End the server after the speech that runs. Any thread may call it."""
+        """End the server after the speech that runs. Any thread may call it, also before `run`."""
+        self._stopped = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._stop.set)
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
+        if self._stopped:
+            self._stop.set()
         self._listen_to_signals()
         serving = asyncio.create_task(self._uvicorn.serve(sockets=[self.socket]))
         if self.wyoming is not None:
@@ -135,6 +140,8 @@ class Server:
             if self.wyoming is not None:
                 await self.wyoming.stop()
             await asyncio.gather(serving, loading, tending, stopped, return_exceptions=True)
+            for connection in list(self._uvicorn.server_state.connections):
+                connection.transport.abort()  # clients that have not taken the rest of an answer
             self._close_socket()
             await self.state.engines.close()
 
@@ -195,6 +202,13 @@ class _Uvicorn(uvicorn.Server):
     """uvicorn without its signal handlers: the server drains in its own way."""
 
     servers: list[asyncio.base_events.Server] = []  # noqa: RUF012  (until uvicorn has started)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen. asyncio accepts as many connections at a time as wait in the kernel at most: fewer, so that
+        those that have ended are not counted for long; the kernel may still keep more."""
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(WAITING_CONNECTIONS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

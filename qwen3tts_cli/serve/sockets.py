@@ -12,13 +12,15 @@ from pathlib import Path
 from ..errors import Qwen3TTSError, UsageError
 from .settings import SEND_BUFFER_BYTES
 
+WAITING_CONNECTIONS = 1024  # that the kernel keeps until they are accepted
+
 
 class BindError(Qwen3TTSError, OSError):
     """The server cannot listen at an address."""
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:
-    """A socket bound to an address; port 0 takes a free one. Raises UsageError for an unknown host, BindError."""
+    """A socket that listens at an address; 0: a free port. Raises UsageError for an unknown host, BindError."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
@@ -31,6 +33,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
+        bound.listen(WAITING_CONNECTIONS)
         bound.setblocking(False)
     except OSError as error:
         bound.close()
@@ -40,12 +43,13 @@ def bind_tcp(host: str, port: int) -> socket.socket:
 
 
 def bind_unix(path: Path) -> socket.socket:
-    """A socket at a path; one that no program listens at any more is replaced. Raises BindError."""
+    """A socket that listens at a path; one that no program listens at any more is replaced. Raises BindError."""
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _is_dead(path):
             path.unlink()
         bound.bind(str(path))
+        bound.listen(WAITING_CONNECTIONS)
         bound.setblocking(False)
     except OSError as error:
         bound.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 from ...errors import UsageError
 from .. import names_and_paths, options, signals
 from ..option_types import Choice, CountOrAuto, Integer, Number
+from .line_writer import LineWriter
 from .serve_options import default_models, option
 
 _EPILOG = """\b
@@ -98,8 +98,9 @@ def serve(**given: Any) -> None:
         if (error.name or "").startswith("qwen3tts_cli"):
             raise
         raise UsageError(f"serve needs the package {error.name}: pip install 'qwen3tts-cli[serve]'") from None
-    server = Server(make_settings(given), _write, _write)
-    server.run()
+    with LineWriter() as lines:
+        server = Server(make_settings(given), lines.write, lines.write)
+        server.run()
     if server.signal == signal.SIGINT:
         raise KeyboardInterrupt
     if server.signal is not None and not server.state.engines.loaded:
@@ -123,11 +124,3 @@ def make_settings(given: dict[str, Any]) -> Any:
         cache=not given["no_cache"],
         page=not given["no_page"],
     )
-
-
-def _write(line: str) -> None:
-    """Write a line to stderr; a log that nobody reads any more does not stop the server."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        return

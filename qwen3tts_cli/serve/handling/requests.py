@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from ..errors import ApiError, BusyError, StalledError
+from ..errors import ApiError, BusyError, StalledError, StoppingError
 from .log import note_error
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class Errors:
             await send(message)
 
         try:
-            if scope["type"] == "http" and getattr(scope["state"].get("connection"), "refused", False):
-                raise BusyError("too many connections", "too_many_connections")
+            if getattr(scope["state"].get("connection"), "refused", False):
+                raise BusyError("too many connections", "too_many_connections", close=True)
             await self.app(scope, receive, noting)
         except Exception as error:
             answer = self._note(scope, error)
@@ -165,7 +165,7 @@ def _cut(scope: Scope, error: ApiError) -> None:
     connection = scope["state"].get("connection")
     if connection is not None:
         # HTTP/1.0 has no chunks: the end of the connection would be a clean end of the body
-        connection.cut(at_once=isinstance(error, StalledError) or scope["http_version"] == "1.0")
+        connection.cut(at_once=isinstance(error, (StalledError, StoppingError)) or scope["http_version"] == "1.0")
 
 
 async def send_error(scope: Scope, send: Send, error: ApiError) -> None:

@@ -75,7 +75,8 @@ async def read_request(request: Request) -> SpeechRequest:
 async def speaking_of(request: Request, asked: SpeechRequest) -> AsyncIterator[tuple[Speaking, Speech]]:
     """The speech that a request asks for, once its first samples are there. Raises as Speaker.speak does."""
     server: ServerState = request.app.state.server
-    unsent = request.state.connection.unsent
+    connection = getattr(request.state, "connection", None)  # None behind another ASGI server than ours
+    unsent = None if connection is None else connection.unsent
     try:
         async with server.speaker.speak(asked.served, asked.text, asked.options, unsent=unsent) as speaking:
             speech = speaking.speech
