@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ..common import user_folders
 from ..errors import ModelNotFoundError, UsageError
-from ..models import hub_cache, local_models
 
 
 def model(text: str | None) -> str | Path | None:
@@ -18,6 +17,8 @@ def model(text: str | None) -> str | Path | None:
 
     Raises ModelNotFoundError if `text` is no known name, no existing path and no repository in the Hugging Face cache.
     """
+    from ..models import hub_cache, local_models  # here, because `say --server` needs no model
+
     if not text or "\0" in text or text.lower() in (local_models.EMBEDDED, *local_models.ALIASES):
         return text
     path, repo = _path(text), local_models.repo_of(text)

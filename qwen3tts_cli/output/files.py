@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ..common.atomic_write import Replacement
 from ..errors import OutputError
 
 _STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -102,6 +101,8 @@ class AtomicFile:
     seekable = True
 
     def __init__(self, path: str) -> None:
+        from ..common.atomic_write import Replacement
+
         self.name = path
         try:
             self._replacement = Replacement(path)

@@ -13,13 +13,12 @@ from typing import Any
 from ...common import user_folders
 from ...common.audio_constants import SAMPLE_RATE
 from ...errors import OutputError, Qwen3TTSError, UsageError
-from ...models import hub_cache, local_models
 from ...output import files as output_files
 from ...output import formats
 from ...output.distinct_files import check_outputs
 from .. import names_and_paths
 
-_MODEL_FILES = (*hub_cache.REQUIRED_FILES, "generation_config.json", "model.safetensors.index.json", "voice.json")
+_OTHER_MODEL_FILES = ("generation_config.json", "model.safetensors.index.json", "voice.json")
 # How aplay and ffplay name the subtypes of raw audio.
 _RAW_NAMES = {"PCM_16": ("S16_LE", "s16le"), "ULAW": ("MU_LAW", "mulaw"), "ALAW": ("A_LAW", "alaw")}
 
@@ -128,7 +127,9 @@ def refuse_terminal(path: str, what: str) -> None:
 
 def model_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """The files of the model or codec in a folder, as pairs (name, path) for check_outputs."""
-    names = {*_MODEL_FILES}
+    from ...models import hub_cache  # here, because `say --server` needs no model
+
+    names = {*hub_cache.REQUIRED_FILES, *_OTHER_MODEL_FILES}
     with contextlib.suppress(OSError):
         names |= {name for name in os.listdir(folder) if name.startswith("model") and name.endswith(".safetensors")}
     return (("file of the model", folder / name) for name in sorted(names))
@@ -153,6 +154,8 @@ def _inputs(given: dict[str, Any]) -> Iterator[tuple[str, str | Path | None]]:
     yield "configuration file", user_folders.config_file()
     if given["server"]:
         return  # the model is on another machine
+    from ...models import local_models
+
     with contextlib.suppress(Qwen3TTSError):  # opening the model later reports a wrong name
         yield from model_files(local_models.resolve_model(names_and_paths.model(given["model"])).path)
 
