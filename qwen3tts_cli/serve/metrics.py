@@ -32,7 +32,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "qwen3tts_requests", "Requests by route and status", ["route", "status"], registry=self.registry
+            "qwen3tts_requests_total", "Requests by route and status", ["route", "status"], registry=self.registry
         )
         self.first_audio_seconds = Histogram(
             "qwen3tts_first_audio_seconds",
@@ -47,9 +47,11 @@ class Metrics:
             registry=self.registry,
         )
         self.late_seconds = Counter(
-            "qwen3tts_late_seconds", "Seconds that listeners waited after their first samples", registry=self.registry
+            "qwen3tts_late_seconds_total",
+            "Seconds that listeners waited after their first samples",
+            registry=self.registry,
         )
-        self.audio_seconds = Counter("qwen3tts_audio_seconds", "Seconds of speech", registry=self.registry)
+        self.audio_seconds = Counter("qwen3tts_audio_seconds_total", "Seconds of speech", registry=self.registry)
         ProcessCollector(registry=self.registry)
 
     def watch(self, places: Places, scheduler: Scheduler, connections: Callable[[], int]) -> None:
@@ -73,7 +75,7 @@ class _ServerCollector:
         yield GaugeMetricFamily("qwen3tts_speaking", "Requests that speak", places.taken)
         yield GaugeMetricFamily("qwen3tts_queue", "Requests that wait for a place", places.waiting)
         yield GaugeMetricFamily("qwen3tts_connections", "Open connections", self._connections())
-        yield CounterMetricFamily("qwen3tts_engine_seconds", "Seconds that the engine has computed", seconds)
+        yield CounterMetricFamily("qwen3tts_engine_seconds_total", "Seconds that the engine has computed", seconds)
         buckets = [(str(most), float(sum(counts[: most + 1]))) for most in _BATCHES]
         total = float(sum(counts))
         sessions = float(sum(size * count for size, count in enumerate(counts)))
