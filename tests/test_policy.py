@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from qwen3tts_cli.scheduling.policy import SHORT_PROMPT, Candidate, Policy, StepTimes
+from qwen3tts_cli.scheduling.policy import MOST_ROWS, SHORT_PROMPT, Candidate, Policy, StepTimes
 
 FRAME = 0.08
 ALONE, EACH, ROW = 0.03, 0.008, 0.0005  # seconds: a step with one session, each further session, each prompt row
@@ -179,13 +179,13 @@ def test_admission_prefers_live_streams_and_gives_each_group_its_turn():
     assert policy.admit(waiting, full) == []
 
 
-def test_prompt_rows_are_limited_only_where_they_delay_somebody():
+def test_prompt_rows_are_limited_most_where_they_delay_somebody():
     policy, times = Policy(FRAME), StepTimes()
     long = Candidate(True, None, SHORT_PROMPT + 1, SHORT_PROMPT + 1, 0.0, "a", 0)
-    assert policy.pick([long], times) == ([0], None, True)
+    assert policy.pick([long], times) == ([0], MOST_ROWS, True)
     plays = Candidate(True, 3.0, 10, 0, 0.0, "b", 1)
     chosen, rows, _ = policy.pick([long, plays], times)
-    assert chosen == [0, 1]
+    assert chosen == [1, 0]
     assert 8 <= rows <= 64
     for _ in range(20):
         times.add(8, 0, 0.09)
@@ -194,7 +194,17 @@ def test_prompt_rows_are_limited_only_where_they_delay_somebody():
             times.add(8, 10, 0.09 + 10 * row)
         assert policy.pick([long, plays], times)[1] == expected
     short = Candidate(True, None, SHORT_PROMPT, SHORT_PROMPT, 0.0, "a", 0)
-    assert policy.pick([short, plays], times) == ([0], None, True)
+    assert policy.pick([short, plays], times) == ([0], MOST_ROWS, True)
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one():
+    long = Candidate(True, None, 4000, 3000, 0.0, "a", 0)
+    short = Candidate(True, None, SHORT_PROMPT, SHORT_PROMPT, 0.0, "b", 1)
+    assert Policy(FRAME).pick([long, short], StepTimes())[0] == [1]
+    begun = short._replace(lead=0.0, rows=0)
+    assert Policy(FRAME).pick([long, begun], StepTimes())[0] == [1, 0]
+    bulk = long._replace(live=False)
+    assert Policy(FRAME).pick([bulk, bulk._replace(rows=10)], StepTimes())[0] == [1, 0]
 
 
 def test_decoding_is_spread_only_where_somebody_listens():

@@ -181,6 +181,31 @@ def test_prompt_row_budgets_change_no_byte(monkeypatch, rows, live):
         same(pcm, alone)
 
 
+def test_a_short_text_does_not_wait_for_the_prompt_of_a_long_one(voice, steps):
+    """Nor does a cancel wait for the end of a long prompt."""
+    options = {"seed": 1, "split": False, "max_frames": 20, "live": True}
+    order = []
+
+    def read(name, text):
+        with voice.speak(text, SpeakOptions(**options)) as speech:
+            next(speech)
+            order.append(name)
+
+    long = threading.Thread(target=read, args=("long", "the cat sat on the mat and ran " * 130))
+    long.start()
+    wait_until(lambda: steps)
+    read("short", "It rained.")
+    long.join()
+    assert order == ["short", "long"]
+    with voice.speak("the cat sat on the mat and ran " * 130, SpeakOptions(**options)) as speech:
+        with pytest.raises(TimeoutError):
+            speech.read(timeout=0)
+        speech.cancel()
+        steps.clear()
+        voice.say("It rained.", **options)
+        assert len(steps[0]) == 1
+
+
 class Choosier(Choosy):
     divisor = 2
 

@@ -16,7 +16,7 @@ from ..common.audio_constants import SAMPLE_RATE
 from ..common.machine import available_bytes
 from ..errors import EngineError, OutOfMemoryError
 from .guard import expected_seconds
-from .policy import MAX_BATCH, Candidate, Policy, StepTimes, is_late
+from .policy import MAX_BATCH, MOST_ROWS, Candidate, Policy, StepTimes, is_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class Loop:
             self._take_inbox()
             if (only := self._only_one()) is not None:
                 model = only.job.model
-                self._step_model(model, [only], None, False, self._times.setdefault(model, StepTimes()), True)
+                self._step_model(model, [only], MOST_ROWS, False, self._times.setdefault(model, StepTimes()), True)
                 return True
             self._end_cancelled()
             self._admit()
@@ -184,7 +184,7 @@ class Loop:
         self,
         model: Model,
         chosen: list[Generation],
-        rows: int | None,
+        rows: int,
         spread: bool,
         times: StepTimes,
         everybody: bool,

@@ -3,7 +3,8 @@
 The policy is pure: it knows neither a clock nor the engine. Its rules:
 
 * A new live stream comes first. If its prompt is short, its first step runs without the other sessions, as long as
-  the other live streams have audio ahead. A long prompt is spread over steps in which the others take part.
+  the other live streams have audio ahead. A long prompt is spread over steps in which the others take part, and short
+  prompts come before it.
 * Then live streams whose listeners have little ahead: the live streams step together, without other work.
 * Bulk work, and utterances that are generated before their turn, take part when no live stream is short of audio, and
   at least once a second in any case.
@@ -25,6 +26,7 @@ _LONGEST_PAUSE = 1.0  # seconds for which bulk work may be left out
 _LEAST_LEAD = 0.25  # seconds of audio ahead with which a live stream may be left out of a step
 _ROWS = (8, 64)  # least and most prompt rows in a step with sessions that generate
 _USUAL_ROWS = 32  # before the time for a row is known
+MOST_ROWS = 128  # prompt rows of a step in any case: nobody can join, leave or cancel during a step
 _LONGER_STEP = 0.3  # prompt rows may make a step longer by this share
 
 
@@ -118,28 +120,30 @@ class Policy:
             room -= 1
         return order
 
-    def pick(self, sessions: Sequence[Candidate], times: StepTimes) -> tuple[list[int], int | None, bool]:
-        """Who takes part in the next step: (indices, most prompt rows; None for no limit, whether decoding is spread).
+    def pick(self, sessions: Sequence[Candidate], times: StepTimes) -> tuple[list[int], int, bool]:
+        """Who takes part in the next step: (indices, most prompt rows, whether decoding is spread).
 
-        Decoding is spread over the steps if somebody listens: a long step would delay listeners, and a new stream.
-        sessions: those that are not parked and have what they need for a step. The result is not empty unless
-        `sessions` is.
+        The prompt rows go to the sessions in the order of the indices. Decoding is spread over the steps if somebody
+        listens: a long step would delay listeners, and a new stream. sessions: those that are not parked and have what
+        they need for a step. The result is not empty unless `sessions` is.
         """
-        starting = [each for each in sessions if each.live and each.lead is None]
-        by_itself = bool(starting) and all(each.prompt <= SHORT_PROMPT for each in starting)
+        by_itself = any(each.live and each.lead is None and each.prompt <= SHORT_PROMPT for each in sessions)
         short = by_itself or self._someone_short(sessions, times)
         needed = max(_LEAST_LEAD, 2 * times.together)
 
         def is_due(each: Candidate) -> bool:
             if not each.live:
                 return each.idle >= _LONGEST_PAUSE - times.together
-            return not by_itself or each.lead is None or each.lead < needed
+            if not by_itself:
+                return True
+            return each.prompt <= SHORT_PROMPT if each.lead is None else each.lead < needed
 
         everybody = range(len(sessions))
         chosen = [i for i in everybody if not short or is_due(sessions[i])] or list(everybody)
         chosen = self._fitting(sessions, chosen)
+        chosen.sort(key=lambda i: sessions[i].rows > SHORT_PROMPT)
         generating = sum(not sessions[i].rows for i in chosen)
-        rows = self._rows(times, generating) if generating else None
+        rows = self._rows(times, generating) if generating else MOST_ROWS
         return chosen, rows, any(each.live for each in sessions)
 
     def _someone_short(self, sessions: Sequence[Candidate], times: StepTimes) -> bool:
