@@ -18,8 +18,11 @@ from serving import Running, need_server, request
 
 need_server()
 
+from websockets.sync import client as websockets  # noqa: E402
+
 from qwen3tts_cli import Synthesizer  # noqa: E402
 from qwen3tts_cli.common.sample_conversion import to_pcm16  # noqa: E402
+from qwen3tts_cli.serve import speaking  # noqa: E402
 from qwen3tts_cli.serve.handling import bodies  # noqa: E402
 from qwen3tts_cli.serve.handling.connections import Connection  # noqa: E402
 
@@ -108,13 +111,12 @@ def test_a_reader_that_does_not_read_is_dropped_and_little_is_made_for_it():
         before = server.metric("qwen3tts_audio_seconds_total")
         with connect(server, 8192) as client:
             send_speech(client, body_of(LONG))
-            eventually(lambda: server.metric("qwen3tts_speaking") == 1)
-            eventually(lambda: is_idle(server))
+            eventually(lambda: any("error=stalled" in line for line in server.log))
             made = server.metric("qwen3tts_audio_seconds_total") - before
             with pytest.raises(ConnectionResetError):
                 read_all(client)
         assert 0 < made < 20
-        assert any("error=stalled" in line for line in server.log)
+        eventually(lambda: is_idle(server))
 
 
 def test_a_slow_reader_is_not_dropped():
@@ -151,7 +153,30 @@ def test_speech_that_is_too_long_is_cut_and_never_ends_well():
 
 
 # ---------------------------------------------------------------- places
-def test_requests_wait_in_order_and_leave_when_their_clients_leave(server):
+def test_readers_and_texts_that_pause_leave_their_places_to_others(server):
+    clients = [connect(server, 4096) for _ in range(2)]
+    for client in clients:
+        send_speech(client, body_of(LONG, max_frames=250))
+    eventually(lambda: is_idle(server))
+    assert server.post(SPEECH, {"input": "Hi."})[0] == 200
+    for client in clients:
+        assert len(read_until_empty_chunk(client)) > 250 * 3840
+        client.close()
+    url = f"ws://127.0.0.1:{server.port}/v1/audio/speech/stream"
+    with websockets.connect(url) as first, websockets.connect(url) as second:
+        for client in (first, second):
+            client.send('{"type": "start"}')
+            client.send('{"type": "text", "text": "It was "}')
+        assert server.post(SPEECH, {"input": "Hi."})[0] == 200
+        for client in (first, second):
+            client.send('{"type": "text", "text": "late."}')
+            client.send('{"type": "end"}')
+            assert any(isinstance(message, bytes) for message in client)
+    eventually(lambda: is_idle(server))
+
+
+def test_requests_wait_in_order_and_leave_when_their_clients_leave(server, monkeypatch):
+    monkeypatch.setattr(speaking, "_READER_PAUSES", 1e6)  # the clients do not read
     clients = [connect(server) for _ in range(5)]
     for number, client in enumerate(clients):
         send_speech(client, body_of(LONG, seed=number))

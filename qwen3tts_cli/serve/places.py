@@ -1,4 +1,9 @@
-"""Who may speak now: a limited number of places, and a queue in the order of arrival."""
+"""Who may speak now: a limited number of places, and a queue in the order of arrival.
+
+A request that pauses, because its reader has enough or its text has not come, gives its place to others meanwhile. It
+gets one again at once, since its listener has heard the beginning: there may be more speakers than places then, and the
+scheduler leaves some of them out of its steps.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +42,10 @@ class Places:
             elif turn in self._turns:
                 self._turns.remove(turn)
             raise
+
+    def take_back(self) -> None:
+        """Take a place without waiting, after a pause."""
+        self.taken += 1
 
     def leave(self) -> None:
         """Give a place back; the first one that waits gets it."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .metrics import Metrics
     from .settings import ServeSettings
 
+# After these seconds others may speak: in which the reader asked for no samples, or a growing text gave none.
+_READER_PAUSES, _TEXT_PAUSES = 0.25, 1.0
+
 
 class Speaker:
     """Speaks for all requests of a server. See the module. Only the event loop of the server may use it.
@@ -95,6 +98,7 @@ class Speaking:
         self._samples: AsyncSpeech | None = None
         self._waited = 0.0  # seconds in which the reader waited for samples
         self._first: np.ndarray | None = None
+        self._place: _Place | None = None
         self._ended = False
         self._task: asyncio.Task[object] | None = None
         self._failure: Exception | None = None
@@ -137,7 +141,8 @@ class Speaking:
         self._began = time.perf_counter()
         places = self._speaker.places
         await places.take()
-        self._stack.callback(places.leave)
+        self._place = _Place(places)
+        self._stack.callback(self._place.end)
         synthesizer = await self._stack.enter_async_context(self._speaker.engines.use(self.served))
         self._samples = AsyncSpeech(synthesizer, text, self._options)
         self._stack.push_async_callback(self._samples.aclose)
@@ -148,6 +153,8 @@ class Speaking:
     async def __anext__(self) -> np.ndarray:
         if self._stall is not None:
             self._stall.end()
+        if self._place is not None:
+            self._place.take_back()
         pcm, self._first = self._first, None
         if pcm is None and not self._ended:
             if self._samples is None:
@@ -157,11 +164,15 @@ class Speaking:
             raise StopAsyncIteration
         if self._stall is not None:
             self._stall.begin(self.fail)
+        if self._place is not None:
+            self._place.pause_in(_READER_PAUSES)
         return pcm
 
     async def _next(self) -> np.ndarray | None:
         """The next samples; None at the end."""
         asked = time.perf_counter()
+        if self._place is not None and not isinstance(self._text, str):
+            self._place.pause_in(_TEXT_PAUSES)
         try:
             pcm = await self._samples.__anext__()  # type: ignore[union-attr]
         except StopAsyncIteration:
@@ -171,6 +182,8 @@ class Speaking:
             return None
         finally:
             self._waited += time.perf_counter() - asked
+            if self._place is not None:
+                self._place.take_back()
         speech = self.speech
         assert speech is not None
         if speech.seconds > (limit := self._speaker.settings.max_audio_seconds):
@@ -196,6 +209,41 @@ class Speaking:
         if self._failure is None and self._task is not None:
             self._failure = error
             self._task.cancel()
+
+
+class _Place:
+    """The place of one speech, given to others while the speech pauses."""
+
+    def __init__(self, places: Places) -> None:
+        self._places, self._has = places, True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def pause_in(self, seconds: float) -> None:
+        """Give the place to others unless `take_back` is called within so many seconds."""
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._pause)
+
+    def _pause(self) -> None:
+        self._timer, self._has = None, False
+        self._places.leave()
+
+    def take_back(self) -> None:
+        """End the pause, if there is one."""
+        self._stop_timer()
+        if not self._has:
+            self._has = True
+            self._places.take_back()
+
+    def end(self) -> None:
+        """Give the place to others for good."""
+        self._stop_timer()
+        if self._has:
+            self._has = False
+            self._places.leave()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 async def _from_first(texts: AsyncIterable[str]) -> AsyncIterator[str]:
