@@ -332,6 +332,7 @@ def test_an_error_that_is_not_foreseen_stays_inside(monkeypatch):
 # ---------------------------------------------------------------- the end
 def test_the_end_waits_for_speech_and_then_fails_it(monkeypatch):
     monkeypatch.setattr(run, "DRAIN_SECONDS", 1.0)
+    monkeypatch.setattr(speaking, "_READER_PAUSES", 1e6)  # the first client does not read
     server = Running(max_batch=1).start()
     connection, answer = start_speech(server.port)
     waiting = []
