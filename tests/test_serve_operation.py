@@ -24,7 +24,7 @@ need_server()
 from qwen3tts_cli import Synthesizer  # noqa: E402
 from qwen3tts_cli.cli.serving import serve as command  # noqa: E402
 from qwen3tts_cli.errors import CheckpointError, OutOfMemoryError, UsageError  # noqa: E402
-from qwen3tts_cli.serve import engines, memory, run  # noqa: E402
+from qwen3tts_cli.serve import engines, memory, run, speaking  # noqa: E402
 from qwen3tts_cli.serve.settings import ServeSettings  # noqa: E402
 
 SPEECH = "/v1/audio/speech"
