@@ -293,6 +293,7 @@ def test_two_thousand_connects(server):
         b"[" * 100_000,
         b'{"input":' * 50_000,
         b'{"speed": ' + b"1" * 10_000 + b"}",
+        b'{"input": [' + b"1," * 400_000 + b"1]}",
     ],
     ids=lambda body: body[:12].decode("latin-1"),
 )

@@ -101,6 +101,17 @@ def test_options_that_are_wrong(run, arguments, code, message):
     assert err.count("\n") == 1
 
 
+def test_an_address_of_ip_version_6():
+    if not socket.has_ipv6 or not os.path.exists("/proc/sys/net/ipv6"):
+        pytest.skip("no IPv6 here")
+    with Running(host="::1") as server:
+        assert server.url == f"http://[::1]:{server.port}"
+        for host, status in ((f"[::1]:{server.port}", 200), ("[::2]", 421), ("127.0.0.1", 421)):
+            with socket.create_connection(("::1", server.port), timeout=allowed(30)) as client:
+                client.sendall(f"GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                assert client.recv(4096).startswith(f"HTTP/1.1 {status}".encode())
+
+
 def test_a_port_that_is_taken(run):
     with Running() as server:
         err = run("serve", "--port", str(server.port), code=1)[1]
@@ -203,6 +214,21 @@ def test_while_models_load_the_server_answers_and_speech_waits(monkeypatch):
     finally:
         goes_on.set()
         server.stop()
+
+
+def test_sigterm_while_a_model_loads_ends_the_server_at_once(tmp_path):
+    path = tmp_path / "speech.sock"
+    code = "import time; from qwen3tts_cli.serve import engines; from qwen3tts_cli.cli import main\n"
+    code += "engines.Synthesizer.open = classmethod(lambda *_, **__: time.sleep(600))\nmain.main()"
+    with subprocess.Popen([sys.executable, "-c", code, "serve", "--unix", str(path)]) as process:
+        eventually(path.exists)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 503")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(allowed(20)) == 143
+    assert not path.exists()
 
 
 def test_a_model_that_cannot_be_opened_ends_the_server(tmp_path):
@@ -357,6 +383,21 @@ def test_the_end_waits_for_speech_and_then_fails_it(monkeypatch):
     thread.join(allowed(30))
     assert waiting[0][0] == 503
     assert json.loads(waiting[0][2])["error"]["code"] == "shutting_down"
+
+
+def test_a_second_signal_ends_the_server_at_once():
+    with serve_command() as (process, address, _):
+        connection, answer = start_speech(int(address.rpartition(":")[2]))  # a reader that does not read
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(allowed(20)) == 0
+        assert time.monotonic() - began < run.DRAIN_SECONDS / 2
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
+        connection.close()
 
 
 def test_sigkill_and_sigterm_under_load_leave_nothing_behind():

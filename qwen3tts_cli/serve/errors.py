@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from dataclasses import fields
@@ -131,7 +132,8 @@ def to_api_error(error: BaseException) -> ApiError:
         return ApiError(HTTPStatus.BAD_REQUEST, text, code=code, param=_field(text), retry=False)
     if isinstance(error, GenerationError):
         return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, text, code="generation_failed", retry=False)
-    if isinstance(error, OutputError):
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OutputError) or full:
         text = "the server cannot write the file; its log has more"
         return ApiError(HTTPStatus.INSUFFICIENT_STORAGE, text, code="storage_failed", retry=False)
     if isinstance(error, CheckpointError):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
+_MOST_VALUES = 1 << 18  # of a JSON body: more than any text has commas; the parser stops everything else meanwhile
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -87,6 +88,8 @@ async def read_json(request: Request, large_fields: Iterable[str] = ()) -> dict[
     large_fields: names, of which an object must have one to be larger than BODY_BYTES.
     """
     body = await request.body()
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise _not_json("the body of the request has too many values")
     try:
         found = json.loads(body, parse_constant=_refuse_constant)
         if _SURROGATE.search(body):  # half a character, which no later step could encode
