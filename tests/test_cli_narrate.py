@@ -61,10 +61,9 @@ def test_dry_run(run, here):
     assert 2 < facts["seconds"] < 20
     assert facts["time"] <= facts["seconds"]
     assert facts["bytes"] == pytest.approx(facts["seconds"] * 25_000, rel=0.2)
-    out, _ = run("narrate", "book.md", "--dry-run", "--chapters", "3")
+    base = ("--steady", "-m", str(CHECKPOINTS / "tiny-base"))  # a base model without a recording
+    out, _ = run("narrate", "book.md", "--dry-run", "--chapters", "3", *base)
     assert out.startswith("1 chapters, ")
-    out, _ = run("narrate", "book.md", "--dry-run", "--json", "--steady", "-m", str(CHECKPOINTS / "tiny-base"))
-    assert json.loads(out)["time"] >= 0  # a base model without a recording
     assert names(here) == ["book.md"]
 
 

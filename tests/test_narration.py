@@ -47,7 +47,7 @@ PNG = (
 
 @pytest.fixture(scope="module")
 def voice():
-    with Synthesizer.open(threads=2) as synthesizer:
+    with Synthesizer.open(threads=1) as synthesizer:
         yield synthesizer
 
 

@@ -25,7 +25,7 @@ TEXT = "It was late. The rain had stopped. They went home."
 
 @pytest.fixture(scope="module")
 def voice():
-    with Synthesizer.open(threads=2) as synthesizer:
+    with Synthesizer.open(threads=1) as synthesizer:
         yield synthesizer
 
 
