@@ -36,6 +36,9 @@ CASES = [
     ("CHAPTER ONE", "english", ["Chapter One"]),
     ("CHAPTER IV. THE BBC'S DON QUIXOTE", "english", ["Chapter 4. The BBC's Don Quixote"]),
     ("CHAPTER IV", "german", ["Chapter IV"]),
+    ("CHAPTER II. The Pool of Tears", "english", ["Chapter 2. The Pool of Tears"]),
+    ("CHAPTER X\u2014The Hill", "english", ["Chapter 10\u2014The Hill"]),
+    ("CHAPTER IV. The Hill", "french", ["CHAPTER IV. The Hill"]),
     (
         "\u0413\u041b\u0410\u0412\u0410 \u041f\u0415\u0420\u0412\u0410\u042f",
         "russian",

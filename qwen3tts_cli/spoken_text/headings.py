@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..text.english.roman_numerals import COUNTED_NUMBER, numbered_noun
+from ..text.english.rewrite_rules import any_of
+from ..text.english.roman_numerals import COUNTED, COUNTED_NUMBER, numbered_noun
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _LONGEST_SHORT_WORD = 4  # letters: a single short word in capitals may be an abbreviation
@@ -15,6 +16,8 @@ _NOT_ROMAN = frozenset(("MIX", "DI", "MI", "LI"))
 _ABBREVIATIONS = frozenset(("USA", "UK", "EU", "UNO", "FBI", "CIA", "AI"))
 _VOWELS = frozenset("AEIOUY")
 _NUMBER = re.compile(r"([IVX]|[IVXL]{2,8})(?:\.?$|[.:]\s+(?=[\"“‘']?[A-Z]))")
+# The noun of a heading whose other words are not in capitals: CHAPTER II. The Pool of Tears.
+_NOUN_IN_CAPITALS = re.compile(rf"{any_of(map(str.upper, COUNTED))}(?=\s[IVX]{{1,8}}(?![A-Za-z0-9]))")
 
 
 def as_words(paragraph: str) -> str:
@@ -47,6 +50,8 @@ def with_chapter_number(paragraph: str) -> str:
     """Return an English paragraph that begins as a heading, `Chapter IV` or `IV.`, with its number in digits."""
     if len(paragraph) > _LONGEST_HEADING:
         return paragraph
+    if noun := _NOUN_IN_CAPITALS.match(paragraph):
+        paragraph = noun.group().capitalize() + paragraph[noun.end() :]
     if re.match(COUNTED_NUMBER, paragraph):
         return re.sub(COUNTED_NUMBER, _counted, paragraph)
     number = _NUMBER.match(paragraph)
