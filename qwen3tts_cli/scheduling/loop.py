@@ -40,7 +40,6 @@ class Loop:
         self._times: WeakKeyDictionary[Model, StepTimes] = WeakKeyDictionary()
         self.step_counts = [0] * (MAX_BATCH + 1)  # at index n: the steps of n sessions
         self.step_seconds = 0.0  # of all steps
-        self.begins = False  # whether the last round released the first samples of a live stream
 
     def run_once(self) -> bool:
         """Run one round: take what other threads sent, admit jobs, and step the sessions of each model once.
@@ -48,7 +47,6 @@ class Loop:
         Returns False if nothing can be done before another thread sends something or takes samples. An exception that
         does not belong to a single job ends every job.
         """
-        self.begins = False
         try:
             self._take_inbox()
             if (only := self._only_one()) is not None:
@@ -220,7 +218,6 @@ class Loop:
             if utterance.complete:
                 generation.end(utterance.failure())
             elif generation.released > before:
-                self.begins = self.begins or (not before and generation.job.live)
                 generation.consumer.notify()
         except Exception as failure:  # nothing that happens to one job may touch the others
             generation.end(failure)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.1  # waiting readers also poll: the thread may have ended, or the process may have been forked
 _IDLE_SECONDS = 1.0  # after which the thread ends if there is nothing to do
 _FORK_SECONDS = 5.0  # the longest that a fork waits for the end of a step
-_PAUSE_SECONDS = 0.001  # of a thread that waits for a fork or for the end of a step, or lets a reader begin
+_PAUSE_SECONDS = 0.001  # between two looks of a thread that waits for a fork or for the end of a step
 
 
 class Scheduler:
@@ -228,9 +228,6 @@ class Scheduler:
                 return True
             did_something = self._loop.run_once()
             self._note_ended()
-            begins = self._loop.begins
-        if begins:
-            time.sleep(_PAUSE_SECONDS)  # the next step would take the cores from the reader of the first samples
         if did_something:
             return True
         if self._closed:
