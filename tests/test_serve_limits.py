@@ -119,6 +119,16 @@ def test_a_reader_that_does_not_read_is_dropped_and_little_is_made_for_it():
         eventually(lambda: is_idle(server))
 
 
+def test_the_rest_of_an_answer_waits_for_nobody():
+    """Speech of any length, all of which, or all but the last pieces, is in the buffers."""
+    with Running(stall=0.5, max_batch=64) as server, contextlib.ExitStack() as stack:
+        for frames in range(40, 120, 8):
+            client = stack.enter_context(connect(server, 4096))
+            send_speech(client, body_of(LONG, max_frames=frames), version="1.0" if frames % 16 else "1.1")
+        eventually(lambda: server.metric("qwen3tts_audio_seconds_total") > 20)
+        eventually(lambda: is_idle(server) and server.metric("qwen3tts_connections") == 1)
+
+
 def test_a_slow_reader_is_not_dropped():
     with Running(stall=0.8) as server:
         with connect(server, 4096) as client:

@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import CHECKPOINTS, allowed
+from helpers import CHECKPOINTS, POCKET, allowed
 from serving import Running, need_server, request, serve_command
+from test_runaway import without_eos
 
 need_server()
 
@@ -353,6 +354,21 @@ def test_an_error_that_is_not_foreseen_stays_inside(monkeypatch):
         assert b"secret" not in body
         assert server.get("/health")[0] == 200
     assert any("ZeroDivisionError" in line and "/secret/path" in line for line in server.log)
+
+
+def test_a_runaway_after_audio_is_no_clean_end_and_its_text_is_not_logged(tmp_path):
+    endless, text = without_eos(POCKET, tmp_path / "endless"), "Nobody quotes this."
+    with Running(models=(endless,)) as server:
+        with pytest.raises(http.client.IncompleteRead):
+            server.post(SPEECH, {"input": text, "response_format": "pcm", "seed": 1})
+        events = server.post(SPEECH, {"input": text, "response_format": "pcm", "seed": 1, "stream_format": "sse"})[2]
+        assert events.startswith(b'data: {"type":"speech.audio.delta"')
+        assert b"event: error\n" in events
+        assert b'"generation_failed"' in events
+        assert b"speech.audio.done" not in events
+        assert server.post(SPEECH, {"input": text, "max_frames": 5})[0] == 200
+    assert sum("error=generation_failed" in line for line in server.log) == 2
+    assert not any("quotes" in line for line in server.log)
 
 
 # ---------------------------------------------------------------- the end

@@ -80,10 +80,15 @@ class Server:
         self._failure: BaseException | None = None
 
     def _make_uvicorn(self) -> _Uvicorn:
+        class ServedConnection(Connection):
+            """Has the setting of this server."""
+
+            rest_seconds = self.settings.stall
+
         return _Uvicorn(
             uvicorn.Config(
                 make_app(self.state),
-                http=Connection,
+                http=ServedConnection,
                 ws="websockets-sansio",
                 ws_max_size=MESSAGE_BYTES,
                 ws_ping_interval=PING_SECONDS,

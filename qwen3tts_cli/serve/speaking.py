@@ -160,10 +160,10 @@ class Speaking:
             if self._samples is None:
                 await self._begin(await _from_first(self._text))  # type: ignore[arg-type]
             pcm = await self._next()
+        if self._stall is not None:  # also at the end, when the last samples may wait for the reader
+            self._stall.begin(self.fail)
         if pcm is None:
             raise StopAsyncIteration
-        if self._stall is not None:
-            self._stall.begin(self.fail)
         if self._place is not None:
             self._place.pause_in(_READER_PAUSES)
         return pcm

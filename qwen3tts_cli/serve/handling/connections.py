@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ..settings import CONNECTIONS, HEAD_SECONDS, SEND_BUFFER_BYTES
+from ..settings import CONNECTIONS, HEAD_SECONDS, SEND_BUFFER_BYTES, ServeSettings
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,10 +32,12 @@ _REFUSED_SECONDS = 1.0  # in which these must have sent a request
 class Connection(H11Protocol):
     """A connection of a client. Requests find it as `scope["state"]["connection"]`.
 
-    refused: whether there are too many connections; the application answers with an error then.
+    refused: whether there are too many connections; the application answers with an error then. rest_seconds: after
+    which a client loses the rest of an answer of which it takes nothing.
     """
 
     head_seconds, most, send_buffer_bytes = HEAD_SECONDS, CONNECTIONS, SEND_BUFFER_BYTES
+    rest_seconds = ServeSettings.stall
 
     def __init__(
         self,
@@ -47,6 +49,8 @@ class Connection(H11Protocol):
         super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
         self.refused = self._is_websocket = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
+        self._rest = 0  # bytes of an answer that the client had not taken
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to count the time for the headers; refuse a connection above the limit."""
@@ -99,11 +103,36 @@ class Connection(H11Protocol):
         self._is_websocket = True
         self._head_came()
         super().handle_websocket_upgrade(event)
+        self._watch_rest()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._head_came()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        self._watch_rest()
+
+    def _watch_rest(self) -> None:
+        """See to it that the client takes the rest of what was written: nobody else waits for that."""
+        self._rest = self.unsent()
+        if self._rest_timer is None and (self._rest or self._is_websocket):
+            self._rest_timer = self.loop.call_later(self.rest_seconds, self._look_at_rest)
+
+    def _look_at_rest(self) -> None:
+        self._rest_timer = None
+        is_open = self.transport.get_extra_info("socket").fileno() >= 0
+        if not is_open or (self.cycle is not None and not self.cycle.response_complete):
+            return
+        may_wait = self._is_websocket and not self.transport.is_closing()
+        if self._rest and self.unsent() >= self._rest and not may_wait:
+            self.abort()
+        else:
+            self._watch_rest()
 
     def unsent(self) -> int:
         """Bytes that the client has not taken: in this process, and as far as the kernel says so."""
@@ -116,7 +145,7 @@ class Connection(H11Protocol):
         """Close the connection inside an answer. at_once: drop what the client has not taken; else it has a while."""
         if at_once:
             self.abort()
-        elif not self.transport.is_closing():
+        else:
             self.transport.close()
             self.loop.call_later(_CLOSING_SECONDS, self.transport.abort)
 

@@ -13,6 +13,7 @@ from ...errors import UsageError
 from ...output.formats import origin_of
 from ..errors import ApiError, StalledError, to_api_error
 from ..handling.bodies import read_json
+from ..handling.log import note_error
 from .encoders import content_type
 from .encoding import Encoders
 from .fields import LARGE_FIELDS, Fields
@@ -92,9 +93,7 @@ async def speaking_of(request: Request, asked: SpeechRequest) -> AsyncIterator[t
 def note_late_error(request: Request, error: Exception) -> None:
     """Log an error that the client got inside an answer that had begun."""
     server: ServerState = request.app.state.server
-    code = to_api_error(error).code
-    request.state.facts["error"] = code
-    server.log.event("error", id=request.state.request_id, code=code, error=f"{type(error).__name__}: {error}")
+    request.state.facts["error"] = note_error(server.log, error, id=request.state.request_id).code
 
 
 def speech_headers(asked: SpeechRequest, speech: Speech) -> dict[str, str]:
