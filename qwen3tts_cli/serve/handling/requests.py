@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 
 from ..errors import ApiError, BusyError, StalledError, StoppingError
 from .log import note_error
@@ -146,6 +147,8 @@ class Errors:
             if getattr(scope["state"].get("connection"), "refused", False):
                 raise BusyError("too many connections", "too_many_connections", close=True)
             await self.app(scope, receive, noting)
+        except ClientDisconnect:
+            return  # the client left before the end of its request
         except Exception as error:
             answer = self._note(scope, error)
             if not started:
