@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import random
 import resource
 import shutil
@@ -97,7 +98,8 @@ def test_books_are_killed_and_resumed(tmp_path):
                 narrated(source, target, *options)
                 target.with_name(f"{target.name}.segments").rename(path.with_name(f"{path.name}.segments"))
             found.append(target)
-        assert found[0].read_bytes() == found[1].read_bytes(), extension
+        # not read whole: the peak of a child counts the memory that its parent had at the fork
+        assert filecmp.cmp(*found, shallow=False), extension
     assert len(segments_in(killed.with_name("a.wav.segments"))) == total
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1 << 10 if sys.platform == "linux" else 1 << 20)
     assert peak < 600  # MB, with the model and the libraries
