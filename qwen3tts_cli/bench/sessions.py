@@ -14,12 +14,15 @@ from ..errors import EngineError
 from ..scheduling.consumer import Consumer, Generation
 from ..scheduling.job import Job
 from ..scheduling.loop import Loop
+from ..scheduling.policy import MOST_ROWS, Policy
 from ..text.prompt import Prompt
 from .costs import decoder_operations, lm_bytes
 from .machine import peak_rss_mb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from ..scheduling.policy import Candidate, StepTimes
 
 FIRST_AUDIO_ROWS = 40
 _TALKER = Sampling(temperature=0.9, top_k=50, repetition_penalty=1.05)
@@ -56,6 +59,14 @@ class Times:
     first_audio: list[float]
 
 
+class _AllTogether(Policy):
+    """All sessions take part in each step, but in none before all prompts are taken in: all make the same frames."""
+
+    def pick(self, sessions: Sequence[Candidate], times: StepTimes) -> tuple[list[int], int, bool]:
+        """See Policy."""
+        return [i for i, each in enumerate(sessions) if each.rows] or [*range(len(sessions))], MOST_ROWS, False
+
+
 class RowSessions:
     """The sessions of one row, which the engine loop steps together; each `run` continues them.
 
@@ -69,9 +80,11 @@ class RowSessions:
         total = case.chunk + rounds * frames
         rows = max(1, case.context - case.chunk - rounds * frames // 2)
         self._prompts_spoken = 0
-        self._loop = Loop(None, None)
+        self._loop = Loop(_AllTogether(self.model.config.codec.frame_seconds), None)
         how = {"chunk_frames": case.chunk}
-        self._jobs = [self._generation(self._loop, rows, 0, total + 1, i, **how) for i in range(case.batch)]
+        self._jobs = [self._generation(self._loop, rows, 0, total + 2, i, **how) for i in range(case.batch)]
+        while any(not (each.ended or each.utterance.frames) for each in self._jobs):  # one frame more for all
+            self._loop.run_once()
         self._steps(case.chunk)
 
     def _generation(self, loop: Loop, rows: int, first_id: int, frames: int, seed: int, **how: object) -> Generation:
