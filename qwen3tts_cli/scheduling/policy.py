@@ -3,8 +3,8 @@
 The policy is pure: it knows neither a clock nor the engine. Its rules:
 
 * A new live stream comes first. If its prompt is short, its first step runs without the other sessions, as long as
-  the other live streams have audio ahead. A long prompt is spread over steps in which the others take part, and short
-  prompts come before it.
+  the other live streams have audio ahead. A long prompt is spread over steps in which the others take part. The
+  short prompts of live streams come before it, and those of other work after it.
 * Then live streams whose listeners have little ahead: the live streams step together, without other work.
 * Bulk work, and utterances that are generated before their turn, take part when no live stream is short of audio, and
   at least once a second in any case.
@@ -141,7 +141,7 @@ class Policy:
         everybody = range(len(sessions))
         chosen = [i for i in everybody if not short or is_due(sessions[i])] or list(everybody)
         chosen = self._fitting(sessions, chosen)
-        chosen.sort(key=lambda i: sessions[i].rows > SHORT_PROMPT)
+        chosen.sort(key=lambda i: (not sessions[i].live, sessions[i].live and sessions[i].rows > SHORT_PROMPT))
         generating = sum(not sessions[i].rows for i in chosen)
         rows = self._rows(times, generating) if generating else MOST_ROWS
         return chosen, rows, any(each.live for each in sessions)
