@@ -10,6 +10,7 @@ from qwen3tts_cli import GenerationError, SpeakOptions, Synthesizer, UsageError
 from qwen3tts_cli.audio.output_chain import OutputChain, samples_needed
 from qwen3tts_cli.common.audio_constants import RATES
 from qwen3tts_cli.speech import delivery
+from qwen3tts_cli.speech.spoken import SpokenTexts
 
 SAMPLES = (0.2 * np.random.default_rng(1).standard_normal(60_000)).astype(np.float32)
 TEXT = (
@@ -148,6 +149,7 @@ class _Speech:
     def __init__(self, live=True):
         self.chain, self.plan = OutputChain(2.0), type("Plan", (), {"live": live})
         self.samples, self.stop, self.first_audio_seconds, self.notes = 0, "eos", 1.0, 0
+        self.spoken_texts = SpokenTexts(2.0, None)
 
     def note_first_audio(self):
         self.notes += 1
