@@ -83,7 +83,8 @@ def test_with_keys_any_host_is_answered(with_keys):
 
 @pytest.mark.parametrize(
     ("origin", "refused"),
-    [("http://evil.example", True), ("null", True), ("http://localhost.evil.example:8000", True), ("https://x:y", True),
+    [("http://evil@localhost:{port}", True), ("http://localhost:{port}/", True), ("http://localhost:{port}?a", True),
+     ("http://evil.example", True), ("null", True), ("http://localhost.evil.example:8000", True), ("https://x:y", True),
      ("http://localhost:1", True), ("http://localhost:{port}", False), ("https://page.example", False)],
 )  # fmt: skip
 def test_pages_of_other_sites_change_nothing(server, origin, refused):
@@ -152,6 +153,12 @@ def test_public_addresses_need_a_key(host):
 def test_settings_that_contradict_each_other():
     with pytest.raises(UsageError, match="--cors"):
         Server(ServeSettings(port=0, cors=("*",), api_keys=("k",)), print, print)
+
+
+@pytest.mark.parametrize("origin", ["null", "page.example", "https://page.example/path", "https://me@page.example", ""])
+def test_cors_takes_origins_alone(origin):
+    with pytest.raises(UsageError, match="expected an origin such as"):
+        Server(ServeSettings(port=0, cors=(origin,)), print, print)
 
 
 def test_files_of_keys(run, tmp_path, monkeypatch):

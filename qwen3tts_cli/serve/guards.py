@@ -82,7 +82,8 @@ class HostGuard:
             mine = urlsplit(f"{parts.scheme}://{host}")
             default = _PORTS.get(parts.scheme)
             here = (mine.hostname, mine.port or default)
-            return parts.hostname is not None and (parts.hostname, parts.port or default) == here
+            plain = origin.lower() == f"{parts.scheme}://{parts.netloc}".lower() and "@" not in parts.netloc
+            return plain and parts.hostname is not None and (parts.hostname, parts.port or default) == here
         except ValueError:
             return False
 

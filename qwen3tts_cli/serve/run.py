@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ _POLL_SECONDS = 0.05  # between two looks whether the last speech has ended
 _TEND_SECONDS = 5.0  # between two looks whether a model is idle
 _CANCEL_SECONDS = 3  # for requests to end after they were cancelled
 _ACCEPTED_CONNECTIONS = 32  # in one round of the event loop
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+/?", re.IGNORECASE)  # not `null`, which any sandboxed page has
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -225,6 +227,9 @@ def check_settings(settings: ServeSettings) -> None:
     """Refuse settings that contradict each other. Raises UsageError."""
     if settings.api_keys and "*" in settings.cors:
         raise UsageError("--cors: found *, expected the origins by name where API keys are used")
+    for origin in settings.cors:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise UsageError(f"--cors: found {origin!r}, expected an origin such as https://page.example, or *")
     for name in ("zeroconf", "wyoming_insecure"):
         if settings.wyoming is None and getattr(settings, name) not in (None, False):
             raise UsageError(f"--{name.replace('_', '-')}: needs --wyoming")
